@@ -1,0 +1,32 @@
+"""jaxprice: dynamic pricing and bandits at scale.
+
+State a market, state a policy, and get a trustworthy answer: regret with confidence intervals against the exact optimum,
+over thousands of markets, in seconds.
+"""
+
+from jaxprice import demand, envs, plot, policies, stats
+from jaxprice.devices import use_cpu_cores
+from jaxprice.envs import list_envs, make
+from jaxprice.simulate import rollout, simulate
+from jaxprice.types import Discrete, Environment, Interval, Policy, Problem, Transition
+
+__all__ = [
+    "Discrete",
+    "Environment",
+    "Interval",
+    "Policy",
+    "Problem",
+    "Transition",
+    "demand",
+    "envs",
+    "list_envs",
+    "make",
+    "plot",
+    "policies",
+    "rollout",
+    "simulate",
+    "stats",
+    "use_cpu_cores",
+]
+
+__version__ = "0.1.0"

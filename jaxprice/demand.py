@@ -1,0 +1,325 @@
+"""Demand curves and valuation distributions, each with its optimal price.
+
+`mean(price)` is the expected demand of one buyer: the purchase probability where a buyer takes one unit or none, which is
+the survival function P(valuation >= price). `optimal_price(cost, low, high)` maximises (p - cost) mean(p) on an interval,
+in closed form where there is one (W is the principal branch of Lambert's function):
+
+| curve | mean(p) | optimal price at cost c |
+|---|---|---|
+| Linear | max(a - b p, 0) | (a + b c) / (2 b) |
+| Logit | 1 / (1 + exp(s p + i)) | c + (1 + W(exp(-1 - i - s c))) / s |
+| Exponential | A exp(-b p) | c + 1/b |
+| IsoElastic | A p^-e, e > 1 | c e / (e - 1) |
+| UniformValuation | P(U[l, h] >= p) | max(l, (h + c) / 2) |
+| Atoms | sum_j w_j 1{v_j >= p} | the best of the atoms |
+| Probit, BetaValuation, LogNormalValuation, Mixture | survival function | dense grid, then golden section |
+
+For the smooth curves the profit is unimodal, so the optimum on an interval is the clipped one; mixtures may have several
+peaks and are searched globally. `sample(key)` draws a random curve of the family: the task distribution.
+
+Sources: A. V. den Boer (2015), "Dynamic pricing and learning: historical origins, current research, and new directions",
+doi:10.1016/j.sorms.2015.03.001; the ranges of the logit family are the test class of J. Broder and P. Rusmevichientong
+(2012), doi:10.1287/opre.1120.1057.
+"""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+
+class Curve:
+    """Expected demand of one buyer as a function of the price. Leaves are float scalars; any may be vmapped.
+
+    Attributes:
+      price_range: default lowest and highest price for markets with this curve.
+      unit_cost: default unit cost.
+    """
+
+    price_range: ClassVar[tuple[float, float]] = (0.1, 1.0)
+    unit_cost: ClassVar[float] = 0.0
+
+    def mean(self, price):
+        """Expected demand of one buyer at `price` `[...]`, float `[...]`."""
+        raise NotImplementedError
+
+    def optimal_price(self, cost, low, high):
+        """Price in `[low, high]` with the largest expected profit, float scalar."""
+        return maximise(lambda price: (price - cost) * self.mean(price), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """A random curve of this family."""
+        raise NotImplementedError
+
+
+@struct.dataclass
+class Linear(Curve):
+    """Demand falls linearly from `intercept`, by `slope` a unit of price."""
+
+    intercept: jax.Array | float = 1.0
+    slope: jax.Array | float = 1.0
+
+    def mean(self, price):
+        return jnp.maximum(self.intercept - self.slope * price, 0.0)
+
+    def optimal_price(self, cost, low, high):
+        return jnp.clip((self.intercept + self.slope * cost) / (2 * self.slope), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """Demand at price zero U[.5, 1]; the price at which nobody buys U[.6, 1.2]."""
+        u = jax.random.uniform(key, (2,))
+        intercept = 0.5 + 0.5 * u[0]
+        return cls(intercept, intercept / (0.6 + 0.6 * u[1]))
+
+
+@struct.dataclass
+class Logit(Curve):
+    """A logistic purchase probability: `1 / (1 + exp(slope * price + intercept))`."""
+
+    slope: jax.Array | float = 1.0
+    intercept: jax.Array | float = -1.0
+    price_range: ClassVar[tuple[float, float]] = (0.5, 8.0)
+
+    def mean(self, price):
+        return jax.nn.sigmoid(-(self.slope * price + self.intercept))
+
+    def optimal_price(self, cost, low, high):
+        markup = (1 + wright_omega(-1 - self.intercept - self.slope * cost)) / self.slope
+        return jnp.clip(cost + markup, low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """Slope U[.2, 2], intercept U[-1, 1] (Broder and Rusmevichientong's parameter set)."""
+        u = jax.random.uniform(key, (2,))
+        return cls(0.2 + 1.8 * u[0], 2 * u[1] - 1)
+
+
+@struct.dataclass
+class Probit(Curve):
+    """Normal valuations with the given mean and standard deviation."""
+
+    location: jax.Array | float = 0.5
+    scale: jax.Array | float = 0.2
+
+    def mean(self, price):
+        return jax.scipy.special.ndtr((self.location - price) / self.scale)
+
+    @classmethod
+    def sample(cls, key):
+        """Location U[.3, .7], scale U[.1, .3]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(0.3 + 0.4 * u[0], 0.1 + 0.2 * u[1])
+
+
+@struct.dataclass
+class Exponential(Curve):
+    """`scale * exp(-rate * price)`."""
+
+    scale: jax.Array | float = 1.0
+    rate: jax.Array | float = 2.0
+    price_range: ClassVar[tuple[float, float]] = (0.1, 1.5)
+
+    def mean(self, price):
+        return self.scale * jnp.exp(-self.rate * price)
+
+    def optimal_price(self, cost, low, high):
+        return jnp.clip(cost + 1 / jnp.asarray(self.rate), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """Scale U[.5, 1], rate U[1, 4]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(0.5 + 0.5 * u[0], 1 + 3 * u[1])
+
+
+@struct.dataclass
+class IsoElastic(Curve):
+    """`scale * price**-elasticity` with constant elasticity above one."""
+
+    scale: jax.Array | float = 0.5
+    elasticity: jax.Array | float = 2.0
+    price_range: ClassVar[tuple[float, float]] = (1.0, 4.0)
+    unit_cost: ClassVar[float] = 0.8
+
+    def mean(self, price):
+        return self.scale * price**-self.elasticity
+
+    def optimal_price(self, cost, low, high):
+        return jnp.clip(cost * self.elasticity / (self.elasticity - 1), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """Scale U[.2, .5], elasticity U[1.3, 3]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(0.2 + 0.3 * u[0], 1.3 + 1.7 * u[1])
+
+
+@struct.dataclass
+class UniformValuation(Curve):
+    """Valuations uniform between `low` and `high`."""
+
+    low: jax.Array | float = 0.0
+    high: jax.Array | float = 1.0
+
+    def mean(self, price):
+        return jnp.clip((self.high - price) / (self.high - self.low), 0.0, 1.0)
+
+    def optimal_price(self, cost, low, high):
+        return jnp.clip(jnp.maximum(self.low, (self.high + cost) / 2), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """Low end U[0, .3], high end U[.6, 1]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(0.3 * u[0], 0.6 + 0.4 * u[1])
+
+
+@struct.dataclass
+class BetaValuation(Curve):
+    """Valuations Beta(a, b) on [0, 1]."""
+
+    a: jax.Array | float = 2.0
+    b: jax.Array | float = 2.0
+    price_range: ClassVar[tuple[float, float]] = (0.05, 0.95)
+
+    def mean(self, price):
+        return 1 - jax.scipy.special.betainc(self.a, self.b, jnp.clip(price, 0.0, 1.0))
+
+    @classmethod
+    def sample(cls, key):
+        """Both shapes U[1, 8]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(1 + 7 * u[0], 1 + 7 * u[1])
+
+
+@struct.dataclass
+class LogNormalValuation(Curve):
+    """The logarithm of valuations is normal with the given mean and standard deviation."""
+
+    location: jax.Array | float = -0.5
+    scale: jax.Array | float = 0.4
+    price_range: ClassVar[tuple[float, float]] = (0.1, 2.0)
+
+    def mean(self, price):
+        return jax.scipy.special.ndtr((self.location - jnp.log(jnp.maximum(price, 1e-30))) / self.scale)
+
+    @classmethod
+    def sample(cls, key):
+        """Location U[-1, 0], scale U[.2, .6]."""
+        u = jax.random.uniform(key, (2,))
+        return cls(u[0] - 1, 0.2 + 0.4 * u[1])
+
+
+@struct.dataclass
+class Mixture(Curve):
+    """A finite mixture: `weights` `[M]` and one curve whose leaves are `[M]`. Its profit may have several peaks."""
+
+    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.5, 0.5], np.float32))
+    components: Curve = struct.field(
+        default_factory=lambda: Probit(np.array([0.3, 0.75], np.float32), np.array([0.06, 0.06], np.float32))
+    )
+
+    def mean(self, price):
+        means = jax.vmap(lambda component: component.mean(price))(self.components)
+        return jnp.tensordot(jnp.asarray(self.weights), means, axes=1)
+
+    @classmethod
+    def sample(cls, key):
+        """Two normal segments: weight of the first U[.2, .8], locations U[.2, .5] and U[.6, .9], scales U[.03, .12]."""
+        u = jax.random.uniform(key, (5,))
+        weight = 0.2 + 0.6 * u[0]
+        location = jnp.stack([0.2 + 0.3 * u[1], 0.6 + 0.3 * u[2]])
+        return cls(jnp.stack([weight, 1 - weight]), Probit(location, 0.03 + 0.09 * u[3:]))
+
+
+@struct.dataclass
+class Atoms(Curve):
+    """Valuations on finitely many points: `values` `[M]` with probabilities `weights` `[M]`.
+
+    N. Cesa-Bianchi, T. Cesari, V. Perchet (2019), "Dynamic pricing with finitely many unknown valuations", PMLR 98.
+    """
+
+    values: jax.Array = struct.field(default_factory=lambda: np.array([0.2, 0.9], np.float32))
+    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.7, 0.3], np.float32))
+
+    def mean(self, price):
+        price = jnp.asarray(price)[..., None]
+        return jnp.sum(jnp.where(jnp.asarray(self.values) >= price, self.weights, 0.0), axis=-1)
+
+    def optimal_price(self, cost, low, high):
+        candidates = jnp.append(jnp.clip(jnp.asarray(self.values), low, high), high)
+        return candidates[jnp.argmax((candidates - cost) * self.mean(candidates))]
+
+    @classmethod
+    def sample(cls, key):
+        """Three atoms U[.1, 1] with uniform (Dirichlet(1, 1, 1)) weights."""
+        u = jax.random.uniform(key, (6,), minval=1e-6)
+        gaps = -jnp.log(u[3:])
+        return cls(0.1 + 0.9 * u[:3], gaps / jnp.sum(gaps))
+
+
+def curves():
+    """Name -> curve class, for `make("PostedPrice", demand=name)`."""
+    return {
+        "linear": Linear,
+        "logit": Logit,
+        "probit": Probit,
+        "exponential": Exponential,
+        "iso_elastic": IsoElastic,
+        "uniform": UniformValuation,
+        "beta": BetaValuation,
+        "log_normal": LogNormalValuation,
+        "mixture": Mixture,
+        "atoms": Atoms,
+    }
+
+
+def wright_omega(x):
+    """Lambert's W(exp(x)), the solution w > 0 of w + log(w) = x, by eight Newton steps.
+
+    Args:
+      x: float `[...]`.
+
+    Returns:
+      float `[...]`, to working precision.
+    """
+    x = jnp.asarray(x)
+    w = jnp.where(x > 1, x, jnp.exp(jnp.minimum(x, 1.0)))
+    for _ in range(8):
+        w = w * (1 + x - jnp.log(w)) / (1 + w)
+    return jnp.where(x < -20, jnp.exp(x), w)  # below, w = exp(x) to working precision and log(w) may underflow
+
+
+def maximise(function, low, high, *, points=512, steps=40):
+    """The global maximiser of a function of one variable on an interval.
+
+    A grid of `points` finds the highest peak wherever peaks are wider than a cell; golden-section search polishes it to
+    the precision that function values allow, about the square root of the rounding unit.
+
+    Args:
+      function: float `[...]` -> float `[...]`.
+      low, high: ends of the interval, float scalars.
+      points: size of the grid.
+      steps: golden-section steps.
+
+    Returns:
+      float scalar.
+    """
+    low, high = jnp.asarray(low, jnp.result_type(float)), jnp.asarray(high, jnp.result_type(float))
+    width = (high - low) / (points - 1)
+    best = low + width * jnp.argmax(function(low + width * jnp.arange(points)))
+    ratio = (np.sqrt(5) - 1) / 2
+
+    def shrink(_, ends):
+        left, right = ends
+        inner_left, inner_right = right - ratio * (right - left), left + ratio * (right - left)
+        lower = function(inner_left) < function(inner_right)
+        return jnp.where(lower, inner_left, left), jnp.where(lower, right, inner_right)
+
+    left, right = jax.lax.fori_loop(0, steps, shrink, (jnp.maximum(best - width, low), jnp.minimum(best + width, high)))
+    middle = (left + right) / 2
+    return jnp.where(function(middle) >= function(best), middle, best)

@@ -1,0 +1,55 @@
+"""CPU cores as devices.
+
+XLA shows the whole CPU as one device unless it is told otherwise before its backend starts. `make` and `simulate` ask for
+one device a core, so that lanes are spread over the cores; a program that has started the backend before, or has chosen a
+number itself (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in `XLA_FLAGS`), is left alone.
+"""
+
+import os
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+AXIS = "lanes"
+
+
+def use_cpu_cores(count=None):
+    """Ask for one CPU device a core, if the backend has not started and nobody has chosen otherwise.
+
+    Args:
+      count: number of CPU devices; by default the cores this process may use.
+    """
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or (count is None and jax.config.jax_num_cpu_devices not in (-1, None)):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        jax.config.update("jax_num_cpu_devices", count or cores)
+    except RuntimeError:
+        pass  # the backend is up: its devices are what there is
+
+
+def mesh(devices=None):
+    """A one-axis mesh over devices.
+
+    Args:
+      devices: a list of JAX devices, or how many of the local ones; by default all local devices.
+
+    Returns:
+      `jax.sharding.Mesh` with the axis "lanes".
+
+    Raises:
+      ValueError: fewer devices are there than asked for, or none were asked for.
+    """
+    use_cpu_cores()
+    if devices is None:
+        devices = jax.local_devices()
+    elif isinstance(devices, int):
+        available = jax.local_devices()
+        if not 1 <= devices <= len(available):
+            raise ValueError(f"devices must be between 1 and the {len(available)} local devices, got {devices}")
+        devices = available[:devices]
+    if len(devices) == 0:
+        raise ValueError("devices must name at least one device, got none")
+    return Mesh(np.asarray(devices), (AXIS,))

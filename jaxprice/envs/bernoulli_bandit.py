@@ -1,0 +1,115 @@
+"""Bernoulli bandit: arm k pays one with probability means[k], else nothing.
+
+In the words of pricing: every arm has price one and cost zero, and a reward is a sale. With the uniform prior of
+`sample_params` it is the standard test bed of Thompson sampling and of RL^2.
+
+Source: H. Robbins (1952), doi:10.1090/S0002-9904-1952-09620-8; W. R. Thompson (1933), doi:10.1093/biomet/25.3-4.285.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.types import Discrete, Problem
+
+
+@struct.dataclass
+class Params:
+    """One bandit.
+
+    Attributes:
+      means: probability that each arm pays, float `[num_arms]`.
+      stds: standard deviation of each arm's reward where it is Gaussian, float `[num_arms]`.
+      prices, cost: ones `[num_arms]` and zero.
+      max_steps_in_episode: horizon.
+    """
+
+    means: jax.Array
+    stds: jax.Array
+    prices: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BernoulliBandit(StationaryMarket):
+    """Bernoulli arms, each mean U[0, 1] under the prior."""
+
+    num_arms: int = 10
+    buyers = 1
+    noise = "bernoulli"
+
+    @property
+    def num_actions(self):
+        return self.num_arms
+
+    def default_params(self):
+        return self.params_of(np.linspace(0.1, 0.9, self.num_arms))
+
+    def params_of(self, means, stds=1.0, horizon=1000):
+        """Params with the given means and standard deviations."""
+        means = means if isinstance(means, jax.Array) else np.asarray(means, np.float32)
+        return Params(
+            means=means,
+            stds=np.broadcast_to(np.asarray(stds, np.float32), (self.num_arms,)),
+            prices=np.ones(self.num_arms, np.float32),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(horizon),
+        )
+
+    def sample_params(self, key):
+        return self.params_of(jax.random.uniform(key, (self.num_arms,)))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=np.float32(1),
+            high=np.float32(1),
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.stds.mean(),
+            action_space=Discrete(self.num_arms),
+            noise=self.noise,
+        )
+
+    def table(self, params):
+        return jnp.asarray(params.means)
+
+    def draw(self, key, action, mean, params):
+        return (jax.random.uniform(key) < mean).astype(jnp.float32)
+
+
+def make(means=None, *, num_arms=None, horizon=1000):
+    """A Bernoulli bandit and its params.
+
+    Args:
+      means: success probabilities, `[num_arms]`; by default evenly spaced from .1 to .9.
+      num_arms: number of arms where `means` is not given, 10 by default.
+      horizon: pulls in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: means outside [0, 1], no arms, or a number of arms that contradicts the means.
+    """
+    means = arms(means, num_arms, low=0.0, high=1.0)
+    env = BernoulliBandit(num_arms=means.size)
+    return env, env.params_of(means, horizon=checks.positive_int("horizon", horizon))
+
+
+def arms(means, num_arms, *, low, high):
+    """Check the means of a bandit; float `[num_arms]`."""
+    if means is None:
+        return np.linspace(0.1, 0.9, checks.positive_int("num_arms", 10 if num_arms is None else num_arms))
+    means = np.asarray(means, dtype=float)
+    if means.ndim != 1 or means.size == 0:
+        raise ValueError(f"means must be a non-empty one-dimensional array, got shape {means.shape}")
+    if num_arms is not None and num_arms != means.size:
+        raise ValueError(f"num_arms is {num_arms}, but means has {means.size} entries")
+    return checks.number("means", means, low=low, high=high)

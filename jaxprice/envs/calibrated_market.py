@@ -1,0 +1,81 @@
+"""Markets calibrated from real purchases: `make("apple")`, `make("yogurt")`, ...
+
+A choice model fitted by maximum likelihood gives the seller's own demand as a logit curve in its price
+(`jaxprice.data.calibrated` holds coefficients, covariance, licence and provenance). The market is the fitted curve on a
+grid over the prices that were observed; the task distribution draws (intercept, slope) from the estimator's normal
+approximation, so that lanes differ by as much as the data leave open. Prices are scaled to the unit that the data use.
+
+Sources: the data sets named in each market's provenance.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxprice import demand
+from jaxprice.data import calibrated
+from jaxprice.envs import posted_price
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibratedMarket(posted_price.PostedPrice):
+    """Posted price with a fitted logit curve.
+
+    Attributes:
+      market: name of the calibration, one of `jaxprice.data.calibrated.names()`.
+    """
+
+    market: str = "apple"
+
+    @property
+    def name(self):
+        return self.market
+
+    def default_params(self):
+        fit = calibrated.load(self.market)
+        return self._on_grid(demand.Logit(fit.slope, fit.intercept))
+
+    def sample_params(self, key):
+        fit = calibrated.load(self.market)
+        root = np.linalg.cholesky(np.asarray(fit.curve_covariance)).astype(np.float32)
+        intercept, slope = jnp.asarray([fit.intercept, fit.slope], jnp.float32) + root @ jax.random.normal(key, (2,))
+        return self._on_grid(demand.Logit(jnp.maximum(slope, 0.01 * fit.slope), intercept))
+
+    def _on_grid(self, curve):
+        fit = calibrated.load(self.market)
+        return self.params_of(curve, low=fit.price_low, high=fit.price_high)
+
+
+def make(market="apple", *, num_prices=10, prices=None, cost=0.0, noise="bernoulli", buyers=1, horizon=1000):
+    """A calibrated market and its params.
+
+    Args:
+      market: one of `jaxprice.data.calibrated.names()`.
+      num_prices: size of the grid over the observed prices; None: any price between them.
+      prices: the grid itself, `[num_prices]`, in the unit of the data.
+      cost: unit cost in the same unit; zero maximises revenue.
+      noise: "bernoulli" or "poisson".
+      buyers: buyers a period.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown market, or bad values as in `make("PostedPrice")`.
+    """
+    fit = calibrated.load(market)
+    env, params = posted_price.make(
+        demand.Logit(fit.slope, fit.intercept),
+        num_prices=num_prices,
+        prices=prices,
+        low=fit.price_low,
+        high=fit.price_high,
+        cost=cost,
+        noise=noise,
+        buyers=buyers,
+        horizon=horizon,
+    )
+    return CalibratedMarket(**dataclasses.asdict(env), market=market), params

@@ -1,0 +1,223 @@
+"""Posted price: each period the seller posts a price, and a number of buyers take it or leave it.
+
+A buyer's expected demand at price p is D(p), a curve of `jaxprice.demand`. With Bernoulli noise each of n buyers has a
+uniform u and buys if u < D(p): the buyer's valuation is D^-1(u), so a lower price never loses a sale and policies face
+the same buyers. Poisson noise: sales are Poisson(n D(p)), drawn by inversion. Gaussian noise: n D(p) + noise_scale * z.
+The reward is (p - cost) * sales, the regret of a period max_q n (q - cost) D(q) - n (p - cost) D(p), over the grid where
+prices are a grid, over the interval where they are an interval.
+
+Source: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve", doi:10.1109/SFCS.2003.1238232.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices
+from jaxprice import demand as demand_curves
+from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.types import Discrete, Interval, Problem
+
+NOISES = ("bernoulli", "poisson", "gaussian")
+POISSON_MEAN = 40.0  # largest mean number of sales a period; the inversion sums this many standard terms
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      demand: the curve.
+      prices: the grid, float `[num_prices]`; `[0]` on an interval.
+      low, high: lowest and highest price.
+      cost: unit cost.
+      noise_scale: standard deviation of demand in a period under Gaussian noise.
+      max_steps_in_episode: horizon.
+    """
+
+    demand: demand_curves.Curve
+    prices: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    noise_scale: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class PostedPrice(StationaryMarket):
+    """Posted price with a named demand curve.
+
+    Attributes:
+      curve: name of the demand curve, a key of `jaxprice.demand.curves()`.
+      num_prices: size of the price grid, or None: any price in an interval.
+      noise: "bernoulli", "poisson" or "gaussian".
+      buyers: buyers a period.
+    """
+
+    curve: str = "logit"
+    num_prices: int | None = 10
+    noise: str = "bernoulli"
+    buyers: int = 1
+
+    @property
+    def num_actions(self):
+        return self.num_prices or 0
+
+    @property
+    def name(self):
+        return f"PostedPrice-{self.curve}"
+
+    def default_params(self):
+        return self.params_of(demand_curves.curves()[self.curve]())
+
+    def params_of(self, curve, *, prices=None, low=None, high=None, cost=None, noise_scale=0.1, horizon=1000):
+        """Params with the given curve; what is None takes the curve's default."""
+        range_low, range_high = type(curve).price_range
+        low, high = range_low if low is None else low, range_high if high is None else high
+        if prices is None:
+            prices = np.linspace(low, high, self.num_actions, dtype=np.float32)
+        return Params(
+            demand=jax.tree.map(lambda x: x if isinstance(x, jax.Array) else np.asarray(x, np.float32), curve),
+            prices=prices,
+            low=np.float32(low),
+            high=np.float32(high),
+            cost=np.float32(type(curve).unit_cost if cost is None else cost),
+            noise_scale=np.float32(noise_scale),
+            max_steps_in_episode=np.int32(horizon),
+        )
+
+    def sample_params(self, key):
+        return self.params_of(demand_curves.curves()[self.curve].sample(key))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale,
+            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
+            buyers=self.buyers,
+            noise=self.noise,
+        )
+
+    def table(self, params):
+        return self.mean_demand(params.prices, params)
+
+    def mean_demand(self, price, params):
+        """Expected demand of one buyer at `price`, float like `price`."""
+        return params.demand.mean(price)
+
+    def best_price(self, params):
+        """The best price of the interval."""
+        return params.demand.optimal_price(params.cost, params.low, params.high)
+
+    def draw(self, key, action, mean, params):
+        if self.noise == "bernoulli":
+            if self.buyers == 1:
+                return (jax.random.uniform(key) < mean).astype(jnp.float32)
+            return jnp.sum((jax.random.uniform(key, (self.buyers,)) < mean).astype(jnp.float32))
+        if self.noise == "poisson":
+            return _poisson(jax.random.uniform(key), self.buyers * mean)
+        return self.buyers * mean + params.noise_scale * jax.random.normal(key)
+
+
+def _poisson(u, mean):
+    """The u-quantile of a Poisson law, by summing its probabilities; exact to float32 for `mean <= POISSON_MEAN`."""
+
+    def term(k, carry):
+        sales, probability, total = carry
+        total = total + probability
+        sales = sales + (u >= total).astype(jnp.float32)
+        return sales, probability * mean / (k + 1).astype(jnp.float32), total
+
+    terms = int(POISSON_MEAN + 10 * POISSON_MEAN**0.5)
+    start = (jnp.float32(0), jnp.exp(-mean), jnp.float32(0))
+    return jax.lax.fori_loop(0, terms, term, start)[0]
+
+
+def make(
+    demand="logit",
+    *,
+    num_prices=10,
+    prices=None,
+    low=None,
+    high=None,
+    cost=None,
+    noise="bernoulli",
+    noise_scale=0.1,
+    buyers=1,
+    horizon=1000,
+):
+    """A posted-price market and its params.
+
+    Args:
+      demand: name of a curve (`jaxprice.demand.curves()`), or a curve with its numbers.
+      num_prices: size of an evenly spaced grid on `[low, high]`; None: any price of the interval.
+      prices: the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`.
+      low, high: price interval; by default that of the curve.
+      cost: unit cost; by default that of the curve, zero but for the iso-elastic one.
+      noise: "bernoulli", "poisson" or "gaussian".
+      noise_scale: standard deviation of demand in a period under Gaussian noise.
+      buyers: buyers a period.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: bad prices, a cost or scale out of range, purchase probabilities outside [0, 1], more Poisson demand
+        than can be drawn, an unknown curve or noise.
+    """
+    known = demand_curves.curves()
+    if isinstance(demand, str):
+        checks.choice("demand", demand, known)
+        curve = known[demand]()
+    else:
+        names = {cls: name for name, cls in known.items()}
+        if type(demand) not in names:
+            raise ValueError(f"demand must be a curve of jaxprice.demand or its name, got {demand!r}")
+        curve, demand = demand, names[type(demand)]
+        checks.number("the numbers of demand", np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(curve)]))
+    checks.choice("noise", noise, NOISES)
+    checks.positive_int("buyers", buyers)
+    checks.positive_int("horizon", horizon)
+    checks.number("noise_scale", noise_scale, low=0)
+    if cost is not None:
+        checks.number("cost", cost, low=0)
+    if prices is not None:
+        prices = checks.price_grid(prices)
+        num_prices, low, high = prices.size, prices[0], prices[-1]
+    elif num_prices is not None:
+        checks.positive_int("num_prices", num_prices)
+    low, high = type(curve).price_range[0] if low is None else low, type(curve).price_range[1] if high is None else high
+    checks.number("low", low, low=0)
+    checks.number("high", high, low=0)
+    if prices is None and not low < high:
+        raise ValueError(f"low must be below high, got low={low!r} and high={high!r}")
+    env = PostedPrice(curve=demand, num_prices=num_prices, noise=noise, buyers=int(buyers))
+    params = env.params_of(
+        curve, prices=prices, low=low, high=high, cost=cost, noise_scale=noise_scale, horizon=int(horizon)
+    )
+    _check_demand(env, params)
+    return env, params
+
+
+def _check_demand(env, params):
+    devices.use_cpu_cores()
+    prices = params.prices if env.num_prices else np.linspace(params.low, params.high, 257, dtype=np.float32)
+    means = np.asarray(env.mean_demand(prices, params))
+    if env.noise == "bernoulli" and not (np.all(means >= 0) and np.all(means <= 1)):
+        raise ValueError(
+            f"demand must be a purchase probability in [0, 1] at every price, but {params.demand} goes from "
+            f"{means.min():g} to {means.max():g} on [{params.low:g}, {params.high:g}]"
+        )
+    if env.noise == "poisson" and not np.all(env.buyers * means <= POISSON_MEAN):
+        raise ValueError(
+            f"Poisson demand must have a mean of at most {POISSON_MEAN:g} sales a period, got {env.buyers * means.max():g}"
+        )

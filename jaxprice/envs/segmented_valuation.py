@@ -1,0 +1,178 @@
+"""Segmented valuations: consumers belong to segments of known size whose valuations are alike.
+
+Segment s has share psi_s (uniform on the simplex, known to the seller) and midpoint v_s, drawn from a law on [0, 1]. Each
+period one price is held for a number of consumers; each comes from segment s with probability psi_s, values the product
+at v_s + U(-delta, delta) and buys when that is at least the price. The seller sees every consumer's segment and whether
+it bought. Expected demand of one consumer is sum_s psi_s clip((v_s + delta - p) / (2 delta), 0, 1), and the oracle is the
+best price of the grid under it.
+
+Source: K. Misra, E. M. Schwartz, J. Abernethy (2019), "Dynamic online pricing with incomplete information using
+multiarmed bandit experiments", doi:10.1287/mksc.2018.1129: 100 prices, 1,000 segments, 10 consumers a period, delta .1.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, random, samplers
+from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.types import Discrete, Problem
+
+LAWS = ("beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)", "two points")
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      shares: size of each segment, float `[num_segments]`.
+      midpoints: middle of each segment's valuations, float `[num_segments]`.
+      half_width: half the range of valuations within a segment.
+      prices: the grid, float `[num_prices]`.
+      cost: unit cost.
+      max_steps_in_episode: horizon.
+    """
+
+    shares: jax.Array
+    midpoints: jax.Array
+    half_width: jax.Array
+    prices: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class Observation:
+    """What the seller saw in the last period.
+
+    Attributes:
+      segments: segment of each consumer, int `[buyers]`; -1 before the first period.
+      purchases: whether each bought, bool `[buyers]`.
+      price: the price they were offered, float scalar.
+      shares: sizes of the segments, float `[num_segments]`.
+    """
+
+    segments: jax.Array
+    purchases: jax.Array
+    price: jax.Array
+    shares: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentedValuation(StationaryMarket):
+    """Segmented valuations with midpoints from one of `LAWS`."""
+
+    law: str = "beta(2,2)"
+    num_segments: int = 1000
+    num_prices: int = 100
+    buyers: int = 10
+
+    @property
+    def num_actions(self):
+        return self.num_prices
+
+    @property
+    def name(self):
+        return f"SegmentedValuation-{self.law}"
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, self.sample_params(random.address(random.stream(0, "market"), 0, 0)))
+
+    def params_of(self, shares, midpoints, half_width=0.1, horizon=1000):
+        """Params with the given segments on the grid 1/K, 2/K, ..., 1."""
+        return Params(
+            shares=shares,
+            midpoints=midpoints,
+            half_width=np.float32(half_width),
+            prices=(np.arange(self.num_prices, dtype=np.float32) + 1) / np.float32(self.num_prices),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(horizon),
+        )
+
+    def sample_params(self, key):
+        key_shares, key_midpoints, key_boost = jax.random.split(key, 3)
+        gaps = -jnp.log(samplers.uniform(jax.random.bits(key_shares, (self.num_segments,), jnp.uint32)))
+        shape = (self.num_segments,)
+        if self.law == "two points":
+            midpoints = jnp.where(jax.random.uniform(key_midpoints, shape) < 0.7, 0.2, 0.9)
+        else:
+            a, b = (float(x) for x in self.law[5:-1].split(","))
+            z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key_midpoints, shape, jnp.uint32))
+            words = random.pair_of_words(key_boost, shape)
+            midpoints = samplers.beta_boosted(z1, z2, *(jnp.log(samplers.uniform(word)) for word in words), a, b)
+        return self.params_of(gaps / jnp.sum(gaps), midpoints)
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.prices[0],
+            high=params.prices[-1],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Discrete(self.num_prices),
+            buyers=self.buyers,
+            noise="bernoulli",
+        )
+
+    def table(self, params):
+        def at(price):
+            reach = (params.midpoints + params.half_width - price) / (2 * params.half_width)
+            return jnp.sum(params.shares * jnp.clip(reach, 0.0, 1.0))
+
+        return jax.lax.map(at, jnp.asarray(params.prices))
+
+    def step_env(self, key, state, action, params):
+        price, mean = params.prices[action], state.mean_demand[action]
+        words = random.pair_of_words(key, (self.buyers,))
+        segments = random.choose(samplers.uniform(words[0]), params.shares)
+        valuations = params.midpoints[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
+        purchases = valuations >= price
+        demand = jnp.sum(purchases.astype(jnp.float32))
+        reward = (price - params.cost) * demand
+        regret = state.best_reward - self._profit(price, mean, params)
+        state = dataclasses.replace(state, time=state.time + 1)
+        info = {
+            "price": price,
+            "demand": demand,
+            "reward": reward,
+            "regret": regret,
+            "optimal_reward": state.best_reward,
+        }
+        obs = Observation(segments, purchases, price, jnp.asarray(params.shares))
+        return obs, state, reward, jnp.bool_(False), info
+
+    def _observe(self, state, price, demand, params):
+        nobody = jnp.full((self.buyers,), -1, jnp.int32)
+        return Observation(nobody, jnp.zeros((self.buyers,), bool), jnp.float32(0), jnp.asarray(params.shares))
+
+
+def make(law="beta(2,2)", *, num_segments=1000, num_prices=100, buyers=10, half_width=0.1, horizon=1000):
+    """A segmented market and its params.
+
+    Args:
+      law: law of the midpoints, one of `LAWS`.
+      num_segments, num_prices, buyers: sizes; `buyers` is the number of consumers who see one price.
+      half_width: half the range of valuations within a segment (delta).
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`, the params one draw of shares and midpoints.
+
+    Raises:
+      ValueError: an unknown law, or sizes or a width out of range.
+    """
+    checks.choice("law", law, LAWS)
+    sizes = {"num_segments": num_segments, "num_prices": num_prices, "buyers": buyers}
+    env = SegmentedValuation(law=law, **{name: checks.positive_int(name, size) for name, size in sizes.items()})
+    checks.number("half_width", half_width, low=1e-6, high=1)
+    params = dataclasses.replace(
+        env.default_params(),
+        half_width=np.float32(half_width),
+        max_steps_in_episode=np.int32(checks.positive_int("horizon", horizon)),
+    )
+    return env, params

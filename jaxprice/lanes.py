@@ -1,0 +1,382 @@
+"""Make code written for one lane wide: `vmap` with the lane axis last.
+
+A policy or a market is written for one lane, on scalars and on short arrays over arms. `jax.vmap` puts the lane axis
+first whenever a scalar meets an array, so that arms are contiguous and lanes strided, and XLA undoes the mixture with
+copies. `widen` keeps lanes last through every operation: the inner loop of each kernel runs over lanes and fills the
+vector registers.
+
+It interprets the jaxpr of the one-lane function (the pattern of JAX's documentation, "Writing custom Jaxpr
+interpreters in JAX"). Some primitives get a rule of their own:
+
+* elementwise operations and those that rearrange or reduce leading axes: the same with one more axis,
+* calls and loops: interpreted inside,
+* one arm of an array (`x[arm]`, `x.at[arm].add(1)`, `argmax(x)`): selections over the arms, which is vector code over
+  lanes where gathers and scatters go one lane at a time,
+* addressed keys (`jaxprice.random`): a tuple of words, `[..., lanes]` each.
+
+Every other primitive falls back to `jax.vmap` of itself, lane axis last on both sides. The values are those of
+`jax.vmap(function, in_axes=-1, out_axes=-1)`, but for `argmax` and `argmin` of arrays with NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+from jaxprice import random
+
+SHORT = 32  # arms up to which one is picked by a chain of selections
+
+_ELEMENTWISE = """abs acos acosh add and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
+    convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow
+    is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or population_count pow reduce_precision
+    rem round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square
+    stop_gradient sub tan tanh xor"""
+_LEADING_AXES = """cummax cummin cumprod cumsum cumlogsumexp reduce_and reduce_max reduce_min reduce_or reduce_prod
+    reduce_sum rev concatenate squeeze"""
+_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def widen(function, in_axes):
+    """Return `function` acting on many lanes at once, the lane axis last in every array.
+
+    Args:
+      function: code for one lane, on pytrees of arrays.
+      in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
+        the argument is shared by all lanes.
+
+    Returns:
+      A function of the same arguments; every array it returns has a trailing lane axis.
+
+    Raises:
+      ValueError: the number of arguments differs from `in_axes`, or the lane axes differ in length.
+    """
+
+    def wide(*args):
+        if len(args) != len(in_axes):
+            raise ValueError(f"in_axes names {len(in_axes)} arguments, but {len(args)} were given")
+        flags, sizes, one_lane = [], set(), []
+        for arg, axis in zip(args, in_axes, strict=True):
+            leaves = jax.tree.leaves(arg)
+            flags += [axis is not None] * len(leaves)
+            if axis is not None:
+                sizes |= {jnp.shape(leaf)[-1] for leaf in leaves}
+                arg = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[:-1], jnp.result_type(x)), arg)
+            one_lane.append(arg)
+        if len(sizes) != 1:
+            raise ValueError(f"the lane axes of the arguments must agree, got lengths {sorted(sizes)}")
+        size = sizes.pop()
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*one_lane)
+        outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
+        outs = [_join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals)]
+        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
+
+    return wide
+
+
+def _interpret(closed, args, size):
+    """Evaluate a closed jaxpr on `(value, is_wide)` pairs -> list of such pairs."""
+    env = {var: (value, False) for var, value in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+    env.update(zip(closed.jaxpr.invars, args, strict=True))
+
+    def read(atom):
+        return (atom.val, False) if isinstance(atom, jex.Literal) else env[atom]
+
+    for eqn in closed.jaxpr.eqns:
+        args = [read(atom) for atom in eqn.invars]
+        if not any(flag for _, flag in args):
+            outs = [(value, False) for value in _bind(eqn, [value for value, _ in args])]
+        elif (inner := _callee(eqn)) is not None:
+            outs = _interpret(inner, args, size)
+        else:
+            rule = _RULES.get(eqn.primitive.name)
+            outs = rule and rule(eqn, args, size)
+            if outs is None:
+                outs = [(value, True) for value in _fall_back(eqn, args)]
+        env.update(zip(eqn.outvars, outs, strict=True))
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def _bind(eqn, values):
+    """The primitive of `eqn` on `values` -> list of results."""
+    out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def _fall_back(eqn, args):
+    """`jax.vmap` of one primitive, lane axis last; its keys become ordinary key arrays."""
+    axes = [-1 if flag else None for _, flag in args]
+    return jax.vmap(lambda *values: _bind(eqn, values), axes, -1)(*[_join(value) for value, _ in args])
+
+
+def _callee(eqn):
+    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None."""
+    if eqn.primitive.name in _CONTROL:
+        return None
+    for name in _CALLS:
+        inner = eqn.params.get(name)
+        if isinstance(inner, jex.ClosedJaxpr):
+            return inner
+        if isinstance(inner, jex.Jaxpr):
+            return jex.ClosedJaxpr(inner, ())
+    return None
+
+
+def _spread(value, flag, shape, size):
+    """Give `value` the shape `[*shape, size]`; a wide key stays a tuple of words."""
+    if isinstance(value, tuple):
+        return tuple(_spread(word, True, shape, size) for word in value)
+    value = jnp.asarray(value)
+    if not flag:
+        value = value[..., None]
+    value = value.reshape((1,) * (len(shape) + 1 - value.ndim) + value.shape) if value.ndim != len(shape) + 1 else value
+    return jnp.broadcast_to(value, (*shape, size))
+
+
+def _join(value):
+    """A wide key as an ordinary array of keys `[..., lanes]`; anything else as it is."""
+    return random.from_words(value) if isinstance(value, tuple) else value
+
+
+def _per_word(rule):
+    """Let a rule that only moves values about act on each word of a wide key."""
+
+    def apply(eqn, args, size):
+        if not any(isinstance(value, tuple) for value, _ in args):
+            return rule(eqn, args, size)
+        outs = [
+            rule(eqn, [(value[i], flag) if isinstance(value, tuple) else (value, flag) for value, flag in args], size)
+            for i in range(random.WORDS)
+        ]
+        if outs[0] is None:
+            return None
+        return [(tuple(word for word, _ in words), True) for words in zip(*outs, strict=True)]
+
+    return apply
+
+
+def _elementwise(eqn, args, size):
+    shape = eqn.outvars[0].aval.shape
+    if eqn.primitive.name == "bitcast_convert_type" and eqn.invars[0].aval.shape != shape:
+        return None
+    values = [
+        _spread(jnp.asarray(value, atom.aval.dtype) if not flag else value, flag, shape, size)
+        for (value, flag), atom in zip(args, eqn.invars, strict=True)
+    ]
+    return [(_bind(eqn, values)[0], True)]
+
+
+def _leading_axes(eqn, args, size):
+    values = [_spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
+    return [(_bind(eqn, values)[0], True)]
+
+
+def _stack(eqn, args, size):
+    values = [_spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
+    return [(jnp.stack(values, eqn.params["axis"]), True)]
+
+
+def _unstack(eqn, args, size):
+    axis = eqn.params["axis"]
+    return [(lax.index_in_dim(args[0][0], k, axis, keepdims=False), True) for k in range(len(eqn.outvars))]
+
+
+def _broadcast_in_dim(eqn, args, size):
+    shape, dims = eqn.params["shape"], eqn.params["broadcast_dimensions"]
+    return [(lax.broadcast_in_dim(args[0][0], (*shape, size), (*dims, len(shape))), True)]
+
+
+def _reshape(eqn, args, size):
+    return [(args[0][0].reshape((*eqn.params["new_sizes"], size)), True)]
+
+
+def _slice(eqn, args, size):
+    params = eqn.params
+    strides = params["strides"] and (*params["strides"], 1)
+    return [(lax.slice(args[0][0], (*params["start_indices"], 0), (*params["limit_indices"], size), strides), True)]
+
+
+def _transpose(eqn, args, size):
+    permutation = eqn.params["permutation"]
+    return [(args[0][0].transpose((*permutation, len(permutation))), True)]
+
+
+def _pick(rows, index):
+    """`rows[index]` by selections: `rows` a list of `[..., lanes]` or `[...]`, `index` `[lanes]`."""
+    picked = rows[0]
+    for k in range(1, len(rows)):
+        picked = jnp.where(index == k, rows[k], picked)
+    return picked
+
+
+def _dynamic_slice(eqn, args, size):
+    (operand, wide), *starts = args
+    shape, sizes = eqn.invars[0].aval.shape, eqn.params["slice_sizes"]
+    if not shape or shape[0] > SHORT or sizes != (1, *shape[1:]):
+        return None
+    index = jnp.clip(_spread(*starts[0], (), size), 0, shape[0] - 1)
+    operand = _spread(operand, wide, shape, size)
+    return [(_pick([operand[k] for k in range(shape[0])], index)[None], True)]
+
+
+def _scatter(eqn, args, size):
+    (operand, wide), (indices, wide_index), (updates, wide_updates) = args
+    shape, dims = eqn.invars[0].aval.shape, eqn.params["dimension_numbers"]
+    one_row = (
+        eqn.invars[1].aval.shape == (1,)
+        and dims.inserted_window_dims == dims.scatter_dims_to_operand_dims == (0,)
+        and dims.update_window_dims == tuple(range(len(shape) - 1))
+        and eqn.invars[2].aval.shape == shape[1:]
+    )
+    if not one_row:
+        return None
+    index = _spread(indices, wide_index, (1,), size)[0]
+    if eqn.params["mode"] == lax.GatherScatterMode.CLIP:
+        index = jnp.clip(index, 0, shape[0] - 1)
+    operand = _spread(operand, wide, shape, size)
+    updates = _spread(updates, wide_updates, shape, size)
+    hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == index
+    combine = {"scatter": lambda x, y: y, "scatter-add": jnp.add, "scatter_add": jnp.add, "scatter-mul": jnp.multiply,
+               "scatter_mul": jnp.multiply}[eqn.primitive.name]
+    return [(jnp.where(hot, combine(operand, updates), operand), True)]
+
+
+def _argmax(eqn, args, size):
+    if eqn.params["axes"] != (0,):
+        return None
+    x, dtype = args[0][0], eqn.params["index_dtype"]
+    better = jnp.greater if eqn.primitive.name == "argmax" else jnp.less
+    if x.shape[0] <= SHORT:
+        best, index = x[0], jnp.zeros(x.shape[1:], dtype)
+        for k in range(1, x.shape[0]):
+            wins = better(x[k], best)
+            best, index = jnp.where(wins, x[k], best), jnp.where(wins, jnp.asarray(k, dtype), index)
+        return [(index, True)]
+    best = (jnp.max if better is jnp.greater else jnp.min)(x, axis=0)
+    rows = lax.broadcasted_iota(dtype, x.shape, 0)
+    return [(jnp.min(jnp.where(x == best, rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0), True)]
+
+
+def _random_wrap(eqn, args, size):
+    if not random.is_addressed(eqn.outvars[0].aval.dtype):
+        return None
+    data = args[0][0]
+    return [(tuple(data[..., i, :] for i in range(random.WORDS)), True)]
+
+
+def _on_words(function):
+    """A rule for an operation on a key: `function(words, eqn, other operands)` with wide words."""
+
+    def rule(eqn, args, size):
+        (key, wide), *rest = args
+        if not random.is_addressed(eqn.invars[0].aval.dtype):
+            return None
+        if not isinstance(key, tuple):
+            key = tuple(_spread(word, wide, eqn.invars[0].aval.shape, size) for word in random.to_words(key))
+        others = [_spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(rest, eqn.invars[1:], strict=True)]
+        return [(function(key, eqn.params, *others), True)]
+
+    return rule
+
+
+def _scan(eqn, args, size):
+    p = eqn.params
+    args = [(_join(value), flag) for value, flag in args]
+    if "ft_in" in p:  # jax 0.12 and later
+        consts, carry, xs = map(list, p["ft_in"].update(args).unpack())
+    else:
+        first, last = p["num_consts"], p["num_consts"] + p["num_carry"]
+        consts, carry, xs = args[:first], args[first:last], args[last:]
+    body, avals = p["jaxpr"], p["jaxpr"].in_avals
+    carry_avals = avals[len(consts) : len(consts) + len(carry)]
+    flags = _carried(lambda f: _flags(body, consts, f, [flag for _, flag in xs], avals, size), [f for _, f in carry])
+
+    def step(values, x):
+        x = [(row, flag) for row, (_, flag) in zip(x, xs, strict=True)]
+        outs = _interpret(body, [*consts, *zip(values, flags, strict=True), *x], size)
+        ys = [_settle(*out, True, aval, size) for out, aval in zip(outs, body.out_avals, strict=True)][len(flags) :]
+        return settle(outs[: len(flags)]), tuple(ys)
+
+    def settle(pairs):
+        return tuple(_settle(*pair, *rest, size) for pair, *rest in zip(pairs, flags, carry_avals, strict=True))
+
+    rows = tuple(value for value, _ in xs)
+    carried, ys = lax.scan(step, settle(carry), rows, p["length"], p["reverse"], p["unroll"])
+    return [*zip(carried, flags, strict=True), *[(y, True) for y in ys]]
+
+
+def _while(eqn, args, size):
+    p = eqn.params
+    args = [(_join(value), flag) for value, flag in args]
+    split = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    cond_consts, body_consts, carry = args[: split[0]], args[split[0] : split[1]], args[split[1] :]
+    body, cond = p["body_jaxpr"], p["cond_jaxpr"]
+    avals = body.in_avals[len(body_consts) :]
+    flags = _carried(lambda f: _flags(body, body_consts, f, [], body.in_avals, size), [f for _, f in carry])
+    if _flags(cond, cond_consts, flags, [], cond.in_avals, size)[0]:
+        return None  # lanes that stop at different times: vmap knows how
+
+    def keep_going(values):
+        return _interpret(cond, [*cond_consts, *zip(values, flags, strict=True)], size)[0][0]
+
+    def step(values):
+        return settle(_interpret(body, [*body_consts, *zip(values, flags, strict=True)], size))
+
+    def settle(pairs):
+        return tuple(_settle(*pair, *rest, size) for pair, *rest in zip(pairs, flags, avals, strict=True))
+
+    return list(zip(lax.while_loop(keep_going, step, settle(carry)), flags, strict=True))
+
+
+def _settle(value, flag, wide, aval, size):
+    """A loop-carried value as an array, with its lane axis exactly when `wide`."""
+    if wide:
+        return _join(_spread(value, flag, aval.shape, size))
+    return jnp.asarray(value, aval.dtype) if not jnp.issubdtype(aval.dtype, jax.dtypes.extended) else value
+
+
+def _flags(closed, consts, carry, xs, avals, size):
+    """Which outputs of a loop body are wide, given which inputs are."""
+    flags = [*[flag for _, flag in consts], *carry, *xs]
+    seen = []
+
+    def run(*values):
+        seen[:] = [flag for _, flag in _interpret(closed, zip(values, flags, strict=True), size)]
+        return ()
+
+    jax.eval_shape(run, *[jax.ShapeDtypeStruct(a.shape + (size,) * f, a.dtype) for a, f in zip(avals, flags, strict=True)])
+    return seen
+
+
+def _carried(spread, flags):
+    """Smallest set of wide carries that a loop maps into itself."""
+    while True:
+        after = [a or b for a, b in zip(flags, spread(flags), strict=False)]
+        if after == flags:
+            return flags
+        flags = after
+
+
+_CONTROL = {"scan": _scan, "while": _while, "cond": None}
+_RULES = {
+    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
+    **dict.fromkeys(_LEADING_AXES.split(), _per_word(_leading_axes)),
+    **dict.fromkeys(["scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul"], _scatter),
+    "select_n": _per_word(_elementwise),
+    "broadcast_in_dim": _per_word(_broadcast_in_dim),
+    "reshape": _per_word(_reshape),
+    "slice": _per_word(_slice),
+    "stack": _per_word(_stack),
+    "unstack": _per_word(_unstack),
+    "transpose": _per_word(_transpose),
+    "dynamic_slice": _per_word(_dynamic_slice),
+    "argmax": _argmax,
+    "argmin": _argmax,
+    "random_wrap": _random_wrap,
+    "random_unwrap": _on_words(lambda words, p: jnp.stack(words, -2)),
+    "random_bits": _on_words(lambda words, p: random.bits(words, p["bit_width"], p["shape"], lanes_last=True)),
+    "random_split": _on_words(lambda words, p: random.split(words, p["shape"], lanes_last=True)),
+    "random_fold_in": _on_words(lambda words, p, data: random.fold_in(words, data)),
+    "scan": _scan,
+    "while": _while,
+}

@@ -1,0 +1,88 @@
+"""What index policies over a price grid share: what they learn from a sale, and sums over the arms.
+
+Learning from demand (`signal="demand"`), an arm's signal is the conversion rate x = demand / buyers, and its value is
+margin * x: the seller knows the margin of every price and has only demand to learn. Learning from reward
+(`signal="reward"`), x = reward / (buyers * largest margin), and all arms have the same scale: the plain bandit. With
+Bernoulli demand both signals are in [0, 1], as the bounds of bandit algorithms want; in a bandit they are the same.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.types import Discrete
+
+SIGNALS = ("demand", "reward")
+NEVER = 1e-12  # count of an arm never pulled: finite indices without a special case, no trace after the first pull
+
+
+@struct.dataclass
+class Signal:
+    """What is learned from a transition.
+
+    Attributes:
+      weights: value of a signal of one at each arm, float `[num_prices]`.
+      unit: demand or reward that makes a signal of one, float scalar.
+      source: "demand" or "reward".
+    """
+
+    weights: jax.Array
+    unit: jax.Array
+    source: str = struct.field(pytree_node=False)
+
+    def of(self, transition):
+        """The signal of one period, float scalar."""
+        return (transition.demand if self.source == "demand" else transition.reward) / self.unit
+
+
+@struct.dataclass
+class Sums:
+    """Sums over the pulls of each arm.
+
+    Attributes:
+      counts: pulls, float `[num_prices]`; `NEVER` before the first.
+      sums: signals, float `[num_prices]`.
+    """
+
+    counts: jax.Array
+    sums: jax.Array
+
+    def add(self, action, signal):
+        """The sums after one more pull."""
+        return Sums(self.counts.at[action].add(1.0), self.sums.at[action].add(signal))
+
+
+def check_signal(signal):
+    """Refuse an unknown signal.
+
+    Raises:
+      ValueError: it is neither "demand" nor "reward".
+    """
+    return checks.choice("signal", signal, SIGNALS)
+
+
+def require_grid(problem, name):
+    """Refuse a problem without a price grid.
+
+    Raises:
+      ValueError: any price in an interval may be posted.
+    """
+    if not isinstance(problem.action_space, Discrete):
+        raise ValueError(f"{name} chooses from a price grid, but this market takes any price in an interval")
+
+
+def learn(problem, signal, name):
+    """The `Signal` of a problem with a price grid."""
+    require_grid(problem, name)
+    margins = jnp.asarray(problem.margins, jnp.float32)
+    if signal == "demand":
+        return Signal(margins, jnp.float32(problem.buyers), signal)
+    largest = jnp.maximum(jnp.max(margins), 1e-30)
+    return Signal(jnp.broadcast_to(largest, margins.shape), problem.buyers * largest, signal)
+
+
+def no_sums(problem, optimism=0.0):
+    """Sums before the first pull; `optimism` is the mean of an arm never pulled."""
+    zeros = jnp.zeros(problem.num_prices, jnp.float32)
+    return Sums(zeros + NEVER, zeros + NEVER * optimism)

@@ -1,0 +1,65 @@
+"""Epsilon-greedy: a random arm with probability epsilon, else the arm with the best mean.
+
+The value of arm k is w_k m_k with signals and weights as in `ucb1` (means, not sums). An arm never pulled counts as better
+than any other; ties go to the lowest price. With `decay`, epsilon at pull t is min(1, epsilon K / t): with epsilon at
+least 5 / Delta_min^2 the instantaneous regret is O(1 / t), total regret O(log T) (Auer et al.); a fixed epsilon has linear
+regret.
+
+Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 3, doi:10.1023/A:1013689704352; c and d there are
+epsilon = c / d^2 here.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks, random, samplers
+from jaxprice.policies import arms
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
+
+_OPTIMISM = 1e3  # mean of an arm never pulled
+
+
+@struct.dataclass
+class State:
+    """Time of the next pull (int scalar, from 1), what a sale teaches, and the sums over arms."""
+
+    time: jax.Array
+    signal: arms.Signal
+    arms: arms.Sums
+
+
+@policy_maker
+def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
+    """Epsilon-greedy.
+
+    Args:
+      epsilon: probability of a random arm, in [0, 1]; with `decay` any number from 0. May be traced.
+      decay: whether epsilon falls as K / t.
+      signal: "demand" or "reward", what it learns from.
+
+    Raises:
+      ValueError: an epsilon out of range, or an unknown signal.
+    """
+    checks.number("epsilon", epsilon, low=0, high=jnp.inf if decay else 1)
+    arms.check_signal(signal)
+
+    def init(key, problem):
+        del key
+        return State(jnp.int32(1), arms.learn(problem, signal, "epsilon_greedy"), arms.no_sums(problem, _OPTIMISM))
+
+    def act(key, state, observation):
+        del observation
+        size = state.arms.counts.shape[0]
+        rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
+        coin, which = (samplers.uniform(word) for word in random.pair_of_words(key))
+        greedy = jnp.argmax(state.signal.weights * (state.arms.sums / state.arms.counts))
+        return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
+
+    def update(key, state, transition):
+        del key
+        sums = state.arms.add(transition.action, state.signal.of(transition))
+        return State(state.time + 1, state.signal, sums)
+
+    return Policy(init, act, update)

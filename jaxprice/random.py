@@ -1,0 +1,213 @@
+"""Addressed randomness: every random number has an address, and no generator is threaded through the program.
+
+The number drawn for `(seed, role, lane, time)` is a pure function of that address, so a lane sees the same market and
+the same buyers whatever the batch size, the chunk, the number of devices, or the policy that sets the prices (common
+random numbers). A chain of `split`s per lane and step would cost more than most policies.
+
+An address is an ordinary typed JAX key, so `jax.random.uniform(key)`, `split` and `fold_in` work on it. It holds three
+32-bit words: two select the stream, `(s0, s1 + time)` with `(s0, s1)` the hash of `(seed, role)`, and are shared by all
+lanes; the third is the lane. Random words i = 0, 1, ... of a key are Threefry-2x32-20 blocks with key
+`(s0, s1 + time)` and counter `(lane, i)`; `split` and `fold_in` hash the stream words under another constant and leave
+the lane alone.
+
+Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3",
+doi:10.1145/2063384.2063405.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import random as extend_random
+
+WORDS = 3
+ROLES = ("market", "reset", "demand", "init", "act", "update")  # who draws: prior, buyers, or seller
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_DERIVE = 0x9E3779B9  # stream words of derived keys come from a key space of their own
+
+
+def threefry(k0, k1, x0, x1):
+    """Threefry-2x32 with 20 rounds.
+
+    Args:
+      k0, k1: key words, uint32 `[...]`.
+      x0, x1: counter words, uint32 `[...]`, broadcast against the key.
+
+    Returns:
+      Two random words, uint32 `[...]` each.
+    """
+    schedule = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
+    x0, x1 = x0 + k0, x1 + k1
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ ((x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation)))
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
+    return x0, x1
+
+
+def stream(seed, role):
+    """Stream words of a role under a seed.
+
+    Args:
+      seed: an int in `[0, 2**64)`, or a scalar uint32 array.
+      role: one of `ROLES`.
+
+    Returns:
+      uint32 `[2]`.
+
+    Raises:
+      ValueError: an unknown role, or a seed out of range.
+    """
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {ROLES}, got {role!r}")
+    low, high = seed, 0
+    if isinstance(seed, int | np.integer):
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be an integer in [0, 2**64), got {seed}")
+        low, high = int(seed) & 0xFFFFFFFF, int(seed) >> 32
+    return jnp.stack(threefry(*(jnp.asarray(w, jnp.uint32) for w in (low, high, ROLES.index(role), 0))))
+
+
+def address(words, time, lane):
+    """The key of `(stream, time, lane)`.
+
+    Args:
+      words: stream words, uint32 `[2]`, from `stream`.
+      time: step, integer scalar.
+      lane: lane number, integer scalar.
+
+    Returns:
+      A typed key, scalar.
+    """
+    word = functools.partial(jnp.asarray, dtype=jnp.uint32)
+    return jax.random.wrap_key_data(jnp.stack([words[0], words[1] + word(time), word(lane)]), impl=implementation())
+
+
+def bits(words, bit_width, shape, *, lanes_last=False):
+    """Random bits of a key given by its words.
+
+    Args:
+      words: three uint32 arrays, scalar, or `[..., lanes]` with `lanes_last`.
+      bit_width: 8, 16, 32 or 64.
+      shape: shape of the draw.
+      lanes_last: whether the words carry a trailing lane axis.
+
+    Returns:
+      Unsigned integers `[*shape]`, or `[..., *shape, lanes]`.
+    """
+    count = math.prod(shape)
+    words32 = count * 2 if bit_width == 64 else count
+    k0, k1, lane = _expand(words, lanes_last)
+    low, high = threefry(k0, k1, lane, _counter((words32 + 1) // 2, lanes_last))
+    axis = -2 if lanes_last else -1
+    if bit_width == 64:
+        out = (low.astype(jnp.uint64) << np.uint64(32)) | high.astype(jnp.uint64)
+    elif words32 == 1:
+        out = low
+    else:
+        out = jnp.concatenate([low, high], axis)
+        out = jax.lax.slice_in_dim(out, 0, words32, axis=out.ndim + axis)
+    if bit_width < 32:
+        out = (out >> np.uint32(32 - bit_width)).astype(f"uint{bit_width}")
+    batch = words[0].shape
+    return out.reshape((*batch[:-1], *shape, *batch[-1:]) if lanes_last else shape)
+
+
+def pair_of_words(key, shape=()):
+    """Two arrays of random words at the price of one hash an element: `(uint32 [*shape], uint32 [*shape])`."""
+    words = jax.random.bits(key, (2, *shape), jnp.uint32)
+    return words[0], words[1]
+
+
+def split(words, shape, *, lanes_last=False):
+    """Words of `[..., *shape]` new keys; the lane word is kept."""
+    k0, k1, lane = _expand(words, lanes_last)
+    counter = _counter(math.prod(shape), lanes_last)
+    new = threefry(k0 ^ np.uint32(_DERIVE), k1, counter, jnp.full_like(counter, 1))
+    batch = words[0].shape
+    shape = (*batch[:-1], *shape, *batch[-1:]) if lanes_last else shape
+    return tuple(word.reshape(shape) for word in (*new, jnp.broadcast_to(lane, new[0].shape)))
+
+
+def fold_in(words, data):
+    """Words of the key derived with `data`, an integer array that broadcasts against them; the lane word is kept."""
+    k0, k1, lane = words
+    new = threefry(k0 ^ np.uint32(_DERIVE), k1, jnp.asarray(data).astype(jnp.uint32), jnp.zeros_like(k1))
+    return (*new, jnp.broadcast_to(lane, new[0].shape))
+
+
+def _expand(words, lanes_last):
+    """Insert the axis of the draw: last, or last but one before the lanes."""
+    return [word[..., None, :] if lanes_last else word[..., None] for word in words]
+
+
+def _counter(count, lanes_last):
+    counter = jnp.arange(count, dtype=jnp.uint32)
+    return counter[:, None] if lanes_last else counter
+
+
+def to_words(key):
+    """The three words of an addressed key `[...]`, uint32 `[...]` each."""
+    data = jax.random.key_data(key)
+    return tuple(data[..., i] for i in range(WORDS))
+
+
+def from_words(words):
+    """The addressed key `[...]` of three words, uint32 `[...]` each."""
+    return jax.random.wrap_key_data(jnp.stack(words, -1), impl=implementation())
+
+
+@functools.cache
+def implementation():
+    """JAX's handle of addressed keys, for `jax.random.key(seed, impl=...)` and `wrap_key_data`."""
+
+    def unpack(key):
+        return tuple(key[..., i] for i in range(WORDS))
+
+    def seed_words(seed):
+        return jnp.stack([*threefry(*(jnp.asarray(w, jnp.uint32) for w in (seed, 0, 0, 1))), jnp.uint32(0)])
+
+    return extend_random.define_prng_impl(
+        key_shape=(WORDS,),
+        seed=seed_words,
+        split=lambda key, shape: jnp.stack(split(unpack(key), shape), -1),
+        random_bits=lambda key, bit_width, shape: bits(unpack(key), bit_width, shape),
+        fold_in=lambda key, data: jnp.stack(fold_in(unpack(key), data)),
+        name="jaxprice_addressed",
+        tag="jxp",
+    )
+
+
+def is_addressed(dtype):
+    """Whether a dtype is that of addressed keys."""
+    return dtype == _key_dtype()
+
+
+@functools.cache
+def _key_dtype():
+    return jax.eval_shape(lambda: from_words((jnp.uint32(0),) * WORDS)).dtype
+
+
+def choose(u, probabilities):
+    """The category that a uniform number falls on, by inversion of the distribution function.
+
+    Args:
+      u: uniform numbers in [0, 1), float `[...]`.
+      probabilities: float `[K]`, summing to one up to rounding.
+
+    Returns:
+      int32 `[...]` in `[0, K)`; CDF error below K rounding units.
+    """
+    u, size = jnp.asarray(u), probabilities.shape[0]
+    if size > 32:
+        return jnp.minimum(jnp.searchsorted(jnp.cumsum(probabilities), u, side="right"), size - 1).astype(jnp.int32)
+    total, chosen = jnp.zeros(()), jnp.zeros(u.shape, jnp.int32)
+    for k in range(size - 1):
+        total = total + probabilities[k]
+        chosen = chosen + (u >= total).astype(jnp.int32)
+    return chosen

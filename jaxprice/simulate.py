@@ -1,0 +1,401 @@
+"""The engine: one market, many policies, thousands of lanes.
+
+A lane is one market and one seed. Lane code is plain and scalar; `lanes.widen` makes it wide, `shard_map` spreads the
+lanes over devices, a loop runs over time, and the host goes from checkpoint to checkpoint and from chunk to chunk, so
+that memory grows with neither the horizon nor the number of lanes.
+
+Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period, and ends with
+the sale: what passes from the sale to the update crosses the end of the loop, so it is in memory once, and XLA does not
+compute it again for every arm and every array that the update writes. Second, the sums of a period (regret, reward, ...)
+are plain float32 sums over at most `BLOCK` periods, which are then added into compensated sums.
+
+Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
+any number of devices, and all policies meet the same markets and the same buyers.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from tqdm import tqdm
+
+from jaxprice import checks, random, stats
+from jaxprice import devices as device_mesh
+from jaxprice.lanes import widen
+from jaxprice.types import Discrete, Environment, Oracle, Policy, Transition
+
+METRICS = ("regret", "reward", "revenue", "optimal")
+BLOCK = 256  # periods whose sums are plain float32
+LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk; on a CPU its state should stay in cache
+
+
+def simulate(
+    env,
+    policies,
+    *,
+    seed=0,
+    lanes=1000,
+    horizon=1000,
+    params=None,
+    checkpoints=None,
+    quantiles=(0.05, 0.25, 0.5, 0.75, 0.95),
+    devices=None,
+    chunk=None,
+    traces=False,
+    progress=False,
+):
+    """Run policies in a market and return their regret and reward over time, with standard errors.
+
+    Args:
+      env: an environment.
+      policies: a dict of name -> `Policy`, or one `Policy`.
+      seed: integer in `[0, 2**64)`.
+      lanes: number of lanes; each has its own buyers, and its own market unless `params` says otherwise.
+      horizon: periods. It replaces `params.max_steps_in_episode`.
+      params: one market for all lanes; or a batch of markets, every leaf with a leading axis `[lanes]`; or None: each lane
+        draws its own from `env.sample_params`.
+      checkpoints: increasing times at which statistics are kept, the last one being the horizon; log-spaced by default.
+      quantiles: levels of `regret_quantile`.
+      devices: a list of JAX devices or how many of the local ones; by default all of them.
+      chunk: lanes at a time; by default what suits the device.
+      traces: also keep action, price, demand and reward of every lane and period (memory grows with the horizon).
+      progress: whether to show a progress bar, or a function called with the number of pulls done since its last call.
+
+    Returns:
+      `xarray.Dataset` with coordinates `policy`, `time`, `quantile` and `lane`: cumulative `regret`, `reward`, `revenue`
+      and `share` (of the expected reward of the oracle) with their standard errors `*_se`, means over lanes;
+      `regret_quantile`; and `lane_regret`, `lane_share` at the horizon. With `traces`, also `trace_*`.
+
+    Raises:
+      ValueError: no lanes, a horizon or checkpoints out of range, a policy that cannot act in the environment, params of
+        a wrong shape; before anything is traced.
+    """
+    if isinstance(policies, Policy):
+        policies = {"policy": policies}
+    if not policies:
+        raise ValueError("policies must name at least one policy, got none")
+    for name, policy in policies.items():
+        if not isinstance(policy, Policy):
+            raise ValueError(f"policies[{name!r}] must be a Policy, got {policy!r}")
+    lanes, horizon = checks.positive_int("lanes", lanes), checks.positive_int("horizon", horizon)
+    times = _checkpoints(checkpoints, horizon)
+    mesh = device_mesh.mesh(devices)
+    random.stream(seed, "market")
+    batched = params is not None and _is_batched(params, lanes)
+    for name, policy in policies.items():
+        _check_policy(name, policy, env, params, batched)
+    chunk = LANES_PER_DEVICE[mesh.devices.flat[0].platform] * mesh.size if chunk is None else chunk
+    chunk = min(checks.positive_int("chunk", chunk), lanes)
+    width = -(-chunk // mesh.size) * mesh.size
+    bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
+    results = {}
+    for name, policy in policies.items():
+        engine = _engine(env, policy, mesh, params is not None, batched)
+        summary = stats.Summary(times, quantiles)
+        for first in range(0, lanes, chunk):
+            run = engine.run_traced if traces else engine.run
+            out = run(seed, first, min(chunk, lanes - first), width, times, params, functools.partial(bar, name))
+            summary.add(*(out if traces else (out,)))
+        results[name] = summary.dataset()
+    bar.close()
+    return stats.join(results, {"environment": env.name, "seed": int(seed), "lanes": lanes, "horizon": horizon})
+
+
+def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
+    """Cumulative metrics at the horizon as a pure function, to be jitted and vmapped over hyperparameters.
+
+        sweep = jax.vmap(lambda scale: rollout(env, ucb1(scale), lanes=1000, horizon=10_000, params=params)["regret"])
+
+    Args:
+      env, policy: as in `simulate`; hyperparameters of the policy may be traced.
+      seed: integer or uint32 scalar.
+      lanes, horizon: static sizes.
+      params: one market, or None: each lane draws its own.
+
+    Returns:
+      A dict of `METRICS` -> float `[lanes]`; lanes are those of `simulate`.
+    """
+    numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(seed)
+    lane = _Lane(env, policy, params is not None)
+    axis = None if params is not None else -1
+    params, carry = _start(lane, None, streams, numbers, params, jnp.int32(horizon))
+    carry = _advance(lane, axis, streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
+    return {name: carry.total[name] + carry.part[name] for name in METRICS}
+
+
+@struct.dataclass
+class Carry:
+    """What one lane carries from period to period.
+
+    Attributes:
+      policy, env: states of the policy and of the market.
+      transition: the last period, which the policy has not learned from yet.
+      part, total: sums of the metrics in this block and before it.
+    """
+
+    policy: Any
+    env: Any
+    transition: Transition
+    part: dict
+    total: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lane:
+    """The code of one lane: everything scalar."""
+
+    env: Environment
+    policy: Policy
+    given: bool  # params are given, not drawn
+
+    def start(self, streams, number, params, horizon):
+        """Take or draw a market, start policy and market, and play the first period."""
+        if not self.given:
+            params = self.env.sample_params(random.address(streams["market"], 0, number))
+        params = jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=horizon))
+        obs, env_state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
+        state = None
+        if not isinstance(self.policy, Oracle):
+            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params))
+        env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
+        return params, Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
+
+    def step(self, streams, number, time, params, carry):
+        """Learn from the last period, then play this one."""
+        state = carry.policy
+        if not isinstance(self.policy, Oracle):
+            state = self.policy.update(random.address(streams["update"], time - 1, number), state, carry.transition)
+        obs = carry.transition.next_observation
+        env_state, transition, now = self.play(streams, number, time, params, state, carry.env, obs)
+        part = {name: carry.part[name] + now[name] for name in METRICS}
+        return Carry(state, env_state, transition, part, carry.total)
+
+    def play(self, streams, number, time, params, state, env_state, obs):
+        """One period: the seller acts, the market answers."""
+        if isinstance(self.policy, Oracle):
+            action = self.env.optimal_action(env_state, params)
+        else:
+            action = self.policy.act(random.address(streams["act"], time, number), state, obs)
+        key = random.address(streams["demand"], time, number)
+        next_obs, env_state, reward, _, info = self.env.step_env(key, env_state, action, params)
+        metrics = {
+            "regret": info["regret"],
+            "reward": reward,
+            "revenue": info["price"] * info["demand"],
+            "optimal": info["optimal_reward"],
+        }
+        metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+        return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
+
+
+def _start(lane, axis, streams, numbers, params, horizon):
+    """Start every lane -> `(params, carry)`; params that are given come back as they are."""
+    drawn, carry = widen(lane.start, (None, -1, axis, None))(streams, numbers, params, horizon)
+    if lane.given:
+        drawn = dataclasses.replace(params, max_steps_in_episode=jnp.broadcast_to(horizon, jnp.shape(params.max_steps_in_episode)))
+    return drawn, carry
+
+
+def _advance(lane, axis, streams, numbers, params, carry, start, stop):
+    """Play the periods `start`, ..., `stop - 1`."""
+    step = widen(lane.step, (None, -1, None, axis, -1))
+
+    def block(time_and_carry):
+        time, carry = time_and_carry
+        end = jnp.minimum(time + BLOCK, stop)
+        carry = jax.lax.fori_loop(time, end, lambda t, c: step(streams, numbers, t, params, c), carry)
+        return end, _fold(carry)
+
+    return jax.lax.while_loop(lambda x: x[0] < stop, block, (start, carry))[1]
+
+
+def _fold(carry):
+    """Add the sums of a block to the totals; what rounding loses stays in `part` (Kahan)."""
+    total = {name: carry.total[name] + carry.part[name] for name in METRICS}
+    part = {name: carry.part[name] - (total[name] - carry.total[name]) for name in METRICS}
+    return dataclasses.replace(carry, part=part, total=total)
+
+
+def _trace(lane, axis, streams, numbers, params, carry, times):
+    """Play `times` `[T]` and keep every period: `trace_*` `[T, lanes]`."""
+    step = widen(lane.step, (None, -1, None, axis, -1))
+
+    def body(carry, time):
+        carry = step(streams, numbers, time, params, carry)
+        return _fold(carry), _record(carry)
+
+    return jax.lax.scan(body, carry, times)[1]
+
+
+def _record(carry):
+    """The period just played: its transition and its own metrics."""
+    seen = carry.transition
+    record = {name: carry.part[name] for name in ("regret", "optimal")}
+    return record | {"action": seen.action, "price": seen.price, "demand": seen.demand, "reward": seen.reward}
+
+
+class _Engine:
+    """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
+
+    def __init__(self, env, policy, mesh, given, batched):
+        self.lane = _Lane(env, policy, given)
+        self.mesh, self.given, self.axis = mesh, given, -1 if batched else None
+        self.params_axis = None if given and not batched else -1
+        self._start, self._advance, self._trace = {}, {}, jax.jit(_trace, static_argnums=(0, 1))
+
+    def compiled(self, streams, numbers, params, horizon):
+        """`start` and `advance` for these shapes, mapped over the mesh."""
+        key = (numbers.shape, jax.tree.structure(params), tuple(jnp.shape(x) for x in jax.tree.leaves(params)))
+        if key not in self._start:
+            start = functools.partial(_start, self.lane, self.axis)
+            advance = functools.partial(_advance, self.lane, self.params_axis)
+            made, carry = jax.eval_shape(start, streams, numbers, params, horizon)
+            given, drawn = _specs(params, self.axis), _specs(made, self.params_axis)
+            carried, line = _specs(carry, -1), P(device_mesh.AXIS)
+            shard = functools.partial(jax.shard_map, mesh=self.mesh, check_vma=False)
+            self._start[key] = jax.jit(
+                shard(start, in_specs=(P(), line, given, P()), out_specs=(drawn, carried))
+            )
+            self._advance[key] = jax.jit(
+                shard(advance, in_specs=(P(), line, drawn, carried, P(), P()), out_specs=carried),
+                donate_argnums=3,
+                compiler_options=_compiler_options(self.mesh),
+            )
+        return self._start[key], self._advance[key]
+
+    def run(self, seed, first, size, width, times, params, progress):
+        """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
+        streams, horizon = _streams(seed), np.int32(times[-1])
+        numbers = jax.device_put(
+            (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32),
+            NamedSharding(self.mesh, P(device_mesh.AXIS)),
+        )
+        if self.axis is not None:
+            rows = np.minimum(first + np.arange(width), first + size - 1)
+            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
+        start, advance = self.compiled(streams, numbers, params, horizon)
+        params, carry = start(streams, numbers, params, horizon)
+        columns, done = [_sums(carry, size)], 1
+        if times[0] > 1:
+            columns = []
+        progress(size)
+        for time in times[times > 1]:
+            carry = advance(streams, numbers, params, carry, np.int32(done), np.int32(time))
+            columns.append(_sums(carry, size))
+            progress(size * int(time - done))
+            done = int(time)
+        return {name: np.stack([column[name] for column in columns]) for name in METRICS}
+
+    def run_traced(self, seed, first, size, width, times, params, progress):
+        """As `run`, and every period: `(columns, name -> [horizon, size])`; one device."""
+        streams, horizon = _streams(seed), int(times[-1])
+        numbers = (first + jnp.arange(size)).astype(jnp.uint32)
+        if self.axis is not None:
+            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[first : first + size], 0, -1), params)
+        params, carry = jax.jit(functools.partial(_start, self.lane, self.axis))(streams, numbers, params, horizon)
+        head, carry = _record(carry), _fold(carry)
+        rest = self._trace(self.lane, self.params_axis, streams, numbers, params, carry, jnp.arange(1, horizon))
+        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])]) for name in head}
+        progress(size * horizon)
+        sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
+        sums["revenue"] = np.cumsum(trace["price"].astype(float) * trace["demand"], axis=0)
+        return {name: sums[name][times - 1] for name in METRICS}, trace
+
+
+@functools.lru_cache(maxsize=128)
+def _engine(env, policy, mesh, given, batched):
+    return _Engine(env, policy, mesh, given, batched)
+
+
+def _specs(tree, axis):
+    """How a tree is laid out over the mesh: lane axis last, or on every device where `axis` is None."""
+    if axis is None:
+        return jax.tree.map(lambda _: P(), tree)
+    return jax.tree.map(lambda x: P(*[None] * (jnp.ndim(x) - 1), device_mesh.AXIS), tree)
+
+
+def _compiler_options(mesh):
+    """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
+    return {"xla_cpu_prefer_vector_width": 512} if mesh.devices.flat[0].platform == "cpu" else None
+
+
+def _streams(seed):
+    return {role: random.stream(seed, role) for role in random.ROLES}
+
+
+def _sums(carry, size):
+    """Cumulative metrics of the first `size` lanes, float64 on the host."""
+    total, part = jax.device_get((carry.total, carry.part))
+    return {name: (total[name].astype(float) + part[name])[:size] for name in METRICS}
+
+
+def _checkpoints(checkpoints, horizon):
+    """Times at which statistics are kept, int `[C]`."""
+    if checkpoints is None:
+        return np.unique(np.round(np.geomspace(1, horizon, 31)).astype(int))
+    times = np.asarray(checkpoints)
+    whole = times.ndim == 1 and times.size and np.issubdtype(times.dtype, np.integer)
+    if not whole or np.any(np.diff(times) <= 0) or times[0] < 1 or times[-1] != horizon:
+        raise ValueError(f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}")
+    return times
+
+
+def _is_batched(params, lanes):
+    """Whether params hold one market (False) or one a lane (True)."""
+    if not hasattr(params, "max_steps_in_episode"):
+        raise ValueError(f"params must be the params of the environment, got {type(params).__name__}")
+    if np.ndim(params.max_steps_in_episode) == 0:
+        return False
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    if sizes != {(lanes,)}:
+        raise ValueError(f"params must hold one market or one for each of the {lanes} lanes, got leading axes {sizes}")
+    return True
+
+
+def _check_policy(name, policy, env, params, batched):
+    """Refuse a policy that cannot act in the environment."""
+    if isinstance(policy, Oracle):
+        return
+    one = params
+    if params is None:
+        one = jax.eval_shape(env.sample_params, jax.random.key(0))
+    elif batched:
+        one = jax.tree.map(lambda x: x[0], params)
+
+    def first_action(key, params):
+        obs, _ = env.reset_env(key, params)
+        problem = env.problem(params)
+        return policy.act(key, policy.init(key, problem), obs)
+
+    action = jax.eval_shape(first_action, jax.random.key(0), one)
+    discrete = isinstance(env.problem(one).action_space, Discrete)
+    kind = jnp.integer if discrete else jnp.floating
+    shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
+    if shape != () or not jnp.issubdtype(dtype, kind):
+        wanted = "an index of its price grid (an integer scalar)" if discrete else "a price (a float scalar)"
+        raise ValueError(f"policy {name!r} returns {dtype}{shape}, but {env.name} takes {wanted}")
+
+
+class _Progress:
+    """A progress bar, a callback, or nothing."""
+
+    def __init__(self, progress, total, label):
+        self.callback = progress if callable(progress) else None
+        self.bar = tqdm(total=total, unit=" pulls", unit_scale=True, desc=label) if progress is True else None
+
+    def __call__(self, name, pulls):
+        if self.callback:
+            self.callback(pulls)
+        if self.bar is not None:
+            self.bar.set_postfix_str(name, refresh=False)
+            self.bar.update(pulls)
+
+    def close(self):
+        if self.bar is not None:
+            self.bar.close()

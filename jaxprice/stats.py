@@ -1,0 +1,170 @@
+"""Statistics over lanes: streamed moments and quantiles, intervals, paired comparisons.
+
+A lane is the unit of analysis: its cumulative regret at a checkpoint is one observation, and standard errors are over
+lanes. Policies that met the same markets and buyers are compared by the differences of their lanes.
+"""
+
+import math
+
+import numpy as np
+import xarray as xr
+
+Z95 = 1.959964  # two-sided 95 % point of the normal law
+EXACT = 2**24  # values kept for exact quantiles; beyond, a sketch
+MEANS = ("regret", "reward", "revenue", "share")
+
+
+class Moments:
+    """Count, mean and variance over lanes of `[checkpoints, lanes]` arrays, in chunks.
+
+    Source: T. F. Chan, G. H. Golub, R. J. LeVeque (1983), doi:10.1080/00031305.1983.10483115.
+    """
+
+    def __init__(self):
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+
+    def add(self, values):
+        """Add lanes, float `[..., lanes]`."""
+        count, mean = values.shape[-1], values.mean(axis=-1)
+        squares = ((values - mean[..., None]) ** 2).sum(axis=-1)
+        total, gap = self.count + count, mean - self.mean
+        self.squares = self.squares + squares + gap**2 * (self.count * count / total)
+        self.mean = self.mean + gap * (count / total)
+        self.count = total
+
+    def standard_error(self):
+        """Standard error of the mean; NaN for a single lane."""
+        if self.count < 2:
+            return np.full(np.shape(self.mean), np.nan)
+        return np.sqrt(self.squares / (self.count - 1) / self.count)
+
+
+class Quantiles:
+    """Quantiles over lanes of `[checkpoints, lanes]` arrays, in chunks and in bounded memory.
+
+    Exact while all values fit in `EXACT` numbers. Beyond, counts in logarithmic bins of either sign, whose quantiles are
+    within 0.5 % of the value (C. Masson, J. E. Rim, H. K. Lee (2019), "DDSketch", doi:10.14778/3352063.3352135).
+    """
+
+    def __init__(self, levels, exact=EXACT):
+        self.levels, self.exact = np.asarray(levels, float), exact
+        self.kept, self.size, self.counts = [], 0, None
+        self._ratio, self._smallest, self._bins = math.log(1.01), 1e-6, 4096
+
+    def add(self, values):
+        """Add lanes, float `[checkpoints, lanes]`."""
+        self.size += values.size
+        if self.counts is None and self.size <= self.exact:
+            self.kept.append(np.asarray(values, np.float32))
+            return
+        for rows in [*self.kept, values]:
+            self._count(rows)
+        self.kept = []
+
+    def _count(self, values):
+        if self.counts is None:
+            self.counts = np.zeros((values.shape[0], 2 * self._bins + 1), np.int64)
+        magnitude = np.abs(values)
+        bins = np.ceil(np.log(np.maximum(magnitude, self._smallest) / self._smallest) / self._ratio).astype(int)
+        bins = np.minimum(bins, self._bins) * np.sign(values).astype(int) * (magnitude > self._smallest) + self._bins
+        for row, numbers in zip(self.counts, bins, strict=True):
+            row += np.bincount(numbers, minlength=row.size)
+
+    def result(self):
+        """Quantiles, float `[checkpoints, levels]`."""
+        if self.counts is None:
+            return np.quantile(np.concatenate(self.kept, axis=-1), self.levels, axis=-1).T
+        number = np.arange(-self._bins, self._bins + 1)
+        value = np.sign(number) * self._smallest * np.exp((np.abs(number) - 0.5) * self._ratio)
+        cumulative = np.cumsum(self.counts, axis=1)
+        rank = self.levels * (cumulative[0, -1] - 1)
+        return np.stack([value[np.searchsorted(row, rank, side="right")] for row in cumulative])
+
+
+class Summary:
+    """Statistics of one policy over chunks of lanes.
+
+    Args:
+      times: checkpoints, int `[checkpoints]`.
+      levels: quantiles of regret to keep.
+    """
+
+    def __init__(self, times, levels):
+        self.times = np.asarray(times)
+        self.moments = {name: Moments() for name in MEANS}
+        self.quantiles = Quantiles(levels)
+        self.last = {"regret": [], "share": []}
+        self.traces = []
+
+    def add(self, columns, trace=None):
+        """Add a chunk: metric -> float `[checkpoints, lanes]`, and with traces name -> `[horizon, lanes]`."""
+        columns = dict(columns)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns["share"] = 1 - columns["regret"] / columns["optimal"]
+        for name, moments in self.moments.items():
+            moments.add(columns[name])
+        self.quantiles.add(columns["regret"])
+        for name, chunks in self.last.items():
+            chunks.append(columns[name][-1])
+        if trace is not None:
+            self.traces.append(trace)
+
+    def dataset(self):
+        """The statistics as an `xarray.Dataset` over `time`, `quantile`, `lane` (and `step` with traces)."""
+        data = {}
+        for name, moments in self.moments.items():
+            data[name] = ("time", moments.mean)
+            data[f"{name}_se"] = ("time", moments.standard_error())
+        data["regret_quantile"] = (("time", "quantile"), self.quantiles.result())
+        for name, chunks in self.last.items():
+            data[f"lane_{name}"] = ("lane", np.concatenate(chunks))
+        for name in self.traces[0] if self.traces else ():
+            data[f"trace_{name}"] = (("step", "lane"), np.concatenate([trace[name] for trace in self.traces], axis=1))
+        coords = {"time": self.times, "quantile": self.quantiles.levels}
+        return xr.Dataset(data, coords)
+
+
+def join(datasets, attrs):
+    """Stack the datasets of policies along a new axis `policy`.
+
+    Args:
+      datasets: name -> `xarray.Dataset`.
+      attrs: what else to write on the result.
+    """
+    names = xr.DataArray(list(datasets), dims="policy", name="policy")
+    joined = xr.concat(list(datasets.values()), dim=names, join="exact")
+    return joined.assign_attrs(attrs)
+
+
+def interval(mean, standard_error, z=Z95):
+    """Confidence interval of a mean over lanes: `(low, high)`, 95 % by default."""
+    return mean - z * standard_error, mean + z * standard_error
+
+
+def paired_difference(values, reference):
+    """Mean difference between two policies on the same lanes, and its standard error.
+
+    Args:
+      values, reference: one number a lane, float `[lanes]`, in the same order.
+
+    Returns:
+      `(difference, standard_error)`.
+
+    Raises:
+      ValueError: the two do not have the same lanes.
+    """
+    values, reference = np.asarray(values, float), np.asarray(reference, float)
+    if values.shape != reference.shape or values.ndim != 1:
+        raise ValueError(f"values and reference must be [lanes] each, got {values.shape} and {reference.shape}")
+    gaps = values - reference
+    return gaps.mean(), gaps.std(ddof=1) / np.sqrt(gaps.size) if gaps.size > 1 else math.nan
+
+
+def growth_exponent(times, regret):
+    """Least-squares slope of log regret against log time, the exponent of its growth.
+
+    Args:
+      times: float `[C]`.
+      regret: float `[C]`, positive.
+    """
+    return float(np.polyfit(np.log(np.asarray(times, float)), np.log(np.asarray(regret, float)), 1)[0])

@@ -1,0 +1,170 @@
+"""The words of jaxprice: environment, params, problem, policy, transition."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """Actions 0, ..., n - 1: indices of a price grid, or arms."""
+
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Actions are prices in an interval whose ends are `problem.low` and `problem.high`."""
+
+
+@struct.dataclass
+class Problem:
+    """What the seller is told before the first sale. Policies see this and never the params.
+
+    Attributes:
+      prices: price of each action, float `[num_prices]`; `[0]` where any price in `[low, high]` may be posted. The arms
+        of a bandit have price one.
+      low, high: lowest and highest price, float scalars.
+      cost: cost of one unit, float scalar.
+      horizon: number of periods, int scalar.
+      noise_scale: standard deviation of demand in a period where the noise is Gaussian, float scalar.
+      action_space: `Discrete` or `Interval`.
+      buyers: customers a period; `demand / buyers` is the conversion rate.
+      noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".
+      context_size: length of the context in the observation, 0 without.
+    """
+
+    prices: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    horizon: jax.Array
+    noise_scale: jax.Array
+    action_space: Discrete | Interval = struct.field(pytree_node=False)
+    buyers: int = struct.field(pytree_node=False, default=1)
+    noise: str = struct.field(pytree_node=False, default="bernoulli")
+    context_size: int = struct.field(pytree_node=False, default=0)
+
+    @property
+    def num_prices(self):
+        """Number of prices on the grid, 0 for an interval."""
+        return self.prices.shape[0]
+
+    @property
+    def margins(self):
+        """Profit of one sale at each price, float `[num_prices]`."""
+        return self.prices - self.cost
+
+
+@struct.dataclass
+class Transition:
+    """What the seller saw in one period.
+
+    Attributes:
+      observation: what it knew when it set the price.
+      action: index on the grid, int scalar, or a price, float scalar.
+      price: the posted price, float scalar.
+      demand: units sold, float scalar.
+      reward: profit, `(price - cost) * demand`, float scalar.
+      next_observation: what it sees after the sale.
+    """
+
+    observation: Any
+    action: jax.Array
+    price: jax.Array
+    demand: jax.Array
+    reward: jax.Array
+    next_observation: Any
+
+
+class Policy(NamedTuple):
+    """How prices are chosen: three pure functions, for one lane.
+
+    Attributes:
+      init: `(key, problem) -> state`, before the first sale.
+      act: `(key, state, observation) -> action`.
+      update: `(key, state, transition) -> state`, after each period.
+    """
+
+    init: Callable[[jax.Array, Problem], Any]
+    act: Callable[[jax.Array, Any, Any], jax.Array]
+    update: Callable[[jax.Array, Any, Transition], Any]
+
+
+class Oracle(Policy):
+    """A policy that knows the market: the engine plays the environment's `optimal_action` instead of its `act`."""
+
+
+class Environment:
+    """A simulated market for one lane. Subclasses are frozen dataclasses of static choices.
+
+    The methods are those of gymnax 1.x. A subclass provides `default_params`, `sample_params`, `problem`, `reset_env`,
+    `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`; `step_env` returns an `info` that always holds
+    `price`, `demand`, `reward`, `regret` and `optimal_reward`, float scalars each.
+    """
+
+    @property
+    def name(self):
+        """Name under which results are labelled."""
+        return type(self).__name__
+
+    def default_params(self):
+        """One concrete market of this kind, as NumPy arrays."""
+        raise NotImplementedError
+
+    def sample_params(self, key):
+        """A random market of the task distribution."""
+        raise NotImplementedError
+
+    def problem(self, params):
+        """What the seller may know about the market `params`."""
+        raise NotImplementedError
+
+    def reset_env(self, key, params):
+        """Start one selling horizon: `(observation, state)`."""
+        raise NotImplementedError
+
+    def step_env(self, key, state, action, params):
+        """One period, without autoreset: `(observation, state, reward, terminated, info)`."""
+        raise NotImplementedError
+
+    def expected_reward(self, state, action, params):
+        """Mean profit of a period with this action, float scalar; computed, never sampled."""
+        raise NotImplementedError
+
+    def optimal_reward(self, state, params):
+        """Mean profit of a period under the oracle, float scalar."""
+        raise NotImplementedError
+
+    def optimal_action(self, state, params):
+        """The action of the oracle."""
+        raise NotImplementedError
+
+    def reset(self, key, params=None):
+        """Start one selling horizon: `(observation, state)`."""
+        return self.reset_env(key, self.default_params() if params is None else params)
+
+    def step(self, key, state, action, params=None):
+        """One period with autoreset: `(observation, state, reward, terminated, truncated, info)`.
+
+        The horizon ends an episode by truncation, as in gymnax 1.x; the observation returned then is the first of the
+        next episode.
+        """
+        params = self.default_params() if params is None else params
+        key, key_reset = jax.random.split(key)
+        obs, new_state, reward, terminated, info = self.step_env(key, state, action, params)
+        truncated = new_state.time >= params.max_steps_in_episode
+        obs_reset, state_reset = self.reset_env(key_reset, params)
+        done = terminated | truncated
+        obs, new_state = jax.tree.map(
+            lambda fresh, old: jnp.where(done, fresh, old), (obs_reset, state_reset), (obs, new_state)
+        )
+        return obs, new_state, reward, terminated, truncated, info
+
+    def action_space(self, params=None):
+        """`Discrete` or `Interval`."""
+        return self.problem(self.default_params() if params is None else params).action_space
