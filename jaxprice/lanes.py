@@ -18,6 +18,10 @@ Every other primitive falls back to `jax.vmap` of itself, lane axis last on both
 `jax.vmap(function, in_axes=-1, out_axes=-1)`, but for `argmax` and `argmin` of arrays with NaN.
 """
 
+import contextlib
+import contextvars
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -37,13 +41,17 @@ _LEADING_AXES = """cummax cummin cumprod cumsum cumlogsumexp reduce_and reduce_m
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
-def widen(function, in_axes):
+def widen(function, in_axes, fence=None):
     """Return `function` acting on many lanes at once, the lane axis last in every array.
 
     Args:
       function: code for one lane, on pytrees of arrays.
       in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
         the argument is shared by all lanes.
+      fence: a bool scalar, true at run time in a way that the compiler cannot see, or None. With it, random words and the
+        rows that an `argmax` searches are computed once and kept in memory. XLA:CPU has no kernels with several outputs:
+        it computes cheap values anew in every kernel that reads them, and for every row that it selects from. The one
+        thing it never looks through is a branch. Leave it out on other backends, where a branch is dear.
 
     Returns:
       A function of the same arguments; every array it returns has a trailing lane axis.
@@ -67,11 +75,57 @@ def widen(function, in_axes):
             raise ValueError(f"the lane axes of the arguments must agree, got lengths {sorted(sizes)}")
         size = sizes.pop()
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*one_lane)
-        outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
+        with _fenced(fence):
+            outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
         outs = [_join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals)]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
     return wide
+
+
+def live(function, args, kept):
+    """Which leaves of the carry of a loop reach what is kept, through any number of rounds.
+
+    Args:
+      function: the body for one lane; its last argument and its result are the carry.
+      args: its arguments, arrays or their shapes.
+      kept: carry -> the leaves whose values are wanted at the end.
+
+    Returns:
+      A list of bools, one a leaf of the carry; the others need not be carried.
+    """
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    wanted = {id(leaf) for leaf in jax.tree.leaves(kept(shapes))}
+    flags = [id(leaf) in wanted for leaf in jax.tree.leaves(shapes)]
+    carried = closed.jaxpr.invars[-len(flags) :]
+    while True:
+        needed = {var for var, flag in zip(closed.jaxpr.outvars, flags, strict=True) if flag}
+        for eqn in reversed(closed.jaxpr.eqns):
+            if needed.intersection(eqn.outvars):
+                needed.update(atom for atom in eqn.invars if not isinstance(atom, jex.Literal))
+        after = [flag or var in needed for flag, var in zip(flags, carried, strict=True)]
+        if after == flags:
+            return flags
+        flags = after
+
+
+_fence = contextvars.ContextVar("fence", default=None)
+
+
+@contextlib.contextmanager
+def _fenced(fence):
+    token = _fence.set(fence)
+    yield
+    _fence.reset(token)
+
+
+def _once(function, *operands):
+    """`function(*operands)`, an array, computed in kernels of its own if there is a fence."""
+    fence = _fence.get()
+    if fence is None:
+        return function(*operands)
+    out = jax.eval_shape(function, *operands)
+    return lax.cond(fence, function, lambda *_: jnp.zeros(out.shape, out.dtype), *operands)
 
 
 def _interpret(closed, args, size):
@@ -201,11 +255,11 @@ def _transpose(eqn, args, size):
     return [(args[0][0].transpose((*permutation, len(permutation))), True)]
 
 
-def _pick(rows, index):
-    """`rows[index]` by selections: `rows` a list of `[..., lanes]` or `[...]`, `index` `[lanes]`."""
-    picked = rows[0]
-    for k in range(1, len(rows)):
-        picked = jnp.where(index == k, rows[k], picked)
+def _pick(x, index):
+    """`x[index]` by selections: `x` `[K, ..., lanes or 1]`, `index` `[lanes]`."""
+    picked = jnp.broadcast_to(x[0], (*x.shape[1:-1], index.shape[-1]))
+    for k in range(1, x.shape[0]):
+        picked = jnp.where(index == k, x[k], picked)
     return picked
 
 
@@ -215,8 +269,8 @@ def _dynamic_slice(eqn, args, size):
     if not shape or shape[0] > SHORT or sizes != (1, *shape[1:]):
         return None
     index = jnp.clip(_spread(*starts[0], (), size), 0, shape[0] - 1)
-    operand = _spread(operand, wide, shape, size)
-    return [(_pick([operand[k] for k in range(shape[0])], index)[None], True)]
+    operand = _spread(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
+    return [(_once(_pick, operand, index)[None], True)]
 
 
 def _scatter(eqn, args, size):
@@ -244,17 +298,30 @@ def _scatter(eqn, args, size):
 def _argmax(eqn, args, size):
     if eqn.params["axes"] != (0,):
         return None
-    x, dtype = args[0][0], eqn.params["index_dtype"]
-    better = jnp.greater if eqn.primitive.name == "argmax" else jnp.less
+    largest = eqn.primitive.name == "argmax"
+    return [(_once(functools.partial(_search, largest=largest, dtype=eqn.params["index_dtype"]), args[0][0]), True)]
+
+
+def _search(x, largest, dtype):
+    """The first index of the largest (smallest) of `x` `[K, ..., lanes]` along its first axis."""
+    better = jnp.greater if largest else jnp.less
     if x.shape[0] <= SHORT:
         best, index = x[0], jnp.zeros(x.shape[1:], dtype)
         for k in range(1, x.shape[0]):
             wins = better(x[k], best)
             best, index = jnp.where(wins, x[k], best), jnp.where(wins, jnp.asarray(k, dtype), index)
-        return [(index, True)]
-    best = (jnp.max if better is jnp.greater else jnp.min)(x, axis=0)
+        return index
+    best = (jnp.max if largest else jnp.min)(x, axis=0)
     rows = lax.broadcasted_iota(dtype, x.shape, 0)
-    return [(jnp.min(jnp.where(x == best, rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0), True)]
+    return jnp.min(jnp.where(x == best, rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0)
+
+
+def _reduce(eqn, args, size):
+    x = args[0][0]
+    if eqn.params["axes"] != (0,) or x.shape[0] > SHORT:
+        return _leading_axes(eqn, args, size)
+    combine = {"reduce_sum": jnp.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}[eqn.primitive.name]
+    return [(_once(lambda x: functools.reduce(combine, [x[k] for k in range(x.shape[0])]), x), True)]
 
 
 def _random_wrap(eqn, args, size):
@@ -357,6 +424,11 @@ def _carried(spread, flags):
         flags = after
 
 
+def _random_bits(words, params):
+    draw = functools.partial(random.bits, bit_width=params["bit_width"], shape=params["shape"], lanes_last=True)
+    return _once(lambda *words: draw(words), *words)
+
+
 _CONTROL = {"scan": _scan, "while": _while, "cond": None}
 _RULES = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
@@ -370,11 +442,12 @@ _RULES = {
     "unstack": _per_word(_unstack),
     "transpose": _per_word(_transpose),
     "dynamic_slice": _per_word(_dynamic_slice),
+    **dict.fromkeys(["reduce_sum", "reduce_max", "reduce_min"], _reduce),
     "argmax": _argmax,
     "argmin": _argmax,
     "random_wrap": _random_wrap,
     "random_unwrap": _on_words(lambda words, p: jnp.stack(words, -2)),
-    "random_bits": _on_words(lambda words, p: random.bits(words, p["bit_width"], p["shape"], lanes_last=True)),
+    "random_bits": _on_words(_random_bits),
     "random_split": _on_words(lambda words, p: random.split(words, p["shape"], lanes_last=True)),
     "random_fold_in": _on_words(lambda words, p, data: random.fold_in(words, data)),
     "scan": _scan,

@@ -6,9 +6,9 @@ random numbers). A chain of `split`s per lane and step would cost more than most
 
 An address is an ordinary typed JAX key, so `jax.random.uniform(key)`, `split` and `fold_in` work on it. It holds three
 32-bit words: two select the stream, `(s0, s1 + time)` with `(s0, s1)` the hash of `(seed, role)`, and are shared by all
-lanes; the third is the lane. Random words i = 0, 1, ... of a key are Threefry-2x32-20 blocks with key
-`(s0, s1 + time)` and counter `(lane, i)`; `split` and `fold_in` hash the stream words under another constant and leave
-the lane alone.
+lanes; the third is the lane. Random word i = 0, 1, ... of a key is the first word of the Threefry-2x32-20 block with key
+`(s0, s1 + time)` and counter `(lane, i)`: the second word would not be free, as XLA:CPU has no kernels with two outputs.
+`split` and `fold_in` hash the stream words under another constant and leave the lane alone.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3",
 doi:10.1145/2063384.2063405.
@@ -101,27 +101,14 @@ def bits(words, bit_width, shape, *, lanes_last=False):
       Unsigned integers `[*shape]`, or `[..., *shape, lanes]`.
     """
     count = math.prod(shape)
-    words32 = count * 2 if bit_width == 64 else count
     k0, k1, lane = _expand(words, lanes_last)
-    low, high = threefry(k0, k1, lane, _counter((words32 + 1) // 2, lanes_last))
-    axis = -2 if lanes_last else -1
+    low, high = threefry(k0, k1, lane, _counter(count, lanes_last))
     if bit_width == 64:
         out = (low.astype(jnp.uint64) << np.uint64(32)) | high.astype(jnp.uint64)
-    elif words32 == 1:
-        out = low
     else:
-        out = jnp.concatenate([low, high], axis)
-        out = jax.lax.slice_in_dim(out, 0, words32, axis=out.ndim + axis)
-    if bit_width < 32:
-        out = (out >> np.uint32(32 - bit_width)).astype(f"uint{bit_width}")
+        out = (low >> np.uint32(32 - bit_width)).astype(f"uint{bit_width}")
     batch = words[0].shape
     return out.reshape((*batch[:-1], *shape, *batch[-1:]) if lanes_last else shape)
-
-
-def pair_of_words(key, shape=()):
-    """Two arrays of random words at the price of one hash an element: `(uint32 [*shape], uint32 [*shape])`."""
-    words = jax.random.bits(key, (2, *shape), jnp.uint32)
-    return words[0], words[1]
 
 
 def split(words, shape, *, lanes_last=False):

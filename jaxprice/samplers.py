@@ -7,9 +7,9 @@ supplies uint32 words, and every word may be used once.
 
 Equations:
 
-- Normals: `sqrt(-2 log u) * (cos t, sin t)` with `t` uniform on the circle (Box and Muller). One word is enough for both
-  halves: the angle is then the word times 2**32 over the golden ratio, modulo 2**32, which lays the 2**32 possible
-  points out as a sunflower (Vogel), a Fibonacci lattice in (radius, angle) without gaps or clumps.
+- Normals: `sqrt(-2 log u) * (cos t, sin t)` with `t` uniform on the circle (Box and Muller). One word is enough for
+  both: the angle is then the word times 2**32 over the golden ratio, modulo 2**32, which lays the 2**32 possible points
+  out as a sunflower (Vogel), a Fibonacci lattice in (radius, angle) without gaps or clumps.
 - Gamma: Wilson and Hilferty saw that `(X/a)**(1/3)` is nearly normal. Expanding the exact quantile of `log(X/a)` around
   that gives a series in `y = z/sqrt(a)` and `s = 1/a`: a polynomial in two variables (25 terms, ninth degree in z).
   Its coefficients are not the series' but a minimax fit over all a >= 1. The logarithm rather than the cube root keeps
@@ -28,9 +28,9 @@ integrates it; `experiments/fit_samplers.py` makes the coefficients and counts t
 | `gamma`, `gamma_boosted` | 3.2e-6 | shapes from 1 to 1e7; from 1e-3 |
 | `beta`, `beta_boosted` | 6.4e-6 | the same; the sum of two gammas' errors bounds it, 3.9e-6 is the largest seen |
 
-Gamma and beta results are right to 2 float32 spacings on top of that. Where a law is so narrow that its mass sits on few
-floats, the spacing is what counts: of a gamma, 4e-6 at shape 1e4, 1.2e-5 at 1e5, 1.3e-4 at 1e7. A beta is finer near 0
-than near 1, where spacings are 6e-8: let `a` count the rare event.
+Gamma and beta results are right to 2 float32 spacings on top of that. Where a law is so narrow that its mass sits on
+few floats, the spacing is what counts: of a gamma, 4e-6 at shape 1e4, 1.2e-5 at 1e5, 1.3e-4 at 1e7. A beta is finer
+near 0 than near 1, where spacings are 6e-8: let `a` count the rare event.
 
 Sources: E. B. Wilson and M. M. Hilferty (1931), doi:10.1073/pnas.17.12.684. G. E. P. Box and M. E. Muller (1958),
 doi:10.1214/aoms/1177706645. A. Stuart (1962), Biometrika 49, 564-565. H. Vogel (1979),

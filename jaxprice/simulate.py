@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from jaxprice import checks, random, stats
 from jaxprice import devices as device_mesh
-from jaxprice.lanes import widen
+from jaxprice.lanes import live, widen
 from jaxprice.types import Discrete, Environment, Oracle, Policy, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
@@ -125,7 +125,7 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
     lane = _Lane(env, policy, params is not None)
     axis = None if params is not None else -1
     params, carry = _start(lane, None, streams, numbers, params, jnp.int32(horizon))
-    carry = _advance(lane, axis, streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
+    carry = _advance(lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
     return {name: carry.total[name] + carry.part[name] for name in METRICS}
 
 
@@ -202,17 +202,38 @@ def _start(lane, axis, streams, numbers, params, horizon):
     return drawn, carry
 
 
-def _advance(lane, axis, streams, numbers, params, carry, start, stop):
-    """Play the periods `start`, ..., `stop - 1`."""
-    step = widen(lane.step, (None, -1, None, axis, -1))
+def _advance(lane, axis, on_cpu, streams, numbers, params, carry, start, stop):
+    """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
+    leaves, tree = jax.tree.flatten(carry)
+    flags = live(lane.step, (streams, numbers[0], start, _one(params, axis), _one(carry, -1)), _metrics)
 
-    def block(time_and_carry):
-        time, carry = time_and_carry
+    def fill(carried):
+        carried = iter(carried)
+        return jax.tree.unflatten(tree, [next(carried) if flag else x for flag, x in zip(flags, leaves, strict=True)])
+
+    def pick(carry):
+        return [x for flag, x in zip(flags, jax.tree.leaves(carry), strict=True) if flag]
+
+    def period(time, carried):
+        step = widen(lane.step, (None, -1, None, axis, -1), fence=time > 0 if on_cpu else None)
+        return pick(step(streams, numbers, time, params, fill(carried)))
+
+    def block(time_and_carried):
+        time, carried = time_and_carried
         end = jnp.minimum(time + BLOCK, stop)
-        carry = jax.lax.fori_loop(time, end, lambda t, c: step(streams, numbers, t, params, c), carry)
-        return end, _fold(carry)
+        return end, pick(_fold(fill(jax.lax.fori_loop(time, end, period, carried))))
 
-    return jax.lax.while_loop(lambda x: x[0] < stop, block, (start, carry))[1]
+    return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
+
+
+def _one(tree, axis):
+    """Shapes of one lane's part of a tree."""
+    cut = jnp.shape if axis is None else lambda x: jnp.shape(x)[:-1]
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(cut(x), jnp.result_type(x)), tree)
+
+
+def _metrics(carry):
+    return carry.part, carry.total
 
 
 def _fold(carry):
@@ -254,7 +275,7 @@ class _Engine:
         key = (numbers.shape, jax.tree.structure(params), tuple(jnp.shape(x) for x in jax.tree.leaves(params)))
         if key not in self._start:
             start = functools.partial(_start, self.lane, self.axis)
-            advance = functools.partial(_advance, self.lane, self.params_axis)
+            advance = functools.partial(_advance, self.lane, self.params_axis, _on_cpu(self.mesh))
             made, carry = jax.eval_shape(start, streams, numbers, params, horizon)
             given, drawn = _specs(params, self.axis), _specs(made, self.params_axis)
             carried, line = _specs(carry, -1), P(device_mesh.AXIS)
@@ -322,7 +343,11 @@ def _specs(tree, axis):
 
 def _compiler_options(mesh):
     """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
-    return {"xla_cpu_prefer_vector_width": 512} if mesh.devices.flat[0].platform == "cpu" else None
+    return {"xla_cpu_prefer_vector_width": 512} if _on_cpu(mesh) else None
+
+
+def _on_cpu(mesh):
+    return mesh.devices.flat[0].platform == "cpu"
 
 
 def _streams(seed):

@@ -102,7 +102,7 @@ class SegmentedValuation(StationaryMarket):
         else:
             a, b = (float(x) for x in self.law[5:-1].split(","))
             z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key_midpoints, shape, jnp.uint32))
-            words = random.pair_of_words(key_boost, shape)
+            words = jax.random.bits(key_boost, (2, *shape), jnp.uint32)
             midpoints = samplers.beta_boosted(z1, z2, *(jnp.log(samplers.uniform(word)) for word in words), a, b)
         return self.params_of(gaps / jnp.sum(gaps), midpoints)
 
@@ -128,7 +128,7 @@ class SegmentedValuation(StationaryMarket):
 
     def step_env(self, key, state, action, params):
         price, mean = params.prices[action], state.mean_demand[action]
-        words = random.pair_of_words(key, (self.buyers,))
+        words = jax.random.bits(key, (2, self.buyers), jnp.uint32)
         segments = random.choose(samplers.uniform(words[0]), params.shares)
         valuations = params.midpoints[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
         purchases = valuations >= price

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice import checks, random, samplers
+from jaxprice import checks, samplers
 from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -53,7 +53,7 @@ def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
         del observation
         size = state.arms.counts.shape[0]
         rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
-        coin, which = (samplers.uniform(word) for word in random.pair_of_words(key))
+        coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
         greedy = jnp.argmax(state.signal.weights * (state.arms.sums / state.arms.counts))
         return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
 
