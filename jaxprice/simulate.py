@@ -21,13 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from jaxprice import checks, random, stats
 from jaxprice import devices as device_mesh
 from jaxprice.lanes import live, widen
+from jaxprice.program import Program, on_cpu
 from jaxprice.types import Discrete, Environment, Oracle, Policy, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
@@ -124,7 +123,9 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
     numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(seed)
     lane = _Lane(env, policy, params is not None)
     axis = None if params is not None else -1
-    params, carry = _start(lane, None, streams, numbers, params, jnp.int32(horizon))
+    drawn, obs, env_state = _open(lane, None, streams, numbers, params, jnp.int32(horizon))
+    params = drawn if params is None else dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
+    carry = _enter(lane, axis, streams, numbers, params, obs, env_state)
     carry = _advance(lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
     return {name: carry.total[name] + carry.part[name] for name in METRICS}
 
@@ -154,17 +155,20 @@ class _Lane:
     policy: Policy
     given: bool  # params are given, not drawn
 
-    def start(self, streams, number, params, horizon):
-        """Take or draw a market, start policy and market, and play the first period."""
+    def open(self, streams, number, params, horizon):
+        """Take or draw a market and start it -> `(params, observation, state)`."""
         if not self.given:
             params = self.env.sample_params(random.address(streams["market"], 0, number))
         params = jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=horizon))
-        obs, env_state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
+        return params, *self.env.reset_env(random.address(streams["reset"], 0, number), params)
+
+    def enter(self, streams, number, params, obs, env_state):
+        """Start the policy and play the first period."""
         state = None
         if not isinstance(self.policy, Oracle):
             state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params))
         env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
-        return params, Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
+        return Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
 
     def step(self, streams, number, time, params, carry):
         """Learn from the last period, then play this one."""
@@ -194,15 +198,17 @@ class _Lane:
         return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
 
 
-def _start(lane, axis, streams, numbers, params, horizon):
-    """Start every lane -> `(params, carry)`; params that are given come back as they are."""
-    drawn, carry = widen(lane.start, (None, -1, axis, None))(streams, numbers, params, horizon)
-    if lane.given:
-        drawn = dataclasses.replace(params, max_steps_in_episode=jnp.broadcast_to(horizon, jnp.shape(params.max_steps_in_episode)))
-    return drawn, carry
+def _open(lane, axis, streams, numbers, params, horizon):
+    """Start the market of every lane -> `(params, observations, states)`, each with lanes."""
+    return widen(lane.open, (None, -1, axis, None))(streams, numbers, params, horizon)
 
 
-def _advance(lane, axis, on_cpu, streams, numbers, params, carry, start, stop):
+def _enter(lane, axis, streams, numbers, params, obs, env_state):
+    """Play the first period of every lane."""
+    return widen(lane.enter, (None, -1, axis, -1, -1))(streams, numbers, params, obs, env_state)
+
+
+def _advance(lane, axis, fenced, streams, numbers, params, carry, start, stop):
     """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
     leaves, tree = jax.tree.flatten(carry)
     flags = live(lane.step, (streams, numbers[0], start, _one(params, axis), _one(carry, -1)), _metrics)
@@ -215,7 +221,7 @@ def _advance(lane, axis, on_cpu, streams, numbers, params, carry, start, stop):
         return [x for flag, x in zip(flags, jax.tree.leaves(carry), strict=True) if flag]
 
     def period(time, carried):
-        step = widen(lane.step, (None, -1, None, axis, -1), fence=time > 0 if on_cpu else None)
+        step = widen(lane.step, (None, -1, None, axis, -1), fence=time > 0 if fenced else None)
         return pick(step(streams, numbers, time, params, fill(carried)))
 
     def block(time_and_carried):
@@ -251,7 +257,7 @@ def _trace(lane, axis, streams, numbers, params, carry, times):
         carry = step(streams, numbers, time, params, carry)
         return _fold(carry), _record(carry)
 
-    return jax.lax.scan(body, carry, times)[1]
+    return jax.lax.scan(body, _fold(carry), times)[1]
 
 
 def _record(carry):
@@ -265,65 +271,46 @@ class _Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
     def __init__(self, env, policy, mesh, given, batched):
-        self.lane = _Lane(env, policy, given)
-        self.mesh, self.given, self.axis = mesh, given, -1 if batched else None
-        self.params_axis = None if given and not batched else -1
-        self._start, self._advance, self._trace = {}, {}, jax.jit(_trace, static_argnums=(0, 1))
+        lane, axis = _Lane(env, policy, given), -1 if batched else None
+        inner = axis if given else -1
+        self.mesh, self.batched, self.given = mesh, batched, given
+        self.open = _market(env, mesh, given, batched)
+        self.enter = Program(functools.partial(_enter, lane, inner), (None, -1, inner, -1, -1), mesh)
+        advance = functools.partial(_advance, lane, inner, on_cpu(mesh))
+        self.advance = Program(advance, (None, -1, inner, -1, None, None), mesh, donated=3)
+        self.trace = Program(functools.partial(_trace, lane, inner), (None, -1, inner, -1, None), mesh)
 
-    def compiled(self, streams, numbers, params, horizon):
-        """`start` and `advance` for these shapes, mapped over the mesh."""
-        key = (numbers.shape, jax.tree.structure(params), tuple(jnp.shape(x) for x in jax.tree.leaves(params)))
-        if key not in self._start:
-            start = functools.partial(_start, self.lane, self.axis)
-            advance = functools.partial(_advance, self.lane, self.params_axis, _on_cpu(self.mesh))
-            made, carry = jax.eval_shape(start, streams, numbers, params, horizon)
-            given, drawn = _specs(params, self.axis), _specs(made, self.params_axis)
-            carried, line = _specs(carry, -1), P(device_mesh.AXIS)
-            shard = functools.partial(jax.shard_map, mesh=self.mesh, check_vma=False)
-            self._start[key] = jax.jit(
-                shard(start, in_specs=(P(), line, given, P()), out_specs=(drawn, carried))
-            )
-            self._advance[key] = jax.jit(
-                shard(advance, in_specs=(P(), line, drawn, carried, P(), P()), out_specs=carried),
-                donate_argnums=3,
-                compiler_options=_compiler_options(self.mesh),
-            )
-        return self._start[key], self._advance[key]
+    def begin(self, seed, first, size, width, times, params):
+        """Start `width` lanes from lane `first` -> arguments and carry of the loop."""
+        streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
+        numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
+        if self.batched:
+            rows = np.minimum(first + np.arange(width), first + size - 1)
+            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
+        horizon = np.int32(times[-1])
+        made, obs, env_state = self.open(streams, numbers, params, horizon)
+        if self.given and not self.batched:
+            made = dataclasses.replace(params, max_steps_in_episode=horizon)
+        return (streams, numbers, made), self.enter(streams, numbers, made, obs, env_state)
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        streams, horizon = _streams(seed), np.int32(times[-1])
-        numbers = jax.device_put(
-            (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32),
-            NamedSharding(self.mesh, P(device_mesh.AXIS)),
-        )
-        if self.axis is not None:
-            rows = np.minimum(first + np.arange(width), first + size - 1)
-            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
-        start, advance = self.compiled(streams, numbers, params, horizon)
-        params, carry = start(streams, numbers, params, horizon)
-        columns, done = [_sums(carry, size)], 1
-        if times[0] > 1:
-            columns = []
+        args, carry = self.begin(seed, first, size, width, times, params)
+        columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
-            carry = advance(streams, numbers, params, carry, np.int32(done), np.int32(time))
+            carry = self.advance(*args, carry, np.int32(done), np.int32(time))
             columns.append(_sums(carry, size))
             progress(size * int(time - done))
             done = int(time)
         return {name: np.stack([column[name] for column in columns]) for name in METRICS}
 
     def run_traced(self, seed, first, size, width, times, params, progress):
-        """As `run`, and every period: `(columns, name -> [horizon, size])`; one device."""
-        streams, horizon = _streams(seed), int(times[-1])
-        numbers = (first + jnp.arange(size)).astype(jnp.uint32)
-        if self.axis is not None:
-            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[first : first + size], 0, -1), params)
-        params, carry = jax.jit(functools.partial(_start, self.lane, self.axis))(streams, numbers, params, horizon)
-        head, carry = _record(carry), _fold(carry)
-        rest = self._trace(self.lane, self.params_axis, streams, numbers, params, carry, jnp.arange(1, horizon))
-        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])]) for name in head}
-        progress(size * horizon)
+        """As `run`, and every period: `(columns, name -> [horizon, size])`."""
+        args, carry = self.begin(seed, first, size, width, times, params)
+        head, rest = _record(carry), self.trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
+        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head}
+        progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
         sums["revenue"] = np.cumsum(trace["price"].astype(float) * trace["demand"], axis=0)
         return {name: sums[name][times - 1] for name in METRICS}, trace
@@ -334,20 +321,11 @@ def _engine(env, policy, mesh, given, batched):
     return _Engine(env, policy, mesh, given, batched)
 
 
-def _specs(tree, axis):
-    """How a tree is laid out over the mesh: lane axis last, or on every device where `axis` is None."""
-    if axis is None:
-        return jax.tree.map(lambda _: P(), tree)
-    return jax.tree.map(lambda x: P(*[None] * (jnp.ndim(x) - 1), device_mesh.AXIS), tree)
-
-
-def _compiler_options(mesh):
-    """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
-    return {"xla_cpu_prefer_vector_width": 512} if _on_cpu(mesh) else None
-
-
-def _on_cpu(mesh):
-    return mesh.devices.flat[0].platform == "cpu"
+@functools.lru_cache(maxsize=128)
+def _market(env, mesh, given, batched):
+    """The compiled start of a market, shared by all policies."""
+    axis = -1 if batched else None
+    return Program(functools.partial(_open, _Lane(env, None, given), axis), (None, -1, axis, None), mesh)
 
 
 def _streams(seed):

@@ -107,9 +107,10 @@ def test_seeds_give_other_buyers_and_repeat(run, result):
 
 INVARIANCE = """
 import sys
+import jax
 import numpy as np
 import jaxprice
-from jaxprice import policies
+from jaxprice import policies, random
 
 markets = {
     "ucb1": jaxprice.make("PostedPrice", demand="logit", num_prices=4, noise="poisson", buyers=2)[0],
@@ -123,10 +124,17 @@ cases = {
     "chunk 7": dict(lanes=67, devices=1, chunk=7), "chunk 64": dict(lanes=67, devices=1, chunk=64),
     "2 devices": dict(lanes=67, devices=2), "8 devices": dict(lanes=67, devices=8),
 }
+numbers = np.arange(67, dtype=np.uint32)
 out = {}
 for name, env in markets.items():
+    params = None
+    if "Bandit" in env.name:  # for these a batch of markets is given, the others draw theirs
+        params = jax.vmap(env.sample_params)(jax.vmap(lambda lane: random.address(random.stream(0, "market"), 0, lane))(numbers))
     for case, options in cases.items():
-        result = jaxprice.simulate(env, policies.make(name), seed=3, horizon=300, checkpoints=[37, 300], **options)
+        given = params and jax.tree.map(lambda x: x[: options["lanes"]], params)
+        result = jaxprice.simulate(
+            env, policies.make(name), seed=3, horizon=300, checkpoints=[37, 300], params=given, **options
+        )
         out[f"{name}/{case}"] = result["lane_regret"].values[0]
         out[f"{name}/{case}/share"] = result["lane_share"].values[0]
 np.savez(sys.argv[1], **out)
@@ -242,7 +250,7 @@ def play(env, policy, *, seed, lane, horizon, params=None):
     ("env", "policy"),
     [
         (Probe(), probe_policy()),
-        (jaxprice.make("BernoulliBandit", num_arms=3)[0], policies.thompson(signal="reward")),
+        (jaxprice.make("PostedPrice", demand="exponential", num_prices=3)[0], policies.thompson(signal="reward")),
         (jaxprice.make("PostedPrice", demand="linear", num_prices=5)[0], policies.explore_then_commit(share=0.5)),
     ],
     ids=["probe", "thompson", "explore_then_commit"],
@@ -272,8 +280,29 @@ def test_traces_add_up_to_the_streamed_sums(run, traced):
     for name in ("regret", "reward"):
         sums = np.cumsum(traced[f"trace_{name}"].values[0], axis=0, dtype=float)[at].mean(-1)
         np.testing.assert_allclose(streamed[name].values[0], sums, rtol=1e-5, atol=1e-6)
+
+
+def test_traces_hold_the_regret_of_each_period(traced):
     gaps = np.float32(0.9) - np.asarray(MEANS, np.float32)
-    np.testing.assert_allclose(traced["trace_regret"], gaps[traced["trace_action"].values], atol=1e-6)
+    np.testing.assert_allclose(traced["trace_regret"], gaps[traced["trace_action"].values], atol=1e-7)
+    np.testing.assert_allclose(traced["trace_optimal"], 0.9, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["BernoulliBandit", "GaussianBandit", "PostedPrice", "SegmentedValuation", "apple"])
+def test_every_market_can_draw_its_lanes(name):
+    env = jaxprice.make(name, num_segments=20, num_prices=5)[0] if name == "SegmentedValuation" else jaxprice.make(name)[0]
+    drawn = jaxprice.simulate(env, policies.fixed_price(), lanes=3, horizon=4, checkpoints=[4])
+    assert len(np.unique(drawn["lane_regret"])) == 3 and np.all(drawn["lane_regret"] >= -1e-5)
+
+
+def test_a_state_may_hold_constants():
+    """A flag that is true in the first period only."""
+    env, params = jaxprice.make("BernoulliBandit", means=[0.2, 0.8])
+    first = Policy(
+        lambda key, problem: jnp.bool_(True), lambda key, state, obs: state.astype(jnp.int32), lambda k, s, t: jnp.bool_(False)
+    )
+    once = jaxprice.simulate(env, first, lanes=2, horizon=5, params=params, checkpoints=[1, 2, 5])
+    np.testing.assert_allclose(once["regret"].values[0], [0, 0.6, 2.4], atol=1e-6)
 
 
 def test_statistics_are_those_of_the_lanes(run, traced):
@@ -344,7 +373,7 @@ def test_the_horizon_replaces_that_of_the_params(bandit):
     telling = Policy(
         lambda key, problem: problem.horizon, lambda key, state, obs: (state == 12).astype(jnp.int32), lambda k, s, t: s
     )
-    for given in (params, jax.tree.map(lambda x: np.stack([x] * 2), params), None):
+    for given in (params, jax.tree.map(lambda x: np.stack([x] * 2), params)):
         kept = jaxprice.simulate(env, telling, lanes=2, horizon=12, params=given, traces=True)
         assert np.all(kept["trace_action"] == 1)
 
@@ -367,6 +396,7 @@ def test_rollout_is_simulate_and_can_be_mapped(bandit, run):
     swept = np.asarray(jax.jit(jax.vmap(regret))(jnp.float32([0.5, 2.0])))
     np.testing.assert_allclose(swept[1], run(policies.ucb1(2.0))["lane_regret"].values[0], rtol=1e-5)
     assert swept[0].mean() < 0.8 * swept[1].mean()
+    env = jaxprice.make("PostedPrice", demand="logit", num_prices=6)[0]
     prior = jax.jit(functools.partial(jaxprice.rollout, env, policies.fixed_price(), lanes=4, horizon=30))
     lanes = jaxprice.simulate(env, policies.fixed_price(), seed=2, lanes=4, horizon=30)["lane_regret"].values[0]
     np.testing.assert_allclose(prior(seed=jnp.uint32(2))["regret"], lanes, rtol=1e-5, atol=1e-6)

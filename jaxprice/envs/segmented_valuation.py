@@ -134,7 +134,7 @@ class SegmentedValuation(StationaryMarket):
         purchases = valuations >= price
         demand = jnp.sum(purchases.astype(jnp.float32))
         reward = (price - params.cost) * demand
-        regret = state.best_reward - self._profit(price, mean, params)
+        regret = self._regret(state, action, self._profit(price, mean, params))
         state = dataclasses.replace(state, time=state.time + 1)
         info = {
             "price": price,

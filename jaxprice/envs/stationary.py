@@ -66,7 +66,7 @@ class StationaryMarket(Environment):
         price, mean = self._price_and_mean(state, action, params)
         demand = self.draw(key, action, mean, params)
         reward = (price - params.cost) * demand
-        regret = state.best_reward - self._profit(price, mean, params)
+        regret = self._regret(state, action, self._profit(price, mean, params))
         state = dataclasses.replace(state, time=state.time + 1)
         info = {
             "price": price,
@@ -91,6 +91,10 @@ class StationaryMarket(Environment):
             return params.prices[action], state.mean_demand[action]
         price = jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
         return price, self.mean_demand(price, params)
+
+    def _regret(self, state, action, profit):
+        """Expected loss of a period; exactly zero for the oracle's action."""
+        return jnp.where(action == state.best_action, 0.0, state.best_reward - profit)
 
     def _profit(self, price, mean, params):
         return self.buyers * (price - params.cost) * mean

@@ -1,0 +1,161 @@
+"""Ten policies on eight posted-price markets, two of them calibrated from real purchases: the main job.
+
+    python -m experiments.posted_price                  # about a minute on two cores
+    python -m experiments.posted_price --preset smoke   # seconds
+    python -m experiments.posted_price --preset full    # a million lanes, for a GPU
+
+Prints a table (final regret with its 95 % interval, share of the optimal revenue, rank, paired difference to the best
+policy) and writes it with the regret curves and all statistics under `--out`. Running it again resumes.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import jaxprice
+from jaxprice import plot, policies, stats
+from jaxprice.experiment import Experiment, table
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to run."""
+
+    preset: Literal["smoke", "default", "full"] = "default"
+    """smoke: 3 markets, 64 lanes, 500 periods; default: 1,000 lanes, 10,000 periods; full: 1,000,000 lanes."""
+    out: Path = Path("results/posted_price")
+    """Results folder."""
+    lanes: int | None = None
+    """Lanes, instead of the preset's."""
+    horizon: int | None = None
+    """Periods, instead of the preset's."""
+    seed: int = 0
+    """Seed of all lanes."""
+
+
+def sizes(options):
+    """Lanes and horizon of a preset, unless given."""
+    lanes, horizon = {"smoke": (64, 500), "default": (1000, 10_000), "full": (1_000_000, 10_000)}[options.preset]
+    return options.lanes or lanes, options.horizon or horizon
+
+
+def markets(preset):
+    """Name -> `(environment, params)`: one of each demand family, and two calibrated ones."""
+    made = {
+        "apple": jaxprice.make("apple"),
+        "yogurt": jaxprice.make("yogurt"),
+        "logit": jaxprice.make("PostedPrice", demand="logit"),
+        "linear": jaxprice.make("PostedPrice", demand="linear"),
+        "exponential": jaxprice.make("PostedPrice", demand="exponential"),
+        "beta valuations": jaxprice.make("PostedPrice", demand="beta"),
+        "two segments": jaxprice.make("PostedPrice", demand="mixture"),
+        "iso-elastic": jaxprice.make("PostedPrice", demand="iso_elastic"),
+    }
+    return dict(list(made.items())[:3]) if preset == "smoke" else made
+
+
+def sellers():
+    """Name -> policy: the ten, some in two forms."""
+    return {
+        "oracle": policies.oracle(),
+        "fixed price": policies.fixed_price(),
+        "random": policies.random_price(),
+        "learn then earn 5%": policies.explore_then_commit(share=0.05),
+        "eps-greedy 10%": policies.epsilon_greedy(epsilon=0.1),
+        "eps-greedy decaying": policies.epsilon_greedy(epsilon=10.0, decay=True),
+        "UCB1": policies.ucb1(),
+        "UCB-tuned": policies.ucb_tuned(),
+        "KL-UCB": policies.kl_ucb(),
+        "Thompson": policies.thompson(),
+        "Thompson Gaussian": policies.gaussian_thompson(),
+        "Exp3": policies.exp3(),
+    }
+
+
+def show(results, console):
+    """Print the table, one block a market, policies from best to worst."""
+    rows = table(results)
+    for environment in results:
+        printed = Table(title=environment, title_justify="left", title_style="bold")
+        for name, justify in (
+            ("rank", "right"),
+            ("policy", "left"),
+            ("regret", "right"),
+            ("95 % interval", "right"),
+            ("% of optimum", "right"),
+            ("behind the best (paired)", "right"),
+        ):
+            printed.add_column(name, justify=justify)
+        for row in sorted((row for row in rows if row["environment"] == environment), key=lambda row: row["rank"]):
+            low, high = stats.interval(row["regret"], row["regret_se"])
+            gap = "" if row["policy"] == "oracle" else f"{row['gap']:.4g} ± {stats.Z95 * row['gap_se']:.2g}"
+            printed.add_row(
+                str(row["rank"]),
+                row["policy"],
+                f"{row['regret']:.4g}",
+                f"{low:.4g} to {high:.4g}",
+                f"{100 * row['share']:.2f}",
+                "best" if row["gap"] == 0 and row["policy"] != "oracle" else gap,
+            )
+        console.print(printed)
+
+
+def draw(results, path):
+    """Regret curves with 95 % bands, one panel a market."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = min(4, len(results))
+    rows = -(-len(results) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    for ax, (name, result) in zip(axes.flat, results.items(), strict=False):
+        plot.regret(result, ax=ax)
+        ax.set_title(name)
+        handles, labels = ax.get_legend_handles_labels()
+        ax.get_legend().remove()
+    for ax in axes.flat[len(results) :]:
+        ax.set_axis_off()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(options):
+    """Run the experiment, print its table, draw its curves."""
+    console = Console()
+    lanes, horizon = sizes(options)
+    experiment = Experiment(markets(options.preset), sellers(), lanes=lanes, horizon=horizon, seed=options.seed)
+    start = time.perf_counter()
+    bar = Progress(
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
+        job = bar.add_task("cells", total=len(experiment.cells()))
+
+        def progress(environment, policy, pulls):
+            bar.update(job, description=f"{policy} on {environment}", advance=pulls / (lanes * horizon))
+
+        results = experiment.run(options.out, progress=progress)
+    show(results, console)
+    draw(results, options.out / "regret.png")
+    console.print(
+        f"{len(experiment.cells())} cells x {lanes:,} lanes x {horizon:,} periods in "
+        f"{time.perf_counter() - start:.0f} s -> {options.out}/table.csv, regret.png, results.nc"
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

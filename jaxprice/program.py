@@ -1,0 +1,106 @@
+"""Compiled code for lanes: mapped over devices, and compiled once for all markets that lower to the same thing.
+
+Most of the time of a small experiment is compilation. Two things make it rare. Leaves of the arguments that the code does
+not read are dropped before it is lowered: once the mean demand at every price is worked out, the loop no longer reads the
+demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
+markets that look the same to it.
+"""
+
+import collections
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jex
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxprice.devices import AXIS
+
+_executables = collections.OrderedDict()
+_KEPT = 256
+
+
+class Program:
+    """A function on many lanes, mapped over a mesh.
+
+    Args:
+      function: arrays with a trailing lane axis, and shared ones -> arrays with a trailing lane axis; lanes must not talk.
+      axes: for each argument, -1 where it has lanes, None where it is shared.
+      mesh: from `jaxprice.devices.mesh`.
+      donated: position of the argument whose memory may be taken, or None.
+    """
+
+    def __init__(self, function, axes, mesh, donated=None):
+        self.function, self.axes, self.mesh, self.donated = function, axes, mesh, donated
+        self._built = {}
+
+    def __call__(self, *args):
+        """Run it; compiles at the first call with these shapes."""
+        leaves, tree = jax.tree.flatten(args)
+        key = tree, tuple((np.shape(x), jnp.result_type(x)) for x in leaves)
+        if key not in self._built:
+            self._built[key] = self._build(args, leaves)
+        executable, used, out_tree = self._built[key]
+        return jax.tree.unflatten(out_tree, executable(*[leaves[k] for k in used]))
+
+    def _build(self, args, leaves):
+        flags = [axis is not None for arg, axis in zip(args, self.axes, strict=True) for _ in jax.tree.leaves(arg)]
+        taken = [k == self.donated for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+        local = [self._local(x, flag) for x, flag in zip(leaves, flags, strict=True)]
+        closed, shapes = jax.make_jaxpr(self.function, return_shape=True)(*jax.tree.unflatten(jax.tree.structure(args), local))
+        read = {atom for eqn in closed.jaxpr.eqns for atom in eqn.invars if not isinstance(atom, jex.Literal)}
+        read.update(atom for atom in closed.jaxpr.outvars if not isinstance(atom, jex.Literal))
+        used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read]
+
+        def run(*values):
+            given = dict(zip(used, values, strict=True))
+            every = [given[k] if k in given else jnp.zeros(x.shape, x.dtype) for k, x in enumerate(local)]
+            return jex.jaxpr_as_fun(closed)(*every)
+
+        specs = tuple(_spec(local[k].ndim, flags[k]) for k in used)
+        mapped = jax.shard_map(
+            run, mesh=self.mesh, in_specs=specs, out_specs=[_spec(x.ndim, True) for x in closed.out_avals], check_vma=False
+        )
+        jitted = jax.jit(
+            mapped,
+            in_shardings=tuple(NamedSharding(self.mesh, spec) for spec in specs),
+            donate_argnums=[position for position, k in enumerate(used) if taken[k]],
+            compiler_options=_compiler_options(self.mesh),
+        )
+        lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
+        return _compile(lowered, self.mesh), used, jax.tree.structure(shapes)
+
+    def _local(self, x, flag):
+        """Shape of the part of a leaf on one device."""
+        shape = np.shape(x)
+        shape = (*shape[:-1], shape[-1] // self.mesh.size) if flag else shape
+        return jax.ShapeDtypeStruct(shape, jnp.result_type(x))
+
+
+def on_cpu(mesh):
+    """Whether a mesh is made of CPU devices."""
+    return mesh.devices.flat[0].platform == "cpu"
+
+
+def _spec(rank, flag):
+    return P(*[None] * (rank - 1), AXIS) if flag else P()
+
+
+def _compiler_options(mesh):
+    """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
+    return {"xla_cpu_prefer_vector_width": 512} if on_cpu(mesh) else None
+
+
+def _compile(lowered, mesh):
+    """The executable of a lowered function, an old one if the text is the same."""
+    key = hashlib.sha256(lowered.as_text().encode()).hexdigest(), mesh
+    if key not in _executables:
+        _executables[key] = lowered.compile()
+        while len(_executables) > _KEPT:
+            _executables.popitem(last=False)
+    _executables.move_to_end(key)
+    return _executables[key]
+
+
