@@ -223,7 +223,7 @@ def _load(path):
     if not path.exists():
         return None
     try:
-        return xr.load_dataset(path, engine="h5netcdf")
+        return xr.load_dataset(path, engine="scipy")
     except (OSError, ValueError, KeyError):
         path.replace(path.with_suffix(".unreadable"))
         return None
@@ -232,7 +232,7 @@ def _load(path):
 def _save(dataset, path):
     """Write a dataset, whole or not at all."""
     with _atomic(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+        dataset.to_netcdf(temporary, engine="scipy")
 
 
 def _write_json(path, content):

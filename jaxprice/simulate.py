@@ -125,6 +125,8 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
     axis = None if params is not None else -1
     drawn, obs, env_state = _open(lane, None, streams, numbers, params, jnp.int32(horizon))
     params = drawn if params is None else dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
+    env, params = env.in_play(params)
+    lane = _Lane(env, policy, True)
     carry = _enter(lane, axis, streams, numbers, params, obs, env_state)
     carry = _advance(lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
     return {name: carry.total[name] + carry.part[name] for name in METRICS}
@@ -271,17 +273,13 @@ class _Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
     def __init__(self, env, policy, mesh, given, batched):
-        lane, axis = _Lane(env, policy, given), -1 if batched else None
-        inner = axis if given else -1
-        self.mesh, self.batched, self.given = mesh, batched, given
+        self.env, self.given, self.batched = env, given, batched
+        self.axis = None if given and not batched else -1
         self.open = _market(env, mesh, given, batched)
-        self.enter = Program(functools.partial(_enter, lane, inner), (None, -1, inner, -1, -1), mesh)
-        advance = functools.partial(_advance, lane, inner, on_cpu(mesh))
-        self.advance = Program(advance, (None, -1, inner, -1, None, None), mesh, donated=3)
-        self.trace = Program(functools.partial(_trace, lane, inner), (None, -1, inner, -1, None), mesh)
+        self.programs = functools.partial(_periods, policy=policy, mesh=mesh, axis=self.axis)
 
     def begin(self, seed, first, size, width, times, params):
-        """Start `width` lanes from lane `first` -> arguments and carry of the loop."""
+        """Start `width` lanes from lane `first` -> arguments and carry of the loop, and its programs."""
         streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
         numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
         if self.batched:
@@ -289,17 +287,20 @@ class _Engine:
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
         horizon = np.int32(times[-1])
         made, obs, env_state = self.open(streams, numbers, params, horizon)
-        if self.given and not self.batched:
+        if self.axis is None:
             made = dataclasses.replace(params, max_steps_in_episode=horizon)
-        return (streams, numbers, made), self.enter(streams, numbers, made, obs, env_state)
+        env, made = self.env.in_play(made)
+        enter, advance, trace = self.programs(env)
+        args = streams, numbers, made
+        return args, enter(*args, obs, env_state), advance, trace
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        args, carry = self.begin(seed, first, size, width, times, params)
+        args, carry, advance, _ = self.begin(seed, first, size, width, times, params)
         columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
-            carry = self.advance(*args, carry, np.int32(done), np.int32(time))
+            carry = advance(*args, carry, np.int32(done), np.int32(time))
             columns.append(_sums(carry, size))
             progress(size * int(time - done))
             done = int(time)
@@ -307,8 +308,8 @@ class _Engine:
 
     def run_traced(self, seed, first, size, width, times, params, progress):
         """As `run`, and every period: `(columns, name -> [horizon, size])`."""
-        args, carry = self.begin(seed, first, size, width, times, params)
-        head, rest = _record(carry), self.trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
+        args, carry, _, trace = self.begin(seed, first, size, width, times, params)
+        head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head}
         progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
@@ -319,6 +320,16 @@ class _Engine:
 @functools.lru_cache(maxsize=128)
 def _engine(env, policy, mesh, given, batched):
     return _Engine(env, policy, mesh, given, batched)
+
+
+@functools.lru_cache(maxsize=128)
+def _periods(env, policy, mesh, axis):
+    """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
+    lane = _Lane(env, policy, True)
+    enter = Program(functools.partial(_enter, lane, axis), (None, -1, axis, -1, -1), mesh)
+    advance = functools.partial(_advance, lane, axis, on_cpu(mesh))
+    trace = Program(functools.partial(_trace, lane, axis), (None, -1, axis, -1, None), mesh)
+    return enter, Program(advance, (None, -1, axis, -1, None, None), mesh, donated=3), trace
 
 
 @functools.lru_cache(maxsize=128)

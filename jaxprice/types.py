@@ -144,6 +144,14 @@ class Environment:
         """The action of the oracle."""
         raise NotImplementedError
 
+    def in_play(self, params):
+        """What periods are played with once the market has started: `(environment, params)`.
+
+        An environment that works out at the start what its periods need may drop the rest here; markets that then look
+        alike share compiled code.
+        """
+        return self, params
+
     def reset(self, key, params=None):
         """Start one selling horizon: `(observation, state)`."""
         return self.reset_env(key, self.default_params() if params is None else params)

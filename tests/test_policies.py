@@ -31,48 +31,61 @@ MARKETS = {
     "crowd": jaxprice.make("PostedPrice", demand="linear", prices=[0.35, 0.55, 0.7, 0.9], cost=0.3, buyers=3),
 }
 INDEX_POLICIES = {
-    "ucb1": lambda signal: policies.ucb1(signal=signal),
+    "ucb1": lambda signal: policies.ucb1(scale=2.0, signal=signal),
     "ucb_tuned": lambda signal: policies.ucb_tuned(signal=signal),
     "kl_ucb": lambda signal: policies.kl_ucb(c=3.0, signal=signal),
     "epsilon_greedy": lambda signal: policies.epsilon_greedy(epsilon=0.0, signal=signal),
 }
 
 
-def lane_code(policy, problem, means, uniforms, number):
+def periods(policy, prices, cost, means, start, uniforms, number):
     """All periods of one lane: `(actions, demands, states before each act)`, time first; `uniforms` `[time, buyers]`."""
-    streams = {role: random.stream(0, role) for role in ("init", "act", "update")}
+    streams = {role: random.stream(0, role) for role in ("act", "update")}
 
     def period(state, now):
         time, u = now
         action = policy.act(random.address(streams["act"], time, number), state, jnp.zeros(3))
         demand = jnp.sum((u < means[action]).astype(jnp.float32))
-        price = jnp.asarray(problem.prices)[action]
-        sale = Transition(jnp.zeros(3), action, price, demand, (price - problem.cost) * demand, jnp.zeros(3))
+        sale = transition(action, prices[action], cost, demand)
         return policy.update(random.address(streams["update"], time, number), state, sale), (action, demand, state)
 
-    start = policy.init(random.address(streams["init"], 0, number), problem)
     return jax.lax.scan(period, start, (jnp.arange(len(uniforms)), uniforms))[1]
 
 
+def transition(action, price, cost, demand):
+    """A sale as a policy without interest in observations sees it."""
+    return Transition(jnp.zeros(3), action, price, demand, (price - cost) * demand, jnp.zeros(3))
+
+
+def start(policy, problem, numbers):
+    """The first state of each lane."""
+    words = random.stream(0, "init")
+    return jax.vmap(lambda number: policy.init(random.address(words, 0, number), problem))(numbers)
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def many_lanes(policy, problem, means, uniforms, numbers):
-    """`lane_code` of lanes `numbers` `[lane]`: arrays `[time, lane, ...]`."""
-    return jax.vmap(functools.partial(lane_code, policy, problem, means), (1, 0), 1)(uniforms, numbers)
+def many_lanes(policy, prices, cost, means, states, uniforms, numbers):
+    """`periods` of lanes `numbers` `[lane]`: arrays `[time, lane, ...]`."""
+    lane = functools.partial(periods, policy, prices, cost, means)
+    return jax.vmap(lane, (0, 1, 0), 1)(states, uniforms, numbers)
 
 
 def setting(market, horizon=HORIZON):
-    """What `lane_code` needs to know about a market: `(problem, means, uniforms)`."""
+    """A market and its buyers: `(problem, (prices, cost, means), uniforms)`; buyers who are not there never buy."""
     env, params = MARKETS[market]
     problem = dataclasses.replace(env.problem(params), horizon=np.int32(horizon))
-    uniforms = np.random.default_rng(0).random((HORIZON, LANES, env.buyers), np.float32)
-    return problem, np.asarray(env.table(params)), uniforms
+    uniforms = np.random.default_rng(0).random((HORIZON, LANES, 3), np.float32)
+    uniforms[..., env.buyers :] = 2
+    return problem, (jnp.asarray(params.prices), jnp.asarray(params.cost), env.table(params)), uniforms
 
 
 @functools.cache
 def play(policy, market, horizon=HORIZON, first_lane=0):
     """Lanes of a policy: `(actions, signals, states)`, arrays `[time, lane]`; signals are those of demand and of reward."""
-    numbers = np.arange(first_lane, first_lane + LANES, dtype=np.uint32)
-    actions, demands, states = jax.device_get(many_lanes(policy, *setting(market, horizon), numbers))
+    problem, numbers_of_market, uniforms = setting(market, horizon)
+    lanes = np.arange(first_lane, first_lane + LANES, dtype=np.uint32)
+    states = start(policy, problem, lanes)
+    actions, demands, states = jax.device_get(many_lanes(policy, *numbers_of_market, states, uniforms, lanes))
     margins = market_margins(market)
     rate = demands.astype(float) / MARKETS[market][0].buyers
     return actions, {"demand": rate, "reward": margins[actions] * rate / margins.max()}, states
@@ -189,22 +202,21 @@ def test_each_arm_is_pulled_once_first(name, signal):
         np.testing.assert_array_equal(np.sort(actions[:4], axis=0), np.tile(np.arange(4)[:, None], LANES))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def learn_all(policy, state, sales):
+    key = jax.random.key(0)
+    return jax.lax.scan(lambda state, sale: (policy.update(key, state, sale), None), state, sales)[0]
+
+
 def told(policy, problem, history):
     """The state after a history of `(action, demand)`."""
-    key = jax.random.key(0)
-    state = policy.init(key, problem)
-    for action, demand in history:
-        price = float(problem.prices[action])
-        sale = Transition(
-            jnp.zeros(3),
-            jnp.int32(action),
-            jnp.float32(price),
-            jnp.float32(demand),
-            jnp.float32((price - problem.cost) * demand),
-            jnp.zeros(3),
-        )
-        state = policy.update(key, state, sale)
-    return state
+    actions, demands = (np.array(column) for column in zip(*history, strict=True))
+    prices = np.asarray(problem.prices)[actions]
+    sales = [
+        Transition(np.zeros(3, np.float32), np.int32(k), p, np.float32(d), (p - problem.cost) * np.float32(d), np.zeros(3, np.float32))
+        for k, p, d in zip(actions, prices, demands, strict=True)
+    ]
+    return learn_all(policy, policy.init(jax.random.key(0), problem), jax.tree.map(lambda *x: jnp.stack(x), *sales))
 
 
 def problem_of(market, **changes):
@@ -246,7 +258,7 @@ def test_means_not_sums_are_compared(name):
 def test_what_is_kept_are_counts_and_sums_of_signals(name, market):
     """Also after the first update: what stands for an arm never pulled leaves no trace."""
     for signal in ("demand", "reward"):
-        maker = INDEX_POLICIES.get(name, lambda signal: policies.gaussian_thompson(signal=signal))
+        maker = INDEX_POLICIES.get(name, lambda signal: policies.gaussian_thompson(std=1.0, signal=signal))
         actions, signals, states = play(maker(signal), market)
         hot = actions[:-1, :, None] == np.arange(4)
         counts, sums = np.cumsum(hot, axis=0), np.cumsum(hot * signals[signal][:-1, :, None], axis=0)
@@ -348,7 +360,7 @@ def test_thompson_of_rewards_flips_a_coin():
     state = policy.init(jax.random.key(0), problem)
     reward = 2 * (0.7 - 0.3)
     x = reward / (3 * 0.6)  # largest margin: 0.9 - 0.3
-    sale = Transition(jnp.zeros(3), jnp.int32(2), jnp.float32(0.7), jnp.float32(2), jnp.float32(reward), jnp.zeros(3))
+    sale = transition(jnp.int32(2), jnp.float32(0.7), jnp.float32(0.3), jnp.float32(2))
     after = jax.jit(jax.vmap(lambda key: policy.update(key, state, sale)))(jax.random.split(jax.random.key(3), DRAWS))
     wins = np.asarray(after.a[:, 2]) - 1
     assert set(wins) == {0, 1}
@@ -525,29 +537,27 @@ def test_oracle_plays_the_best_price_inside_the_engine_only():
             function(jax.random.key(0), None, None) if function is not policies.oracle().init else function(None, None)
 
 
-@pytest.mark.parametrize(("name", "option", "values"), [
-    ("ucb1", "scale", [0.0, 0.5, 2.0]),
-    ("kl_ucb", "c", [0.0, 3.0]),
-    ("epsilon_greedy", "epsilon", [0.1, 0.9]),
-    ("explore_then_commit", "share", [0.1, 0.6]),
-    ("thompson", "a", [1.0, 8.0]),
-    ("gaussian_thompson", "std", [0.1, 2.0]),
-    ("exp3", "mixing", [0.1, 1.0]),
-    ("fixed_price", "price", [0.4, 0.9]),
+@pytest.mark.parametrize(("maker", "option", "values", "rest"), [
+    (policies.ucb1, "scale", (0.01, 2.0), {"signal": "demand"}),
+    (policies.kl_ucb, "c", (0.0, 3.0), {"signal": "demand"}),
+    (policies.epsilon_greedy, "epsilon", (0.9, 0.0), {"signal": "demand"}),
+    (policies.explore_then_commit, "share", (0.6, 0.25), {"signal": "demand"}),
+    (policies.thompson, "a", (8.0, 1.5), {"b": 2.0}),
+    (policies.gaussian_thompson, "std", (0.1, 1.0), {"signal": "demand"}),
+    (policies.exp3, "mixing", (1.0, 0.25), {}),
 ])
-def test_a_traced_option_is_that_number(name, option, values):
-    """A sweep in one `vmap` gives what separate policies give, and the option matters."""
-    problem, means, uniforms = setting("pricing")
+def test_a_traced_option_is_that_number(maker, option, values, rest):
+    """A sweep in one `vmap` gives what a policy of that number gives, and the option matters."""
+    problem, market, uniforms = setting("pricing")
+    lanes = jnp.arange(LANES, dtype=jnp.uint32)
 
     def sweep(value):
-        policy = getattr(policies, name)(**{option: value})
-        lanes = jax.vmap(functools.partial(lane_code, policy, problem, means), (1, 0), 1)
-        return lanes(uniforms, jnp.arange(LANES, dtype=jnp.uint32))[0]
+        policy = maker(**{option: value}, **rest)
+        return many_lanes.__wrapped__(policy, *market, start(policy, problem, lanes), uniforms, lanes)[0]
 
-    together = np.asarray(jax.jit(jax.vmap(sweep))(jnp.array(values, jnp.float32)))
-    assert np.any(together[0] != together[-1])
-    for value, actions in zip(values, together, strict=True):
-        np.testing.assert_array_equal(actions, play(getattr(policies, name)(**{option: value}), "pricing")[0])
+    other, same = np.asarray(jax.jit(jax.vmap(sweep))(jnp.array(values, jnp.float32)))
+    assert np.any(other != same)
+    np.testing.assert_array_equal(same, play(maker(**{option: values[1]}, **rest), "pricing")[0])
 
 
 def test_a_sweep_through_rollout_is_separate_runs():
@@ -559,10 +569,8 @@ def test_a_sweep_through_rollout_is_separate_runs():
     scales = jnp.array([0.1, 2.0])
     together = np.asarray(jax.jit(jax.vmap(regret))(scales))
     assert together[1].mean() > together[0].mean()
-    for scale, sweep in zip(scales, together, strict=True):
-        policy = policies.ucb1(float(scale))
-        result = jaxprice.simulate(env, policy, seed=3, lanes=16, horizon=60, params=params)
-        np.testing.assert_allclose(sweep, result.lane_regret[0], rtol=1e-5, atol=1e-5)
+    result = jaxprice.simulate(env, policies.ucb1(2.0), seed=3, lanes=16, horizon=60, params=params)
+    np.testing.assert_allclose(together[1], result.lane_regret[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["random_price", "thompson"])
@@ -573,7 +581,7 @@ def test_seeds_matter_and_lanes_differ(name):
     """
     env, params = jaxprice.make("BernoulliBandit", means=np.sqrt([0.02, 0.03, 0.05, 0.07, 0.11, 0.13, 0.17, 0.19]))
     seeds = [0, 1, 2, 2**32, 2**32 + 1, 2**63]
-    run = functools.partial(jaxprice.simulate, env, policies.make(name), lanes=16, horizon=64, params=params)
+    run = functools.partial(jaxprice.simulate, env, policies.make(name), lanes=16, horizon=64, params=params, checkpoints=[64])
     regrets = [run(seed=seed).lane_regret.values[0] for seed in [*seeds, 0]]
     np.testing.assert_array_equal(regrets[0], regrets[-1])
     assert np.unique(np.concatenate(regrets[:-1])).size == 16 * len(seeds)
@@ -594,7 +602,7 @@ def test_no_two_addresses_are_one_key():
 
 
 @pytest.mark.parametrize("policy", [
-    policies.thompson(a=1.5, b=2.0), policies.exp3(mixing=0.25), policies.gaussian_thompson(signal="demand"),
+    policies.thompson(a=1.5, b=2.0), policies.exp3(mixing=0.25), policies.gaussian_thompson(std=1.0, signal="demand"),
 ])
 def test_policy_keys_alone_change_what_is_drawn(policy):
     """The same buyers, other keys for the seller: twice as many lanes, all different."""

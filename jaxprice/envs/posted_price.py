@@ -30,7 +30,7 @@ class Params:
     """One market.
 
     Attributes:
-      demand: the curve.
+      demand: the curve; None once the mean demand at every price of a grid is worked out.
       prices: the grid, float `[num_prices]`; `[0]` on an interval.
       low, high: lowest and highest price.
       cost: unit cost.
@@ -105,6 +105,11 @@ class PostedPrice(StationaryMarket):
             buyers=self.buyers,
             noise=self.noise,
         )
+
+    def in_play(self, params):
+        if not self.num_prices:
+            return self, params
+        return PostedPrice("any", self.num_prices, self.noise, self.buyers), dataclasses.replace(params, demand=None)
 
     def table(self, params):
         return self.mean_demand(params.prices, params)

@@ -84,7 +84,21 @@ def upper_bound(mean, divergence):
     rest, root = 1 - p, jnp.sqrt(2 * d)
     y = (d + 0.8 * root * jnp.sqrt(p * rest)) / rest
     for _ in range(_STEPS):
-        gap = -rest * jnp.expm1(-y)
-        h = jnp.sqrt(2 * jnp.maximum(rest * y - p * jnp.log1p(gap / p), 1e-30))
+        gap = rest * _one_minus_exp(y)
+        h = jnp.sqrt(2 * jnp.maximum(rest * y - p * _log1p(gap / p), 1e-30))
         y = jnp.maximum(y - h * (h - root) * (p + gap) / gap, 1e-9)
-    return p - rest * jnp.expm1(-y)
+    return p + rest * _one_minus_exp(y)
+
+
+def _one_minus_exp(y):
+    """1 - exp(-y) for y >= 0 to working precision, in operations that vectorise on every backend."""
+    series = y * (1 - y / 2 * (1 - y / 3 * (1 - y / 4 * (1 - y / 5 * (1 - y / 6)))))
+    return jnp.where(y < 0.25, series, 1 - jnp.exp(-y))
+
+
+def _log1p(x):
+    """log(1 + x) for x >= 0 to working precision, likewise: 2 atanh(x / (2 + x)) where x is small."""
+    s = x / (2 + x)
+    square = s * s
+    series = 2 * s * (1 + square * (1 / 3 + square * (1 / 5 + square / 7)))
+    return jnp.where(x < 0.25, series, jnp.log(1 + x))

@@ -1,0 +1,385 @@
+"""One table of policies and markets, and what must hold in every cell of it.
+
+A cell is a policy, a market and a few lanes over a short horizon, all of ten prices, so that compiled code is shared. The
+table is run by a plain loop over compiled one-lane functions, with the addressed keys of the engine; the engine itself
+must then show the same prices and sales.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxprice
+from jaxprice import demand, lanes, policies, random
+from jaxprice.types import Discrete, Policy, Transition
+
+LANES, HORIZON = 8, 20
+NUMBERS = np.arange(LANES, dtype=np.uint32)
+EXACT = 1e-6  # regret that rounding may leave
+
+MARKETS = {
+    "bernoulli bandit": ("BernoulliBandit", {}),
+    "gaussian bandit": ("GaussianBandit", {}),
+    "linear": ("PostedPrice", {"demand": "linear", "cost": 0.2}),
+    "logit": ("PostedPrice", {"demand": "logit"}),
+    "probit": ("PostedPrice", {"demand": "probit"}),
+    "exponential": ("PostedPrice", {"demand": "exponential"}),
+    "iso-elastic": ("PostedPrice", {"demand": "iso_elastic"}),
+    "uniform": ("PostedPrice", {"demand": "uniform"}),
+    "beta": ("PostedPrice", {"demand": "beta"}),
+    "log-normal": ("PostedPrice", {"demand": "log_normal"}),
+    "mixture": ("PostedPrice", {"demand": "mixture"}),
+    "atoms": ("PostedPrice", {"demand": "atoms"}),
+    "several buyers": ("PostedPrice", {"demand": "linear", "buyers": 5}),
+    "poisson": ("PostedPrice", {"demand": "exponential", "noise": "poisson", "buyers": 3}),
+    "gaussian noise": ("PostedPrice", {"demand": "logit", "noise": "gaussian", "noise_scale": 0.2}),
+    "apple": ("apple", {}),
+    "segments": ("SegmentedValuation", {"num_segments": 20, "num_prices": 10, "buyers": 3}),
+    "interval": ("PostedPrice", {"demand": "logit", "num_prices": None}),
+    "interval, mixture": ("PostedPrice", {"demand": "mixture", "num_prices": None, "cost": 0.1}),
+    "interval, poisson": ("PostedPrice", {"demand": "linear", "noise": "poisson", "num_prices": None}),
+    "interval, apple": ("apple", {"num_prices": None}),
+}
+INTERVAL_POLICIES = ("fixed_price", "random_price", "oracle")
+POLICIES = tuple(policies.list())
+# Through the engine goes every policy once or more, and every kind of market; the table below has all cells.
+ENGINE = [
+    ("ucb1", "bernoulli bandit"),
+    ("gaussian_thompson", "gaussian bandit"),
+    ("kl_ucb", "linear"),
+    ("thompson", "several buyers"),
+    ("exp3", "poisson"),
+    ("epsilon_greedy", "gaussian noise"),
+    ("explore_then_commit", "apple"),
+    ("ucb_tuned", "segments"),
+    ("random_price", "interval, mixture"),
+    ("fixed_price", "interval, apple"),
+]
+
+
+@functools.cache
+def market(name):
+    """`(environment, params)` of a row of the table."""
+    kind, options = MARKETS[name]
+    env, params = jaxprice.make(kind, **options)
+    return env, jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=np.int32(HORIZON)))
+
+
+def supported(policy, name):
+    """Whether the policy can act in the market."""
+    env, params = market(name)
+    problem = env.problem(params)
+    if not isinstance(problem.action_space, Discrete):
+        return policy in INTERVAL_POLICIES
+    return policy != "thompson" or problem.noise == "bernoulli"
+
+
+def cells():
+    """All pairs of a policy that acts by itself and a market that it supports."""
+    return [(policy, name) for policy in POLICIES for name in MARKETS if policy != "oracle" and supported(policy, name)]
+
+
+@functools.cache
+def keys(role):
+    """The engine's keys of a role under seed 0, `[time, lane]`."""
+    words = random.stream(0, role)
+    over_lanes = jax.vmap(lambda time, number: random.address(words, time, number), (None, 0))
+    return [over_lanes(time, NUMBERS) for time in range(HORIZON)]
+
+
+@functools.cache
+def market_functions(name):
+    """Reset and step of all lanes."""
+    env, params = market(name)
+    reset = jax.jit(jax.vmap(lambda key: env.reset_env(key, params)))
+    step = jax.jit(jax.vmap(lambda key, state, action: env.step_env(key, state, action, params)))
+    return reset, step
+
+
+@functools.cache
+def policy_functions(name):
+    """Init, act and update of all lanes; compiled once for markets that look alike to the seller."""
+    policy = policies.make(name)
+    return (
+        jax.jit(jax.vmap(policy.init, (0, None))),
+        jax.jit(jax.vmap(policy.act)),
+        jax.jit(jax.vmap(policy.update)),
+    )
+
+
+def play(policy, name):
+    """A cell of the table: `(final state, name -> float [time, lane])`."""
+    env, params = market(name)
+    reset, step = market_functions(name)
+    init, act, update = policy_functions(policy)
+    problem = env.problem(params)
+    state = init(keys("init")[0], problem)
+    obs, env_state = reset(keys("reset")[0])
+    seen = {"action": [], "price": [], "demand": [], "reward": [], "regret": []}
+    for t in range(HORIZON):
+        action = act(keys("act")[t], state, obs)
+        next_obs, env_state, reward, _, info = step(keys("demand")[t], env_state, action)
+        sale = Transition(obs, action, info["price"], info["demand"], reward, next_obs)
+        state = update(keys("update")[t], state, sale)
+        obs = next_obs
+        for field, values in seen.items():
+            values.append(action if field == "action" else info[field])
+    return state, {field: np.array(values) for field, values in seen.items()}
+
+
+def structure(tree):
+    """Shapes and types of a tree."""
+    return jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), tree)
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_every_policy_runs_in_every_market(name):
+    """Finite states, prices of the market, and a regret that no period makes negative."""
+    env, params = market(name)
+    for policy in POLICIES:
+        if policy == "oracle" or not supported(policy, name):
+            continue
+        state, seen = play(policy, name)
+        for leaf in jax.tree.leaves(state):
+            assert np.all(np.isfinite(leaf)), (policy, state)
+        for field, values in seen.items():
+            assert np.all(np.isfinite(values)), (policy, field)
+        assert seen["regret"].min() >= -EXACT, (policy, seen["regret"].min())
+        assert np.ptp(seen["demand"]) > 0, policy
+        cost = float(params.cost)
+        np.testing.assert_allclose(seen["reward"], (seen["price"] - cost) * seen["demand"], rtol=1e-5, atol=1e-6)
+        if isinstance(env.problem(params).action_space, Discrete):
+            assert np.issubdtype(seen["action"].dtype, np.integer)
+            np.testing.assert_array_equal(seen["price"], np.asarray(params.prices)[seen["action"]])
+        else:
+            assert seen["price"].min() >= params.low and seen["price"].max() <= params.high
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_oracle_is_the_zero_of_regret(name):
+    """No action beats the oracle's, its own regret is zero, and its reward is what it promises."""
+    env, params = market(name)
+    reset, step = market_functions(name)
+    _, env_state = reset(keys("reset")[0])
+    best = jax.vmap(lambda state: env.optimal_action(state, params))(env_state)
+    *_, info = step(keys("demand")[0], env_state, best)
+    np.testing.assert_allclose(info["regret"], 0, atol=EXACT)
+    one = jax.tree.map(lambda x: x[0], env_state)
+    discrete = isinstance(env.problem(params).action_space, Discrete)
+    actions = jnp.arange(env.num_actions) if discrete else jnp.linspace(params.low, params.high, 1001)
+    profits = np.asarray(jax.vmap(lambda action: env.expected_reward(one, action, params))(actions), float)
+    promise = float(env.optimal_reward(one, params))
+    assert profits.max() <= promise + EXACT
+    assert profits.max() >= promise - (EXACT if discrete else 1e-3 * promise + 1e-5)
+    assert profits.min() < 0.9 * promise  # there is something to lose
+
+
+@pytest.mark.parametrize(("policy", "name"), ENGINE)
+def test_the_engine_plays_the_same_lanes(policy, name):
+    env, params = market(name)
+    result = jaxprice.simulate(
+        env, policies.make(policy), seed=0, lanes=LANES, horizon=HORIZON, params=params, traces=True
+    )
+    _, seen = play(policy, name)
+    for field in ("action", "price", "demand"):
+        np.testing.assert_allclose(result[f"trace_{field}"].values[0], seen[field], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(result["trace_regret"].values[0], seen["regret"], rtol=1e-4, atol=1e-5)
+    assert result["trace_regret"].min() >= -EXACT
+    totals = seen["regret"].astype(float).sum(axis=0)
+    np.testing.assert_allclose(result["lane_regret"].values[0], totals, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "segments", "interval"])
+def test_the_engine_gives_the_oracle_no_regret(name):
+    """In markets that each lane draws for itself; what the sums over time leave is rounding."""
+    env, _ = market(name)
+    result = jaxprice.simulate(env, policies.oracle(), lanes=LANES, horizon=HORIZON)
+    assert np.abs(result["lane_regret"]).max() <= EXACT * HORIZON
+    assert result["lane_share"].values == pytest.approx(1, abs=1e-5)
+    assert result["reward"].values[0, -1] > 0
+
+
+@pytest.mark.parametrize(("policy", "name"), cells())
+def test_shapes_and_types_are_static(policy, name):
+    """What `update` returns has the shapes and types of what `init` returned; `act` returns what the market takes."""
+    env, params = market(name)
+    key = random.address(random.stream(0, "act"), 0, 0)
+    obs, env_state = jax.eval_shape(lambda key: env.reset_env(key, params), key)
+    made = policies.make(policy)
+    problem = env.problem(params)
+    state = jax.eval_shape(made.init, key, problem)
+    action = jax.eval_shape(made.act, key, state, obs)
+    next_obs, next_env_state, reward, _, info = jax.eval_shape(
+        lambda key, s, a: env.step_env(key, s, a, params), key, env_state, action
+    )
+    sale = Transition(obs, action, info["price"], info["demand"], reward, next_obs)
+    assert structure(jax.eval_shape(made.update, key, state, sale)) == structure(state)
+    assert structure(next_obs) == structure(obs)
+    assert structure(next_env_state) == structure(env_state)
+    assert set(info) >= {"price", "demand", "reward", "regret"}
+    assert {jnp.shape(x) for x in (action, reward, *info.values())} == {()}
+    assert jnp.issubdtype(action.dtype, jnp.integer if isinstance(problem.action_space, Discrete) else jnp.floating)
+    assert not any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state))
+
+
+def learned(policy, name):
+    """A lane in the middle of things: `(keys, state, observation, transition)`, leading lane axis."""
+    env, params = market(name)
+    state, seen = play(policy, name)
+    reset, step = market_functions(name)
+    obs, env_state = reset(keys("reset")[0])
+    action = jnp.asarray(seen["action"][-1])
+    next_obs, _, reward, _, info = step(keys("demand")[0], env_state, action)
+    return keys("act")[0], state, next_obs, Transition(obs, action, info["price"], info["demand"], reward, next_obs)
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy != "oracle"])
+def test_one_lane_many_lanes_compiled_or_not(policy):
+    """The plain code of one lane, its compiled form, `vmap` and the engine's `widen` give the same numbers."""
+    made = policies.make(policy)
+    many = learned(policy, "several buyers")
+
+    def both(key, state, obs, sale):
+        return made.act(key, state, obs), made.update(key, state, sale)
+
+    one = jax.tree.map(lambda x: x[3], many)
+    with jax.disable_jit():
+        plain = both(*one)
+    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), many)
+    forms = {
+        "jit": jax.jit(both)(*one),
+        "vmap": jax.tree.map(lambda x: x[3], jax.jit(jax.vmap(both))(*many)),
+        "widen": jax.tree.map(lambda x: x[..., 3], jax.jit(lanes.widen(both, (-1, -1, -1, -1)))(*last)),
+    }
+    for form, result in forms.items():
+        assert structure(result) == structure(plain), form
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), result, plain)
+
+
+def test_a_second_run_traces_and_compiles_nothing():
+    """Other seeds, horizons, checkpoints and markets of the same shape find the compiled code."""
+    env, params = market("bernoulli bandit")
+    traced, compiled = [], []
+    inner = policies.thompson()
+
+    def act(key, state, obs):
+        traced.append("act")
+        return inner.act(key, state, obs)
+
+    def update(key, state, sale):
+        traced.append("update")
+        return inner.update(key, state, sale)
+
+    def listener(event, duration, **kwargs):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    policy = Policy(inner.init, act, update)
+    run = functools.partial(jaxprice.simulate, env, policy, lanes=LANES)
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    first = run(seed=0, horizon=HORIZON, params=params)
+    assert traced.count("update") >= 1 and compiled
+    traced.clear()
+    compiled.clear()
+    others = dataclasses.replace(params, means=params.means[::-1].copy())
+    second = run(seed=1, horizon=HORIZON + 13, params=others, checkpoints=[5, HORIZON + 13])
+    assert traced in ([], ["act"])  # shapes may be looked at, nothing more
+    assert compiled == []
+    assert not np.array_equal(first.lane_regret, second.lane_regret)
+
+
+STRICT = (("jax_enable_x64", True), ("jax_numpy_rank_promotion", "raise"), ("jax_debug_key_reuse", True))
+
+
+@pytest.fixture
+def strict():
+    """64-bit types switched on, silent broadcasting of ranks and double use of keys switched off."""
+    before = [(name, getattr(jax.config, name)) for name, _ in STRICT]
+    for name, value in STRICT:
+        jax.config.update(name, value)
+    yield
+    for name, value in before:
+        jax.config.update(name, value)
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy != "oracle"])
+def test_strict_settings_change_nothing(strict, policy):
+    """Code of one lane, run strictly, keeps its types and acts as it does by default."""
+    name = "interval" if policy in INTERVAL_POLICIES else "several buyers"
+    env, params = market(name)
+    made = policies.make(policy)
+    fresh = [random.address(random.stream(0, role), 0, 3) for role in ("init", "act", "update", "demand", "reset")]
+    problem = env.problem(params)
+
+    @jax.jit
+    def period(key_init, key_act, key_update, key_demand, key_reset):
+        state = made.init(key_init, problem)
+        obs, env_state = env.reset_env(key_reset, params)
+        action = made.act(key_act, state, obs)
+        next_obs, next_env_state, reward, _, info = env.step_env(key_demand, env_state, action, params)
+        sale = Transition(obs, action, info["price"], info["demand"], reward, next_obs)
+        return state, made.update(key_update, state, sale), env_state, next_env_state, action, info
+
+    state, after, env_state, next_env_state, action, info = period(*fresh)
+    assert structure(after) == structure(state)
+    assert structure(next_env_state) == structure(env_state)
+    assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves(state)), state  # types are explicit
+    with jax.enable_x64(False):
+        _, seen = play(policy, name)
+    np.testing.assert_allclose(action, seen["action"][0, 3], rtol=1e-5)
+    np.testing.assert_allclose(info["demand"], seen["demand"][0, 3])
+    np.testing.assert_allclose(info["regret"], seen["regret"][0, 3], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["poisson", "gaussian noise", "segments", "gaussian bandit", "atoms", "apple"])
+def test_strict_settings_change_no_market(strict, name):
+    env, params = market(name)
+
+    @jax.jit
+    def draw(key_market, key_reset, key_demand):
+        drawn = dataclasses.replace(env.sample_params(key_market), max_steps_in_episode=jnp.int32(HORIZON))
+        drawn = jax.tree.map(jnp.asarray, drawn)
+        obs, state = env.reset_env(key_reset, drawn)
+        next_obs, after, reward, _, info = env.step_env(key_demand, state, jnp.int32(4), drawn)
+        return (obs, state), (next_obs, after), info
+
+    before, after, info = draw(*[random.address(random.stream(0, role), 0, 3) for role in ("market", "reset", "demand")])
+    assert structure(before) == structure(after)
+    assert all(np.isfinite(value) for value in info.values())
+    assert info["regret"] >= -EXACT
+
+
+@pytest.mark.parametrize("policy", ["kl_ucb", "thompson"])
+def test_the_engine_runs_strictly(strict, policy):
+    env, params = market("linear")
+    result = jaxprice.simulate(env, policies.make(policy), lanes=LANES, horizon=HORIZON)
+    assert np.all(np.isfinite(result.lane_regret)) and result.lane_regret.min() >= -EXACT * HORIZON
+
+
+def test_the_strict_settings_do_catch_mistakes(strict):
+    """Each of the three would be seen, also behind a key of this library."""
+    key = random.address(random.stream(0, "act"), 0, 0)
+    with pytest.raises(jax.errors.KeyReuseError):
+        jax.jit(lambda key: jax.random.uniform(key) + jax.random.normal(key))(key)
+    with pytest.raises(ValueError, match="rank"):
+        jnp.ones((2, 3)) + jnp.ones(3)
+    assert jnp.zeros(2).dtype == jnp.float64
+
+
+def test_the_table_is_complete():
+    """Every policy, every demand curve, every kind of noise and of market has its cells."""
+    curves = {market(name)[0].curve for name in MARKETS if hasattr(market(name)[0], "curve")}
+    assert curves >= set(demand.curves())
+    kinds = {name for name in jaxprice.list_envs() if name[0].isupper()}
+    assert {kind for kind, _ in MARKETS.values()} >= kinds
+    assert {market(name)[0].noise for name in MARKETS if hasattr(market(name)[0], "noise")} == {
+        "bernoulli",
+        "poisson",
+        "gaussian",
+    }
+    assert {policy for policy, _ in cells()} | {"oracle"} == set(policies.list())
+    assert {policy for policy, _ in ENGINE} | {"oracle"} == set(policies.list())
