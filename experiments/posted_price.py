@@ -28,7 +28,7 @@ class Options:
     """What to run."""
 
     preset: Literal["smoke", "default", "full"] = "default"
-    """smoke: 3 markets, 64 lanes, 500 periods; default: 1,000 lanes, 10,000 periods; full: 1,000,000 lanes."""
+    """smoke: 3 markets, 4 policies, 64 lanes, 500 periods; default: 1,000 lanes, 10,000 periods; full: 1,000,000 lanes."""
     out: Path = Path("results/posted_price")
     """Results folder."""
     lanes: int | None = None
@@ -60,9 +60,9 @@ def markets(preset):
     return dict(list(made.items())[:3]) if preset == "smoke" else made
 
 
-def sellers():
+def sellers(preset):
     """Name -> policy: the ten, some in two forms."""
-    return {
+    made = {
         "oracle": policies.oracle(),
         "fixed price": policies.fixed_price(),
         "random": policies.random_price(),
@@ -76,6 +76,7 @@ def sellers():
         "Thompson Gaussian": policies.gaussian_thompson(),
         "Exp3": policies.exp3(),
     }
+    return {name: made[name] for name in ("oracle", "eps-greedy 10%", "UCB1", "Thompson")} if preset == "smoke" else made
 
 
 def show(results, console):
@@ -132,7 +133,7 @@ def main(options):
     """Run the experiment, print its table, draw its curves."""
     console = Console()
     lanes, horizon = sizes(options)
-    experiment = Experiment(markets(options.preset), sellers(), lanes=lanes, horizon=horizon, seed=options.seed)
+    experiment = Experiment(markets(options.preset), sellers(options.preset), lanes=lanes, horizon=horizon, seed=options.seed)
     start = time.perf_counter()
     bar = Progress(
         TextColumn("{task.description:<32}"),

@@ -224,7 +224,7 @@ def _load(path):
         return None
     try:
         return xr.load_dataset(path, engine="scipy")
-    except (OSError, ValueError, KeyError):
+    except Exception:  # a damaged file makes the reader raise anything
         path.replace(path.with_suffix(".unreadable"))
         return None
 

@@ -7,6 +7,7 @@ markets that look the same to it.
 """
 
 import collections
+import concurrent.futures
 import hashlib
 
 import jax
@@ -20,6 +21,7 @@ from jaxprice.devices import AXIS
 
 _executables = collections.OrderedDict()
 _KEPT = 256
+_compiler = concurrent.futures.ThreadPoolExecutor(2, "compile")  # XLA compiles outside the interpreter lock
 
 
 class Program:
@@ -38,12 +40,20 @@ class Program:
 
     def __call__(self, *args):
         """Run it; compiles at the first call with these shapes."""
+        leaves, (executable, used, shapes) = self._find(args)
+        outs = executable.result()(*[leaves[k] for k in used])
+        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
+
+    def prepare(self, *args):
+        """Start to compile for these arguments, arrays or their shapes; returns the shapes of what a call will return."""
+        return self._find(args)[1][2]
+
+    def _find(self, args):
         leaves, tree = jax.tree.flatten(args)
         key = tree, tuple((np.shape(x), jnp.result_type(x)) for x in leaves)
         if key not in self._built:
             self._built[key] = self._build(args, leaves)
-        executable, used, out_tree = self._built[key]
-        return jax.tree.unflatten(out_tree, executable(*[leaves[k] for k in used]))
+        return leaves, self._built[key]
 
     def _build(self, args, leaves):
         flags = [axis is not None for arg, axis in zip(args, self.axes, strict=True) for _ in jax.tree.leaves(arg)]
@@ -70,7 +80,8 @@ class Program:
             compiler_options=_compiler_options(self.mesh),
         )
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
-        return _compile(lowered, self.mesh), used, jax.tree.structure(shapes)
+        whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes)
+        return _compile(lowered, self.mesh), used, whole
 
     def _local(self, x, flag):
         """Shape of the part of a leaf on one device."""
@@ -94,13 +105,11 @@ def _compiler_options(mesh):
 
 
 def _compile(lowered, mesh):
-    """The executable of a lowered function, an old one if the text is the same."""
+    """The executable of a lowered function, to come; an old one if the text is the same."""
     key = hashlib.sha256(lowered.as_text().encode()).hexdigest(), mesh
     if key not in _executables:
-        _executables[key] = lowered.compile()
+        _executables[key] = _compiler.submit(lowered.compile)
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
     _executables.move_to_end(key)
     return _executables[key]
-
-

@@ -278,7 +278,7 @@ class _Engine:
         self.open = _market(env, mesh, given, batched)
         self.programs = functools.partial(_periods, policy=policy, mesh=mesh, axis=self.axis)
 
-    def begin(self, seed, first, size, width, times, params):
+    def begin(self, seed, first, size, width, times, params, ahead=True):
         """Start `width` lanes from lane `first` -> arguments and carry of the loop, and its programs."""
         streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
         numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
@@ -292,11 +292,13 @@ class _Engine:
         env, made = self.env.in_play(made)
         enter, advance, trace = self.programs(env)
         args = streams, numbers, made
+        if ahead:  # compile the loop while the first period is compiled
+            advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
         return args, enter(*args, obs, env_state), advance, trace
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        args, carry, advance, _ = self.begin(seed, first, size, width, times, params)
+        args, carry, advance, _ = self.begin(seed, first, size, width, times, params, ahead=times[-1] > 1)
         columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
@@ -308,7 +310,7 @@ class _Engine:
 
     def run_traced(self, seed, first, size, width, times, params, progress):
         """As `run`, and every period: `(columns, name -> [horizon, size])`."""
-        args, carry, _, trace = self.begin(seed, first, size, width, times, params)
+        args, carry, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
         head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head}
         progress(size * int(times[-1]))
