@@ -76,7 +76,9 @@ def sellers(preset):
         "Thompson Gaussian": policies.gaussian_thompson(),
         "Exp3": policies.exp3(),
     }
-    return {name: made[name] for name in ("oracle", "eps-greedy 10%", "UCB1", "Thompson")} if preset == "smoke" else made
+    return (
+        {name: made[name] for name in ("oracle", "eps-greedy 10%", "UCB1", "Thompson")} if preset == "smoke" else made
+    )
 
 
 def show(results, console):
@@ -133,7 +135,9 @@ def main(options):
     """Run the experiment, print its table, draw its curves."""
     console = Console()
     lanes, horizon = sizes(options)
-    experiment = Experiment(markets(options.preset), sellers(options.preset), lanes=lanes, horizon=horizon, seed=options.seed)
+    experiment = Experiment(
+        markets(options.preset), sellers(options.preset), lanes=lanes, horizon=horizon, seed=options.seed
+    )
     start = time.perf_counter()
     bar = Progress(
         TextColumn("{task.description:<32}"),

@@ -157,18 +157,32 @@ class NumpyUCBTuned(NumpyBandit):
 
 
 class NumpyKLUCB(NumpyBandit):
-    """`jaxprice.policies.kl_ucb`, with its two Newton steps."""
+    """`jaxprice.policies.kl_ucb` with the same solver: fitted first guess, one Newton step; NumPy's own log1p and expm1."""
 
     def act(self, t):
         p = np.clip(self.means, np.float32(1e-9), np.float32(1 - 6e-8))
         d = np.clip(self.inverse * np.float32(np.log(t)), np.float32(1e-12), np.float32(30))
-        rest, root = 1 - p, np.sqrt(2 * d)
-        y = (d + np.float32(0.8) * root * np.sqrt(p * rest)) / rest
-        for _ in range(2):
-            gap = -rest * np.expm1(-y)
-            h = np.sqrt(2 * np.maximum(rest * y - p * np.log1p(gap / p), np.float32(1e-30)))
-            y = np.maximum(y - h * (h - root) * (p + gap) / gap, np.float32(1e-9))
-        return self.largest(p - rest * np.expm1(-y))
+        rest, twice = 1 - p, 2 * d
+        guess = d + np.sqrt(twice * (p * rest))
+        w = d / guess
+        ratio = np.float32(-0.0642977) * p
+        ratio += np.float32(0.07500168) * w + np.float32(0.1122936)
+        ratio *= p
+        ratio += (np.float32(0.6220612) * w - np.float32(0.6776918)) * w - np.float32(0.03365455)
+        ratio *= p
+        ratio += ((np.float32(0.6800535) * w - np.float32(0.5092626)) * w - np.float32(0.1618449)) * w + np.float32(
+            0.9942608
+        )
+        y = guess * ratio
+        y /= rest
+        gap = np.expm1(-y)
+        gap *= -rest
+        h = np.sqrt(np.maximum(2 * (rest * y - p * np.log1p(gap / p)), np.float32(1e-30)))
+        step = h * (np.sqrt(twice) - h)
+        p += gap
+        step *= p / gap
+        rest -= gap
+        return self.largest(p + rest * step * (1 - step * (np.float32(1 / 2) - step * np.float32(1 / 6))))
 
 
 class NumpyEpsilonGreedy(NumpyBandit):
@@ -269,9 +283,7 @@ def measure(name, options):
 
     def play(seed):
         start = time.perf_counter()
-        jaxprice.simulate(
-            env, {name: ours}, seed=seed, lanes=options.lanes, horizon=options.horizon, params=params
-        )
+        jaxprice.simulate(env, {name: ours}, seed=seed, lanes=options.lanes, horizon=options.horizon, params=params)
         return time.perf_counter() - start
 
     first = play(0)

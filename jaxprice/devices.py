@@ -5,6 +5,7 @@ one device a core, so that lanes are spread over the cores; a program that has s
 number itself (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in `XLA_FLAGS`), is left alone.
 """
 
+import contextlib
 import os
 
 import jax
@@ -24,10 +25,8 @@ def use_cpu_cores(count=None):
     if chosen or (count is None and jax.config.jax_num_cpu_devices not in (-1, None)):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
+    with contextlib.suppress(RuntimeError):  # the backend is up: its devices are what there is
         jax.config.update("jax_num_cpu_devices", count or cores)
-    except RuntimeError:
-        pass  # the backend is up: its devices are what there is
 
 
 def mesh(devices=None):

@@ -77,7 +77,7 @@ def widen(function, in_axes, fence=None):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*one_lane)
         with _fenced(fence):
             outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
-        outs = [_join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals)]
+        outs = [_join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
     return wide
@@ -290,8 +290,13 @@ def _scatter(eqn, args, size):
     operand = _spread(operand, wide, shape, size)
     updates = _spread(updates, wide_updates, shape, size)
     hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == index
-    combine = {"scatter": lambda x, y: y, "scatter-add": jnp.add, "scatter_add": jnp.add, "scatter-mul": jnp.multiply,
-               "scatter_mul": jnp.multiply}[eqn.primitive.name]
+    combine = {
+        "scatter": lambda x, y: y,
+        "scatter-add": jnp.add,
+        "scatter_add": jnp.add,
+        "scatter-mul": jnp.multiply,
+        "scatter_mul": jnp.multiply,
+    }[eqn.primitive.name]
     return [(jnp.where(hot, combine(operand, updates), operand), True)]
 
 
@@ -411,7 +416,9 @@ def _flags(closed, consts, carry, xs, avals, size):
         seen[:] = [flag for _, flag in _interpret(closed, zip(values, flags, strict=True), size)]
         return ()
 
-    jax.eval_shape(run, *[jax.ShapeDtypeStruct(a.shape + (size,) * f, a.dtype) for a, f in zip(avals, flags, strict=True)])
+    jax.eval_shape(
+        run, *[jax.ShapeDtypeStruct(a.shape + (size,) * f, a.dtype) for a, f in zip(avals, flags, strict=True)]
+    )
     return seen
 
 

@@ -59,7 +59,9 @@ class Program:
         flags = [axis is not None for arg, axis in zip(args, self.axes, strict=True) for _ in jax.tree.leaves(arg)]
         taken = [k == self.donated for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
         local = [self._local(x, flag) for x, flag in zip(leaves, flags, strict=True)]
-        closed, shapes = jax.make_jaxpr(self.function, return_shape=True)(*jax.tree.unflatten(jax.tree.structure(args), local))
+        closed, shapes = jax.make_jaxpr(self.function, return_shape=True)(
+            *jax.tree.unflatten(jax.tree.structure(args), local)
+        )
         read = {atom for eqn in closed.jaxpr.eqns for atom in eqn.invars if not isinstance(atom, jex.Literal)}
         read.update(atom for atom in closed.jaxpr.outvars if not isinstance(atom, jex.Literal))
         used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read]
@@ -71,7 +73,11 @@ class Program:
 
         specs = tuple(_spec(local[k].ndim, flags[k]) for k in used)
         mapped = jax.shard_map(
-            run, mesh=self.mesh, in_specs=specs, out_specs=[_spec(x.ndim, True) for x in closed.out_avals], check_vma=False
+            run,
+            mesh=self.mesh,
+            in_specs=specs,
+            out_specs=[_spec(x.ndim, True) for x in closed.out_avals],
+            check_vma=False,
         )
         jitted = jax.jit(
             mapped,
@@ -80,7 +86,9 @@ class Program:
             compiler_options=_compiler_options(self.mesh),
         )
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
-        whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes)
+        whole = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes
+        )
         return _compile(lowered, self.mesh), used, whole
 
     def _local(self, x, flag):

@@ -128,7 +128,9 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
     env, params = env.in_play(params)
     lane = _Lane(env, policy, True)
     carry = _enter(lane, axis, streams, numbers, params, obs, env_state)
-    carry = _advance(lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon))
+    carry = _advance(
+        lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon)
+    )
     return {name: carry.total[name] + carry.part[name] for name in METRICS}
 
 
@@ -312,7 +314,9 @@ class _Engine:
         """As `run`, and every period: `(columns, name -> [horizon, size])`."""
         args, carry, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
         head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
-        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head}
+        trace = {
+            name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head
+        }
         progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
         sums["revenue"] = np.cumsum(trace["price"].astype(float) * trace["demand"], axis=0)
@@ -358,7 +362,9 @@ def _checkpoints(checkpoints, horizon):
     times = np.asarray(checkpoints)
     whole = times.ndim == 1 and times.size and np.issubdtype(times.dtype, np.integer)
     if not whole or np.any(np.diff(times) <= 0) or times[0] < 1 or times[-1] != horizon:
-        raise ValueError(f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}")
+        raise ValueError(
+            f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}"
+        )
     return times
 
 

@@ -1,6 +1,7 @@
 """Demand curves against SciPy, and their optimal prices against brute force in float64."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def exact(curve, price):
         case demand.LogNormalValuation():
             return stats.lognorm.sf(p, c.scale, scale=np.exp(c.location))
         case demand.Mixture():
-            parts = [exact(jax.tree.map(lambda x: x[m], c.components), p) for m in range(c.weights.size)]  # noqa: B023
+            parts = [exact(jax.tree.map(operator.itemgetter(m), c.components), p) for m in range(c.weights.size)]
             return c.weights @ np.stack(parts)
         case demand.Atoms():
             return (c.values >= p[:, None]) @ c.weights
@@ -51,7 +52,7 @@ def exact(curve, price):
 def sampled(name):
     """`SAMPLES` random curves, leaves `[SAMPLES, ...]`, and the default curve as the first of the list."""
     batch = jax.tree.map(np.asarray, jax.vmap(CURVES[name].sample)(jax.random.split(jax.random.key(1), SAMPLES)))
-    return batch, [jax.tree.map(lambda x: x[k], batch) for k in range(SAMPLES)]
+    return batch, [jax.tree.map(operator.itemgetter(k), batch) for k in range(SAMPLES)]
 
 
 def stacked(curves):

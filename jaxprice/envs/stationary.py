@@ -59,7 +59,9 @@ class StationaryMarket(Environment):
             state = State(jnp.int32(0), mean, best.astype(jnp.int32), rewards[best])
         else:
             price = jnp.asarray(self.best_price(params), jnp.float32)
-            state = State(jnp.int32(0), jnp.zeros(0), price, self._profit(price, self.mean_demand(price, params), params))
+            state = State(
+                jnp.int32(0), jnp.zeros(0), price, self._profit(price, self.mean_demand(price, params), params)
+            )
         return self._observe(state, 0.0, 0.0, params), state
 
     def step_env(self, key, state, action, params):
@@ -103,5 +105,3 @@ class StationaryMarket(Environment):
         """What the seller sees: share of the horizon gone, last price, last demand of one buyer; float `[3]`."""
         gone = state.time / params.max_steps_in_episode
         return jnp.stack([jnp.asarray(x, jnp.float32) for x in (gone, price, demand / self.buyers)])
-
-
