@@ -54,9 +54,7 @@ def normal_density(z):
 
 def gamma_target(z, shape):
     """`log2(X/shape)` at the quantile z, and the z-shift that a unit error of it amounts to."""
-    x = np.where(
-        z < 0, special.gammaincinv(shape, special.ndtr(z)), special.gammainccinv(shape, special.ndtr(-np.abs(z)))
-    )
+    x = np.where(z < 0, special.gammaincinv(shape, special.ndtr(z)), special.gammainccinv(shape, special.ndtr(-np.abs(z))))
     log_density = shape * np.log(x) - x - special.gammaln(shape)  # of log x
     return np.log2(x / shape), np.log(2) * np.exp(log_density) / normal_density(z)
 
@@ -83,9 +81,7 @@ def count_words(block=2**17):
     corners = [(-1, 0.5), (0.3, -0.3), (1.5, 2)]
 
     def add(i, counts):
-        x, y = samplers.normal_pair_from_word(
-            i.astype(jnp.uint32) * np.uint32(block) + jnp.arange(block, dtype="uint32")
-        )
+        x, y = samplers.normal_pair_from_word(i.astype(jnp.uint32) * np.uint32(block) + jnp.arange(block, dtype="uint32"))
         inside = [c * x + s * y <= t for c, s, t in half_planes] + [(x <= s) & (y <= t) for s, t in corners]
         return counts + jnp.stack([jnp.sum(region, dtype="uint32") for region in inside])
 

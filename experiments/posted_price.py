@@ -76,9 +76,7 @@ def sellers(preset):
         "Thompson Gaussian": policies.gaussian_thompson(),
         "Exp3": policies.exp3(),
     }
-    return (
-        {name: made[name] for name in ("oracle", "eps-greedy 10%", "UCB1", "Thompson")} if preset == "smoke" else made
-    )
+    return {name: made[name] for name in ("oracle", "eps-greedy 10%", "UCB1", "Thompson")} if preset == "smoke" else made
 
 
 def show(results, console):

@@ -134,8 +134,7 @@ class Experiment:
             "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
             "command": sys.argv,
             "cells": {
-                _hash(configuration): configuration
-                for configuration in (self.configuration(*cell) for cell in self.cells())
+                _hash(configuration): configuration for configuration in (self.configuration(*cell) for cell in self.cells())
             },
         }
 

@@ -77,7 +77,9 @@ def widen(function, in_axes, fence=None):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*one_lane)
         with _fenced(fence):
             outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
-        outs = [_join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals, strict=True)]
+        outs = [
+            _join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals, strict=True)
+        ]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
     return wide
@@ -416,9 +418,7 @@ def _flags(closed, consts, carry, xs, avals, size):
         seen[:] = [flag for _, flag in _interpret(closed, zip(values, flags, strict=True), size)]
         return ()
 
-    jax.eval_shape(
-        run, *[jax.ShapeDtypeStruct(a.shape + (size,) * f, a.dtype) for a, f in zip(avals, flags, strict=True)]
-    )
+    jax.eval_shape(run, *[jax.ShapeDtypeStruct(a.shape + (size,) * f, a.dtype) for a, f in zip(avals, flags, strict=True)])
     return seen
 
 

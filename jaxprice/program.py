@@ -86,9 +86,7 @@ class Program:
             compiler_options=_compiler_options(self.mesh),
         )
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
-        whole = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes
-        )
+        whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes)
         return _compile(lowered, self.mesh), used, whole
 
     def _local(self, x, flag):

@@ -1,36 +1,24 @@
-"""The engine: one market, many policies, thousands of lanes.
+"""Run policies in a market over thousands of lanes: the surface of the engine.
 
-A lane is one market and one seed. Lane code is plain and scalar; `lanes.widen` makes it wide, `shard_map` spreads the
-lanes over devices, a loop runs over time, and the host goes from checkpoint to checkpoint and from chunk to chunk, so
-that memory grows with neither the horizon nor the number of lanes.
-
-Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period, and ends with
-the sale: what passes from the sale to the update crosses the end of the loop, so it is in memory once, and XLA does not
-compute it again for every arm and every array that the update writes. Second, the sums of a period (regret, reward, ...)
-are plain float32 sums over at most `BLOCK` periods, which are then added into compensated sums.
+A lane is one market and one seed. Lane code is plain and scalar; `lanes.widen` makes it wide, `program.Program` maps it over
+devices, `engine` loops over time, and the host goes from checkpoint to checkpoint and from chunk to chunk, so that memory
+grows with neither the horizon nor the number of lanes.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
 any number of devices, and all policies meet the same markets and the same buyers.
 """
 
-import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from tqdm import tqdm
 
-from jaxprice import checks, random, stats
+from jaxprice import checks, engine, random, stats
 from jaxprice import devices as device_mesh
-from jaxprice.lanes import live, widen
-from jaxprice.program import Program, on_cpu
-from jaxprice.types import Discrete, Environment, Oracle, Policy, Transition
+from jaxprice.types import Discrete, Oracle, Policy
 
-METRICS = ("regret", "reward", "revenue", "optimal")
-BLOCK = 256  # periods whose sums are plain float32
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk; on a CPU its state should stay in cache
 
 
@@ -95,10 +83,10 @@ def simulate(
     bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
     results = {}
     for name, policy in policies.items():
-        engine = _engine(env, policy, mesh, params is not None, batched)
+        one = engine.engine(env, policy, mesh, params is not None, batched)
         summary = stats.Summary(times, quantiles)
         for first in range(0, lanes, chunk):
-            run = engine.run_traced if traces else engine.run
+            run = one.run_traced if traces else one.run
             out = run(seed, first, min(chunk, lanes - first), width, times, params, functools.partial(bar, name))
             summary.add(*(out if traces else (out,)))
         results[name] = summary.dataset()
@@ -118,241 +106,9 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
       params: one market, or None: each lane draws its own.
 
     Returns:
-      A dict of `METRICS` -> float `[lanes]`; lanes are those of `simulate`.
+      A dict of "regret", "reward", "revenue", "optimal" -> float `[lanes]`; lanes are those of `simulate`.
     """
-    numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(seed)
-    lane = _Lane(env, policy, params is not None)
-    axis = None if params is not None else -1
-    drawn, obs, env_state = _open(lane, None, streams, numbers, params, jnp.int32(horizon))
-    params = drawn if params is None else dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
-    env, params = env.in_play(params)
-    lane = _Lane(env, policy, True)
-    carry = _enter(lane, axis, streams, numbers, params, obs, env_state)
-    carry = _advance(
-        lane, axis, jax.default_backend() == "cpu", streams, numbers, params, carry, jnp.int32(1), jnp.int32(horizon)
-    )
-    return {name: carry.total[name] + carry.part[name] for name in METRICS}
-
-
-@struct.dataclass
-class Carry:
-    """What one lane carries from period to period.
-
-    Attributes:
-      policy, env: states of the policy and of the market.
-      transition: the last period, which the policy has not learned from yet.
-      part, total: sums of the metrics in this block and before it.
-    """
-
-    policy: Any
-    env: Any
-    transition: Transition
-    part: dict
-    total: dict
-
-
-@dataclasses.dataclass(frozen=True)
-class _Lane:
-    """The code of one lane: everything scalar."""
-
-    env: Environment
-    policy: Policy
-    given: bool  # params are given, not drawn
-
-    def open(self, streams, number, params, horizon):
-        """Take or draw a market and start it -> `(params, observation, state)`."""
-        if not self.given:
-            params = self.env.sample_params(random.address(streams["market"], 0, number))
-        params = jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=horizon))
-        return params, *self.env.reset_env(random.address(streams["reset"], 0, number), params)
-
-    def enter(self, streams, number, params, obs, env_state):
-        """Start the policy and play the first period."""
-        state = None
-        if not isinstance(self.policy, Oracle):
-            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params))
-        env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
-        return Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
-
-    def step(self, streams, number, time, params, carry):
-        """Learn from the last period, then play this one."""
-        state = carry.policy
-        if not isinstance(self.policy, Oracle):
-            state = self.policy.update(random.address(streams["update"], time - 1, number), state, carry.transition)
-        obs = carry.transition.next_observation
-        env_state, transition, now = self.play(streams, number, time, params, state, carry.env, obs)
-        part = {name: carry.part[name] + now[name] for name in METRICS}
-        return Carry(state, env_state, transition, part, carry.total)
-
-    def play(self, streams, number, time, params, state, env_state, obs):
-        """One period: the seller acts, the market answers."""
-        if isinstance(self.policy, Oracle):
-            action = self.env.optimal_action(env_state, params)
-        else:
-            action = self.policy.act(random.address(streams["act"], time, number), state, obs)
-        key = random.address(streams["demand"], time, number)
-        next_obs, env_state, reward, _, info = self.env.step_env(key, env_state, action, params)
-        metrics = {
-            "regret": info["regret"],
-            "reward": reward,
-            "revenue": info["price"] * info["demand"],
-            "optimal": info["optimal_reward"],
-        }
-        metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
-        return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
-
-
-def _open(lane, axis, streams, numbers, params, horizon):
-    """Start the market of every lane -> `(params, observations, states)`, each with lanes."""
-    return widen(lane.open, (None, -1, axis, None))(streams, numbers, params, horizon)
-
-
-def _enter(lane, axis, streams, numbers, params, obs, env_state):
-    """Play the first period of every lane."""
-    return widen(lane.enter, (None, -1, axis, -1, -1))(streams, numbers, params, obs, env_state)
-
-
-def _advance(lane, axis, fenced, streams, numbers, params, carry, start, stop):
-    """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
-    leaves, tree = jax.tree.flatten(carry)
-    flags = live(lane.step, (streams, numbers[0], start, _one(params, axis), _one(carry, -1)), _metrics)
-
-    def fill(carried):
-        carried = iter(carried)
-        return jax.tree.unflatten(tree, [next(carried) if flag else x for flag, x in zip(flags, leaves, strict=True)])
-
-    def pick(carry):
-        return [x for flag, x in zip(flags, jax.tree.leaves(carry), strict=True) if flag]
-
-    def period(time, carried):
-        step = widen(lane.step, (None, -1, None, axis, -1), fence=time > 0 if fenced else None)
-        return pick(step(streams, numbers, time, params, fill(carried)))
-
-    def block(time_and_carried):
-        time, carried = time_and_carried
-        end = jnp.minimum(time + BLOCK, stop)
-        return end, pick(_fold(fill(jax.lax.fori_loop(time, end, period, carried))))
-
-    return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
-
-
-def _one(tree, axis):
-    """Shapes of one lane's part of a tree."""
-    cut = jnp.shape if axis is None else lambda x: jnp.shape(x)[:-1]
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(cut(x), jnp.result_type(x)), tree)
-
-
-def _metrics(carry):
-    return carry.part, carry.total
-
-
-def _fold(carry):
-    """Add the sums of a block to the totals; what rounding loses stays in `part` (Kahan)."""
-    total = {name: carry.total[name] + carry.part[name] for name in METRICS}
-    part = {name: carry.part[name] - (total[name] - carry.total[name]) for name in METRICS}
-    return dataclasses.replace(carry, part=part, total=total)
-
-
-def _trace(lane, axis, streams, numbers, params, carry, times):
-    """Play `times` `[T]` and keep every period: `trace_*` `[T, lanes]`."""
-    step = widen(lane.step, (None, -1, None, axis, -1))
-
-    def body(carry, time):
-        carry = step(streams, numbers, time, params, carry)
-        return _fold(carry), _record(carry)
-
-    return jax.lax.scan(body, _fold(carry), times)[1]
-
-
-def _record(carry):
-    """The period just played: its transition and its own metrics."""
-    seen = carry.transition
-    record = {name: carry.part[name] for name in ("regret", "optimal")}
-    return record | {"action": seen.action, "price": seen.price, "demand": seen.demand, "reward": seen.reward}
-
-
-class _Engine:
-    """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
-
-    def __init__(self, env, policy, mesh, given, batched):
-        self.env, self.given, self.batched = env, given, batched
-        self.axis = None if given and not batched else -1
-        self.open = _market(env, mesh, given, batched)
-        self.programs = functools.partial(_periods, policy=policy, mesh=mesh, axis=self.axis)
-
-    def begin(self, seed, first, size, width, times, params, ahead=True):
-        """Start `width` lanes from lane `first` -> arguments and carry of the loop, and its programs."""
-        streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
-        numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
-        if self.batched:
-            rows = np.minimum(first + np.arange(width), first + size - 1)
-            params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
-        horizon = np.int32(times[-1])
-        made, obs, env_state = self.open(streams, numbers, params, horizon)
-        if self.axis is None:
-            made = dataclasses.replace(params, max_steps_in_episode=horizon)
-        env, made = self.env.in_play(made)
-        enter, advance, trace = self.programs(env)
-        args = streams, numbers, made
-        if ahead:  # compile the loop while the first period is compiled
-            advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
-        return args, enter(*args, obs, env_state), advance, trace
-
-    def run(self, seed, first, size, width, times, params, progress):
-        """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        args, carry, advance, _ = self.begin(seed, first, size, width, times, params, ahead=times[-1] > 1)
-        columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
-        progress(size)
-        for time in times[times > 1]:
-            carry = advance(*args, carry, np.int32(done), np.int32(time))
-            columns.append(_sums(carry, size))
-            progress(size * int(time - done))
-            done = int(time)
-        return {name: np.stack([column[name] for column in columns]) for name in METRICS}
-
-    def run_traced(self, seed, first, size, width, times, params, progress):
-        """As `run`, and every period: `(columns, name -> [horizon, size])`."""
-        args, carry, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
-        head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
-        trace = {
-            name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head
-        }
-        progress(size * int(times[-1]))
-        sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
-        sums["revenue"] = np.cumsum(trace["price"].astype(float) * trace["demand"], axis=0)
-        return {name: sums[name][times - 1] for name in METRICS}, trace
-
-
-@functools.lru_cache(maxsize=128)
-def _engine(env, policy, mesh, given, batched):
-    return _Engine(env, policy, mesh, given, batched)
-
-
-@functools.lru_cache(maxsize=128)
-def _periods(env, policy, mesh, axis):
-    """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
-    lane = _Lane(env, policy, True)
-    enter = Program(functools.partial(_enter, lane, axis), (None, -1, axis, -1, -1), mesh)
-    advance = functools.partial(_advance, lane, axis, on_cpu(mesh))
-    trace = Program(functools.partial(_trace, lane, axis), (None, -1, axis, -1, None), mesh)
-    return enter, Program(advance, (None, -1, axis, -1, None, None), mesh, donated=3), trace
-
-
-@functools.lru_cache(maxsize=128)
-def _market(env, mesh, given, batched):
-    """The compiled start of a market, shared by all policies."""
-    axis = -1 if batched else None
-    return Program(functools.partial(_open, _Lane(env, None, given), axis), (None, -1, axis, None), mesh)
-
-
-def _streams(seed):
-    return {role: random.stream(seed, role) for role in random.ROLES}
-
-
-def _sums(carry, size):
-    """Cumulative metrics of the first `size` lanes, float64 on the host."""
-    total, part = jax.device_get((carry.total, carry.part))
-    return {name: (total[name].astype(float) + part[name])[:size] for name in METRICS}
+    return engine.totals(env, policy, seed, lanes, horizon, params)
 
 
 def _checkpoints(checkpoints, horizon):
@@ -362,9 +118,7 @@ def _checkpoints(checkpoints, horizon):
     times = np.asarray(checkpoints)
     whole = times.ndim == 1 and times.size and np.issubdtype(times.dtype, np.integer)
     if not whole or np.any(np.diff(times) <= 0) or times[0] < 1 or times[-1] != horizon:
-        raise ValueError(
-            f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}"
-        )
+        raise ValueError(f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}")
     return times
 
 

@@ -1,8 +1,8 @@
 """How regret grows: against a NumPy simulation, against published numbers, and against the exponents of theory.
 
-All cells are bandits with ten Bernoulli arms whose means are evenly spaced from .1 to .9, so that the gaps are 4/45, 8/45,
-..., .8. No curve is stored: a mean is compared with a reference simulated here, with a number from the literature, or
-with a law. Tolerances of means are in standard errors over lanes.
+All cells are bandits with ten Bernoulli arms whose means are evenly spaced from .1 to .9, so that the gaps are 4/45,
+8/45, ..., .8. No curve is stored: a mean is compared with a reference simulated here, with a number from the literature,
+or with a law. Tolerances of means are in standard errors over lanes.
 """
 
 import math
@@ -95,10 +95,10 @@ def test_regret_is_that_of_a_numpy_simulation(policy, choose, lanes):
 def test_thompson_and_kl_ucb_grow_as_log_time():
     """Straight lines in log(t), with slopes next to the Lai-Robbins constant 8.70, and far from those of random prices.
 
-    Lower-order terms of order log(log(t)) fade slowly: at this horizon Thompson sampling, whose regret starts above the
-    asymptote, comes in from below (slope .8 of the constant) and KL-UCB, which pays for its bonus, from above (1.4). The
-    bands .6 to 1.1 and 1.1 to 1.7 allow for that and for sampling errors of 4 x .04; a policy with the bonus of UCB1 has
-    slope 10, one that explores at a fixed rate a curve.
+    Lower-order terms fade slowly: at this horizon Thompson sampling, which explores too much at first, comes in from
+    below (slope .8 of the constant) and KL-UCB, which pays for its bonus, from above (1.4). The bands .6 to 1.1 and 1.1
+    to 1.7 allow for that and for sampling errors of 4 x .04. UCB1 has ten times the slope; a policy that explores at a
+    fixed rate has no straight line.
     """
     constant = lai_robbins()
     assert constant == pytest.approx(8.698, abs=1e-3)

@@ -59,9 +59,7 @@ class StationaryMarket(Environment):
             state = State(jnp.int32(0), mean, best.astype(jnp.int32), rewards[best])
         else:
             price = jnp.asarray(self.best_price(params), jnp.float32)
-            state = State(
-                jnp.int32(0), jnp.zeros(0), price, self._profit(price, self.mean_demand(price, params), params)
-            )
+            state = State(jnp.int32(0), jnp.zeros(0), price, self._profit(price, self.mean_demand(price, params), params))
         return self._observe(state, 0.0, 0.0, params), state
 
     def step_env(self, key, state, action, params):

@@ -43,7 +43,5 @@ def describe(policy):
     """
     description = getattr(policy.act, "description", None)
     if description is None:
-        raise ValueError(
-            f"the policy {policy!r} has no description: give its act function one, act.description = '...'"
-        )
+        raise ValueError(f"the policy {policy!r} has no description: give its act function one, act.description = '...'")
     return description
