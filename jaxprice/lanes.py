@@ -456,7 +456,7 @@ _RULES = {
     "random_unwrap": _on_words(lambda words, p: jnp.stack(words, -2)),
     "random_bits": _on_words(_random_bits),
     "random_split": _on_words(lambda words, p: random.split(words, p["shape"], lanes_last=True)),
-    "random_fold_in": _on_words(lambda words, p, data: random.fold_in(words, data)),
+    "random_fold_in": _on_words(lambda words, p, data: random.fold_in(words, data, lanes_last=True)),
     "scan": _scan,
     "while": _while,
 }

@@ -70,7 +70,10 @@ def stream(seed, role):
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be an integer in [0, 2**64), got {seed}")
         low, high = int(seed) & 0xFFFFFFFF, int(seed) >> 32
-    return jnp.stack(threefry(*(jnp.asarray(w, jnp.uint32) for w in (low, high, ROLES.index(role), 0))))
+    words = low, high, ROLES.index(role), 0
+    if isinstance(seed, int | np.integer):
+        return np.concatenate(threefry(*(np.array([word], np.uint32) for word in words)))
+    return jnp.stack(_block(*(jnp.asarray(word, jnp.uint32) for word in words)))
 
 
 def address(words, time, lane):
@@ -102,7 +105,7 @@ def bits(words, bit_width, shape, *, lanes_last=False):
     """
     count = math.prod(shape)
     k0, k1, lane = _expand(words, lanes_last)
-    low, high = threefry(k0, k1, lane, _counter(count, lanes_last))
+    low, high = (threefry if lanes_last else _block)(k0, k1, lane, _counter(count, lanes_last))
     if bit_width == 64:
         out = (low.astype(jnp.uint64) << np.uint64(32)) | high.astype(jnp.uint64)
     else:
@@ -115,17 +118,23 @@ def split(words, shape, *, lanes_last=False):
     """Words of `[..., *shape]` new keys; the lane word is kept."""
     k0, k1, lane = _expand(words, lanes_last)
     counter = _counter(math.prod(shape), lanes_last)
-    new = threefry(k0 ^ np.uint32(_DERIVE), k1, counter, jnp.full_like(counter, 1))
+    new = (threefry if lanes_last else _block)(k0 ^ np.uint32(_DERIVE), k1, counter, jnp.full_like(counter, 1))
     batch = words[0].shape
     shape = (*batch[:-1], *shape, *batch[-1:]) if lanes_last else shape
     return tuple(word.reshape(shape) for word in (*new, jnp.broadcast_to(lane, new[0].shape)))
 
 
-def fold_in(words, data):
+def fold_in(words, data, *, lanes_last=False):
     """Words of the key derived with `data`, an integer array that broadcasts against them; the lane word is kept."""
     k0, k1, lane = words
-    new = threefry(k0 ^ np.uint32(_DERIVE), k1, jnp.asarray(data).astype(jnp.uint32), jnp.zeros_like(k1))
+    hashed = threefry if lanes_last else _block
+    new = hashed(k0 ^ np.uint32(_DERIVE), k1, jnp.asarray(data).astype(jnp.uint32), jnp.zeros_like(k1))
     return (*new, jnp.broadcast_to(lane, new[0].shape))
+
+
+def _block(k0, k1, x0, x1):
+    """`threefry` as one primitive of JAX: quick to compile, and slower than the open form only where it could be fused."""
+    return extend_random.threefry2x32_p.bind(*jnp.broadcast_arrays(k0, k1, x0, x1))
 
 
 def _expand(words, lanes_last):
@@ -157,7 +166,7 @@ def implementation():
         return tuple(key[..., i] for i in range(WORDS))
 
     def seed_words(seed):
-        return jnp.stack([*threefry(*(jnp.asarray(w, jnp.uint32) for w in (seed, 0, 0, 1))), jnp.uint32(0)])
+        return jnp.stack([*_block(*(jnp.asarray(w, jnp.uint32) for w in (seed, 0, 0, 1))), jnp.uint32(0)])
 
     return extend_random.define_prng_impl(
         key_shape=(WORDS,),

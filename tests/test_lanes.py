@@ -90,16 +90,13 @@ ELEMENTWISE = {
     "vector and matrix": (lambda v, m: v + m, (VECTOR, MATRIX), (EACH, EACH)),
     "functions": (
         lambda v: [
-            f(v)
-            for f in (jnp.exp, jnp.sin, jnp.tanh, jnp.floor, jnp.sign, jnp.abs, jnp.square, jnp.expm1, jax.nn.sigmoid)
+            f(v) for f in (jnp.exp, jnp.sin, jnp.tanh, jnp.floor, jnp.sign, jnp.abs, jnp.square, jnp.expm1, jax.nn.sigmoid)
         ],
         (VECTOR,),
         (EACH,),
     ),
     "positive functions": (
-        lambda v: [
-            f(v) for f in (jnp.log, jnp.sqrt, lax.rsqrt, jnp.log1p, lax.lgamma, lax.digamma, jax.scipy.special.ndtr)
-        ],
+        lambda v: [f(v) for f in (jnp.log, jnp.sqrt, lax.rsqrt, jnp.log1p, lax.lgamma, lax.digamma, jax.scipy.special.ndtr)],
         (positive(4, LANES),),
         (EACH,),
     ),
@@ -338,9 +335,8 @@ def compare(wide, reference):
 @pytest.mark.parametrize("name", CASES)
 def test_widen_is_vmap_with_lanes_last(name):
     function, args, axes = CASES[name]
-    both = jax.jit(lambda *args: (widen(function, axes)(*args), jax.vmap(function, axes, -1)(*args)))
-    wide, reference = both(*args)
-    compare(wide, reference)
+    wide = jax.jit(widen(function, axes))(*args)
+    compare(wide, jax.jit(jax.vmap(function, axes, -1))(*args))
     assert all(leaf.shape[-1] == args[axes.index(EACH)].shape[-1] for leaf in jax.tree.leaves(wide))
 
 
@@ -365,9 +361,7 @@ def primitives(jaxpr):
     names = set()
     for eqn in jaxpr.eqns:
         names.add(eqn.primitive.name)
-        for value in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
-        ):
+        for value in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 names |= primitives(inner)
@@ -376,10 +370,7 @@ def primitives(jaxpr):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        f"indexing: {name}"
-        for name in ("own index", "row of a matrix", "shared array", "add", "set", "multiply", "rows")
-    ],
+    [f"indexing: {name}" for name in ("own index", "row of a matrix", "shared array", "add", "set", "multiply", "rows")],
 )
 def test_arms_are_picked_by_selection(name):
     function, args, axes = CASES[name]

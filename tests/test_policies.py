@@ -98,48 +98,49 @@ def market_margins(market):
 
 
 class Reference:
-    """An index policy in plain Python: an index for every arm, from the list of its signals."""
+    """An index policy in plain Python, an index for every arm: number, sum and sum of squares of its signals."""
 
     def __init__(self, weights):
         self.weights = weights
-        self.seen = [[] for _ in weights]
+        self.seen = [(0, 0.0, 0.0) for _ in weights]
 
-    def learn(self, action, signal):
-        self.seen[action].append(float(signal))
+    def learn(self, action, x):
+        n, total, squares = self.seen[action]
+        self.seen[action] = n + 1, total + float(x), squares + float(x) ** 2
 
     def indices(self, t):
         """Index of each arm before pull t, counted from 1; infinite for arms not pulled yet."""
-        return np.array(
-            [w * self.bound(x, t) if x else math.inf for w, x in zip(self.weights, self.seen, strict=True)]
-        )
+        pairs = zip(self.weights, self.seen, strict=True)
+        return np.array([w * self.bound(*seen, t) if seen[0] else math.inf for w, seen in pairs])
 
 
 class Ucb1(Reference):
-    def bound(self, x, t):
-        return sum(x) / len(x) + math.sqrt(2 * math.log(t) / len(x))
+    def bound(self, n, total, squares, t):
+        return total / n + math.sqrt(2 * math.log(t) / n)
 
 
 class UcbTuned(Reference):
-    def bound(self, x, t):
-        mean = sum(x) / len(x)
-        variance = sum((one - mean) ** 2 for one in x) / len(x) + math.sqrt(2 * math.log(t) / len(x))
-        return mean + math.sqrt(math.log(t) / len(x) * min(0.25, variance))
+    def bound(self, n, total, squares, t):
+        mean = total / n
+        variance = squares / n - mean**2 + math.sqrt(2 * math.log(t) / n)
+        return mean + math.sqrt(math.log(t) / n * min(0.25, variance))
 
 
 class KlUcb(Reference):
     """With nothing seen kl counts zero times, and the bound of a probability is one."""
 
-    def bound(self, x, t):
+    def bound(self, n, total, squares, t):
         budget = math.log(t) + 3 * max(math.log(max(math.log(t), 1e-9)), 0)
-        return exact_upper_bound(sum(x) / len(x), budget / len(x))
+        return exact_upper_bound(total / n, budget / n)
 
     def indices(self, t):
-        return np.array([w * (self.bound(x, t) if x else 1.0) for w, x in zip(self.weights, self.seen, strict=True)])
+        pairs = zip(self.weights, self.seen, strict=True)
+        return np.array([w * (self.bound(*seen, t) if seen[0] else 1.0) for w, seen in pairs])
 
 
 class Greedy(Reference):
-    def bound(self, x, t):
-        return sum(x) / len(x)
+    def bound(self, n, total, squares, t):
+        return total / n
 
 
 REFERENCES = {"ucb1": Ucb1, "ucb_tuned": UcbTuned, "kl_ucb": KlUcb, "epsilon_greedy": Greedy}
@@ -193,6 +194,38 @@ def test_index_policies_step_for_step(name, signal, market):
     assert compared > 0.5 * LANES * HORIZON
     if name != "epsilon_greedy":  # greed may settle at once: the others must have weighed all arms
         assert all(len(set(column)) > 1 for column in actions.T)
+
+
+@pytest.mark.parametrize("name", ["ucb1", "ucb_tuned", "kl_ucb"])
+def test_index_policies_after_many_pulls(name):
+    """States of up to 30,000 pulls, where the variance and the divergence matter and float32 has most to lose."""
+    rng = np.random.default_rng(1)
+    size = 400
+    counts = np.round(np.exp(rng.uniform(np.log(30), np.log(30_000), (size, 4))))
+    margins = market_margins("pricing")
+    rates = np.clip(rng.uniform(0.2, 0.4, (size, 1)) * margins.min() / margins + rng.normal(0, 0.02, (size, 4)), 0, 1)
+    rates = rates / counts ** rng.uniform(0, 0.3, (size, 4))
+    sums = np.round(counts * rates)
+    policy = INDEX_POLICIES[name]("demand")
+    state = policy.init(jax.random.key(0), problem_of("pricing"))
+    times = counts.sum(axis=1).astype(np.int32) + 1
+
+    def act(counts, sums, time):
+        seen = dataclasses.replace(state.arms, counts=counts, sums=sums)
+        changes = {"arms": seen, "time": time} | ({"squares": sums} if name == "ucb_tuned" else {})
+        return policy.act(jax.random.key(0), dataclasses.replace(state, **changes), jnp.zeros(3))
+
+    actions = np.asarray(jax.jit(jax.vmap(act))(counts.astype(np.float32), sums.astype(np.float32), times))
+    chosen = []
+    for action, n, total, t in zip(actions, counts, sums, times, strict=True):
+        reference = REFERENCES[name](margins)
+        reference.seen = list(zip(n, total, total, strict=True))
+        indices = reference.indices(t)
+        best, second = np.sort(indices)[::-1][:2]
+        if best > second + LEAD:
+            assert action == np.argmax(indices), indices
+            chosen.append(action)
+    assert len(chosen) > 0.9 * size and set(chosen) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("name", ["ucb1", "ucb_tuned", "epsilon_greedy"])

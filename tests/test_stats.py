@@ -1,0 +1,96 @@
+"""Statistics over lanes and pictures of them."""
+
+import numpy as np
+import pytest
+
+import jaxprice
+from jaxprice import plot, policies, stats
+
+
+def lanes(seed=0, checkpoints=4, count=1000):
+    rng = np.random.default_rng(seed)
+    return rng.gamma(2.0, 10.0, (checkpoints, count)) * np.arange(1, checkpoints + 1)[:, None]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 333, 1000])
+def test_moments_in_chunks_equal_numpy(chunk):
+    values, moments = lanes() + 1e6, stats.Moments()
+    for first in range(0, values.shape[1], chunk):
+        moments.add(values[:, first : first + chunk])
+    np.testing.assert_allclose(moments.mean, values.mean(axis=1), rtol=1e-14)
+    np.testing.assert_allclose(moments.standard_error(), values.std(axis=1, ddof=1) / np.sqrt(1000), rtol=1e-9)
+
+
+def test_one_lane_has_no_standard_error():
+    moments = stats.Moments()
+    moments.add(np.ones((3, 1)))
+    assert np.all(np.isnan(moments.standard_error()))
+
+
+def test_quantiles_are_exact_while_they_fit():
+    values, levels = lanes(), (0.05, 0.5, 0.9)
+    quantiles = stats.Quantiles(levels)
+    for first in range(0, 1000, 100):
+        quantiles.add(values[:, first : first + 100])
+    np.testing.assert_allclose(quantiles.result(), np.quantile(values.astype(np.float32), levels, axis=1).T, rtol=1e-6)
+
+
+def test_sketched_quantiles_are_within_half_a_per_cent():
+    """Against the order statistic that the sketch aims at; values of both signs, and zeros."""
+    values = np.concatenate([lanes(count=4000), -lanes(1, count=2000), np.zeros((4, 100))], axis=1)
+    levels = np.array([0.02, 0.2, 0.33, 0.5, 0.75, 0.99])
+    quantiles = stats.Quantiles(levels, exact=5000)
+    for first in range(0, values.shape[1], 700):
+        quantiles.add(values[:, first : first + 700])
+    assert quantiles.counts is not None and not quantiles.kept
+    exact = np.quantile(values, levels, axis=1, method="lower").T
+    np.testing.assert_allclose(quantiles.result(), exact, rtol=0.0051, atol=1e-6)
+
+
+def test_interval_covers():
+    """95 % intervals of a mean of 400 draws cover it 95 % of the time, within 4 standard errors of 2,000 repetitions."""
+    values = np.random.default_rng(2).normal(3.0, 2.0, (2000, 400))
+    moments = stats.Moments()
+    moments.add(values)
+    low, high = stats.interval(moments.mean, moments.standard_error())
+    covered = np.mean((low < 3) & (high > 3))
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 2000) + 0.002  # .002: normal instead of t quantiles
+
+
+def test_paired_difference():
+    rng = np.random.default_rng(3)
+    market = rng.normal(0, 10, 500)
+    values, reference = market + 1 + rng.normal(0, 0.1, 500), market + rng.normal(0, 0.1, 500)
+    gap, se = stats.paired_difference(values, reference)
+    assert abs(gap - 1) < 4 * se
+    assert se == pytest.approx((values - reference).std(ddof=1) / np.sqrt(500))
+    assert se < 0.02 < np.hypot(values.std(), reference.std()) / np.sqrt(500)
+    with pytest.raises(ValueError, match=r"\[lanes\] each"):
+        stats.paired_difference(values, reference[1:])
+
+
+@pytest.mark.parametrize("exponent", [0.5, 2 / 3, 1.0])
+def test_growth_exponent(exponent):
+    times = np.geomspace(10, 1e5, 20)
+    assert stats.growth_exponent(times, 3 * times**exponent) == pytest.approx(exponent)
+
+
+def test_regret_plot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    env, params = jaxprice.make("BernoulliBandit", means=[0.3, 0.6])
+    sellers = {"oracle": policies.oracle(), "random": policies.random_price(), "fixed": policies.fixed_price(1.0)}
+    result = jaxprice.simulate(env, sellers, lanes=8, horizon=30, params=params)
+    ax = plot.regret(result)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "random" in labels and "oracle" not in labels  # the oracle has no regret to draw on a log axis
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    line = ax.get_lines()[labels.index("random")]
+    np.testing.assert_allclose(line.get_ydata(), result["regret"].sel(policy="random"))
+    per_period = plot.regret(result, relative=True, band=None)
+    np.testing.assert_allclose(
+        per_period.get_lines()[labels.index("random")].get_ydata(), result["regret"].sel(policy="random") / result["time"]
+    )
+    with pytest.raises(ValueError, match="band must be"):
+        plot.regret(result, band="sigma")
