@@ -105,7 +105,7 @@ def test_demand_falls_and_is_a_probability(name):
     price = np.linspace(*CURVES[name].price_range, 301, dtype=np.float32)
     mean = np.asarray(jax.jit(jax.vmap(lambda curve: curve.mean(price)))(batch))
     assert np.all(np.diff(mean, axis=1) <= 1e-6) and np.all(mean[:, -1] < mean[:, 0])
-    assert mean.min() >= 0 and mean.max() <= 1
+    assert mean.min() >= 0 and mean.max() <= 1 + 2e-7  # the weights of atoms sum to one up to rounding
 
 
 def costs_of(name):

@@ -133,16 +133,7 @@ class SegmentedValuation(StationaryMarket):
         valuations = params.midpoints[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
         purchases = valuations >= price
         demand = jnp.sum(purchases.astype(jnp.float32))
-        reward = (price - params.cost) * demand
-        regret = self._regret(state, action, self._profit(price, mean, params))
-        state = dataclasses.replace(state, time=state.time + 1)
-        info = {
-            "price": price,
-            "demand": demand,
-            "reward": reward,
-            "regret": regret,
-            "optimal_reward": state.best_reward,
-        }
+        state, reward, info = self._sell(state, action, price, mean, demand, params)
         obs = Observation(segments, purchases, price, jnp.asarray(params.shares))
         return obs, state, reward, jnp.bool_(False), info
 

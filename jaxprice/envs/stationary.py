@@ -65,17 +65,21 @@ class StationaryMarket(Environment):
     def step_env(self, key, state, action, params):
         price, mean = self._price_and_mean(state, action, params)
         demand = self.draw(key, action, mean, params)
-        reward = (price - params.cost) * demand
-        regret = self._regret(state, action, self._profit(price, mean, params))
-        state = dataclasses.replace(state, time=state.time + 1)
+        state, reward, info = self._sell(state, action, price, mean, demand, params)
+        return self._observe(state, price, demand, params), state, reward, jnp.bool_(False), info
+
+    def _sell(self, state, action, price, mean, demand, params):
+        """What a period comes to: `(state, reward, info)`."""
+        reward, profit = (price - params.cost) * demand, self._profit(price, mean, params)
         info = {
             "price": price,
             "demand": demand,
             "reward": reward,
-            "regret": regret,
+            # exactly zero for the oracle's action, whatever the rounding
+            "regret": jnp.where(action == state.best_action, 0.0, state.best_reward - profit),
             "optimal_reward": state.best_reward,
         }
-        return self._observe(state, price, demand, params), state, reward, jnp.bool_(False), info
+        return dataclasses.replace(state, time=state.time + 1), reward, info
 
     def expected_reward(self, state, action, params):
         return self._profit(*self._price_and_mean(state, action, params), params)
@@ -91,10 +95,6 @@ class StationaryMarket(Environment):
             return params.prices[action], state.mean_demand[action]
         price = jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
         return price, self.mean_demand(price, params)
-
-    def _regret(self, state, action, profit):
-        """Expected loss of a period; exactly zero for the oracle's action."""
-        return jnp.where(action == state.best_action, 0.0, state.best_reward - profit)
 
     def _profit(self, price, mean, params):
         return self.buyers * (price - params.cost) * mean

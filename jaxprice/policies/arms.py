@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.types import Discrete
+from jaxprice.types import Discrete, Policy
 
 SIGNALS = ("demand", "reward")
 NEVER = 1e-12  # count of an arm never pulled: finite indices without a special case, no trace after the first pull
@@ -51,6 +51,51 @@ class Sums:
     def add(self, action, signal):
         """The sums after one more pull."""
         return Sums(self.counts.at[action].add(1.0), self.sums.at[action].add(signal))
+
+
+@struct.dataclass
+class IndexState:
+    """State of a policy that plays by sums over arms.
+
+    Attributes:
+      time: number of the next pull, from 1, int scalar.
+      signal: what a sale teaches.
+      arms: the sums.
+    """
+
+    time: jax.Array
+    signal: Signal
+    arms: Sums
+
+
+def index_policy(name, signal, choose, optimism=0.0):
+    """The policy that keeps sums over arms and plays what `choose` says.
+
+    Args:
+      name: of the policy, for error messages.
+      signal: "demand" or "reward".
+      choose: `(key, state) -> action`.
+      optimism: mean of an arm never pulled.
+
+    Raises:
+      ValueError: an unknown signal; at `init`, a market without a price grid.
+    """
+    check_signal(signal)
+
+    def init(key, problem):
+        del key
+        return IndexState(jnp.int32(1), learn(problem, signal, name), no_sums(problem, optimism))
+
+    def act(key, state, observation):
+        del observation
+        return choose(key, state)
+
+    def update(key, state, transition):
+        del key
+        sums = state.arms.add(transition.action, state.signal.of(transition))
+        return IndexState(state.time + 1, state.signal, sums)
+
+    return Policy(init, act, update)
 
 
 def check_signal(signal):

@@ -11,23 +11,12 @@ epsilon = c / d^2 here.
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxprice import checks, samplers
 from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
 
 _OPTIMISM = 1e3  # mean of an arm never pulled
-
-
-@struct.dataclass
-class State:
-    """Time of the next pull (int scalar, from 1), what a sale teaches, and the sums over arms."""
-
-    time: jax.Array
-    signal: arms.Signal
-    arms: arms.Sums
 
 
 @policy_maker
@@ -43,23 +32,12 @@ def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
       ValueError: an epsilon out of range, or an unknown signal.
     """
     checks.number("epsilon", epsilon, low=0, high=jnp.inf if decay else 1)
-    arms.check_signal(signal)
 
-    def init(key, problem):
-        del key
-        return State(jnp.int32(1), arms.learn(problem, signal, "epsilon_greedy"), arms.no_sums(problem, _OPTIMISM))
-
-    def act(key, state, observation):
-        del observation
+    def choose(key, state):
         size = state.arms.counts.shape[0]
         rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
         coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
         greedy = jnp.argmax(state.signal.weights * (state.arms.sums / state.arms.counts))
         return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
 
-    def update(key, state, transition):
-        del key
-        sums = state.arms.add(transition.action, state.signal.of(transition))
-        return State(state.time + 1, state.signal, sums)
-
-    return Policy(init, act, update)
+    return arms.index_policy("epsilon_greedy", signal, choose, optimism=_OPTIMISM)

@@ -15,14 +15,11 @@ authors recommend in practice, and the default. Ties go to the lowest price.
 Source: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490.
 """
 
-import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxprice import checks
 from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
 
 # ratio of the solution y to its first guess: row i multiplies p**i, column j w**j (experiments/fit_kl_bound.py)
 _FIRST_GUESS = (
@@ -31,15 +28,6 @@ _FIRST_GUESS = (
     (0.1122936, 0.07500168),
     (-0.0642977,),
 )
-
-
-@struct.dataclass
-class State:
-    """Time of the next pull (int scalar, from 1), what a sale teaches, and the sums over arms."""
-
-    time: jax.Array
-    signal: arms.Signal
-    arms: arms.Sums
 
 
 @policy_maker
@@ -54,25 +42,15 @@ def kl_ucb(c=0.0, signal="demand"):
       ValueError: a negative c, or an unknown signal.
     """
     checks.number("c", c, low=0)
-    arms.check_signal(signal)
 
-    def init(key, problem):
+    def choose(key, state):
         del key
-        return State(jnp.int32(1), arms.learn(problem, signal, "kl_ucb"), arms.no_sums(problem))
-
-    def act(key, state, observation):
-        del key, observation
         log_t = jnp.log(state.time.astype(jnp.float32))
         budget = log_t + c * jnp.log(jnp.maximum(log_t, 1.0))
         inverse = 1 / state.arms.counts
         return jnp.argmax(state.signal.weights * upper_bound(state.arms.sums * inverse, budget * inverse))
 
-    def update(key, state, transition):
-        del key
-        sums = state.arms.add(transition.action, state.signal.of(transition))
-        return State(state.time + 1, state.signal, sums)
-
-    return Policy(init, act, update)
+    return arms.index_policy("kl_ucb", signal, choose)
 
 
 def upper_bound(mean, divergence):

@@ -14,23 +14,11 @@ Sources: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), doi:10.1023/A:101368970435
 J. Abernethy (2019), doi:10.1287/mksc.2018.1129.
 """
 
-import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxprice import checks
 from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
-
-
-@struct.dataclass
-class State:
-    """Time of the next pull (int scalar, from 1), what a sale teaches, and the sums over arms."""
-
-    time: jax.Array
-    signal: arms.Signal
-    arms: arms.Sums
 
 
 @policy_maker
@@ -45,21 +33,11 @@ def ucb1(scale=2.0, signal="demand"):
       ValueError: a negative scale, or an unknown signal.
     """
     checks.number("scale", scale, low=0)
-    arms.check_signal(signal)
 
-    def init(key, problem):
+    def choose(key, state):
         del key
-        return State(jnp.int32(1), arms.learn(problem, signal, "ucb1"), arms.no_sums(problem))
-
-    def act(key, state, observation):
-        del key, observation
         inverse = 1 / state.arms.counts
         bonus = jnp.sqrt(scale * jnp.log(state.time.astype(jnp.float32)))
         return jnp.argmax(state.signal.weights * (state.arms.sums * inverse + bonus * jnp.sqrt(inverse)))
 
-    def update(key, state, transition):
-        del key
-        sums = state.arms.add(transition.action, state.signal.of(transition))
-        return State(state.time + 1, state.signal, sums)
-
-    return Policy(init, act, update)
+    return arms.index_policy("ucb1", signal, choose)
