@@ -134,7 +134,9 @@ def fold_in(words, data, *, lanes_last=False):
 
 def _block(k0, k1, x0, x1):
     """`threefry` as one primitive of JAX: quick to compile, and slower than the open form only where it could be fused."""
-    return extend_random.threefry2x32_p.bind(*jnp.broadcast_arrays(k0, k1, x0, x1))
+    mixed = k0 ^ k1 ^ x0 ^ x1
+    zero = mixed ^ mixed  # gives all four the same shape and, under vmap, the same batch axes, as the primitive wants
+    return extend_random.threefry2x32_p.bind(*(word ^ zero for word in (k0, k1, x0, x1)))
 
 
 def _expand(words, lanes_last):
