@@ -23,14 +23,21 @@ def positive_int(name, value):
     return int(value)
 
 
-def number(name, value, *, low=-math.inf, high=math.inf):
+def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
     """`value` as it is, after checking that it is finite and in `[low, high]`; traced values pass.
+
+    With `scalar`, arrays are refused.
 
     Raises:
       ValueError: it is not.
     """
     if not is_traced(value):
-        array = np.asarray(value, dtype=float)
+        try:
+            array = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be a number, got {value!r}") from None
+        if scalar and array.ndim:
+            raise ValueError(f"{name} must be one number, got {value!r}")
         if not (np.all(np.isfinite(array)) and np.all(array >= low) and np.all(array <= high)):
             allowed = "finite" if low == -math.inf and high == math.inf else f"in [{low:g}, {high:g}]"
             raise ValueError(f"{name} must be {allowed}, got {value!r}")

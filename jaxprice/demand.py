@@ -248,7 +248,8 @@ class Atoms(Curve):
 
     def mean(self, price):
         price = jnp.asarray(price)[..., None]
-        return jnp.sum(jnp.where(jnp.asarray(self.values) >= price, self.weights, 0.0), axis=-1)
+        values, weights = (jnp.broadcast_to(x, (*price.shape[:-1], jnp.shape(x)[-1])) for x in (self.values, self.weights))
+        return jnp.sum(jnp.where(values >= price, weights, 0.0), axis=-1)
 
     def optimal_price(self, cost, low, high):
         candidates = jnp.append(jnp.clip(jnp.asarray(self.values), low, high), high)

@@ -148,10 +148,11 @@ def _trace(lane, axis, streams, numbers, params, carry, times):
     step = widen(lane.step, (None, -1, None, axis, -1))
 
     def body(carry, time):
-        carry = step(streams, numbers, time, params, carry)
-        return _fold(carry), _record(carry)
+        nothing = jax.tree.map(jnp.zeros_like, carry.part)  # so that `part` is this period's
+        carry = step(streams, numbers, time, params, dataclasses.replace(carry, part=nothing))
+        return carry, _record(carry)
 
-    return jax.lax.scan(body, _fold(carry), times)[1]
+    return jax.lax.scan(body, carry, times)[1]
 
 
 def _record(carry):

@@ -68,6 +68,8 @@ def widen(function, in_axes, fence=None):
             leaves = jax.tree.leaves(arg)
             flags += [axis is not None] * len(leaves)
             if axis is not None:
+                if any(jnp.ndim(leaf) == 0 for leaf in leaves):
+                    raise ValueError("an argument with lanes has a leaf without a lane axis: a scalar")
                 sizes |= {jnp.shape(leaf)[-1] for leaf in leaves}
                 arg = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[:-1], jnp.result_type(x)), arg)
             one_lane.append(arg)
@@ -101,14 +103,20 @@ def live(function, args, kept):
     flags = [id(leaf) in wanted for leaf in jax.tree.leaves(shapes)]
     carried = closed.jaxpr.invars[-len(flags) :]
     while True:
-        needed = {var for var, flag in zip(closed.jaxpr.outvars, flags, strict=True) if flag}
-        for eqn in reversed(closed.jaxpr.eqns):
-            if needed.intersection(eqn.outvars):
-                needed.update(atom for atom in eqn.invars if not isinstance(atom, jex.Literal))
-        after = [flag or var in needed for flag, var in zip(flags, carried, strict=True)]
+        reached = needed(closed.jaxpr, [var for var, flag in zip(closed.jaxpr.outvars, flags, strict=True) if flag])
+        after = [flag or var in reached for flag, var in zip(flags, carried, strict=True)]
         if after == flags:
             return flags
         flags = after
+
+
+def needed(jaxpr, wanted):
+    """The set of variables of a jaxpr that the atoms `wanted` depend on, themselves included."""
+    reached = {atom for atom in wanted if not isinstance(atom, jex.Literal)}
+    for eqn in reversed(jaxpr.eqns):
+        if reached.intersection(eqn.outvars):
+            reached.update(atom for atom in eqn.invars if not isinstance(atom, jex.Literal))
+    return reached
 
 
 _fence = contextvars.ContextVar("fence", default=None)
@@ -259,7 +267,9 @@ def _transpose(eqn, args, size):
 
 def _pick(x, index):
     """`x[index]` by selections: `x` `[K, ..., lanes or 1]`, `index` `[lanes]`."""
-    picked = jnp.broadcast_to(x[0], (*x.shape[1:-1], index.shape[-1]))
+    shape = x.shape[1:-1]
+    index = _spread(index, True, shape, index.shape[-1])
+    picked = jnp.broadcast_to(x[0], index.shape)
     for k in range(1, x.shape[0]):
         picked = jnp.where(index == k, x[k], picked)
     return picked
@@ -291,7 +301,7 @@ def _scatter(eqn, args, size):
         index = jnp.clip(index, 0, shape[0] - 1)
     operand = _spread(operand, wide, shape, size)
     updates = _spread(updates, wide_updates, shape, size)
-    hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == index
+    hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == _spread(index, True, operand.shape[:-1], size)
     combine = {
         "scatter": lambda x, y: y,
         "scatter-add": jnp.add,
@@ -318,7 +328,7 @@ def _search(x, largest, dtype):
             wins = better(x[k], best)
             best, index = jnp.where(wins, x[k], best), jnp.where(wins, jnp.asarray(k, dtype), index)
         return index
-    best = (jnp.max if largest else jnp.min)(x, axis=0)
+    best = (jnp.max if largest else jnp.min)(x, axis=0, keepdims=True)
     rows = lax.broadcasted_iota(dtype, x.shape, 0)
     return jnp.min(jnp.where(x == best, rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0)
 

@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxprice.devices import AXIS
+from jaxprice.lanes import needed
 
 _executables = collections.OrderedDict()
 _KEPT = 256
@@ -41,8 +42,9 @@ class Program:
     def __call__(self, *args):
         """Run it; compiles at the first call with these shapes."""
         leaves, (executable, used, shapes) = self._find(args)
-        outs = executable.result()(*[leaves[k] for k in used])
-        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
+        outs = iter(executable.result()(*[leaves[k] for k in used]))
+        # empty arrays have no sharding to speak of: they stay outside
+        return jax.tree.map(lambda x: next(outs) if x.size else np.zeros(x.shape, x.dtype), shapes)
 
     def prepare(self, *args):
         """Start to compile for these arguments, arrays or their shapes; returns the shapes of what a call will return."""
@@ -62,26 +64,28 @@ class Program:
         closed, shapes = jax.make_jaxpr(self.function, return_shape=True)(
             *jax.tree.unflatten(jax.tree.structure(args), local)
         )
-        read = {atom for eqn in closed.jaxpr.eqns for atom in eqn.invars if not isinstance(atom, jex.Literal)}
-        read.update(atom for atom in closed.jaxpr.outvars if not isinstance(atom, jex.Literal))
-        used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read]
+        read = needed(closed.jaxpr, closed.jaxpr.outvars)
+        used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read and local[k].size]
+        kept = [k for k, x in enumerate(closed.out_avals) if x.size]
 
         def run(*values):
             given = dict(zip(used, values, strict=True))
             every = [given[k] if k in given else jnp.zeros(x.shape, x.dtype) for k, x in enumerate(local)]
-            return jex.jaxpr_as_fun(closed)(*every)
+            outs = jex.jaxpr_as_fun(closed)(*every)
+            return [outs[k] for k in kept]
 
         specs = tuple(_spec(local[k].ndim, flags[k]) for k in used)
         mapped = jax.shard_map(
             run,
             mesh=self.mesh,
             in_specs=specs,
-            out_specs=[_spec(x.ndim, True) for x in closed.out_avals],
+            out_specs=[_spec(closed.out_avals[k].ndim, True) for k in kept],
             check_vma=False,
         )
         jitted = jax.jit(
             mapped,
             in_shardings=tuple(NamedSharding(self.mesh, spec) for spec in specs),
+            keep_unused=True,  # the text must tell how many arguments there are
             donate_argnums=[position for position, k in enumerate(used) if taken[k]],
             compiler_options=_compiler_options(self.mesh),
         )

@@ -66,6 +66,8 @@ def stream(seed, role):
     if role not in ROLES:
         raise ValueError(f"role must be one of {ROLES}, got {role!r}")
     low, high = seed, 0
+    if not isinstance(seed, int | np.integer) and not jnp.issubdtype(getattr(seed, "dtype", float), jnp.integer):
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
     if isinstance(seed, int | np.integer):
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be an integer in [0, 2**64), got {seed}")

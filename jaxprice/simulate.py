@@ -65,6 +65,8 @@ def simulate(
     """
     if isinstance(policies, Policy):
         policies = {"policy": policies}
+    if not isinstance(policies, dict):
+        raise ValueError(f"policies must be a Policy or a dict of them, got {policies!r}")
     if not policies:
         raise ValueError("policies must name at least one policy, got none")
     for name, policy in policies.items():
@@ -74,11 +76,12 @@ def simulate(
     times = _checkpoints(checkpoints, horizon)
     mesh = device_mesh.mesh(devices)
     random.stream(seed, "market")
-    batched = params is not None and _is_batched(params, lanes)
-    for name, policy in policies.items():
-        _check_policy(name, policy, env, params, batched)
+    batched = params is not None and _is_batched(env, params, lanes)
     chunk = LANES_PER_DEVICE[mesh.devices.flat[0].platform] * mesh.size if chunk is None else chunk
     chunk = min(checks.positive_int("chunk", chunk), lanes)
+    checks.number("quantiles", quantiles, low=0, high=1)
+    for name, policy in policies.items():
+        _check_policy(name, policy, env, params, batched)
     width = -(-chunk // mesh.size) * mesh.size
     bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
     results = {}
@@ -122,16 +125,19 @@ def _checkpoints(checkpoints, horizon):
     return times
 
 
-def _is_batched(params, lanes):
+def _is_batched(env, params, lanes):
     """Whether params hold one market (False) or one a lane (True)."""
-    if not hasattr(params, "max_steps_in_episode"):
-        raise ValueError(f"params must be the params of the environment, got {type(params).__name__}")
-    if np.ndim(params.max_steps_in_episode) == 0:
-        return False
-    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    kind = jax.eval_shape(env.sample_params, jax.random.key(0))
+    if type(params) is not type(kind):
+        raise ValueError(f"params must be the {type(kind).__name__} of {env.name}, got a {type(params).__name__}")
+    batched = np.ndim(params.max_steps_in_episode) > 0
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)} if batched else {(lanes,)}
     if sizes != {(lanes,)}:
         raise ValueError(f"params must hold one market or one for each of the {lanes} lanes, got leading axes {sizes}")
-    return True
+    if hasattr(params, "prices") and np.shape(params.prices)[batched:] != kind.prices.shape:
+        wanted, got = kind.prices.shape[0], np.shape(params.prices)[batched:]
+        raise ValueError(f"params must be those of {env.name} with {wanted} actions, got prices of shape {got}")
+    return batched
 
 
 def _check_policy(name, policy, env, params, batched):
@@ -146,11 +152,11 @@ def _check_policy(name, policy, env, params, batched):
 
     def first_action(key, params):
         obs, _ = env.reset_env(key, params)
-        problem = env.problem(params)
-        return policy.act(key, policy.init(key, problem), obs)
+        return policy.act(key, policy.init(key, env.problem(params)), obs)
 
+    problem = jax.eval_shape(env.problem, one)
     action = jax.eval_shape(first_action, jax.random.key(0), one)
-    discrete = isinstance(env.problem(one).action_space, Discrete)
+    discrete = isinstance(problem.action_space, Discrete)
     kind = jnp.integer if discrete else jnp.floating
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
     if shape != () or not jnp.issubdtype(dtype, kind):

@@ -154,7 +154,7 @@ class Environment:
 
     def reset(self, key, params=None):
         """Start one selling horizon: `(observation, state)`."""
-        return self.reset_env(key, self.default_params() if params is None else params)
+        return self.reset_env(key, self._arrays(params))
 
     def step(self, key, state, action, params=None):
         """One period with autoreset: `(observation, state, reward, terminated, truncated, info)`.
@@ -162,7 +162,7 @@ class Environment:
         The horizon ends an episode by truncation, as in gymnax 1.x; the observation returned then is the first of the
         next episode.
         """
-        params = self.default_params() if params is None else params
+        params = self._arrays(params)
         key, key_reset = jax.random.split(key)
         obs, new_state, reward, terminated, info = self.step_env(key, state, action, params)
         truncated = new_state.time >= params.max_steps_in_episode
@@ -172,6 +172,10 @@ class Environment:
             lambda fresh, old: jnp.where(done, fresh, old), (obs_reset, state_reset), (obs, new_state)
         )
         return obs, new_state, reward, terminated, truncated, info
+
+    def _arrays(self, params):
+        """Params as JAX arrays, the default ones for None."""
+        return jax.tree.map(jnp.asarray, self.default_params() if params is None else params)
 
     def action_space(self, params=None):
         """`Discrete` or `Interval`."""

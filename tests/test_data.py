@@ -154,7 +154,7 @@ def test_precision_setting_of_the_caller_is_left_alone():
     ("change", "message"),
     [
         (lambda x, y: {"features": x[:, 0]}, "^features: .*rank 2"),
-        (lambda x, y: {"features": x.astype(str).tolist() + [["low", "high"]]}, "^features: .*numbers"),
+        (lambda x, y: {"features": x.astype(str).tolist() + [["low", "high"]]}, r"^features: .*numbers"),
         (lambda x, y: {"features": np.where(x > 0.0, x, np.nan)}, "^features: .*finite"),
         (lambda x, y: {"features": x * [1.0, 0.0], "constant": False}, "^features: nothing differs .*'b'"),
         (lambda x, y: {"features": x[:, [0, 0]] * [1.0, 2.0]}, "^features: .*combinations"),
@@ -274,7 +274,7 @@ def test_names_and_unknown_name():
     assert data.names() == sorted(markets)
     with pytest.raises(ValueError, match=r"^name: .*'Yoghurt'; did you mean 'yogurt'\?"):
         data.load("Yoghurt")
-    with pytest.raises(ValueError, match="^name: .*allowed are"):
+    with pytest.raises(ValueError, match=r"^name: .*allowed are"):
         data.load("zzz")
 
 

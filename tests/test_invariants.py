@@ -8,7 +8,6 @@ itself must then show the same prices and sales.
 import contextlib
 import dataclasses
 import functools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -49,14 +48,11 @@ MARKETS = {
 }
 INTERVAL_POLICIES = ("fixed_price", "random_price", "oracle")
 POLICIES = tuple(policies.list())
-EMPTY_ARRAYS = pytest.mark.xfail(
-    len(os.sched_getaffinity(0)) > 1, strict=True, reason="program.Program: arrays of no prices on several devices"
-)
 ENGINE = [  # every kind of draw, action and observation
     ("thompson", "several buyers"),
     ("epsilon_greedy", "poisson"),
     ("ucb_tuned", "segments"),
-    pytest.param("random_price", "interval, mixture", marks=EMPTY_ARRAYS),
+    ("random_price", "interval, mixture"),
 ]
 
 
@@ -180,9 +176,7 @@ def test_oracle_is_the_zero_of_regret(name):
 @pytest.mark.parametrize(("policy", "name"), ENGINE)
 def test_the_engine_plays_the_same_lanes(policy, name):
     env, params = market(name)
-    result = jaxprice.simulate(
-        env, policies.make(policy), seed=0, lanes=LANES, horizon=HORIZON, params=params, traces=True
-    )
+    result = jaxprice.simulate(env, policies.make(policy), seed=0, lanes=LANES, horizon=HORIZON, params=params, traces=True)
     *_, seen = play(policy, name)
     for field in ("action", "price", "demand"):
         np.testing.assert_allclose(result[f"trace_{field}"].values[0], seen[field], rtol=1e-5, atol=1e-5)
@@ -192,7 +186,6 @@ def test_the_engine_plays_the_same_lanes(policy, name):
     np.testing.assert_allclose(result["lane_regret"].values[0], totals, rtol=1e-4, atol=1e-4)
 
 
-@EMPTY_ARRAYS
 def test_the_engine_gives_the_oracle_no_regret():
     """In markets that each lane draws for itself; what the sums over time leave is rounding."""
     env, _ = market("interval")
@@ -313,15 +306,18 @@ def test_one_lane_many_lanes_compiled_or_not(policy):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), result, plain)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param("poisson", marks=pytest.mark.xfail(strict=True, reason="posted_price._poisson mixes types under x64")),
-    "gaussian noise",
-    "segments",
-    "gaussian bandit",
-    pytest.param("atoms", marks=pytest.mark.xfail(strict=True, reason="demand.Atoms.mean broadcasts ranks silently")),
-    "mixture",
-    "apple",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "poisson",
+        "gaussian noise",
+        "segments",
+        "gaussian bandit",
+        "atoms",
+        "mixture",
+        "apple",
+    ],
+)
 def test_strict_settings_allow_every_market(name):
     env, _ = market(name)
 
@@ -339,7 +335,6 @@ def test_strict_settings_allow_every_market(name):
     assert float(info["regret"]) >= -EXACT
 
 
-@pytest.mark.xfail(strict=True, reason="lanes._scatter broadcasts ranks silently")
 @pytest.mark.parametrize("policy", ["kl_ucb", "thompson"])
 def test_the_engine_runs_strictly(policy):
     env, _ = market("linear")

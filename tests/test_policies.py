@@ -127,15 +127,9 @@ class UcbTuned(Reference):
 
 
 class KlUcb(Reference):
-    """With nothing seen kl counts zero times, and the bound of a probability is one."""
-
     def bound(self, n, total, squares, t):
         budget = math.log(t) + 3 * max(math.log(max(math.log(t), 1e-9)), 0)
         return exact_upper_bound(total / n, budget / n)
-
-    def indices(self, t):
-        pairs = zip(self.weights, self.seen, strict=True)
-        return np.array([w * (self.bound(*seen, t) if seen[0] else 1.0) for w, seen in pairs])
 
 
 class Greedy(Reference):
@@ -475,16 +469,19 @@ def test_exp3_tunes_its_mixing_to_the_horizon(horizon):
     assert float(state.mixing) == pytest.approx(min(1, best), rel=1e-5)
 
 
-@pytest.mark.parametrize(("epsilon", "decay", "time", "rate"), [
-    (0.3, False, 5, 0.3),
-    (0.3, False, 5000, 0.3),
-    (1.0, False, 50, 1.0),
-    (0.0, False, 50, 0.0),
-    (5.0, True, 10, 1.0),
-    (5.0, True, 20, 1.0),
-    (5.0, True, 40, 0.5),
-    (5.0, True, 2000, 0.01),
-])
+@pytest.mark.parametrize(
+    ("epsilon", "decay", "time", "rate"),
+    [
+        (0.3, False, 5, 0.3),
+        (0.3, False, 5000, 0.3),
+        (1.0, False, 50, 1.0),
+        (0.0, False, 50, 0.0),
+        (5.0, True, 10, 1.0),
+        (5.0, True, 20, 1.0),
+        (5.0, True, 40, 0.5),
+        (5.0, True, 2000, 0.01),
+    ],
+)
 def test_epsilon_greedy_explores_at_its_rate(epsilon, decay, time, rate):
     policy = policies.epsilon_greedy(epsilon=epsilon, decay=decay)
     state = told(policy, problem_of("pricing"), [(0, 1), (1, 1), (2, 1), (3, 0), (2, 0)])
@@ -528,9 +525,16 @@ def test_explore_then_commit_starts_anywhere():
     assert np.abs(seen - 1 / 24).max() < 4.5 * math.sqrt(1 / 24 / DRAWS)
 
 
-@pytest.mark.parametrize(("share", "horizon", "budget"), [
-    (0.05, 1000, 50), (0.0, 1000, 1), (1.0, 7, 7), (0.1, 4, 1), (1e-4, 10**6, 100),
-])
+@pytest.mark.parametrize(
+    ("share", "horizon", "budget"),
+    [
+        (0.05, 1000, 50),
+        (0.0, 1000, 1),
+        (1.0, 7, 7),
+        (0.1, 4, 1),
+        (1e-4, 10**6, 100),
+    ],
+)
 def test_explore_then_commit_budget(share, horizon, budget):
     problem = problem_of("pricing", horizon=np.int32(horizon))
     assert policies.explore_then_commit(share=share).init(jax.random.key(0), problem).budget == budget
@@ -572,15 +576,18 @@ def test_oracle_plays_the_best_price_inside_the_engine_only():
             function(jax.random.key(0), None, None) if function is not policies.oracle().init else function(None, None)
 
 
-@pytest.mark.parametrize(("maker", "option", "values", "rest"), [
-    (policies.ucb1, "scale", (0.01, 2.0), {"signal": "demand"}),
-    (policies.kl_ucb, "c", (0.0, 3.0), {"signal": "demand"}),
-    (policies.epsilon_greedy, "epsilon", (0.9, 0.0), {"signal": "demand"}),
-    (policies.explore_then_commit, "share", (0.6, 0.25), {"signal": "demand"}),
-    (policies.thompson, "a", (8.0, 1.5), {"b": 2.0}),
-    (policies.gaussian_thompson, "std", (0.1, 1.0), {"signal": "demand"}),
-    (policies.exp3, "mixing", (1.0, 0.25), {}),
-])
+@pytest.mark.parametrize(
+    ("maker", "option", "values", "rest"),
+    [
+        (policies.ucb1, "scale", (0.01, 2.0), {"signal": "demand"}),
+        (policies.kl_ucb, "c", (0.0, 3.0), {"signal": "demand"}),
+        (policies.epsilon_greedy, "epsilon", (0.9, 0.0), {"signal": "demand"}),
+        (policies.explore_then_commit, "share", (0.6, 0.25), {"signal": "demand"}),
+        (policies.thompson, "a", (8.0, 1.5), {"b": 2.0}),
+        (policies.gaussian_thompson, "std", (0.1, 1.0), {"signal": "demand"}),
+        (policies.exp3, "mixing", (1.0, 0.25), {}),
+    ],
+)
 def test_a_traced_option_is_that_number(maker, option, values, rest):
     """A sweep in one `vmap` gives what a policy of that number gives, and the option matters."""
     problem, market, uniforms = setting("pricing")
@@ -635,28 +642,36 @@ def test_no_two_addresses_are_one_key():
     assert np.unique(first, axis=0).shape == (keys.size, 2)
 
 
-@pytest.mark.parametrize("policy", [
-    policies.thompson(a=1.5, b=2.0), policies.exp3(mixing=0.25), policies.gaussian_thompson(std=1.0, signal="demand"),
-])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        policies.thompson(a=1.5, b=2.0),
+        policies.exp3(mixing=0.25),
+        policies.gaussian_thompson(std=1.0, signal="demand"),
+    ],
+)
 def test_policy_keys_alone_change_what_is_drawn(policy):
     """The same buyers, other keys for the seller: twice as many lanes, all different."""
     first, second = (play(policy, "bandit", first_lane=lane)[0] for lane in (0, LANES))
     assert len({tuple(column) for column in np.concatenate([first, second], axis=1).T}) == 2 * LANES
 
 
-@pytest.mark.parametrize(("maker", "option"), [
-    (policies.ucb1, {"scale": -1.0}),
-    (policies.kl_ucb, {"c": -1.0}),
-    (policies.epsilon_greedy, {"epsilon": 1.5}),
-    (policies.explore_then_commit, {"share": -0.1}),
-    (policies.thompson, {"a": 0.5}),
-    (policies.thompson, {"b": 0.0}),
-    (policies.gaussian_thompson, {"std": 0.0}),
-    (policies.gaussian_thompson, {"noise": -1.0}),
-    (policies.exp3, {"mixing": 0.0}),
-    (policies.fixed_price, {"price": math.nan}),
-    (policies.ucb_tuned, {"signal": "sales"}),
-])
+@pytest.mark.parametrize(
+    ("maker", "option"),
+    [
+        (policies.ucb1, {"scale": -1.0}),
+        (policies.kl_ucb, {"c": -1.0}),
+        (policies.epsilon_greedy, {"epsilon": 1.5}),
+        (policies.explore_then_commit, {"share": -0.1}),
+        (policies.thompson, {"a": 0.5}),
+        (policies.thompson, {"b": 0.0}),
+        (policies.gaussian_thompson, {"std": 0.0}),
+        (policies.gaussian_thompson, {"noise": -1.0}),
+        (policies.exp3, {"mixing": 0.0}),
+        (policies.fixed_price, {"price": math.nan}),
+        (policies.ucb_tuned, {"signal": "sales"}),
+    ],
+)
 def test_bad_options_are_named(maker, option):
     with pytest.raises(ValueError, match=next(iter(option))):
         maker(**option)

@@ -182,9 +182,7 @@ def test_beta_law(a, b):
     assert gap(lower, upper, law) < 2 * GAMMA_ERROR
 
 
-@pytest.mark.parametrize(
-    "a, b", [(1e-3, 1e-3), (1e-3, 2), (0.05, 0.05), (0.05, 0.9), (0.2, 0.01), (0.5, 0.5), (50, 0.2)]
-)
+@pytest.mark.parametrize("a, b", [(1e-3, 1e-3), (1e-3, 2), (0.05, 0.05), (0.05, 0.9), (0.2, 0.01), (0.5, 0.5), (50, 0.2)])
 def test_boosted_beta_law(a, b):
     """The law of log X - log Y from the measured law of log X and quadrature over (z, u) of log Y."""
     points, law = log_gamma_law(a)

@@ -33,19 +33,21 @@ class CalibratedMarket(posted_price.PostedPrice):
     def name(self):
         return self.market
 
+    def params_of(self, curve):
+        if self.prices is None and self.low is None:
+            fit = calibrated.load(self.market)
+            return dataclasses.replace(self, low=fit.price_low, high=fit.price_high).params_of(curve)
+        return super().params_of(curve)
+
     def default_params(self):
         fit = calibrated.load(self.market)
-        return self._on_grid(demand.Logit(fit.slope, fit.intercept))
+        return self.params_of(demand.Logit(fit.slope, fit.intercept))
 
     def sample_params(self, key):
         fit = calibrated.load(self.market)
         root = np.linalg.cholesky(np.asarray(fit.curve_covariance)).astype(np.float32)
         intercept, slope = jnp.asarray([fit.intercept, fit.slope], jnp.float32) + root @ jax.random.normal(key, (2,))
-        return self._on_grid(demand.Logit(jnp.maximum(slope, 0.01 * fit.slope), intercept))
-
-    def _on_grid(self, curve):
-        fit = calibrated.load(self.market)
-        return self.params_of(curve, low=fit.price_low, high=fit.price_high)
+        return self.params_of(demand.Logit(jnp.maximum(slope, 0.01 * fit.slope), intercept))
 
 
 def make(market="apple", *, num_prices=10, prices=None, cost=0.0, noise="bernoulli", buyers=1, horizon=1000):
@@ -78,4 +80,6 @@ def make(market="apple", *, num_prices=10, prices=None, cost=0.0, noise="bernoul
         buyers=buyers,
         horizon=horizon,
     )
-    return CalibratedMarket(**dataclasses.asdict(env), market=market), params
+    return CalibratedMarket(
+        **{field.name: getattr(env, field.name) for field in dataclasses.fields(env)}, market=market
+    ), params

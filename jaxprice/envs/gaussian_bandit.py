@@ -6,6 +6,7 @@ Source: M. N. Katehakis and H. Robbins (1995), doi:10.1073/pnas.92.19.8584.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
@@ -19,7 +20,7 @@ class GaussianBandit(bernoulli_bandit.BernoulliBandit):
     noise = "gaussian"
 
     def draw(self, key, action, mean, params):
-        return mean + params.stds[action] * jax.random.normal(key)
+        return mean + jnp.asarray(params.stds)[action] * jax.random.normal(key)
 
 
 def make(means=None, stds=1.0, *, num_arms=None, horizon=1000):

@@ -56,12 +56,22 @@ class PostedPrice(StationaryMarket):
       num_prices: size of the price grid, or None: any price in an interval.
       noise: "bernoulli", "poisson" or "gaussian".
       buyers: buyers a period.
+      prices: the grid, where it is not evenly spaced.
+      low, high, cost: price interval and unit cost of every market drawn; None: the curve's own.
+      noise_scale: standard deviation of demand in a period under Gaussian noise.
+      horizon: periods in an episode.
     """
 
     curve: str = "logit"
     num_prices: int | None = 10
     noise: str = "bernoulli"
     buyers: int = 1
+    prices: tuple[float, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    cost: float | None = None
+    noise_scale: float = 0.1
+    horizon: int = 1000
 
     @property
     def num_actions(self):
@@ -74,20 +84,23 @@ class PostedPrice(StationaryMarket):
     def default_params(self):
         return self.params_of(demand_curves.curves()[self.curve]())
 
-    def params_of(self, curve, *, prices=None, low=None, high=None, cost=None, noise_scale=0.1, horizon=1000):
-        """Params with the given curve; what is None takes the curve's default."""
-        range_low, range_high = type(curve).price_range
-        low, high = range_low if low is None else low, range_high if high is None else high
-        if prices is None:
+    def params_of(self, curve):
+        """Params with the given curve, on the grid and at the cost of this environment."""
+        low, high = type(curve).price_range
+        low, high = low if self.low is None else self.low, high if self.high is None else self.high
+        if self.prices is not None:
+            prices = np.asarray(self.prices, np.float32)
+            low, high = prices[0], prices[-1]
+        else:
             prices = np.linspace(low, high, self.num_actions, dtype=np.float32)
         return Params(
             demand=jax.tree.map(lambda x: x if isinstance(x, jax.Array) else np.asarray(x, np.float32), curve),
             prices=prices,
             low=np.float32(low),
             high=np.float32(high),
-            cost=np.float32(type(curve).unit_cost if cost is None else cost),
-            noise_scale=np.float32(noise_scale),
-            max_steps_in_episode=np.int32(horizon),
+            cost=np.float32(type(curve).unit_cost if self.cost is None else self.cost),
+            noise_scale=np.float32(self.noise_scale),
+            max_steps_in_episode=np.int32(self.horizon),
         )
 
     def sample_params(self, key):
@@ -109,7 +122,9 @@ class PostedPrice(StationaryMarket):
     def in_play(self, params):
         if not self.num_prices:
             return self, params
-        return PostedPrice("any", self.num_prices, self.noise, self.buyers), dataclasses.replace(params, demand=None)
+        return PostedPrice("any", self.num_prices, noise=self.noise, buyers=self.buyers), dataclasses.replace(
+            params, demand=None
+        )
 
     def table(self, params):
         return self.mean_demand(params.prices, params)
@@ -141,6 +156,7 @@ def _poisson(u, mean):
         sales = sales + (u >= total).astype(jnp.float32)
         return sales, probability * mean / (k + 1).astype(jnp.float32), total
 
+    u, mean = jnp.asarray(u, jnp.float32), jnp.asarray(mean, jnp.float32)
     terms = int(POISSON_MEAN + 10 * POISSON_MEAN**0.5)
     start = (jnp.float32(0), jnp.exp(-mean), jnp.float32(0))
     return jax.lax.fori_loop(0, terms, term, start)[0]
@@ -192,23 +208,33 @@ def make(
     checks.choice("noise", noise, NOISES)
     checks.positive_int("buyers", buyers)
     checks.positive_int("horizon", horizon)
-    checks.number("noise_scale", noise_scale, low=0)
+    checks.number("noise_scale", noise_scale, low=0, scalar=True)
     if cost is not None:
-        checks.number("cost", cost, low=0)
+        checks.number("cost", cost, low=0, scalar=True)
     if prices is not None:
         prices = checks.price_grid(prices)
         num_prices, low, high = prices.size, prices[0], prices[-1]
     elif num_prices is not None:
         checks.positive_int("num_prices", num_prices)
-    low, high = type(curve).price_range[0] if low is None else low, type(curve).price_range[1] if high is None else high
-    checks.number("low", low, low=0)
-    checks.number("high", high, low=0)
-    if prices is None and not low < high:
-        raise ValueError(f"low must be below high, got low={low!r} and high={high!r}")
-    env = PostedPrice(curve=demand, num_prices=num_prices, noise=noise, buyers=int(buyers))
-    params = env.params_of(
-        curve, prices=prices, low=low, high=high, cost=cost, noise_scale=noise_scale, horizon=int(horizon)
+    lowest, highest = type(curve).price_range
+    lowest, highest = lowest if low is None else low, highest if high is None else high
+    checks.number("low", lowest, low=0, scalar=True)
+    checks.number("high", highest, low=0, scalar=True)
+    if prices is None and not lowest < highest:
+        raise ValueError(f"low must be below high, got low={lowest!r} and high={highest!r}")
+    env = PostedPrice(
+        curve=demand,
+        num_prices=num_prices,
+        noise=noise,
+        buyers=int(buyers),
+        prices=None if prices is None else tuple(prices.tolist()),
+        low=None if low is None or prices is not None else float(low),
+        high=None if high is None or prices is not None else float(high),
+        cost=None if cost is None else float(cost),
+        noise_scale=float(noise_scale),
+        horizon=int(horizon),
     )
+    params = env.params_of(curve)
     _check_demand(env, params)
     return env, params
 
@@ -217,7 +243,7 @@ def _check_demand(env, params):
     devices.use_cpu_cores()
     prices = params.prices if env.num_prices else np.linspace(params.low, params.high, 257, dtype=np.float32)
     means = np.asarray(env.mean_demand(prices, params))
-    if env.noise == "bernoulli" and not (np.all(means >= 0) and np.all(means <= 1)):
+    if env.noise == "bernoulli" and not (np.all(means >= 0) and np.all(means <= 1 + 1e-6)):  # rounding of sums of weights
         raise ValueError(
             f"demand must be a purchase probability in [0, 1] at every price, but {params.demand} goes from "
             f"{means.min():g} to {means.max():g} on [{params.low:g}, {params.high:g}]"

@@ -127,10 +127,10 @@ class SegmentedValuation(StationaryMarket):
         return jax.lax.map(at, jnp.asarray(params.prices))
 
     def step_env(self, key, state, action, params):
-        price, mean = params.prices[action], state.mean_demand[action]
+        price, mean = self._price_and_mean(state, action, params)
         words = jax.random.bits(key, (2, self.buyers), jnp.uint32)
         segments = random.choose(samplers.uniform(words[0]), params.shares)
-        valuations = params.midpoints[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
+        valuations = jnp.asarray(params.midpoints)[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
         purchases = valuations >= price
         demand = jnp.sum(purchases.astype(jnp.float32))
         state, reward, info = self._sell(state, action, price, mean, demand, params)

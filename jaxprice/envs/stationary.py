@@ -92,7 +92,7 @@ class StationaryMarket(Environment):
 
     def _price_and_mean(self, state, action, params):
         if self.num_actions:
-            return params.prices[action], state.mean_demand[action]
+            return jnp.asarray(params.prices)[action], state.mean_demand[action]
         price = jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
         return price, self.mean_demand(price, params)
 

@@ -14,7 +14,7 @@ from jaxprice import checks
 from jaxprice.types import Discrete, Policy
 
 SIGNALS = ("demand", "reward")
-NEVER = 1e-12  # count of an arm never pulled: finite indices without a special case, no trace after the first pull
+NEVER = 1e-12  # count of an arm never pulled: no division by zero, and no trace after the first pull
 
 
 @struct.dataclass
@@ -68,14 +68,26 @@ class IndexState:
     arms: Sums
 
 
-def index_policy(name, signal, choose, optimism=0.0):
+def best(index, arms):
+    """The arm to play: the first one never pulled, else the first with the largest index.
+
+    Args:
+      index: float `[num_prices]`.
+      arms: `Sums`.
+
+    Returns:
+      int scalar.
+    """
+    return jnp.argmax(jnp.where(arms.counts < 0.5, jnp.inf, index))
+
+
+def index_policy(name, signal, choose):
     """The policy that keeps sums over arms and plays what `choose` says.
 
     Args:
       name: of the policy, for error messages.
       signal: "demand" or "reward".
       choose: `(key, state) -> action`.
-      optimism: mean of an arm never pulled.
 
     Raises:
       ValueError: an unknown signal; at `init`, a market without a price grid.
@@ -84,7 +96,7 @@ def index_policy(name, signal, choose, optimism=0.0):
 
     def init(key, problem):
         del key
-        return IndexState(jnp.int32(1), learn(problem, signal, name), no_sums(problem, optimism))
+        return IndexState(jnp.int32(1), learn(problem, signal, name), no_sums(problem))
 
     def act(key, state, observation):
         del observation
@@ -127,7 +139,7 @@ def learn(problem, signal, name):
     return Signal(jnp.broadcast_to(largest, margins.shape), problem.buyers * largest, signal)
 
 
-def no_sums(problem, optimism=0.0):
-    """Sums before the first pull; `optimism` is the mean of an arm never pulled."""
+def no_sums(problem):
+    """Sums before the first pull."""
     zeros = jnp.zeros(problem.num_prices, jnp.float32)
-    return Sums(zeros + NEVER, zeros + NEVER * optimism)
+    return Sums(zeros + NEVER, zeros)

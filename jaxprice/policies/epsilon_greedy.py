@@ -16,8 +16,6 @@ from jaxprice import checks, samplers
 from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
 
-_OPTIMISM = 1e3  # mean of an arm never pulled
-
 
 @policy_maker
 def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
@@ -37,7 +35,7 @@ def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
         size = state.arms.counts.shape[0]
         rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
         coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
-        greedy = jnp.argmax(state.signal.weights * (state.arms.sums / state.arms.counts))
+        greedy = arms.best(state.signal.weights * (state.arms.sums / state.arms.counts), state.arms)
         return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
 
-    return arms.index_policy("epsilon_greedy", signal, choose, optimism=_OPTIMISM)
+    return arms.index_policy("epsilon_greedy", signal, choose)

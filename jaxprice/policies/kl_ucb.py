@@ -10,7 +10,8 @@ to 0.9 %, and one Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is near
 3e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
 
 Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound. The proof takes c = 3; c = 0 is what the
-authors recommend in practice, and the default. Ties go to the lowest price.
+authors recommend in practice, and the default. Every arm is pulled once first, from the lowest price up; ties go to the
+lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means are clipped.
 
 Source: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490.
 """
@@ -48,7 +49,7 @@ def kl_ucb(c=0.0, signal="demand"):
         log_t = jnp.log(state.time.astype(jnp.float32))
         budget = log_t + c * jnp.log(jnp.maximum(log_t, 1.0))
         inverse = 1 / state.arms.counts
-        return jnp.argmax(state.signal.weights * upper_bound(state.arms.sums * inverse, budget * inverse))
+        return arms.best(state.signal.weights * upper_bound(state.arms.sums * inverse, budget * inverse), state.arms)
 
     return arms.index_policy("kl_ucb", signal, choose)
 

@@ -17,13 +17,13 @@ def policy_maker(function):
 
     @functools.wraps(function)
     def make(*args, **kwargs):
-        plain = all(isinstance(x, int | float | str | type(None)) for x in (*args, *kwargs.values()))
-        policy = (cached if plain else function)(*args, **kwargs)
-        if plain:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            options = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
-            policy.act.description = f"{function.__name__}({options})"
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if not all(isinstance(x, int | float | str | type(None)) for x in bound.arguments.values()):
+            return function(**bound.arguments)
+        policy = cached(**bound.arguments)
+        options = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
+        policy.act.description = f"{function.__name__}({options})"
         return policy
 
     _MAKERS[function.__name__] = make

@@ -6,7 +6,8 @@ At pull t the index of arm k, pulled n_k times with mean signal m_k, is
 
 with signals in [0, 1]. Learning from demand, m_k is the conversion rate at price p_k and w_k = p_k - c: the bonus is
 price-scaled, since revenue at price p_k lies in [0, p_k] (Misra, Schwartz and Abernethy). Learning from reward, w_k is the
-same for all: UCB1 as published. Every arm is pulled once before any is pulled twice; ties go to the lowest price.
+same for all: UCB1 as published. Every arm is pulled once first, from the lowest price up; ties go to the lowest price. t
+counts the pull to come (Auer et al. count those made).
 
 Regret: at most 8 sum_k log(T) / Delta_k + O(1) for scale = 2 and rewards in [0, 1].
 
@@ -38,6 +39,7 @@ def ucb1(scale=2.0, signal="demand"):
         del key
         inverse = 1 / state.arms.counts
         bonus = jnp.sqrt(scale * jnp.log(state.time.astype(jnp.float32)))
-        return jnp.argmax(state.signal.weights * (state.arms.sums * inverse + bonus * jnp.sqrt(inverse)))
+        index = state.signal.weights * (state.arms.sums * inverse + bonus * jnp.sqrt(inverse))
+        return arms.best(index, state.arms)
 
     return arms.index_policy("ucb1", signal, choose)

@@ -5,7 +5,8 @@ At pull t the index of arm k is
     w_k (m_k + sqrt(log(t) / n_k * min(1/4, V_k))),      V_k = mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k),
 
 with signals x in [0, 1] and weights as in `ucb1`. 1/4 is the largest variance of a Bernoulli variable. Every arm is
-pulled once first; ties go to the lowest price. No regret bound is known; it beats UCB1 in practice.
+pulled once first, from the lowest price up; ties go to the lowest price. No regret bound is known; it beats UCB1 in
+practice. Signals far above one lose their variance to float32.
 
 Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 4, doi:10.1023/A:1013689704352.
 """
@@ -51,8 +52,9 @@ def ucb_tuned(signal="demand"):
         inverse = 1 / state.arms.counts
         mean = state.arms.sums * inverse
         width = jnp.log(state.time.astype(jnp.float32)) * inverse
-        variance = state.squares * inverse - mean**2 + jnp.sqrt(2 * width)
-        return jnp.argmax(state.signal.weights * (mean + jnp.sqrt(width * jnp.minimum(variance, 0.25))))
+        variance = jnp.maximum(state.squares * inverse - mean**2, 0.0) + jnp.sqrt(2 * width)
+        index = state.signal.weights * (mean + jnp.sqrt(width * jnp.minimum(variance, 0.25)))
+        return arms.best(index, state.arms)
 
     def update(key, state, transition):
         del key
