@@ -301,7 +301,6 @@ def test_traces_hold_the_regret_of_each_period(traced):
 PRUNED = "executables are found again by text alone, which does not say what arguments jit has dropped"
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason=PRUNED)
 def test_every_market_can_draw_its_lanes():
     for name in ("BernoulliBandit", "GaussianBandit", "PostedPrice", "SegmentedValuation", "apple"):
         sizes = {"num_segments": 20, "num_prices": 5} if name == "SegmentedValuation" else {}
@@ -310,7 +309,6 @@ def test_every_market_can_draw_its_lanes():
         assert len(np.unique(drawn["lane_regret"])) > 1 and np.all(drawn["lane_regret"] >= -1e-5), name
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=PRUNED)
 def test_programs_of_the_same_text_read_their_own_arguments():
     """Two functions that lower to the same text, though each reads another of its arguments."""
 
