@@ -117,14 +117,15 @@ def draw(results, path):
     columns = min(4, len(results))
     rows = -(-len(results) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    legend = {}
     for ax, (name, result) in zip(axes.flat, results.items(), strict=False):
         plot.regret(result, ax=ax)
         ax.set_title(name)
-        handles, labels = ax.get_legend_handles_labels()
+        legend |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         ax.get_legend().remove()
     for ax in axes.flat[len(results) :]:
         ax.set_axis_off()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=6, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

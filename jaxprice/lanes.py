@@ -125,8 +125,10 @@ _fence = contextvars.ContextVar("fence", default=None)
 @contextlib.contextmanager
 def _fenced(fence):
     token = _fence.set(fence)
-    yield
-    _fence.reset(token)
+    try:
+        yield
+    finally:
+        _fence.reset(token)
 
 
 def _once(function, *operands):

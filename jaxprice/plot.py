@@ -34,14 +34,15 @@ def regret(result, *, ax=None, relative=False, band="interval"):
         mean = one["regret"].values / unit
         if np.all(np.abs(mean) < floor):
             continue
-        (line,) = ax.plot(time, np.maximum(mean, floor), styles[number // 10 % 4], label=str(name), linewidth=1.6)
+        look = {"color": f"C{number % 10}", "linestyle": styles[number // 10 % 4]}  # a policy looks the same everywhere
+        ax.plot(time, np.maximum(mean, floor), label=str(name), linewidth=1.6, **look)
         if band == "interval":
             ends = stats.interval(mean, one["regret_se"].values / unit)
         elif band == "quantile":
             ends = one["regret_quantile"].values[:, 0] / unit, one["regret_quantile"].values[:, -1] / unit
         else:
             continue
-        ax.fill_between(time, *(np.maximum(end, floor) for end in ends), alpha=0.2, color=line.get_color(), linewidth=0)
+        ax.fill_between(time, *(np.maximum(end, floor) for end in ends), alpha=0.2, color=look["color"], linewidth=0)
     ax.set(xscale="log", yscale="log", xlabel="period", title=result.attrs.get("environment", ""))
     ax.set_ylabel("regret per period" if relative else "cumulative regret")
     ax.grid(True, which="major", alpha=0.3)

@@ -298,9 +298,6 @@ def test_traces_hold_the_regret_of_each_period(traced):
     np.testing.assert_allclose(traced["trace_optimal"], 0.9, atol=1e-7)
 
 
-PRUNED = "executables are found again by text alone, which does not say what arguments jit has dropped"
-
-
 def test_every_market_can_draw_its_lanes():
     for name in ("BernoulliBandit", "GaussianBandit", "PostedPrice", "SegmentedValuation", "apple"):
         sizes = {"num_segments": 20, "num_prices": 5} if name == "SegmentedValuation" else {}

@@ -213,6 +213,8 @@ def make(
         checks.number("cost", cost, low=0, scalar=True)
     if prices is not None:
         prices = checks.price_grid(prices)
+        if low is not None or high is not None:
+            raise ValueError("prices is the grid itself: give either prices, or low and high")
         num_prices, low, high = prices.size, prices[0], prices[-1]
     elif num_prices is not None:
         checks.positive_int("num_prices", num_prices)

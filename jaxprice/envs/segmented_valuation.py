@@ -80,7 +80,8 @@ class SegmentedValuation(StationaryMarket):
         return f"SegmentedValuation-{self.law}"
 
     def default_params(self):
-        return jax.tree.map(np.asarray, self.sample_params(random.address(random.stream(0, "market"), 0, 0)))
+        draw = jax.jit(lambda: self.sample_params(random.address(random.stream(0, "market"), 0, 0)))
+        return jax.tree.map(np.asarray, draw())
 
     def params_of(self, shares, midpoints, half_width=0.1, horizon=1000):
         """Params with the given segments on the grid 1/K, 2/K, ..., 1."""
@@ -160,10 +161,9 @@ def make(law="beta(2,2)", *, num_segments=1000, num_prices=100, buyers=10, half_
     checks.choice("law", law, LAWS)
     sizes = {"num_segments": num_segments, "num_prices": num_prices, "buyers": buyers}
     env = SegmentedValuation(law=law, **{name: checks.positive_int(name, size) for name, size in sizes.items()})
-    checks.number("half_width", half_width, low=1e-6, high=1)
+    checks.number("half_width", half_width, low=1e-6, high=1, scalar=True)
+    checks.positive_int("horizon", horizon)
     params = dataclasses.replace(
-        env.default_params(),
-        half_width=np.float32(half_width),
-        max_steps_in_episode=np.int32(checks.positive_int("horizon", horizon)),
+        env.default_params(), half_width=np.float32(half_width), max_steps_in_episode=np.int32(horizon)
     )
     return env, params

@@ -64,8 +64,8 @@ def exp3(mixing=None):
         del key
         size, action = state.probabilities.shape[0], transition.action
         gain = state.signal.of(transition) / state.probabilities[action]
-        log_weights = state.log_weights.at[action].add(state.mixing * gain / size)
-        log_weights = log_weights - jnp.max(log_weights)
+        log_weight = state.log_weights[action] + state.mixing * gain / size
+        log_weights = state.log_weights.at[action].set(log_weight) - jnp.maximum(log_weight, 0.0)  # the largest stays zero
         weights = jnp.exp(log_weights)
         probabilities = (1 - state.mixing) * weights / jnp.sum(weights) + state.mixing / size
         return State(state.mixing, state.signal, log_weights, probabilities)
