@@ -1,6 +1,6 @@
 """Ten policies on eight posted-price markets, two of them calibrated from real purchases: the main job.
 
-    python -m experiments.posted_price                  # about a minute on two cores
+    python -m experiments.posted_price                  # a minute and a half on two cores
     python -m experiments.posted_price --preset smoke   # seconds
     python -m experiments.posted_price --preset full    # a million lanes, for a GPU
 

@@ -132,7 +132,7 @@ class Experiment:
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
-            "command": sys.argv,
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "cells": {
                 _hash(configuration): configuration for configuration in (self.configuration(*cell) for cell in self.cells())
             },
