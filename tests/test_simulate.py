@@ -547,7 +547,9 @@ def test_params_with_another_number_of_arms_are_refused(bandit):
         jaxprice.simulate(env, policies.ucb1(), lanes=2, horizon=10, params=fewer)
 
 
-@pytest.mark.parametrize("policy", [{}, {"a": None}, {"a": policies.ucb1}, {"a": "ucb1"}], ids=str)
+@pytest.mark.parametrize(
+    "policy", [{}, {"a": None}, {"a": policies.ucb1}, {"a": "ucb1"}], ids=["none", "None", "maker", "name"]
+)
 def test_what_is_no_policy_in_a_dict_is_refused(bandit, policy):
     with pytest.raises(ValueError, match="polic"):
         jaxprice.simulate(bandit[0], policy, lanes=2, horizon=10)
