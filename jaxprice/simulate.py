@@ -77,7 +77,7 @@ def simulate(
     mesh = device_mesh.mesh(devices)
     random.stream(seed, "market")
     batched = params is not None and _is_batched(env, params, lanes)
-    chunk = LANES_PER_DEVICE[mesh.devices.flat[0].platform] * mesh.size if chunk is None else chunk
+    chunk = LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17) * mesh.size if chunk is None else chunk
     chunk = min(checks.positive_int("chunk", chunk), lanes)
     checks.number("quantiles", quantiles, low=0, high=1)
     for name, policy in policies.items():

@@ -7,7 +7,7 @@ At pull t the index of arm k is w_k U_k, with signals in [0, 1], weights as in `
 The equation kl(p, q) = d is solved in y, with 1 - q = (1 - p) exp(-y) and kl = (1 - p) y - p log(q / p). The first guess
 (d + sqrt(2 d p (1 - p))) / (1 - p), exact for large and, but for a smaller term, for small d, is corrected by a fitted cubic
 to 0.9 %, and one Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is nearly linear in y, brings the error in q below
-3e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
+4e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
 
 Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound. The proof takes c = 3; c = 0 is what the
 authors recommend in practice, and the default. Every arm is pulled once first, from the lowest price up; ties go to the
@@ -62,7 +62,7 @@ def upper_bound(mean, divergence):
       divergence: float `[...]`, at least 0; above 30 counts as 30.
 
     Returns:
-      float32 `[...]`, within 3e-6 for divergences from 1e-7.
+      float32 `[...]`, within 4e-6 for divergences from 1e-7.
     """
     p = jnp.clip(mean, 1e-9, 1 - 6e-8)
     d = jnp.clip(divergence, 1e-12, 30.0)
