@@ -44,6 +44,36 @@ def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
     return value
 
 
+def array(name, value, shape, *, low=-math.inf, high=math.inf):
+    """`value` as a float32 array of the given shape (None: any length of at least one), finite and in `[low, high]`.
+
+    Raises:
+      ValueError: it is not.
+    """
+    number(name, value, low=low, high=high)
+    array = np.asarray(value, dtype=np.float32)
+    fits = array.ndim == len(shape) and all(
+        got == wanted or (wanted is None and got) for got, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
+    return array
+
+
+def price_interval(low, high, cost=0.0):
+    """`(low, high, cost)` as floats: finite, not negative, low below high.
+
+    Raises:
+      ValueError: they are not.
+    """
+    for name, value in (("low", low), ("high", high), ("cost", cost)):
+        number(name, value, low=0, scalar=True)
+    if not low < high:
+        raise ValueError(f"low must be below high, got low={low!r} and high={high!r}")
+    return float(low), float(high), float(cost)
+
+
 def price_grid(prices):
     """`prices` as float32 `[num_prices]`: finite, not negative, strictly increasing.
 

@@ -85,7 +85,7 @@ class _Lane:
         metrics = {
             "regret": info["regret"],
             "reward": reward,
-            "revenue": info["price"] * info["demand"],
+            "revenue": jnp.sum(info["price"] * info["demand"]),
             "optimal": info["optimal_reward"],
         }
         metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
@@ -144,7 +144,7 @@ def _fold(carry):
 
 
 def _trace(lane, axis, streams, numbers, params, carry, times):
-    """Play `times` `[T]` and keep every period: `trace_*` `[T, lanes]`."""
+    """Play `times` `[T]` and keep every period: name -> `[T, lanes]`, or `[T, n, lanes]` with n products."""
     step = widen(lane.step, (None, -1, None, axis, -1))
 
     def body(carry, time):
@@ -205,10 +205,11 @@ class Engine:
         """As `run`, and every period: `(columns, name -> [horizon, size])`."""
         args, carry, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
         head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
-        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[:, :size] for name in head}
+        trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
         progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
-        sums["revenue"] = np.cumsum(trace["price"].astype(float) * trace["demand"], axis=0)
+        revenue = trace["price"].astype(float) * trace["demand"]
+        sums["revenue"] = np.cumsum(revenue if revenue.ndim == 2 else revenue.sum(axis=1), axis=0)
         return {name: sums[name][times - 1] for name in METRICS}, trace
 
 

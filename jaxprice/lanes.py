@@ -337,7 +337,7 @@ def _search(x, largest, dtype):
 
 def _reduce(eqn, args, size):
     x = args[0][0]
-    if eqn.params["axes"] != (0,) or x.shape[0] > SHORT:
+    if eqn.params["axes"] != (0,) or not 0 < x.shape[0] <= SHORT:
         return _leading_axes(eqn, args, size)
     combine = {"reduce_sum": jnp.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}[eqn.primitive.name]
     return [(_once(lambda x: functools.reduce(combine, [x[k] for k in range(x.shape[0])]), x), True)]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jaxprice import checks, engine, random, stats
 from jaxprice import devices as device_mesh
-from jaxprice.types import Discrete, Oracle, Policy
+from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Subset
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk; on a CPU its state should stay in cache
 
@@ -73,10 +73,14 @@ def simulate(
         if not isinstance(policy, Policy):
             raise ValueError(f"policies[{name!r}] must be a Policy, got {policy!r}")
     lanes, horizon = checks.positive_int("lanes", lanes), checks.positive_int("horizon", horizon)
+    if env.longest is not None and horizon > env.longest:
+        raise ValueError(f"horizon must be at most {env.longest}, for which {env.name} was made, got {horizon}")
     times = _checkpoints(checkpoints, horizon)
     mesh = device_mesh.mesh(devices)
     random.stream(seed, "market")
     batched = params is not None and _is_batched(env, params, lanes)
+    if params is not None:
+        params = _solved(env, params, batched)
     chunk = LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17) * mesh.size if chunk is None else chunk
     chunk = min(checks.positive_int("chunk", chunk), lanes)
     checks.number("quantiles", quantiles, low=0, high=1)
@@ -140,6 +144,18 @@ def _is_batched(env, params, lanes):
     return batched
 
 
+def _solved(env, params, batched):
+    """Params whose tables for the oracle are those of their numbers."""
+    if type(env).solve is Environment.solve:
+        return params
+    return jax.device_get(_solver(env, batched)(params))
+
+
+@functools.lru_cache(maxsize=32)
+def _solver(env, batched):
+    return jax.jit(jax.vmap(env.solve) if batched else env.solve)
+
+
 def _check_policy(name, policy, env, params, batched):
     """Refuse a policy that cannot act in the environment."""
     if isinstance(policy, Oracle):
@@ -156,11 +172,15 @@ def _check_policy(name, policy, env, params, batched):
 
     problem = jax.eval_shape(env.problem, one)
     action = jax.eval_shape(first_action, jax.random.key(0), one)
-    discrete = isinstance(problem.action_space, Discrete)
-    kind = jnp.integer if discrete else jnp.floating
+    space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
-    if shape != () or not jnp.issubdtype(dtype, kind):
-        wanted = "an index of its price grid (an integer scalar)" if discrete else "a price (a float scalar)"
+    if shape != space.shape or not jnp.issubdtype(dtype, space.kind):
+        wanted = {
+            Discrete: "an index of its price grid (an integer scalar)",
+            Interval: "a price (a float scalar)",
+            Subset: "a set of products (booleans)",
+        }[type(space)]
+        wanted += f" of shape {space.shape}" if space.shape else ""
         raise ValueError(f"policy {name!r} returns {dtype}{shape}, but {env.name} takes {wanted}")
 
 

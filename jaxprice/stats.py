@@ -119,7 +119,8 @@ class Summary:
         for name, chunks in self.last.items():
             data[f"lane_{name}"] = ("lane", np.concatenate(chunks))
         for name in self.traces[0] if self.traces else ():
-            data[f"trace_{name}"] = (("step", "lane"), np.concatenate([trace[name] for trace in self.traces], axis=1))
+            values = np.concatenate([trace[name] for trace in self.traces], axis=-1)
+            data[f"trace_{name}"] = (("step", "product", "lane") if values.ndim == 3 else ("step", "lane"), values)
         coords = {"time": self.times, "quantile": self.quantiles.levels}
         return xr.Dataset(data, coords)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +11,59 @@ from flax import struct
 
 @dataclasses.dataclass(frozen=True)
 class Discrete:
-    """Actions 0, ..., n - 1: indices of a price grid, or arms."""
+    """Actions 0, ..., n - 1: indices of a price grid, or arms; with a shape, one for each seller, int `[*shape]`."""
 
     n: int
+    shape: tuple[int, ...] = ()
+    kind: ClassVar = jnp.integer
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Actions are prices in an interval whose ends are `problem.low` and `problem.high`."""
+    """Actions are prices between `problem.low` and `problem.high`; with a shape, one for each product, float `[*shape]`."""
+
+    shape: tuple[int, ...] = ()
+    kind: ClassVar = jnp.floating
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+    """Actions are sets of at most `size` out of n products, bool `[n]`."""
+
+    n: int
+    size: int
+    kind: ClassVar = jnp.bool_
+
+    @property
+    def shape(self):
+        """Shape of an action."""
+        return (self.n,)
 
 
 @struct.dataclass
 class Problem:
     """What the seller is told before the first sale. Policies see this and never the params.
 
+    Where several products are sold at once, `[n]` is their number; with one product these axes are absent.
+
     Attributes:
-      prices: price of each action, float `[num_prices]`; `[0]` where any price in `[low, high]` may be posted. The arms
-        of a bandit have price one.
-      low, high: lowest and highest price, float scalars.
-      cost: cost of one unit, float scalar.
+      prices: price of each action, float `[num_prices]` or `[num_prices, n]`; `[0]` where any price in `[low, high]` may
+        be posted. The arms of a bandit have price one.
+      low, high: lowest and highest price, float scalars or `[n]`.
+      cost: cost of one unit, float scalar or `[n]`.
       horizon: number of periods, int scalar.
       noise_scale: standard deviation of demand in a period where the noise is Gaussian, float scalar.
-      action_space: `Discrete` or `Interval`.
+      stock: units on hand at the start, float scalar or `[num_resources]`; None: unlimited.
+      consumption: units of each resource that one unit of each product takes, float `[n, num_resources]`; None: with
+        stock, each product is its own resource.
+      bounds: box known to hold the parameters of demand, float `[2, num_parameters]` (lowest, highest), in the order that
+        the market's docstring gives; None: none known.
+      details: other facts by name, as the market's docstring tells.
+      action_space: `Discrete`, `Interval` or `Subset`.
       buyers: customers a period; `demand / buyers` is the conversion rate.
       noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".
-      context_size: length of the context in the observation, 0 without.
+      law: law of the noise of valuations where buyers have features, as the market's docstring tells; else "".
+      context_size: length of the context, the last entries of the observation; 0 without.
     """
 
     prices: jax.Array
@@ -44,9 +72,14 @@ class Problem:
     cost: jax.Array
     horizon: jax.Array
     noise_scale: jax.Array
-    action_space: Discrete | Interval = struct.field(pytree_node=False)
+    action_space: Discrete | Interval | Subset = struct.field(pytree_node=False)
+    stock: Any = None
+    consumption: Any = None
+    bounds: Any = None
+    details: dict = dataclasses.field(default_factory=dict)
     buyers: int = struct.field(pytree_node=False, default=1)
     noise: str = struct.field(pytree_node=False, default="bernoulli")
+    law: str = struct.field(pytree_node=False, default="")
     context_size: int = struct.field(pytree_node=False, default=0)
 
     @property
@@ -56,8 +89,19 @@ class Problem:
 
     @property
     def margins(self):
-        """Profit of one sale at each price, float `[num_prices]`."""
+        """Profit of one sale at each price, float `[num_prices]` or `[num_prices, n]`."""
         return self.prices - self.cost
+
+    def of_seller(self, i):
+        """The problem of seller i in a market with several, where prices are `[num_prices, n]`."""
+        return dataclasses.replace(
+            self,
+            prices=self.prices[:, i],
+            low=self.low[i],
+            high=self.high[i],
+            cost=self.cost[i],
+            action_space=dataclasses.replace(self.action_space, shape=()),
+        )
 
 
 @struct.dataclass
@@ -66,10 +110,11 @@ class Transition:
 
     Attributes:
       observation: what it knew when it set the price.
-      action: index on the grid, int scalar, or a price, float scalar.
-      price: the posted price, float scalar.
-      demand: units sold, float scalar.
-      reward: profit, `(price - cost) * demand`, float scalar.
+      action: what it did: an index of the grid, int scalar, or a price, float scalar; see `types.Subset` and the shapes
+        of action spaces for several products.
+      price: the posted price, float scalar or `[n]`.
+      demand: units sold, float scalar or `[n]`.
+      reward: profit of the period, float scalar.
       next_observation: what it sees after the sale.
     """
 
@@ -104,8 +149,17 @@ class Environment:
 
     The methods are those of gymnax 1.x. A subclass provides `default_params`, `sample_params`, `problem`, `reset_env`,
     `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`; `step_env` returns an `info` that always holds
-    `price`, `demand`, `reward`, `regret` and `optimal_reward`, float scalars each.
+    `price`, `demand` (float scalars, or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
+
+    Where today's price changes tomorrow's market (stock, reference prices, loyalty), the regret of a period is what the
+    action gives up of the value of the market's future under the oracle, `V(s) - E[r + V(s')]`: it is never negative,
+    zero for the oracle, and its sum is the value of the oracle minus what the policy earns.
+
+    Attributes:
+      longest: largest horizon that the oracle has tables for; None: any.
     """
+
+    longest: ClassVar[int | None] = None
 
     @property
     def name(self):
@@ -144,6 +198,18 @@ class Environment:
         """The action of the oracle."""
         raise NotImplementedError
 
+    def solve(self, params):
+        """Params with the tables of the oracle filled in, for a market whose oracle plans ahead; others have none.
+
+        `make` and `sample_params` return solved params; whoever replaces numbers in them calls this again (`simulate` does).
+        """
+        return params
+
+    def refresh(self, state, params):
+        """The state once the numbers of the market have moved to `params`, for states that hold what follows from them."""
+        del params
+        return state
+
     def in_play(self, params):
         """What periods are played with once the market has started: `(environment, params)`.
 
@@ -178,5 +244,5 @@ class Environment:
         return jax.tree.map(jnp.asarray, self.default_params() if params is None else params)
 
     def action_space(self, params=None):
-        """`Discrete` or `Interval`."""
+        """`Discrete`, `Interval` or `Subset`."""
         return self.problem(self.default_params() if params is None else params).action_space

@@ -16,7 +16,7 @@ import pytest
 
 import jaxprice
 from jaxprice import demand, policies, random
-from jaxprice.envs.posted_price import NOISES
+from jaxprice.noise import NOISES
 from jaxprice.types import Discrete, Policy, Transition
 
 LANES, HORIZON = 8, 20

@@ -1,35 +1,54 @@
 """Markets, one a file, and `make`, which builds any of them by name."""
 
+import functools
 import inspect
 
 from jaxprice import checks, devices
 from jaxprice.data import calibrated
-from jaxprice.envs import bernoulli_bandit, calibrated_market, gaussian_bandit, posted_price, segmented_valuation
+from jaxprice.envs import (
+    bernoulli_bandit,
+    calibrated_market,
+    finite_inventory,
+    gaussian_bandit,
+    linear_valuation,
+    logit_oligopoly,
+    multi_product,
+    network_revenue,
+    non_stationary,
+    posted_price,
+    segmented_valuation,
+)
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket
+from jaxprice.envs.finite_inventory import FiniteInventory
 from jaxprice.envs.gaussian_bandit import GaussianBandit
+from jaxprice.envs.linear_valuation import LinearValuation
+from jaxprice.envs.logit_oligopoly import LogitOligopoly
+from jaxprice.envs.multi_product import MultiProduct
+from jaxprice.envs.network_revenue import NetworkRevenue
+from jaxprice.envs.non_stationary import NonStationary
 from jaxprice.envs.posted_price import PostedPrice
 from jaxprice.envs.segmented_valuation import SegmentedValuation
 
-__all__ = [
-    "BernoulliBandit",
-    "CalibratedMarket",
-    "GaussianBandit",
-    "PostedPrice",
-    "SegmentedValuation",
-    "list_envs",
-    "make",
-]
+_KINDS = {
+    BernoulliBandit: bernoulli_bandit,
+    FiniteInventory: finite_inventory,
+    GaussianBandit: gaussian_bandit,
+    LinearValuation: linear_valuation,
+    LogitOligopoly: logit_oligopoly,
+    MultiProduct: multi_product,
+    NetworkRevenue: network_revenue,
+    NonStationary: non_stationary,
+    PostedPrice: posted_price,
+    SegmentedValuation: segmented_valuation,
+}
+
+__all__ = ["CalibratedMarket", "list_envs", "make", *(kind.__name__ for kind in _KINDS)]
 
 
 def _makers():
-    makers = {
-        "BernoulliBandit": bernoulli_bandit.make,
-        "GaussianBandit": gaussian_bandit.make,
-        "PostedPrice": posted_price.make,
-        "SegmentedValuation": segmented_valuation.make,
-    }
-    return makers | dict.fromkeys(calibrated.names(), calibrated_market.make)
+    calibrations = {name: functools.partial(calibrated_market.make, name) for name in calibrated.names()}
+    return {kind.__name__: module.make for kind, module in _KINDS.items()} | calibrations
 
 
 def list_envs():
@@ -54,9 +73,6 @@ def make(name, **options):
     makers = _makers()
     checks.choice("environment", name, makers)
     devices.use_cpu_cores()
-    allowed = [parameter for parameter in inspect.signature(makers[name]).parameters if parameter != "market"]
     for option in options:
-        checks.choice(f"option of {name}", option, allowed)
-    if makers[name] is calibrated_market.make:
-        return calibrated_market.make(name, **options)
+        checks.choice(f"option of {name}", option, inspect.signature(makers[name]).parameters)
     return makers[name](**options)

@@ -12,17 +12,14 @@ Source: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve",
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices
 from jaxprice import demand as demand_curves
+from jaxprice import noise as noises
 from jaxprice.envs.stationary import StationaryMarket
 from jaxprice.types import Discrete, Interval, Problem
-
-NOISES = ("bernoulli", "poisson", "gaussian")
-POISSON_MEAN = 40.0  # largest mean number of sales a period; the inversion sums this many standard terms
 
 
 @struct.dataclass
@@ -138,28 +135,7 @@ class PostedPrice(StationaryMarket):
         return params.demand.optimal_price(params.cost, params.low, params.high)
 
     def draw(self, key, action, mean, params):
-        if self.noise == "bernoulli":
-            if self.buyers == 1:
-                return (jax.random.uniform(key) < mean).astype(jnp.float32)
-            return jnp.sum((jax.random.uniform(key, (self.buyers,)) < mean).astype(jnp.float32))
-        if self.noise == "poisson":
-            return _poisson(jax.random.uniform(key), self.buyers * mean)
-        return self.buyers * mean + params.noise_scale * jax.random.normal(key)
-
-
-def _poisson(u, mean):
-    """The u-quantile of a Poisson law, by summing its probabilities; exact to float32 for `mean <= POISSON_MEAN`."""
-
-    def term(k, carry):
-        sales, probability, total = carry
-        total = total + probability
-        sales = sales + (u >= total).astype(jnp.float32)
-        return sales, probability * mean / (k + 1).astype(jnp.float32), total
-
-    u, mean = jnp.asarray(u, jnp.float32), jnp.asarray(mean, jnp.float32)
-    terms = int(POISSON_MEAN + 10 * POISSON_MEAN**0.5)
-    start = (jnp.float32(0), jnp.exp(-mean), jnp.float32(0))
-    return jax.lax.fori_loop(0, terms, term, start)[0]
+        return noises.draw(key, mean, self.noise, scale=params.noise_scale, buyers=self.buyers)
 
 
 def make(
@@ -205,7 +181,7 @@ def make(
             raise ValueError(f"demand must be a curve of jaxprice.demand or its name, got {demand!r}")
         curve, demand = demand, names[type(demand)]
         checks.number("the numbers of demand", np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(curve)]))
-    checks.choice("noise", noise, NOISES)
+    checks.choice("noise", noise, noises.NOISES)
     checks.positive_int("buyers", buyers)
     checks.positive_int("horizon", horizon)
     checks.number("noise_scale", noise_scale, low=0, scalar=True)
@@ -250,7 +226,8 @@ def _check_demand(env, params):
             f"demand must be a purchase probability in [0, 1] at every price, but {params.demand} goes from "
             f"{means.min():g} to {means.max():g} on [{params.low:g}, {params.high:g}]"
         )
-    if env.noise == "poisson" and not np.all(env.buyers * means <= POISSON_MEAN):
+    if env.noise == "poisson" and not np.all(env.buyers * means <= noises.POISSON_MEAN):
         raise ValueError(
-            f"Poisson demand must have a mean of at most {POISSON_MEAN:g} sales a period, got {env.buyers * means.max():g}"
+            f"Poisson demand must have a mean of at most {noises.POISSON_MEAN:g} sales a period, "
+            f"got {env.buyers * means.max():g}"
         )

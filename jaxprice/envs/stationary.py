@@ -52,15 +52,20 @@ class StationaryMarket(Environment):
 
     def reset_env(self, key, params):
         del key
-        if self.num_actions:
-            mean = self.table(params)
-            rewards = self.buyers * (params.prices - params.cost) * mean
-            best = jnp.argmax(rewards)
-            state = State(jnp.int32(0), mean, best.astype(jnp.int32), rewards[best])
-        else:
-            price = jnp.asarray(self.best_price(params), jnp.float32)
-            state = State(jnp.int32(0), jnp.zeros(0), price, self._profit(price, self.mean_demand(price, params), params))
+        nothing = jnp.zeros(self.num_actions, jnp.float32)
+        best = jnp.int32(0) if self.num_actions else jnp.float32(0)
+        state = self.refresh(State(jnp.int32(0), nothing, best, jnp.float32(0)), params)
         return self._observe(state, 0.0, 0.0, params), state
+
+    def refresh(self, state, params):
+        if self.num_actions:
+            mean = jnp.asarray(self.table(params), jnp.float32)
+            rewards = self.buyers * (jnp.asarray(params.prices) - params.cost) * mean
+            best = jnp.argmax(rewards)
+            return State(state.time, mean, best.astype(jnp.int32), rewards[best])
+        price = jnp.asarray(self.best_price(params), jnp.float32)
+        profit = self._profit(price, self.mean_demand(price, params), params)
+        return State(state.time, state.mean_demand, price, jnp.asarray(profit, jnp.float32))
 
     def step_env(self, key, state, action, params):
         price, mean = self._price_and_mean(state, action, params)

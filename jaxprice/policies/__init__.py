@@ -13,6 +13,7 @@ from jaxprice.policies.kl_ucb import kl_ucb
 from jaxprice.policies.oracle import oracle
 from jaxprice.policies.random_price import random_price
 from jaxprice.policies.registry import describe, makers
+from jaxprice.policies.sellers import sellers
 from jaxprice.policies.thompson import thompson
 from jaxprice.policies.ucb1 import ucb1
 from jaxprice.policies.ucb_tuned import ucb_tuned
@@ -29,6 +30,7 @@ __all__ = [
     "make",
     "oracle",
     "random_price",
+    "sellers",
     "thompson",
     "ucb1",
     "ucb_tuned",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.types import Discrete, Policy
+from jaxprice.types import Discrete, Interval, Policy
 
 SIGNALS = ("demand", "reward")
 NEVER = 1e-12  # count of an arm never pulled: no division by zero, and no trace after the first pull
@@ -126,13 +126,22 @@ def require_grid(problem, name):
       ValueError: any price in an interval may be posted.
     """
     if not isinstance(problem.action_space, Discrete):
-        raise ValueError(f"{name} chooses from a price grid, but this market takes any price in an interval")
+        kind = "any price in an interval" if isinstance(problem.action_space, Interval) else "sets of products"
+        raise ValueError(f"{name} chooses from a price grid, but this market takes {kind}")
+    if problem.action_space.shape:
+        raise ValueError(f"{name} sets one price, but this market has {problem.action_space.shape[0]} sellers")
 
 
 def learn(problem, signal, name):
     """The `Signal` of a problem with a price grid."""
     require_grid(problem, name)
     margins = jnp.asarray(problem.margins, jnp.float32)
+    if margins.ndim == 2 and signal == "demand":
+        raise ValueError(
+            f"{name} learns one demand a price, but here an action prices several products: use signal='reward'"
+        )
+    if margins.ndim == 2:
+        margins = jnp.sum(margins, axis=1)
     if signal == "demand":
         return Signal(margins, jnp.float32(problem.buyers), signal)
     largest = jnp.maximum(jnp.max(margins), 1e-30)

@@ -1,7 +1,7 @@
 """Fixed price: the same price for ever, the benchmark of posted pricing.
 
-On a grid the action nearest to the price is played, on an interval the price itself. Regret is linear in T unless the
-price is optimal.
+On a grid the action nearest to the price is played, on an interval the price itself; with several products or sellers all
+have the same price. Regret is linear in T unless the price is optimal.
 """
 
 import jax
@@ -10,12 +10,12 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Discrete, Policy
+from jaxprice.types import Interval, Policy, Subset
 
 
 @struct.dataclass
 class State:
-    """The action, an index or a price."""
+    """The action: an index or a price, or one for each product or seller."""
 
     action: jax.Array
 
@@ -28,19 +28,24 @@ def fixed_price(price=None):
       price: the price, in the market's unit; by default the middle of the grid or of the interval. May be traced.
 
     Raises:
-      ValueError: a price that is negative or not finite.
+      ValueError: a price that is negative or not finite; at `init`, a market whose actions are assortments.
     """
     if price is not None:
         checks.number("price", price, low=0)
 
     def init(key, problem):
         del key
+        space, prices = problem.action_space, jnp.asarray(problem.prices)
+        if isinstance(space, Subset):
+            raise ValueError("fixed_price posts a price, but the actions of this market are assortments")
         target = (problem.low + problem.high) / 2 if price is None else price
-        if not isinstance(problem.action_space, Discrete):
-            return State(jnp.clip(jnp.float32(target), problem.low, problem.high))
+        if isinstance(space, Interval):
+            return State(jnp.broadcast_to(jnp.clip(jnp.float32(target), problem.low, problem.high), space.shape))
         if price is None:
-            return State(jnp.int32(problem.num_prices // 2))
-        return State(jnp.argmin(jnp.abs(jnp.asarray(problem.prices) - target)).astype(jnp.int32))
+            return State(jnp.full(space.shape, problem.num_prices // 2, jnp.int32))
+        gaps = jnp.abs(prices - target)
+        nearest = jnp.argmin(gaps if gaps.ndim == 1 else jnp.sum(gaps, axis=1)).astype(jnp.int32)
+        return State(jnp.broadcast_to(nearest, space.shape))
 
     def act(key, state, observation):
         del key, observation

@@ -1,6 +1,8 @@
 """Random price: a uniform price every period, the weakest benchmark.
 
-On a grid every action has the same probability, on an interval the price is uniform. Regret is linear in T.
+On a grid every action has the same probability, on an interval the price is uniform; with several products or sellers, each
+price is drawn by itself. Of assortments, each product is offered with probability size / n, and the first `size` of them
+count. Regret is linear in T.
 """
 
 import jax
@@ -9,16 +11,16 @@ from flax import struct
 
 from jaxprice import samplers
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Discrete, Policy
+from jaxprice.types import Discrete, Interval, Policy, Subset
 
 
 @struct.dataclass
 class State:
-    """Ends of the interval (float scalars) and size of the grid, 0 without."""
+    """Ends of the interval (float scalars, or `[n]`), and what an action is."""
 
     low: jax.Array
     high: jax.Array
-    num_prices: int = struct.field(pytree_node=False)
+    space: Discrete | Interval | Subset = struct.field(pytree_node=False)
 
 
 @policy_maker
@@ -27,14 +29,17 @@ def random_price():
 
     def init(key, problem):
         del key
-        size = problem.num_prices if isinstance(problem.action_space, Discrete) else 0
-        return State(jnp.float32(problem.low), jnp.float32(problem.high), size)
+        return State(jnp.float32(problem.low), jnp.float32(problem.high), problem.action_space)
 
     def act(key, state, observation):
         del observation
-        u = samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        if state.num_prices:
-            return jnp.floor(u * state.num_prices).astype(jnp.int32)
+        space = state.space
+        u = samplers.uniform(jax.random.bits(key, space.shape, jnp.uint32))
+        if isinstance(space, Discrete):
+            return jnp.floor(u * space.n).astype(jnp.int32)
+        if isinstance(space, Subset):
+            offered = u < space.size / space.n
+            return offered & (jnp.cumsum(offered) <= space.size)
         return state.low + u * (state.high - state.low)
 
     def update(key, state, transition):

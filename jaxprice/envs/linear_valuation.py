@@ -1,0 +1,291 @@
+"""Contextual pricing with linear valuations: a buyer with features x is willing to pay v = x'theta + z.
+
+The seller sees x, posts a price p, and sells if v >= p, so demand at p is S(p - x'theta) with S the survival function of
+the noise z. The best price is g(x'theta) with g(u) = argmax_p (p - cost) S(p - u).
+
+Noise laws: logistic and Gaussian with a scale, uniform on [-scale, scale], a mixture of Gaussians whose standard deviation
+is `scale` times that of each component; the seller is told the law, and the scale if `scale_known`.
+Contexts (d entries, the first one 1 with `intercept`):
+
+| contexts | the other entries |
+|---|---|
+| "gaussian" | independent N(0, 1) / sqrt(d), clipped at two standard deviations |
+| "uniform" | independent U[-1, 1] / sqrt(d) |
+| "autoregressive" | strongly mixing: x' = r x + sqrt(1 - r^2) z with r = .9, stationary N(0, 1) / sqrt(d) |
+| "adversarial" | rows of a table fixed in advance, in phases of doubling length: row floor(log2 t) mod R in period t |
+| "schedule" | the same table, row by row, over and over |
+
+Sources: A. Javanmard, H. Nazerzadeh (2019), "Dynamic pricing in high-dimensions", arXiv:1609.07574 (sparse theta);
+M. C. Cohen, I. Lobel, R. Paes Leme (2020), "Feature-based dynamic pricing", doi:10.1287/mnsc.2019.3485 (adversarial
+contexts); J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.oracles import linear_valuation as oracle
+from jaxprice.types import Discrete, Interval, Problem
+
+LAWS = ("logistic", "gaussian", "uniform", "mixture")
+CONTEXTS = ("gaussian", "uniform", "autoregressive", "adversarial", "schedule")
+MEMORY = 0.9  # correlation of successive autoregressive contexts
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      theta: value of each feature, float `[d]`; with an intercept, theta[0] is it.
+      scale: scale of the noise.
+      weights, locations, scales: the mixture's components, float `[M]` each; `[0]` for other laws.
+      contexts: the table of "adversarial" and "schedule" contexts, float `[R, d]`; `[0, d]` for other contexts.
+      prices: the grid, float `[num_prices]`; `[0]` on an interval.
+      low, high: lowest and highest price.
+      cost: unit cost.
+      max_steps_in_episode: horizon.
+    """
+
+    theta: jax.Array
+    scale: jax.Array
+    weights: jax.Array
+    locations: jax.Array
+    scales: jax.Array
+    contexts: jax.Array
+    prices: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
+
+    time: jax.Array
+    context: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearValuation(MyopicMarket):
+    """Linear valuations with features; see the module.
+
+    Observation: share of the horizon gone, last price, last sale, context; float `[3 + d]`. Action: index of the grid, or
+    a price. Reward: (price - cost) * sale.
+
+    Attributes:
+      dimension: number of features d.
+      law: law of the noise, one of `LAWS`.
+      context: kind of contexts, one of `CONTEXTS`.
+      intercept: whether the first feature is always 1.
+      sparsity: features that matter in drawn markets, the intercept included; None: all.
+      scale_known: whether the seller is told the scale (`problem.details["scale"]`).
+      num_prices: size of the price grid, or None: any price in `[low, high]`.
+      num_contexts: rows of the table of contexts.
+      components: components of the mixture.
+      low, high, cost, scale, horizon: of every market drawn.
+    """
+
+    dimension: int = 3
+    law: str = "logistic"
+    context: str = "gaussian"
+    intercept: bool = True
+    sparsity: int | None = None
+    scale_known: bool = True
+    num_prices: int | None = None
+    num_contexts: int = 8
+    components: int = 2
+    low: float = 0.0
+    high: float = 3.0
+    cost: float = 0.0
+    scale: float = 0.25
+    horizon: int = 1000
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def params_of(self, theta, weights, locations, scales, contexts):
+        """Params with the given numbers, at the prices and the scale of this environment."""
+        prices = np.linspace(self.low, self.high, self.num_prices or 0, dtype=np.float32)
+        numbers = {name: np.float32(getattr(self, name)) for name in ("scale", "low", "high", "cost")}
+        return Params(
+            theta=theta,
+            weights=weights,
+            locations=locations,
+            scales=scales,
+            contexts=contexts,
+            prices=prices,
+            max_steps_in_episode=np.int32(self.horizon),
+            **numbers,
+        )
+
+    def sample_params(self, key):
+        """Intercept U[.75, 1.25], if there is one; other entries N(0, 1/2), of which the first `sparsity` count."""
+        keys = jax.random.split(key, 5)
+        theta = 0.5**0.5 * jax.random.normal(keys[0], (self.dimension,))
+        if self.sparsity is not None:
+            theta = jnp.where(jnp.arange(self.dimension) < self.sparsity, theta, 0.0)
+        if self.intercept:
+            theta = theta.at[0].set(0.75 + 0.5 * jax.random.uniform(keys[1]))
+        mixed = self.components if self.law == "mixture" else 0
+        weights = 0.5 + jax.random.uniform(keys[2], (mixed,))
+        locations = jax.random.normal(keys[3], (mixed,))
+        weights = weights / jnp.sum(weights)
+        locations = locations - jnp.sum(weights * locations)
+        rows = self.num_contexts if self.context in ("adversarial", "schedule") else 0
+        contexts = jax.vmap(lambda k: self._fresh(k, "uniform"))(jax.random.split(keys[4], max(rows, 1)))[:rows]
+        return self.params_of(theta, weights, locations, jnp.full(mixed, 0.5), contexts)
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
+            details={"scale": params.scale} if self.scale_known else {},
+            context_size=self.dimension,
+            law=self.law,
+        )
+
+    def start(self, key, params):
+        context = self._row(jnp.int32(0), params) if params.contexts.shape[0] else self._fresh(key, self.context)
+        return State(jnp.int32(0), context)
+
+    def move(self, key, state, params):
+        if params.contexts.shape[0]:
+            return State(state.time, self._row(state.time + 1, params))
+        fresh = self._fresh(key, self.context)
+        if self.context == "autoregressive":
+            mixed = MEMORY * state.context + (1 - MEMORY**2) ** 0.5 * fresh
+            fresh = mixed.at[0].set(1.0) if self.intercept else mixed
+        return State(state.time, fresh)
+
+    def _fresh(self, key, kind):
+        """A context drawn anew."""
+        shape, unit = (self.dimension,), self.dimension**-0.5
+        if kind == "uniform":
+            context = unit * (2 * jax.random.uniform(key, shape) - 1)
+        else:
+            context = unit * jax.random.normal(key, shape)
+            context = jnp.clip(context, -2 * unit, 2 * unit) if kind == "gaussian" else context
+        return context.at[0].set(1.0) if self.intercept else context
+
+    def _row(self, time, params):
+        """The context that the table gives to period `time`, counted from 0."""
+        if self.context == "adversarial":  # floor(log2(time + 1)), exactly
+            time = 31 - jax.lax.clz(time + 1)
+        return jnp.asarray(params.contexts)[time % params.contexts.shape[0]]
+
+    def extras(self, state, params):
+        return (state.context,)
+
+    def price(self, action, params):
+        if self.num_prices:
+            return jnp.asarray(params.prices)[action]
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def mean_demand(self, state, price, params):
+        return oracle.survival(self.law, price - self._utility(state, params), **self._law(params))
+
+    def draw(self, key, state, mean, params):
+        return noise.draw(key, mean, "bernoulli")
+
+    def optimal_action(self, state, params):
+        utility = self._utility(state, params)
+        if self.num_prices:
+            mean = oracle.survival(self.law, jnp.asarray(params.prices) - utility, **self._law(params))
+            return self.grid_action((params.prices - params.cost) * mean)
+        price = oracle.optimal_price(utility - params.cost, self.law, **self._law(params)) + params.cost
+        return jnp.clip(price, params.low, params.high)
+
+    def _utility(self, state, params):
+        return jnp.sum(jnp.asarray(params.theta) * state.context)
+
+    def _law(self, params):
+        if self.law == "mixture":
+            scales = params.scale * params.scales
+            return {"scale": scales, "weights": params.weights, "locations": params.scale * params.locations}
+        return {"scale": params.scale}
+
+
+def make(
+    noise="logistic",
+    *,
+    dimension=3,
+    theta=None,
+    context="gaussian",
+    contexts=None,
+    intercept=True,
+    sparsity=None,
+    scale=0.25,
+    scale_known=True,
+    num_prices=None,
+    low=0.0,
+    high=3.0,
+    cost=0.0,
+    horizon=1000,
+):
+    """A contextual market with linear valuations, and its params.
+
+    Args:
+      noise: "logistic", "gaussian", "uniform" or "mixture".
+      dimension: number of features; or give `theta`.
+      theta: value of each feature, `[dimension]`; drawn by default.
+      context: "gaussian", "uniform", "autoregressive", "adversarial" or "schedule".
+      contexts: rows of the last two kinds, `[rows, dimension]`; drawn by default.
+      intercept: whether the first feature is always 1.
+      sparsity: features that matter in drawn markets, at most `dimension`.
+      scale: scale of the noise.
+      scale_known: whether the seller is told the scale.
+      num_prices: size of an evenly spaced grid; None: any price in `[low, high]`.
+      low, high, cost: price interval and unit cost.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown law or kind of contexts, sizes or numbers out of range, arrays of a wrong shape.
+    """
+    checks.choice("noise", noise, LAWS)
+    checks.choice("context", context, CONTEXTS)
+    if theta is not None:
+        theta = checks.array("theta", theta, (None,))
+        dimension = theta.shape[0]
+    dimension = checks.positive_int("dimension", dimension)
+    if sparsity is not None and checks.positive_int("sparsity", sparsity) > dimension:
+        raise ValueError(f"sparsity must be at most the dimension {dimension}, got {sparsity}")
+    if contexts is not None:
+        if context not in ("adversarial", "schedule"):
+            raise ValueError(f"contexts is the table of adversarial and schedule contexts, but context is {context!r}")
+        contexts = checks.array("contexts", contexts, (None, dimension))
+    checks.number("scale", scale, low=1e-6, scalar=True)
+    low, high, cost = checks.price_interval(low, high, cost)
+    env = LinearValuation(
+        dimension=dimension,
+        law=noise,
+        context=context,
+        intercept=bool(intercept),
+        sparsity=sparsity,
+        scale_known=bool(scale_known),
+        num_prices=None if num_prices is None else checks.positive_int("num_prices", num_prices),
+        num_contexts=8 if contexts is None else len(contexts),
+        low=low,
+        high=high,
+        cost=cost,
+        scale=float(scale),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    given = {name: value for name, value in (("theta", theta), ("contexts", contexts)) if value is not None}
+    return env, dataclasses.replace(env.default_params(), **given)

@@ -1,0 +1,258 @@
+"""Logit oligopoly: n sellers of one product each, who set their prices at the same time, again and again.
+
+A unit mass of buyers chooses by multinomial logit among the n products and nothing,
+
+    q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)),     profit_j = (p_j - c_j) min(size q_j, capacity_j).
+
+Each seller has a grid of K prices, by default that of Calvano et al.: evenly spaced from p^N - xi (p^M - p^N) to
+p^M + xi (p^M - p^N) with p^N the price of the one-shot Nash equilibrium, p^M that of the joint monopoly and xi = .1.
+Everybody sees the last prices of all, and its own demand. An action is the index of each seller, int `[n]`; several policies
+play in one market as `jaxprice.policies.sellers(policy_1, ..., policy_n)`.
+
+The reward is the mean profit of the sellers, and the oracle is their cartel: the prices of the grid with the largest joint
+profit, found by trying all K^n. So Calvano et al.'s collusion index (`collusion_index`) is (reward - profit at Nash) /
+(profit at monopoly - profit at Nash). Demand above a seller's capacity is lost; Nash and monopoly prices are those without
+capacity.
+
+Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
+collusion", doi:10.1257/aer.20190623.
+"""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices
+from jaxprice.envs.market import observe, sale, same
+from jaxprice.oracles import logit_pricing
+from jaxprice.types import Discrete, Environment, Problem
+
+COMBINATIONS = 2**20  # price vectors that the cartel may have to try
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      quality: mean valuations a, float `[n]`.
+      cost: unit costs c, float `[n]`.
+      scale: spread of valuations m.
+      outside: quality of buying nothing, a_0.
+      size: mass of buyers.
+      capacity: most units that each seller can sell in a period, float `[n]`; infinite by default.
+      noise_scale: standard deviation of Gaussian noise in demand, 0 by default.
+      margin: xi, how far the grid goes beyond Nash and monopoly prices.
+      max_steps_in_episode: horizon.
+    """
+
+    quality: jax.Array
+    cost: jax.Array
+    scale: jax.Array
+    outside: jax.Array
+    size: jax.Array
+    capacity: jax.Array
+    noise_scale: jax.Array
+    margin: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """State of a market.
+
+    Attributes:
+      time: periods played, int scalar.
+      grid: prices of each seller, float `[num_prices, n]`.
+      best: the cartel's price indices, int `[n]`.
+      optimal: mean profit of a seller in the cartel, float scalar.
+    """
+
+    time: jax.Array
+    grid: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LogitOligopoly(Environment):
+    """A logit oligopoly; see the module.
+
+    Observation: share of the horizon gone, last prices `[n]`, last demands `[n]`; float `[1 + 2 n]`. Action: int `[n]`.
+    Reward: mean profit of the sellers; `info["profits"]` has each, `[n]`.
+
+    Attributes:
+      num_sellers: n.
+      num_prices: size of each seller's grid, K.
+      horizon: of every market drawn.
+    """
+
+    num_sellers: int = 2
+    num_prices: int = 15
+    horizon: int = 1000
+
+    def params_of(self, quality, cost, *, scale=0.25, outside=0.0, size=1.0, capacity=np.inf, noise_scale=0.0, margin=0.1):
+        """Params with the given numbers; numbers of sellers may be scalars, the same for all."""
+        n = self.num_sellers
+        everyone = {"quality": quality, "cost": cost, "capacity": capacity}
+        market = {"scale": scale, "outside": outside, "size": size, "noise_scale": noise_scale, "margin": margin}
+        return Params(
+            **{name: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (n,)) for name, x in everyone.items()},
+            **{name: jnp.asarray(x, jnp.float32) for name, x in market.items()},
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, self.params_of(2.0, 1.0))
+
+    def sample_params(self, key):
+        """Qualities U[1.5, 2.5], costs U[.8, 1.2], scale U[.2, .3]."""
+        keys = jax.random.split(key, 3)
+        quality = 1.5 + jax.random.uniform(keys[0], (self.num_sellers,))
+        cost = 0.8 + 0.4 * jax.random.uniform(keys[1], (self.num_sellers,))
+        return self.params_of(quality, cost, scale=0.2 + 0.1 * jax.random.uniform(keys[2]))
+
+    def nash(self, params):
+        """Prices of the one-shot Nash equilibrium without capacity, float `[n]`."""
+        return logit_pricing.nash(params.quality, params.cost, params.scale, params.outside)
+
+    def monopoly(self, params):
+        """Prices of one owner of all products without capacity, float `[n]`."""
+        return logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)[0]
+
+    def profits(self, prices, params):
+        """Expected profit of each seller, float `[..., n]`, at `prices` `[..., n]`."""
+        return (prices - params.cost) * self.mean_demand(prices, params)
+
+    def mean_demand(self, prices, params):
+        """Units sold by each seller, float `[..., n]`, at `prices` `[..., n]`."""
+        share = logit_pricing.choice_probabilities(prices, params.quality, params.scale, params.outside)
+        return jnp.minimum(params.size * share, params.capacity)
+
+    def collusion_index(self, mean_profit, params):
+        """Share of the way from Nash (0) to monopoly (1) of the mean profit of a seller, float `[...]`."""
+        nash, monopoly = (jnp.mean(self.profits(prices, params)) for prices in (self.nash(params), self.monopoly(params)))
+        return logit_pricing.collusion_index(mean_profit, nash, monopoly)
+
+    def grid(self, params):
+        """Prices of each seller, float `[num_prices, n]`."""
+        nash, monopoly = self.nash(params), self.monopoly(params)
+        reach = params.margin * (monopoly - nash)
+        return jnp.linspace(nash - reach, monopoly + reach, self.num_prices)
+
+    def problem(self, params):
+        grid = self.grid(params)
+        return Problem(
+            prices=grid,
+            low=grid[0],
+            high=grid[-1],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale,
+            action_space=Discrete(self.num_prices, (self.num_sellers,)),
+            noise="gaussian",
+        )
+
+    def reset_env(self, key, params):
+        del key
+        grid = self.grid(params)
+        every = np.array(list(itertools.product(range(self.num_prices), repeat=self.num_sellers)), np.int32)
+        means = jnp.mean(self.profits(_pick(grid, every), params), axis=-1)
+        best = jnp.asarray(every)[jnp.argmax(means)]
+        optimal = jnp.mean(self.profits(_pick(grid, best), params))
+        state = State(jnp.int32(0), grid, best, optimal)
+        return observe(0.0, jnp.zeros(2 * self.num_sellers)), state
+
+    def step_env(self, key, state, action, params):
+        price = _pick(state.grid, action)
+        mean = self.mean_demand(price, params)
+        demand = mean + params.noise_scale * jax.random.normal(key, mean.shape)
+        profits = (price - params.cost) * demand
+        expected = jnp.mean((price - params.cost) * mean)
+        regret = jnp.where(same(action, state.best), 0.0, state.optimal - expected)
+        info = sale(price, demand, jnp.mean(profits), regret, state.optimal, profits=profits)
+        state = dataclasses.replace(state, time=state.time + 1)
+        return (
+            observe(state.time / params.max_steps_in_episode, price, demand),
+            state,
+            info["reward"],
+            jnp.bool_(False),
+            info,
+        )
+
+    def expected_reward(self, state, action, params):
+        return jnp.mean(self.profits(_pick(state.grid, action), params))
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+    def optimal_action(self, state, params):
+        return state.best
+
+
+def _pick(grid, indices):
+    """Price of each seller, `[..., n]`, at indices `[..., n]` of the grid `[K, n]`."""
+    return jnp.stack([grid[indices[..., j], j] for j in range(grid.shape[1])], axis=-1)
+
+
+def make(
+    num_sellers=2,
+    *,
+    num_prices=15,
+    quality=2.0,
+    cost=1.0,
+    scale=0.25,
+    outside=0.0,
+    size=1.0,
+    capacity=None,
+    noise_scale=0.0,
+    margin=0.1,
+    horizon=1000,
+):
+    """A logit oligopoly and its params; by default that of Calvano et al.
+
+    Args:
+      num_sellers: number of sellers n, at least 1.
+      num_prices: prices of each, at least 2.
+      quality, cost: of each product, `[n]`, or one number for all.
+      scale: spread of valuations.
+      outside: quality of buying nothing.
+      size: mass of buyers.
+      capacity: most units a seller can sell in a period, `[n]` or one number; None: any.
+      noise_scale: standard deviation of Gaussian noise in demand.
+      margin: how far the grid goes beyond Nash and monopoly prices, as a share of their distance.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range, arrays of a wrong shape, more price vectors than the oracle can try.
+    """
+    n = checks.positive_int("num_sellers", num_sellers)
+    if checks.positive_int("num_prices", num_prices) < 2:
+        raise ValueError(f"num_prices must be at least 2, got {num_prices}")
+    if num_prices**n > COMBINATIONS:
+        raise ValueError(
+            f"num_prices ** num_sellers must be at most {COMBINATIONS}, which the oracle tries, got {num_prices} ** {n}"
+        )
+    numbers = {"quality": (quality, -np.inf), "cost": (cost, 0.0)}
+    if capacity is not None:
+        numbers["capacity"] = (capacity, 0.0)
+    sellers = {
+        name: checks.array(name, value, (n,) if np.ndim(value) else (), low=low) for name, (value, low) in numbers.items()
+    }
+    market = {"scale": (scale, 1e-6), "size": (size, 1e-6), "noise_scale": (noise_scale, 0.0), "margin": (margin, 0.0)}
+    market = {name: checks.number(name, value, low=low, scalar=True) for name, (value, low) in market.items()}
+    checks.number("outside", outside, scalar=True)
+    env = LogitOligopoly(n, num_prices, checks.positive_int("horizon", horizon))
+    devices.use_cpu_cores()
+    params = jax.tree.map(np.asarray, env.params_of(**sellers, **market, outside=outside))
+    lowest = np.asarray(env.grid(params)).min()
+    if lowest < 0:
+        raise ValueError(f"margin must leave prices that are not negative, but the lowest would be {lowest:g}")
+    return env, params

@@ -1,0 +1,255 @@
+"""Several products with prices that bear on each other's demand.
+
+Each period the seller posts a price for each of n products and sees the demand of each. Mean demand at prices p in a box is
+
+    linear        d(p) = a - B p, B + B' positive definite; Gaussian noise
+    exponential   d_i(p) = a_i exp(-(B p)_i), B diagonal; Poisson noise
+
+With linear demand the profit (p - c)'(a - B p) is concave; its maximum over the box is found by coordinate ascent, which
+converges because the profit is strictly concave, and is exactly (B + B')^-1 (a + B'c) where that lies inside. Exponential
+products do not bear on each other: p_i = c_i + 1 / B_ii. Gaussian demand may be negative by noise; the mean may not, which
+is checked at the corners of the box where it is lowest.
+
+Source: N. B. Keskin, A. Zeevi (2014), "Dynamic pricing with an unknown demand model: asymptotically optimal semi-myopic
+policies", doi:10.1287/opre.2014.1294.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.types import Interval, Problem
+
+FAMILIES = {"linear": "gaussian", "exponential": "poisson"}  # the noise of each
+ROUNDS = 100  # of coordinate ascent: a factor of at least 1/3 each in the markets drawn
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      intercept: mean demand at price zero, float `[n]`.
+      slopes: the matrix B, float `[n, n]`.
+      noise_scale: standard deviation of demand under Gaussian noise.
+      low, high: lowest and highest price, float `[n]`.
+      cost: unit costs, float `[n]`.
+      max_steps_in_episode: horizon.
+    """
+
+    intercept: jax.Array
+    slopes: jax.Array
+    noise_scale: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played; and the oracle's prices, float `[n]`, with their expected profit in a period."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiProduct(MyopicMarket):
+    """Linear or exponential demand for several products; see the module.
+
+    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`. Action: the prices, float `[n]`,
+    brought into the box. Reward: sum of (price - cost) * demand over products.
+
+    Attributes:
+      num_products: n.
+      family: "linear" or "exponential".
+      low, high, cost, noise_scale, horizon: of every market drawn.
+    """
+
+    num_products: int = 2
+    family: str = "linear"
+    low: float = 0.5
+    high: float = 1.5
+    cost: float = 0.0
+    noise_scale: float = 0.1
+    horizon: int = 1000
+
+    @property
+    def name(self):
+        return f"{type(self).__name__}-{self.family}"
+
+    @property
+    def demand_shape(self):
+        return (self.num_products,)
+
+    def params_of(self, intercept, slopes):
+        """Params with the given demand, at the prices of this environment."""
+        shape = (self.num_products,)
+        return Params(
+            intercept=intercept,
+            slopes=slopes,
+            noise_scale=np.float32(self.noise_scale),
+            low=np.full(shape, self.low, np.float32),
+            high=np.full(shape, self.high, np.float32),
+            cost=np.full(shape, self.cost, np.float32),
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def default_params(self):
+        """Keskin and Zeevi's single product, a = 1.1 and b = .5, n times, each a substitute of the others."""
+        n = self.num_products
+        slopes = 0.5 * np.eye(n, dtype=np.float32)
+        if self.family == "linear" and n > 1:
+            slopes -= np.float32(0.2 / (n - 1)) * (1 - np.eye(n, dtype=np.float32))
+        return self.params_of(np.full(n, 1.1, np.float32), slopes)
+
+    def sample_params(self, key):
+        """Intercepts U[1, 1.4], own slopes U[.6, .9] / high, and substitution of at most half as much."""
+        n = self.num_products
+        keys = jax.random.split(key, 3)
+        own = (0.4 + 0.2 * jax.random.uniform(keys[0], (n,))) * (1.5 / self.high)
+        intercept = 1 + 0.4 * jax.random.uniform(keys[1], (n,))
+        slopes = jnp.diag(own)
+        if self.family == "linear" and n > 1:
+            cross = 0.2 * (1.5 / self.high) * jax.random.uniform(keys[2], (n, n)) / (n - 1)
+            slopes = slopes - jnp.where(jnp.eye(n, dtype=bool), 0.0, cross)
+        return self.params_of(intercept, slopes)
+
+    def problem(self, params):
+        return Problem(
+            prices=np.zeros((0, self.num_products), np.float32),
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale if self.family == "linear" else np.float32(0),
+            action_space=Interval((self.num_products,)),
+            noise=FAMILIES[self.family],
+        )
+
+    def start(self, key, params):
+        del key
+        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products), jnp.float32(0)), params)
+
+    def refresh(self, state, params):
+        best = self.best_prices(params)
+        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
+
+    def best_prices(self, params):
+        """The prices in the box with the largest expected profit, float `[n]`."""
+        slopes, low, high, cost = (jnp.asarray(x) for x in (params.slopes, params.low, params.high, params.cost))
+        if self.family == "exponential":
+            return jnp.clip(cost + 1 / jnp.diag(slopes), low, high)
+        curvature, ascent = slopes + slopes.T, params.intercept + cost @ slopes
+
+        def climb(k, prices):
+            i = k % self.num_products
+            step = (ascent[i] - curvature[i] @ prices) / curvature[i, i]
+            return prices.at[i].set(jnp.clip(prices[i] + step, low[i], high[i]))
+
+        interior = jnp.linalg.solve(curvature, ascent)
+        inside = jnp.all((interior >= low) & (interior <= high))
+        climbed = jax.lax.fori_loop(0, ROUNDS * self.num_products, climb, jnp.clip(interior, low, high))
+        return jnp.where(inside, interior, climbed)
+
+    def price(self, action, params):
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def mean_demand(self, state, price, params):
+        across = jnp.sum(jnp.asarray(params.slopes) * price, axis=1)
+        if self.family == "linear":
+            return params.intercept - across
+        return params.intercept * jnp.exp(-across)
+
+    def draw(self, key, state, mean, params):
+        return noise.draw(key, mean, FAMILIES[self.family], scale=params.noise_scale)
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+
+def make(
+    family="linear",
+    *,
+    num_products=2,
+    intercept=None,
+    slopes=None,
+    low=0.5,
+    high=1.5,
+    cost=0.0,
+    noise_scale=0.1,
+    horizon=1000,
+):
+    """A market with several products, and its params.
+
+    Args:
+      family: "linear" (Gaussian noise) or "exponential" (Poisson noise).
+      num_products: number of products; or give `intercept` and `slopes`.
+      intercept: mean demand at price zero, `[n]`.
+      slopes: matrix B, `[n, n]`: how much the demand of i falls with the price of j; diagonal for "exponential".
+      low, high, cost: price interval and unit cost of every product.
+      noise_scale: standard deviation of demand under Gaussian noise.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown family, numbers out of range, a matrix of a wrong shape or with B + B' not positive definite,
+        mean demand that is negative somewhere in the box or too large for Poisson draws.
+    """
+    checks.choice("family", family, FAMILIES)
+    if intercept is not None:
+        intercept = checks.array("intercept", intercept, (None,))
+        num_products = intercept.size
+    n = checks.positive_int("num_products", num_products)
+    low, high, cost = checks.price_interval(low, high, cost)
+    env = MultiProduct(
+        num_products=n,
+        family=family,
+        low=low,
+        high=high,
+        cost=cost,
+        noise_scale=float(checks.number("noise_scale", noise_scale, low=0, scalar=True)),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    params = env.default_params()
+    if intercept is not None:
+        params = dataclasses.replace(params, intercept=intercept)
+    if slopes is not None:
+        params = dataclasses.replace(params, slopes=checks.array("slopes", slopes, (n, n)))
+    _check(env, params)
+    devices.use_cpu_cores()
+    return env, params
+
+
+def _check(env, params):
+    slopes = params.slopes.astype(float)
+    if np.linalg.eigvalsh(slopes + slopes.T)[0] <= 0:
+        raise ValueError(f"slopes must be a matrix B with B + B' positive definite, got {params.slopes.tolist()}")
+    if env.family == "linear":
+        worst = params.intercept - np.where(slopes > 0, slopes * params.high, slopes * params.low).sum(axis=1)
+        if worst.min() < 0:
+            raise ValueError(
+                f"demand must not be negative at any prices in the box, "
+                f"but that of product {worst.argmin()} goes down to {worst.min():g}"
+            )
+        return
+    if np.any(slopes[~np.eye(env.num_products, dtype=bool)]):
+        raise ValueError(f"slopes of exponential demand must be diagonal, got {params.slopes.tolist()}")
+    largest = np.max(params.intercept * np.exp(-np.diag(slopes) * params.low))
+    if np.any(params.intercept <= 0) or largest > noise.POISSON_MEAN:
+        raise ValueError(
+            f"intercept must be positive, with Poisson demand of at most {noise.POISSON_MEAN:g} sales a period, "
+            f"got {params.intercept.tolist()}"
+        )

@@ -1,0 +1,276 @@
+"""Network revenue management: products that share resources, bandits with knapsacks.
+
+There are n products, and a unit of product i takes A_ij units of resource j, of which `stock_j` units are at hand for T
+periods. An action picks one of K price vectors, or (the last action) offers nothing. Demand of product i under price vector
+k is Poisson with mean d_ik, or Bernoulli. Products are served in order; what the stock cannot serve is lost.
+
+The benchmark is the fluid linear programme of `jaxprice.oracles.fluid_lp`, with capacity stock / T a period: no policy earns
+more than T times its value z = mu + sum_j l_j stock_j / T, with l the prices of resources and mu that of a period. The
+regret of a period is, by that programme's duals,
+
+    max(mu - sum_i (p_ik - sum_j A_ij l_j) E[sales of i], 0)  +  in the last period, sum_j l_j (units left of j),
+
+which is never negative. Summed over a season it is T z minus what is earned, in expectation, but for periods in which the
+stock cuts off only products that bring less than their resources are worth: there the first term would be negative, and
+counts zero. The oracle policy plays the programme's mix, each price vector as close to its share as whole periods allow; a
+bound is not attained, so its regret is small and not zero.
+
+Sources: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson sampling",
+doi:10.1287/opre.2018.1755 (the three networks); A. Badanidiyuru, R. Kleinberg, A. Slivkins (2018), "Bandits with knapsacks",
+doi:10.1145/3164539.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices
+from jaxprice import noise as noises
+from jaxprice.envs.market import observe, sale
+from jaxprice.oracles.fluid_lp import fluid_lp
+from jaxprice.types import Discrete, Environment, Problem
+
+PRICES = ((1.0, 1.5), (1.0, 2.0), (2.0, 3.0), (4.0, 4.0), (4.0, 6.5))
+CONSUMPTION = ((1.0, 3.0, 0.0), (1.0, 1.0, 5.0))
+STOCK_RATE = (3.0, 5.0, 7.0)
+
+
+def linear_demand(prices):
+    """Ferreira et al.'s linear network: (8 - 1.5 p1, 9 - 3 p2)^+, `[K, 2]`."""
+    return np.maximum([8.0, 9.0] - np.array([1.5, 3.0]) * prices, 0.0)
+
+
+def exponential_demand(prices):
+    """Ferreira et al.'s exponential network: (5 exp(-.5 p1), 9 exp(-p2)), `[K, 2]`."""
+    return np.array([5.0, 9.0]) * np.exp(-np.array([0.5, 1.0]) * prices)
+
+
+def logit_demand(prices):
+    """Ferreira et al.'s logit network: 10 exp(-p_i) / (1 + exp(-p1) + exp(-p2)), `[K, 2]`."""
+    pull = np.exp(-prices)
+    return 10 * pull / (1 + pull.sum(axis=1, keepdims=True))
+
+
+FAMILIES = {"linear": linear_demand, "exponential": exponential_demand, "logit": logit_demand}
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      prices: price vectors, float `[K, n]`.
+      demand: mean demand of each product under each, float `[K, n]`.
+      consumption: units of each resource that a unit of each product takes, float `[n, M]`.
+      stock: units at the start, float `[M]`.
+      max_steps_in_episode: horizon.
+      mix: share of the periods of each price vector in the fluid optimum, float `[K]`; filled in by `solve`.
+      duals: worth of one unit of each resource, float `[M]`; filled in by `solve`.
+      value: reward of a period in the fluid optimum, z; filled in by `solve`.
+    """
+
+    prices: jax.Array
+    demand: jax.Array
+    consumption: jax.Array
+    stock: jax.Array
+    max_steps_in_episode: jax.Array
+    mix: Any = None
+    duals: Any = None
+    value: Any = None
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; units left, float `[M]`; and periods of each price vector, float `[K]`."""
+
+    time: jax.Array
+    stock: jax.Array
+    played: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRevenue(Environment):
+    """A network of products and resources; see the module.
+
+    Observation: share of the horizon gone, last prices `[n]`, last sales `[n]`, share of each stock left `[M]`; float
+    `[1 + 2 n + M]`. Action: index of a price vector, K for none. Reward: revenue.
+
+    Attributes:
+      num_prices: price vectors K.
+      num_products, num_resources: n and M.
+      noise: "poisson" or "bernoulli".
+      largest: largest mean demand that Poisson draws are made for.
+      horizon: of every market drawn.
+    """
+
+    num_prices: int = 5
+    num_products: int = 2
+    num_resources: int = 3
+    noise: str = "poisson"
+    largest: float = 10.0
+    horizon: int = 1000
+
+    def params_of(self, prices, demand, consumption, stock):
+        """Solved params with the given numbers."""
+        numbers = (jnp.asarray(x, jnp.float32) for x in (prices, demand, consumption, stock))
+        return self.solve(Params(*numbers, np.int32(self.horizon)))
+
+    def default_params(self):
+        """Ferreira et al.'s linear network, or for other sizes a draw of the task distribution."""
+        if (self.num_prices, self.num_products, self.num_resources, self.noise) != (5, 2, 3, "poisson"):
+            return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+        prices, stock = np.array(PRICES), self.horizon * np.array(STOCK_RATE)
+        return jax.tree.map(np.asarray, jax.jit(self.params_of)(prices, linear_demand(prices), np.array(CONSUMPTION), stock))
+
+    def sample_params(self, key):
+        """Prices U[1, 6]; exponential demand, intercepts U[.2, 1] of the largest, rates U[.3, 1]; each product takes 0 to 3
+        units of each resource, but all take something and all are taken; stock U[.3, 1] of what mean demand would use.
+        """
+        k, n, m = self.num_prices, self.num_products, self.num_resources
+        keys = jax.random.split(key, 5)
+        prices = 1 + 5 * jax.random.uniform(keys[0], (k, n))
+        top = 1.0 if self.noise == "bernoulli" else self.largest
+        intercept = top * (0.2 + 0.8 * jax.random.uniform(keys[1], (n,)))
+        demand = intercept * jnp.exp(-(0.3 + 0.7 * jax.random.uniform(keys[2], (n,))) * prices)
+        units = jnp.floor(4 * jax.random.uniform(keys[3], (n, m)))
+        units = jnp.where(jnp.arange(n)[:, None] % m == jnp.arange(m) % n, jnp.maximum(units, 1.0), units)
+        units = jnp.where(jnp.sum(units, axis=0) > 0, units, 1.0)
+        use = jnp.mean(demand, axis=0) @ units
+        share = 0.3 + 0.7 * jax.random.uniform(keys[4], (m,))
+        return self.params_of(prices, demand, units, jnp.ceil(share * use * self.horizon))
+
+    def solve(self, params):
+        reward = jnp.sum(jnp.asarray(params.prices) * params.demand, axis=1)
+        rate = jnp.asarray(params.stock) / params.max_steps_in_episode
+        value, mix, duals = fluid_lp(reward, jnp.asarray(params.demand) @ jnp.asarray(params.consumption), rate)
+        return dataclasses.replace(params, mix=mix, duals=duals, value=value)
+
+    def problem(self, params):
+        prices = jnp.asarray(params.prices)
+        return Problem(
+            prices=jnp.append(prices, jnp.zeros((1, self.num_products)), axis=0),
+            low=jnp.min(prices, axis=0),
+            high=jnp.max(prices, axis=0),
+            cost=np.zeros(self.num_products, np.float32),
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Discrete(self.num_prices + 1),
+            stock=params.stock,
+            consumption=params.consumption,
+            noise=self.noise,
+        )
+
+    def reset_env(self, key, params):
+        del key
+        state = State(jnp.int32(0), jnp.asarray(params.stock), jnp.zeros(self.num_prices))
+        nothing = jnp.zeros(self.num_products)
+        return self._see(state, nothing, nothing, params), state
+
+    def step_env(self, key, state, action, params):
+        price, mean = self._offer(action, params)
+        sold, expected, stock = self._serve(key, mean, state.stock, params)
+        above = price - jnp.sum(
+            jnp.asarray(params.consumption) * params.duals, axis=1
+        )  # what a unit brings beyond its resources
+        last = state.time + 1 >= params.max_steps_in_episode
+        period = params.value - jnp.sum(params.duals * params.stock) / params.max_steps_in_episode
+        given_up = jnp.maximum(period - jnp.sum(above * expected), 0.0)
+        regret = given_up + jnp.where(last, jnp.sum(params.duals * stock), 0.0)
+        info = sale(price, sold, jnp.sum(price * sold), regret, params.value)
+        played = state.played + (jnp.arange(self.num_prices) == action)
+        state = State(state.time + 1, stock, played)
+        return self._see(state, price, sold, params), state, info["reward"], jnp.bool_(False), info
+
+    def _serve(self, key, mean, stock, params):
+        """Serve products in order: units sold and expected (given what went before) `[n]`, and stock left `[M]`."""
+        units, sold, expected = jnp.asarray(params.consumption), [], []
+        u = jax.random.uniform(key, (self.num_products,))
+        for i in range(self.num_products):
+            room = jnp.min(jnp.where(units[i] > 0, stock / jnp.maximum(units[i], 1e-9), jnp.inf))
+            room = jnp.floor(room + 1e-4)
+            if self.noise == "poisson":
+                units_sold, units_expected = noises.limited_poisson(u[i], mean[i], room, self.largest)
+            else:
+                units_expected = jnp.where(room > 0, mean[i], 0.0)
+                units_sold = (u[i] < units_expected).astype(jnp.float32)
+            stock = jnp.maximum(stock - units_sold * units[i], 0.0)
+            sold.append(units_sold)
+            expected.append(units_expected)
+        return jnp.stack(sold), jnp.stack(expected), stock
+
+    def expected_reward(self, state, action, params):
+        """Mean revenue of a period that no stock limits, float scalar."""
+        price, mean = self._offer(action, params)
+        return jnp.sum(price * mean)
+
+    def optimal_reward(self, state, params):
+        """The fluid bound on the revenue of a period, float scalar."""
+        return params.value
+
+    def optimal_action(self, state, params):
+        """The price vector that is furthest behind its share in the fluid optimum; none, if that is behind most."""
+        mix = jnp.asarray(params.mix)
+        behind = (state.time + 1) * mix - state.played
+        nothing = (state.time + 1) * (1 - jnp.sum(mix)) - (state.time - jnp.sum(state.played))
+        return jnp.argmax(jnp.append(behind, nothing)).astype(jnp.int32)
+
+    def _offer(self, action, params):
+        """Prices and mean demands `[n]` of an action; zeros for none."""
+        chosen = jnp.minimum(action, self.num_prices - 1)
+        open_ = action < self.num_prices
+        return (jnp.where(open_, jnp.asarray(table)[chosen], 0.0) for table in (params.prices, params.demand))
+
+    def _see(self, state, price, demand, params):
+        gone = state.time / params.max_steps_in_episode
+        return observe(gone, price, demand, state.stock / jnp.maximum(params.stock, 1.0))
+
+
+def make(demand="linear", *, prices=None, consumption=None, stock=None, noise="poisson", horizon=1000):
+    """A network and its params; by default one of Ferreira et al.'s.
+
+    Args:
+      demand: "linear", "exponential" or "logit" (two products), or mean demands under each price vector, `[K, n]`.
+      prices: price vectors, `[K, n]`.
+      consumption: units of each resource that a unit of each product takes, `[n, M]`.
+      stock: units at the start, `[M]`; by default (3, 5, 7) a period.
+      noise: "poisson" or "bernoulli".
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: unknown names, wrong shapes, negative numbers, a resource that no product uses, demand too large to draw.
+    """
+    checks.choice("noise", noise, ("poisson", "bernoulli"))
+    horizon = checks.positive_int("horizon", horizon)
+    prices = checks.array("prices", PRICES if prices is None else prices, (None, None), low=0)
+    consumption = checks.array("consumption", CONSUMPTION if consumption is None else consumption, (None, None), low=0)
+    if consumption.shape[0] != prices.shape[1]:
+        raise ValueError(f"consumption must have a row for each of {prices.shape[1]} products, got {consumption.shape[0]}")
+    if isinstance(demand, str):
+        checks.choice("demand", demand, FAMILIES)
+        if prices.shape[1] != 2:
+            raise ValueError(f"demand {demand!r} is that of two products, but prices have {prices.shape[1]}: give a table")
+        demand = FAMILIES[demand](prices.astype(float))
+    largest = 1.0 if noise == "bernoulli" else noises.POISSON_MEAN
+    demand = checks.array("demand", demand, prices.shape, low=0, high=largest)
+    if not np.all(consumption.any(axis=0)):
+        raise ValueError(
+            f"consumption must use every resource, got none of {np.flatnonzero(~consumption.any(axis=0)).tolist()}"
+        )
+    if not np.all(consumption.any(axis=1)):
+        unlimited = np.flatnonzero(~consumption.any(axis=1)).tolist()
+        raise ValueError(f"consumption must let every product use a resource, got none for products {unlimited}")
+    if stock is None:
+        if consumption.shape[1] != len(STOCK_RATE):
+            raise ValueError(f"stock must be given for {consumption.shape[1]} resources")
+        stock = horizon * np.array(STOCK_RATE)
+    stock = checks.array("stock", stock, (consumption.shape[1],), low=0)
+    env = NetworkRevenue(*prices.shape, consumption.shape[1], noise, float(np.ceil(max(demand.max(), 1.0))), horizon)
+    devices.use_cpu_cores()
+    return env, jax.tree.map(np.asarray, jax.jit(env.params_of)(prices, demand, consumption, stock))

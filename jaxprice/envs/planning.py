@@ -1,0 +1,67 @@
+"""Markets whose oracle plans ahead without end: the long-run average reward.
+
+With gain g and bias w the oracle's equation is g + w(s) = max_a Q(s, a), Q(s, a) = E[r(s, a) + w(s')]. The regret of a period
+is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxprice.types import Environment
+
+
+class LongRunMarket(Environment):
+    """A market with params whose `value`, filled in by `solve`, is the gain of the oracle."""
+
+    def optimal_reward(self, state, params):
+        """The long-run average reward of the oracle, whatever the state."""
+        return jnp.asarray(params.value, jnp.float32)
+
+
+def long_run(backup, bias, *, step=0.5, tolerance=1e-6, rounds=20_000):
+    """Gain and bias by relative value iteration, w <- w + step (Tw - w), with any backup Tw(s) = max_a Q(s, a).
+
+    Args:
+      backup: `w -> Tw`, of the same shape.
+      bias: the first w, float `[...]`.
+      step: weight of the aperiodicity transformation, in (0, 1]; 1 is right only where no policy cycles.
+      tolerance: twice the largest error of the gain; below the working precision, about 10 rounding units of the largest
+        value, it is taken as that precision.
+      rounds: cap on the iterations; results are NaN where it was reached first.
+
+    Returns:
+      gain, scalar; bias, float `[...]`, of mean zero.
+    """
+
+    def residual(bias):
+        value = backup(bias)
+        scale = jnp.max(jnp.abs(value)) + jnp.max(jnp.abs(bias))
+        return value - bias, jnp.maximum(tolerance, 16 * jnp.finfo(bias.dtype).eps * scale)
+
+    def unfinished(carry):
+        _, change, enough, count = carry
+        return (jnp.ptp(change) > enough) & (count < rounds)
+
+    def improve(carry):
+        bias, change, _, count = carry
+        bias = bias + step * change
+        bias = bias - jnp.mean(bias)
+        return bias, *residual(bias), count + 1
+
+    bias, change, enough, _ = jax.lax.while_loop(unfinished, improve, (bias, *residual(bias), 0))
+    settled = jnp.ptp(change) <= enough
+    gain = (jnp.max(change) + jnp.min(change)) / 2
+    return jnp.where(settled, gain, jnp.nan), jnp.where(settled, bias, jnp.nan)
+
+
+def checked(params):
+    """Params as NumPy arrays.
+
+    Raises:
+      ValueError: the oracle's iteration did not settle.
+    """
+    params = jax.tree.map(np.asarray, params)
+    if not np.all(np.isfinite(params.value)):
+        raise ValueError("the best long-run average reward was not found: some state is never left, or hardly ever")
+    return params

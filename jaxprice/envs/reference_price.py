@@ -1,0 +1,317 @@
+"""Reference prices: buyers compare the price p with a reference r that follows past prices.
+
+Mean demand and memory ("exponential"):
+
+    d = a - b p + e+ (r - p)^+ - e- (p - r)^+,   r' = zeta r + (1 - zeta) p,   0 <= zeta < 1,
+
+with Gaussian noise around it. Loss-averse buyers have e- > e+, gain-seeking ones e+ > e-. A constant price p ends with
+demand a - b p, so loss-averse or neutral buyers allow (a - b p)(p - cost) at best, p = (a / b + cost) / 2; with gain-seeking
+ones cycles of prices earn more.
+
+Criterion: the long-run average reward (see `planning`). Its oracle knows r: relative value iteration for w on `resolution`
+evenly spaced references, with linear interpolation between them. The best price is exact given this w: on an interval Q is
+quadratic in p between any two references and the kink p = r, and every piece is looked at; on a grid every price is. Regret
+uses the true r, so it is never negative. What interpolation costs, O(1 / resolution^2): in the default market the gain is
+exact (0.605: a reference is the best price), and its error below 1e-4 elsewhere near it; a change of 4e-5 from 101 to 401
+references with gain-seeking buyers. Prices are within one step of references, (high - low) / (resolution - 1).
+
+Not here: references that average all past prices (Agrawal and Tang), or keep their minimum. The first has no stationary
+oracle, and linear interpolation adds an error in proportion to the horizon; under the second the reference never rises
+again, so that the average reward depends on where one starts.
+
+Sources: A. V. den Boer, N. B. Keskin (2022), "Dynamic pricing with demand learning and reference effects",
+doi:10.1287/mnsc.2021.4234 (the default: a = 1.1, b = .5, e+ = .1, e- = .3, zeta = .1, noise .1, prices in [.5, 1.5]);
+I. Popescu, Y. Wu (2007), "Dynamic pricing strategies with reference effects", doi:10.1287/opre.1070.0393.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices
+from jaxprice.envs.market import observe, sale, same
+from jaxprice.envs.planning import LongRunMarket, checked, long_run
+from jaxprice.types import Discrete, Interval, Problem
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      intercept, slope: demand at price zero, and its fall for a unit of price, where the price is the reference.
+      gain, loss: effects of a unit of price below and above the reference.
+      memory: zeta, weight of the old reference.
+      noise_scale: standard deviation of demand.
+      start: first reference, between `low` and `high`.
+      prices: the grid, float `[num_prices]`; `[0]` on an interval.
+      low, high: lowest and highest price.
+      cost: unit cost.
+      max_steps_in_episode: horizon.
+      worth: bias w of references evenly spaced on `[low, high]`, float `[resolution]`; filled in by `solve`.
+      value: average reward of the oracle; filled in by `solve`.
+    """
+
+    intercept: jax.Array
+    slope: jax.Array
+    gain: jax.Array
+    loss: jax.Array
+    memory: jax.Array
+    noise_scale: jax.Array
+    start: jax.Array
+    prices: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+    worth: Any = None
+    value: Any = None
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; and the reference price, float scalar."""
+
+    time: jax.Array
+    reference: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferencePrice(LongRunMarket):
+    """Demand with a reference price; see the module.
+
+    Observation: share of the horizon gone, last price, last demand, and with `observe_reference` the reference; float `[3]`
+    or `[4]`. Action: index of the grid, or a price. Reward: (price - cost) * demand.
+
+    Attributes:
+      num_prices: size of the price grid, or None: any price in `[low, high]`.
+      resolution: references of the oracle's table.
+      observe_reference: whether the seller sees the reference.
+      prices: the grid, where it is not evenly spaced.
+      low, high, cost, memory, noise_scale, start, horizon: of every market drawn.
+    """
+
+    num_prices: int | None = None
+    resolution: int = 101
+    observe_reference: bool = False
+    prices: tuple[float, ...] | None = None
+    low: float = 0.5
+    high: float = 1.5
+    cost: float = 0.0
+    memory: float = 0.1
+    noise_scale: float = 0.1
+    start: float = 1.0
+    horizon: int = 1000
+
+    def params_of(self, intercept, slope, gain, loss):
+        """Solved params with the given demand, and the rest of this environment."""
+        prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
+        demand = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
+        names = ("memory", "noise_scale", "start", "low", "high", "cost")
+        return self.solve(
+            Params(
+                prices=np.asarray(prices, np.float32),
+                max_steps_in_episode=np.int32(self.horizon),
+                **{name: jnp.asarray(number, jnp.float32) for name, number in demand.items()},
+                **{name: np.float32(getattr(self, name)) for name in names},
+            )
+        )
+
+    def default_params(self):
+        """Den Boer and Keskin's market, stretched to other prices."""
+        width = self.high - self.low
+        numbers = (0.05 + (0.5 * self.high / width + 0.3), 0.5 / width, 0.1 / width, 0.3 / width)
+        return jax.tree.map(np.asarray, jax.jit(self.params_of)(*numbers))
+
+    def sample_params(self, key):
+        """With width = high - low: slope U[.4, .6] / width, gain U[0, .3] / width, loss U[0, .4] / width, and an intercept
+        that leaves a demand of U[0, .1] at the highest price after the lowest reference."""
+        u = jax.random.uniform(key, (4,))
+        width = self.high - self.low
+        slope, gain, loss = (0.4 + 0.2 * u[0]) / width, 0.3 * u[1] / width, 0.4 * u[2] / width
+        return self.params_of(0.1 * u[3] + slope * self.high + loss * width, slope, gain, loss)
+
+    def solve(self, params):
+        worth = jnp.zeros(self.resolution, jnp.float32)
+        value, worth = long_run(lambda worth: self.backup(worth, params), worth)
+        return dataclasses.replace(params, worth=worth, value=value)
+
+    def backup(self, worth, params):
+        """The most that a period and the `worth` `[resolution]` of the next reference can bring, `[resolution]`."""
+        return jax.vmap(lambda reference: self._best(reference, worth, params)[1])(self._nodes(params))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale,
+            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
+            noise="gaussian",
+        )
+
+    def reset_env(self, key, params):
+        del key
+        state = State(jnp.int32(0), jnp.asarray(params.start, jnp.float32))
+        return self._see(state, 0.0, 0.0, params), state
+
+    def step_env(self, key, state, action, params):
+        price, mean = self._offer(state, action, params)
+        demand = mean + params.noise_scale * jax.random.normal(key, (), jnp.float32)
+        best, most = self._best(state.reference, jnp.asarray(params.worth), params)
+        value = self._value(state.reference, price, params.worth, params)
+        regret = jnp.where(same(action, best), 0.0, most - value)
+        info = sale(price, demand, (price - params.cost) * demand, regret, params.value)
+        state = State(state.time + 1, self._next(state.reference, price, params))
+        return self._see(state, price, demand, params), state, info["reward"], jnp.bool_(False), info
+
+    def expected_reward(self, state, action, params):
+        price, mean = self._offer(state, action, params)
+        return (price - params.cost) * mean
+
+    def optimal_action(self, state, params):
+        return self._best(state.reference, jnp.asarray(params.worth), params)[0]
+
+    def _offer(self, state, action, params):
+        """Price and mean demand."""
+        if self.num_prices:
+            price = jnp.asarray(params.prices)[action]
+        else:
+            price = jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+        return price, self._mean(state.reference, price, params)
+
+    def _mean(self, reference, price, params):
+        below, above = jnp.maximum(reference - price, 0.0), jnp.maximum(price - reference, 0.0)
+        return params.intercept - params.slope * price + params.gain * below - params.loss * above
+
+    def _next(self, reference, price, params):
+        return params.memory * reference + (1 - params.memory) * price
+
+    def _nodes(self, params):
+        return params.low + (params.high - params.low) * jnp.linspace(0, 1, self.resolution, dtype=jnp.float32)
+
+    def _value(self, reference, price, worth, params):
+        """Q: reward of a price `[...]` and worth of the reference that it leaves."""
+        after = (self._next(reference, price, params) - params.low) / (params.high - params.low) * (self.resolution - 1)
+        cell = jnp.clip(after.astype(jnp.int32), 0, self.resolution - 2)
+        left, right = jnp.asarray(worth)[cell], jnp.asarray(worth)[cell + 1]
+        reward = (price - params.cost) * self._mean(reference, price, params)
+        return reward + left + (after - cell) * (right - left)
+
+    def _best(self, reference, worth, params):
+        """The best action and its Q."""
+        if self.num_prices:
+            values = self._value(reference, jnp.asarray(params.prices), worth, params)
+            return jnp.argmax(values).astype(jnp.int32), jnp.max(values)
+        nodes = self._nodes(params)
+        rise = (worth[1:] - worth[:-1]) / (nodes[1:] - nodes[:-1])
+        edges = (nodes - params.memory * reference) / (1 - params.memory)  # prices that lead to the nodes
+        left, right = jnp.maximum(edges[:-1], params.low), jnp.minimum(edges[1:], params.high)
+        prices, values = [], []
+        pieces = (
+            (params.gain, left, jnp.minimum(right, reference)),
+            (params.loss, jnp.maximum(left, reference), right),
+        )
+        for effect, first, last in pieces:  # (p - cost)(top - fall p) + rise (r' - node) on [first, last]
+            top, fall = params.intercept + effect * reference, params.slope + effect
+            peak = (top + fall * params.cost + (1 - params.memory) * rise) / (2 * fall)
+            price = jnp.clip(peak, first, last)
+            value = (price - params.cost) * (top - fall * price) + worth[:-1]
+            value = value + rise * (self._next(reference, price, params) - nodes[:-1])
+            prices.append(price)
+            values.append(jnp.where(first <= last, value, -jnp.inf))
+        prices, values = jnp.concatenate(prices), jnp.concatenate(values)
+        most = jnp.max(values)
+        return jnp.max(jnp.where(values == most, prices, -jnp.inf)), most
+
+    def _see(self, state, price, demand, params):
+        gone = state.time / params.max_steps_in_episode
+        return observe(gone, price, demand, *([state.reference] if self.observe_reference else []))
+
+
+def make(
+    *,
+    intercept=None,
+    slope=None,
+    gain=None,
+    loss=None,
+    memory=0.1,
+    noise_scale=0.1,
+    prices=None,
+    num_prices=None,
+    low=0.5,
+    high=1.5,
+    cost=0.0,
+    start=None,
+    observe_reference=False,
+    resolution=101,
+    horizon=1000,
+):
+    """A market with reference prices, and its params; by default den Boer and Keskin's.
+
+    Args:
+      intercept, slope: demand at price zero and its fall for a unit of price, where the price is the reference; by default
+        1.1 and .5 on [.5, 1.5], and the same demand stretched to other prices.
+      gain, loss: effects of a unit of price below and above the reference; by default .1 and .3, stretched.
+      memory: weight of the old reference, from 0 to .99.
+      noise_scale: standard deviation of demand.
+      prices: the grid, increasing, at least two.
+      num_prices: instead, the size of an evenly spaced grid on `[low, high]`; None: any price.
+      low, high: price interval, also that of references.
+      cost: unit cost.
+      start: first reference; by default the middle of the prices.
+      observe_reference: whether the seller sees the reference.
+      resolution: references of the oracle's table, at least 3.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range, or a mean demand that is negative for some price and reference.
+    """
+    if prices is not None:
+        prices = checks.price_grid(prices)
+        num_prices, low, high = prices.size, prices[0], prices[-1]
+    elif num_prices is not None:
+        checks.positive_int("num_prices", num_prices)
+    low, high, cost = checks.price_interval(float(low), float(high), cost)
+    start = (low + high) / 2 if start is None else start
+    checks.number("memory", memory, low=0, high=0.99, scalar=True)
+    checks.number("noise_scale", noise_scale, low=0, scalar=True)
+    checks.number("start", start, low=low, high=high, scalar=True)
+    if checks.positive_int("resolution", resolution) < 3:
+        raise ValueError(f"resolution must be at least 3, got {resolution}")
+    width = high - low
+    default = {"intercept": 0.35 + 0.5 * high / width, "slope": 0.5 / width, "gain": 0.1 / width, "loss": 0.3 / width}
+    given = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
+    demand = {name: default[name] if value is None else value for name, value in given.items()}
+    for name, value in demand.items():
+        checks.number(name, value, low=1e-6 if name == "slope" else 0, scalar=True)
+    least = demand["intercept"] - demand["slope"] * high - demand["loss"] * width
+    if least < -1e-6:
+        raise ValueError(
+            f"mean demand must not be negative, but at price {high:g} after reference {low:g} it is {least:g} "
+            f"(intercept {demand['intercept']:g}, slope {demand['slope']:g}, loss {demand['loss']:g})"
+        )
+    env = ReferencePrice(
+        num_prices=num_prices,
+        resolution=resolution,
+        observe_reference=bool(observe_reference),
+        prices=None if prices is None else tuple(prices.tolist()),
+        low=low,
+        high=high,
+        cost=cost,
+        memory=float(memory),
+        noise_scale=float(noise_scale),
+        start=float(start),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    return env, checked(jax.jit(env.params_of)(**demand))

@@ -1,0 +1,1 @@
+"""Exact solutions: what the best seller would earn."""

@@ -1,0 +1,221 @@
+"""Tabular Markov decision processes, solved exactly.
+
+States s, actions a, expected reward r(s, a) and transition probabilities P(s' | s, a), all known:
+
+- finite horizon: V_0 = 0, V_h(s) = max_a r(s, a) + sum_s' P(s' | s, a) V_{h-1}(s');
+- discounted: V(s) = max_a r(s, a) + discount sum_s' P(s' | s, a) V(s');
+- average reward (unichain): g + h(s) = max_a r(s, a) + sum_s' P(s' | s, a) h(s'), with gain g and bias h.
+
+The two infinite-horizon problems share one iteration, h <- h + step (Th - h), kept relative to the first state so that
+float32 keeps its digits. With d = Th - h, the gain lies in [min d, max d], and the discounted value in
+Th + discount / (1 - discount) [min d, max d] (MacQueen's bounds), so the span max d - min d says when to stop. A step
+below one is the aperiodicity transformation P <- (1 - step) I + step P, without which seasons and other cycles never settle.
+
+Sources: M. L. Puterman (1994), "Markov Decision Processes", sections 4.3, 6.6 and 8.5, doi:10.1002/9780470316887;
+D. J. White (1963) for relative value iteration; J. MacQueen (1966) for the bounds.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxprice import checks
+
+
+def finite_horizon(reward, transition, horizon):
+    """Optimal expected total reward of every number of periods to go.
+
+    Args:
+      reward: expected reward, float `[S, A]`.
+      transition: P(s' | s, a), float `[S, A, S]`.
+      horizon: number of periods, int.
+
+    Returns:
+      values: float `[horizon + 1, S]`; row h has h periods to go, row 0 is zero. Units of reward.
+
+    Raises:
+      ValueError: wrong shapes, rows of `transition` that are not distributions, a horizon below one.
+    """
+    reward, transition = _mdp(reward, transition)
+    horizon = checks.positive_int("horizon", horizon)
+
+    def backward(values, _):
+        values = jnp.max(reward + _expect(transition, values), axis=1)
+        return values, values
+
+    start = jnp.zeros_like(reward[:, 0])
+    return jnp.concatenate([start[None], jax.lax.scan(backward, start, length=horizon)[1]])
+
+
+def value_iteration(reward, transition, discount, tolerance=1e-6, *, max_iterations=100_000):
+    """Optimal expected discounted reward.
+
+    Args:
+      reward: expected reward, float `[S, A]`.
+      transition: P(s' | s, a), float `[S, A, S]`.
+      discount: weight of the next period, float in [0, 1).
+      tolerance: largest error of the values, units of reward; below the working precision, about 10 rounding units
+        of the value, it is taken as that precision.
+      max_iterations: cap on the iterations; results are NaN where it was reached first.
+
+    Returns:
+      values: float `[S]`, units of reward.
+      q: value of each action, float `[S, A]`; `values` is its maximum over actions.
+
+    Raises:
+      ValueError: wrong shapes, rows of `transition` that are not distributions, a discount outside [0, 1).
+    """
+    reward, transition = _mdp(reward, transition)
+    if not checks.is_traced(discount) and not np.all((np.asarray(discount) >= 0) & (np.asarray(discount) < 1)):
+        raise ValueError(f"discount must be in [0, 1), got {discount!r}")
+    allowed = 2 * tolerance * (1 - discount) / jnp.maximum(discount, 1e-6)
+    bias, level = _relative(reward, transition, discount, 1.0, allowed, max_iterations)
+    q = reward + discount * _expect(transition, bias) + discount * level / (1 - discount)
+    return jnp.max(q, axis=1), q
+
+
+def relative_value_iteration(reward, transition, tolerance=1e-6, max_iterations=100_000, *, step=0.5):
+    """Optimal long-run average reward of a unichain MDP.
+
+    Args:
+      reward: expected reward, float `[S, A]`.
+      transition: P(s' | s, a), float `[S, A, S]`.
+      tolerance: twice the largest error of the gain, units of reward; below the working precision, about 10 rounding
+        units of the largest reward or bias, it is taken as that precision.
+      max_iterations: cap on the iterations; results are NaN where it was reached first (slow mixing, or several
+        recurrent classes with different gains).
+      step: weight of the aperiodicity transformation, in (0, 1]; 1 is faster and right only for aperiodic chains.
+
+    Returns:
+      gain: average reward a period, float scalar.
+      bias: value of starting in each state relative to the first one, float `[S]`, units of reward.
+      q: value of each action relative to the gain, float `[S, A]`; its maximum over actions is `bias`.
+
+    Raises:
+      ValueError: wrong shapes, rows of `transition` that are not distributions, a step outside (0, 1].
+    """
+    reward, transition = _mdp(reward, transition)
+    if not checks.is_traced(step) and not np.all((np.asarray(step) > 0) & (np.asarray(step) <= 1)):
+        raise ValueError(f"step must be in (0, 1], got {step!r}")
+    bias, gain = _relative(reward, transition, 1.0, step, tolerance, max_iterations)
+    return gain, bias, reward - gain + _expect(transition, bias)
+
+
+def policy_gain(reward, transition):
+    """Long-run average reward of a unichain Markov chain: its stationary distribution, by a linear solve, times reward.
+
+    Args:
+      reward: float `[S]`, or several components `[S, C]`.
+      transition: P(s' | s), float `[S, S]`.
+
+    Returns:
+      float scalar or `[C]`, units of reward.
+
+    Raises:
+      ValueError: wrong shapes, rows of `transition` that are not distributions.
+    """
+    reward, transition = 1.0 * jnp.asarray(reward), 1.0 * jnp.asarray(transition)
+    num_states = transition.shape[-1]
+    if transition.shape != (num_states, num_states) or reward.ndim not in (1, 2) or len(reward) != num_states:
+        raise ValueError(f"reward must be [S] or [S, C], transition [S, S], got {reward.shape} and {transition.shape}")
+    rows("transition", transition)
+    system = (jnp.eye(num_states, dtype=transition.dtype) - transition + 1 / num_states).T
+    factors = jax.scipy.linalg.lu_factor(system)
+    right = jnp.full_like(transition[0], 1 / num_states)
+    weights = jax.scipy.linalg.lu_solve(factors, right)
+    error = right - jnp.matmul(system, weights, precision="highest")
+    weights = weights + jax.scipy.linalg.lu_solve(factors, error)  # one step of refinement
+    return jnp.matmul(weights / jnp.sum(weights), reward, precision="highest")
+
+
+def pareto_front(rewards, transition, weights, tolerance=1e-6, max_iterations=100_000, *, step=0.5):
+    """Average rewards of each component under the policies that are optimal for weighted sums of them.
+
+    With positive weights every row is Pareto optimal; a zero weight gives weak optimality only. Ties between actions
+    go to the lowest index. The front found is the convex hull's: policies in its dents maximise no weighted sum.
+
+    Args:
+      rewards: expected reward of each component, float `[S, A, C]`.
+      transition: P(s' | s, a), float `[S, A, S]`.
+      weights: float `[W, C]`, not negative.
+      tolerance, max_iterations, step: as in `relative_value_iteration`.
+
+    Returns:
+      gains: average reward a period of each component, float `[W, C]`; NaN where the iteration did not converge.
+      policies: action of each state, int `[W, S]`.
+
+    Raises:
+      ValueError: wrong shapes, rows of `transition` that are not distributions, negative weights.
+    """
+    rewards, weights = 1.0 * jnp.asarray(rewards), 1.0 * jnp.asarray(weights)
+    if rewards.ndim != 3 or weights.ndim != 2 or weights.shape[1] != rewards.shape[2]:
+        raise ValueError(f"rewards must be [S, A, C] and weights [W, C], got {rewards.shape} and {weights.shape}")
+    checks.number("weights", weights, low=0)
+    transition = _mdp(rewards[..., 0], transition)[1]
+    states = jnp.arange(len(rewards))
+
+    def solve(weight):
+        reward = jnp.matmul(rewards, weight, precision="highest")
+        gain, _, q = relative_value_iteration(reward, transition, tolerance, max_iterations, step=step)
+        policy = jnp.argmax(q, axis=1)
+        gains = policy_gain(rewards[states, policy], transition[states, policy])
+        return jnp.where(jnp.isnan(gain), jnp.nan, gains), policy
+
+    return jax.vmap(solve)(weights)
+
+
+def rows(name, probabilities):
+    """Checks that the last axis of `probabilities` `[..., S]` holds distributions; traced values pass.
+
+    Raises:
+      ValueError: an entry is negative or a row does not sum to one within 1e-4.
+    """
+    if not checks.is_traced(probabilities):
+        array = np.asarray(probabilities, dtype=float)
+        if not np.all(array >= 0) or not np.allclose(array.sum(-1), 1, rtol=0, atol=1e-4):
+            total = array.sum(-1)
+            raise ValueError(
+                f"{name} must hold probabilities that sum to one over the last axis, "
+                f"got entries from {array.min():g} and sums from {total.min():g} to {total.max():g}"
+            )
+    return probabilities
+
+
+def _mdp(reward, transition):
+    """Both as float arrays `[S, A]` and `[S, A, S]`, checked."""
+    reward, transition = 1.0 * jnp.asarray(reward), 1.0 * jnp.asarray(transition)
+    if reward.ndim != 2 or transition.shape != (*reward.shape, reward.shape[0]):
+        raise ValueError(f"reward must be [S, A] and transition [S, A, S], got {reward.shape} and {transition.shape}")
+    checks.number("reward", reward)
+    return reward, rows("transition", transition)
+
+
+def _expect(transition, values):
+    """Expected `values` `[S]` of the next state, `[S, A]`."""
+    return jnp.matmul(transition, values, precision="highest")
+
+
+def _relative(reward, transition, discount, step, allowed, max_iterations):
+    """Iterates until the span of Th - h is at most `allowed`: bias `[S]` relative to state 0, and level of Th - h."""
+    precision = 16 * jnp.finfo(reward.dtype).eps
+
+    def residual(bias):
+        change = jnp.max(reward + discount * _expect(transition, bias), axis=1) - bias
+        scale = jnp.max(jnp.abs(reward)) + jnp.max(jnp.abs(bias))
+        return change, jnp.maximum(allowed, precision * scale).astype(reward.dtype)
+
+    def unfinished(carry):
+        _, change, enough, count = carry
+        return (jnp.ptp(change) > enough) & (count < max_iterations)
+
+    def improve(carry):
+        bias, change, _, count = carry
+        bias = bias + step * change
+        bias = (bias - bias[0]).astype(reward.dtype)
+        return bias, *residual(bias), count + 1
+
+    bias = jnp.zeros_like(reward[:, 0])
+    bias, change, enough, _ = jax.lax.while_loop(unfinished, improve, (bias, *residual(bias), 0))
+    converged = jnp.ptp(change) <= enough
+    level = (jnp.max(change) + jnp.min(change)) / 2
+    return jnp.where(converged, bias, jnp.nan), jnp.where(converged, level, jnp.nan)
