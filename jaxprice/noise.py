@@ -28,11 +28,11 @@ def draw(key, mean, noise, *, scale=0.0, buyers=1):
     shape = jnp.shape(mean)
     if noise == "bernoulli":
         if buyers == 1:
-            return (jax.random.uniform(key, shape) < mean).astype(jnp.float32)
-        return jnp.sum((jax.random.uniform(key, (buyers, *shape)) < mean).astype(jnp.float32), axis=0)
+            return (jax.random.uniform(key, shape, jnp.float32) < mean).astype(jnp.float32)
+        return jnp.sum((jax.random.uniform(key, (buyers, *shape), jnp.float32) < mean).astype(jnp.float32), axis=0)
     if noise == "poisson":
-        return poisson(jax.random.uniform(key, shape), buyers * mean)
-    return buyers * mean + scale * jax.random.normal(key, shape)
+        return poisson(jax.random.uniform(key, shape, jnp.float32), buyers * mean)
+    return buyers * mean + scale * jax.random.normal(key, shape, jnp.float32)
 
 
 def poisson(u, mean, largest=POISSON_MEAN):

@@ -167,8 +167,9 @@ def _check_policy(name, policy, env, params, batched):
         one = jax.tree.map(lambda x: x[0], params)
 
     def first_action(key, params):
-        obs, _ = env.reset_env(key, params)
-        return policy.act(key, policy.init(key, env.problem(params)), obs)
+        key_reset, key_init, key_act = jax.random.split(key, 3)
+        obs, _ = env.reset_env(key_reset, params)
+        return policy.act(key_act, policy.init(key_init, env.problem(params)), obs)
 
     problem = jax.eval_shape(env.problem, one)
     action = jax.eval_shape(first_action, jax.random.key(0), one)

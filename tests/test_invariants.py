@@ -5,7 +5,6 @@ The table is run by a plain loop over compiled one-lane functions, with the addr
 itself must then show the same prices and sales.
 """
 
-import contextlib
 import dataclasses
 import functools
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from strict import strict
 
 import jaxprice
 from jaxprice import demand, policies, random
@@ -254,22 +254,6 @@ def test_a_second_run_traces_and_compiles_nothing():
     assert traced in ([], ["act"])  # shapes may be looked at, nothing more
     assert compiled == []
     assert not np.array_equal(first.lane_regret, second.lane_regret)
-
-
-STRICT = (("jax_enable_x64", True), ("jax_numpy_rank_promotion", "raise"), ("jax_debug_key_reuse", True))
-
-
-@contextlib.contextmanager
-def strict():
-    """64-bit types switched on, silent broadcasting of ranks and double use of keys switched off."""
-    before = [(name, getattr(jax.config, name)) for name, _ in STRICT]
-    for name, value in STRICT:
-        jax.config.update(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before:
-            jax.config.update(name, value)
 
 
 def fresh_keys(*roles):

@@ -8,29 +8,47 @@ from jaxprice.data import calibrated
 from jaxprice.envs import (
     bernoulli_bandit,
     calibrated_market,
+    fair_pricing,
     finite_inventory,
     gaussian_bandit,
+    glm_demand,
     linear_valuation,
     logit_oligopoly,
+    low_rank_demand,
+    mnl_assortment,
+    mnl_pricing,
     multi_product,
     network_revenue,
     non_stationary,
+    parametric_demand,
     posted_price,
+    related_products,
     segmented_valuation,
 )
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket
+from jaxprice.envs.fair_pricing import FairPricing
 from jaxprice.envs.finite_inventory import FiniteInventory
 from jaxprice.envs.gaussian_bandit import GaussianBandit
+from jaxprice.envs.glm_demand import GLMDemand
 from jaxprice.envs.linear_valuation import LinearValuation
 from jaxprice.envs.logit_oligopoly import LogitOligopoly
+from jaxprice.envs.low_rank_demand import LowRankDemand
+from jaxprice.envs.mnl_assortment import MNLAssortment
+from jaxprice.envs.mnl_pricing import MNLPricing
 from jaxprice.envs.multi_product import MultiProduct
 from jaxprice.envs.network_revenue import NetworkRevenue
 from jaxprice.envs.non_stationary import NonStationary
+from jaxprice.envs.parametric_demand import ParametricDemand
 from jaxprice.envs.posted_price import PostedPrice
+from jaxprice.envs.related_products import RelatedProducts
 from jaxprice.envs.segmented_valuation import SegmentedValuation
 
 _KINDS = {
+    MNLPricing: mnl_pricing,
+    MNLAssortment: mnl_assortment,
+    GLMDemand: glm_demand,
+    FairPricing: fair_pricing,
     BernoulliBandit: bernoulli_bandit,
     FiniteInventory: finite_inventory,
     GaussianBandit: gaussian_bandit,
@@ -41,6 +59,9 @@ _KINDS = {
     NonStationary: non_stationary,
     PostedPrice: posted_price,
     SegmentedValuation: segmented_valuation,
+    RelatedProducts: related_products,
+    ParametricDemand: parametric_demand,
+    LowRankDemand: low_rank_demand,
 }
 
 __all__ = ["CalibratedMarket", "list_envs", "make", *(kind.__name__ for kind in _KINDS)]

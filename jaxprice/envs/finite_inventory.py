@@ -14,8 +14,8 @@ Bernoulli periods approximate the continuous-time Poisson market of Gallego and 
 and steps dt, `arrival D(p) = a(p) dt`, and V differs from the continuous J* by O(dt) (tested at two step sizes; 0.6 % of J*
 with 10 units, lam* t = 10 and 100 steps). Make it with `arrivals`, the expected number of customers in the season.
 
-Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite horizons",
-doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson
+Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite
+horizons", doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson
 sampling", doi:10.1287/opre.2018.1755 (prices 29.90 ... 44.90, demand .8 ... .1: the default).
 """
 
@@ -140,7 +140,7 @@ class FiniteInventory(Environment):
     def sample_params(self, key):
         """A random curve of the family; with a table, independent uniform purchase probabilities in falling order."""
         if self.curve is None:
-            return self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,))))
+            return self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32)))
         return self.params_of(demand_curves.curves()[self.curve].sample(key))
 
     def solve(self, params):
@@ -182,7 +182,7 @@ class FiniteInventory(Environment):
 
     def step_env(self, key, state, action, params):
         price, mean = self._offer(state, action, params)
-        sold = jax.random.uniform(key) < mean
+        sold = jax.random.uniform(key, dtype=jnp.float32) < mean
         demand, left = sold.astype(jnp.float32), state.stock - sold.astype(jnp.int32)
         reward = (price - params.cost) * demand + self._salvage(state, left, params)
         worth = self._worth(state, params)

@@ -129,14 +129,14 @@ class LinearValuation(MyopicMarket):
     def sample_params(self, key):
         """Intercept U[.75, 1.25], if there is one; other entries N(0, 1/2), of which the first `sparsity` count."""
         keys = jax.random.split(key, 5)
-        theta = 0.5**0.5 * jax.random.normal(keys[0], (self.dimension,))
+        theta = 0.5**0.5 * jax.random.normal(keys[0], (self.dimension,), jnp.float32)
         if self.sparsity is not None:
             theta = jnp.where(jnp.arange(self.dimension) < self.sparsity, theta, 0.0)
         if self.intercept:
-            theta = theta.at[0].set(0.75 + 0.5 * jax.random.uniform(keys[1]))
+            theta = theta.at[0].set(0.75 + 0.5 * jax.random.uniform(keys[1], dtype=jnp.float32))
         mixed = self.components if self.law == "mixture" else 0
-        weights = 0.5 + jax.random.uniform(keys[2], (mixed,))
-        locations = jax.random.normal(keys[3], (mixed,))
+        weights = 0.5 + jax.random.uniform(keys[2], (mixed,), jnp.float32)
+        locations = jax.random.normal(keys[3], (mixed,), jnp.float32)
         weights = weights / jnp.sum(weights)
         locations = locations - jnp.sum(weights * locations)
         rows = self.num_contexts if self.context in ("adversarial", "schedule") else 0
@@ -174,9 +174,9 @@ class LinearValuation(MyopicMarket):
         """A context drawn anew."""
         shape, unit = (self.dimension,), self.dimension**-0.5
         if kind == "uniform":
-            context = unit * (2 * jax.random.uniform(key, shape) - 1)
+            context = unit * (2 * jax.random.uniform(key, shape, jnp.float32) - 1)
         else:
-            context = unit * jax.random.normal(key, shape)
+            context = unit * jax.random.normal(key, shape, jnp.float32)
             context = jnp.clip(context, -2 * unit, 2 * unit) if kind == "gaussian" else context
         return context.at[0].set(1.0) if self.intercept else context
 

@@ -88,18 +88,24 @@ class LogitOligopoly(Environment):
     Attributes:
       num_sellers: n.
       num_prices: size of each seller's grid, K.
-      horizon: of every market drawn.
+      outside, size, capacity, noise_scale, margin, horizon: of every market drawn.
     """
 
     num_sellers: int = 2
     num_prices: int = 15
+    outside: float = 0.0
+    size: float = 1.0
+    capacity: tuple[float, ...] | None = None
+    noise_scale: float = 0.0
+    margin: float = 0.1
     horizon: int = 1000
 
-    def params_of(self, quality, cost, *, scale=0.25, outside=0.0, size=1.0, capacity=np.inf, noise_scale=0.0, margin=0.1):
-        """Params with the given numbers; numbers of sellers may be scalars, the same for all."""
+    def params_of(self, quality, cost, scale):
+        """Params with the given numbers; those of sellers may be scalars, the same for all."""
         n = self.num_sellers
+        capacity = np.inf if self.capacity is None else np.array(self.capacity)
         everyone = {"quality": quality, "cost": cost, "capacity": capacity}
-        market = {"scale": scale, "outside": outside, "size": size, "noise_scale": noise_scale, "margin": margin}
+        market = {name: getattr(self, name) for name in ("outside", "size", "noise_scale", "margin")} | {"scale": scale}
         return Params(
             **{name: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (n,)) for name, x in everyone.items()},
             **{name: jnp.asarray(x, jnp.float32) for name, x in market.items()},
@@ -107,14 +113,14 @@ class LogitOligopoly(Environment):
         )
 
     def default_params(self):
-        return jax.tree.map(np.asarray, self.params_of(2.0, 1.0))
+        return jax.tree.map(np.asarray, self.params_of(2.0, 1.0, 0.25))
 
     def sample_params(self, key):
         """Qualities U[1.5, 2.5], costs U[.8, 1.2], scale U[.2, .3]."""
         keys = jax.random.split(key, 3)
-        quality = 1.5 + jax.random.uniform(keys[0], (self.num_sellers,))
-        cost = 0.8 + 0.4 * jax.random.uniform(keys[1], (self.num_sellers,))
-        return self.params_of(quality, cost, scale=0.2 + 0.1 * jax.random.uniform(keys[2]))
+        quality = 1.5 + jax.random.uniform(keys[0], (self.num_sellers,), jnp.float32)
+        cost = 0.8 + 0.4 * jax.random.uniform(keys[1], (self.num_sellers,), jnp.float32)
+        return self.params_of(quality, cost, 0.2 + 0.1 * jax.random.uniform(keys[2], dtype=jnp.float32))
 
     def nash(self, params):
         """Prices of the one-shot Nash equilibrium without capacity, float `[n]`."""
@@ -126,12 +132,12 @@ class LogitOligopoly(Environment):
 
     def profits(self, prices, params):
         """Expected profit of each seller, float `[..., n]`, at `prices` `[..., n]`."""
-        return (prices - params.cost) * self.mean_demand(prices, params)
+        return (prices - jnp.broadcast_to(params.cost, prices.shape)) * self.mean_demand(prices, params)
 
     def mean_demand(self, prices, params):
         """Units sold by each seller, float `[..., n]`, at `prices` `[..., n]`."""
         share = logit_pricing.choice_probabilities(prices, params.quality, params.scale, params.outside)
-        return jnp.minimum(params.size * share, params.capacity)
+        return jnp.minimum(params.size * share, jnp.broadcast_to(params.capacity, share.shape))
 
     def collusion_index(self, mean_profit, params):
         """Share of the way from Nash (0) to monopoly (1) of the mean profit of a seller, float `[...]`."""
@@ -170,7 +176,7 @@ class LogitOligopoly(Environment):
     def step_env(self, key, state, action, params):
         price = _pick(state.grid, action)
         mean = self.mean_demand(price, params)
-        demand = mean + params.noise_scale * jax.random.normal(key, mean.shape)
+        demand = mean + params.noise_scale * jax.random.normal(key, mean.shape, jnp.float32)
         profits = (price - params.cost) * demand
         expected = jnp.mean((price - params.cost) * mean)
         regret = jnp.where(same(action, state.best), 0.0, state.optimal - expected)
@@ -240,18 +246,25 @@ def make(
         raise ValueError(
             f"num_prices ** num_sellers must be at most {COMBINATIONS}, which the oracle tries, got {num_prices} ** {n}"
         )
-    numbers = {"quality": (quality, -np.inf), "cost": (cost, 0.0)}
-    if capacity is not None:
-        numbers["capacity"] = (capacity, 0.0)
-    sellers = {
-        name: checks.array(name, value, (n,) if np.ndim(value) else (), low=low) for name, (value, low) in numbers.items()
-    }
+    sellers = {"quality": (quality, -np.inf), "cost": (cost, 0.0), "capacity": (capacity, 0.0)}
+    for name, (value, low) in sellers.items():
+        if value is not None:
+            checks.array(name, value, (n,) if np.ndim(value) else (), low=low)
     market = {"scale": (scale, 1e-6), "size": (size, 1e-6), "noise_scale": (noise_scale, 0.0), "margin": (margin, 0.0)}
-    market = {name: checks.number(name, value, low=low, scalar=True) for name, (value, low) in market.items()}
-    checks.number("outside", outside, scalar=True)
-    env = LogitOligopoly(n, num_prices, checks.positive_int("horizon", horizon))
+    for name, (value, low) in (market | {"outside": (outside, -np.inf)}).items():
+        checks.number(name, value, low=low, scalar=True)
+    env = LogitOligopoly(
+        n,
+        num_prices,
+        outside=float(outside),
+        size=float(size),
+        capacity=None if capacity is None else tuple(np.broadcast_to(capacity, (n,)).tolist()),
+        noise_scale=float(noise_scale),
+        margin=float(margin),
+        horizon=checks.positive_int("horizon", horizon),
+    )
     devices.use_cpu_cores()
-    params = jax.tree.map(np.asarray, env.params_of(**sellers, **market, outside=outside))
+    params = jax.tree.map(np.asarray, env.params_of(quality, cost, scale))
     lowest = np.asarray(env.grid(params)).min()
     if lowest < 0:
         raise ValueError(f"margin must leave prices that are not negative, but the lowest would be {lowest:g}")

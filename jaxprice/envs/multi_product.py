@@ -23,6 +23,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.linalg import dot
 from jaxprice.types import Interval, Problem
 
 FAMILIES = {"linear": "gaussian", "exponential": "poisson"}  # the noise of each
@@ -36,7 +37,7 @@ class Params:
     Attributes:
       intercept: mean demand at price zero, float `[n]`.
       slopes: the matrix B, float `[n, n]`.
-      noise_scale: standard deviation of demand under Gaussian noise.
+      noise_scale: standard deviation of demand under Gaussian noise; None under Poisson noise.
       low, high: lowest and highest price, float `[n]`.
       cost: unit costs, float `[n]`.
       max_steps_in_episode: horizon.
@@ -95,7 +96,7 @@ class MultiProduct(MyopicMarket):
         return Params(
             intercept=intercept,
             slopes=slopes,
-            noise_scale=np.float32(self.noise_scale),
+            noise_scale=np.float32(self.noise_scale) if self.family == "linear" else None,
             low=np.full(shape, self.low, np.float32),
             high=np.full(shape, self.high, np.float32),
             cost=np.full(shape, self.cost, np.float32),
@@ -114,11 +115,11 @@ class MultiProduct(MyopicMarket):
         """Intercepts U[1, 1.4], own slopes U[.6, .9] / high, and substitution of at most half as much."""
         n = self.num_products
         keys = jax.random.split(key, 3)
-        own = (0.4 + 0.2 * jax.random.uniform(keys[0], (n,))) * (1.5 / self.high)
-        intercept = 1 + 0.4 * jax.random.uniform(keys[1], (n,))
+        own = (0.4 + 0.2 * jax.random.uniform(keys[0], (n,), jnp.float32)) * (1.5 / self.high)
+        intercept = 1 + 0.4 * jax.random.uniform(keys[1], (n,), jnp.float32)
         slopes = jnp.diag(own)
         if self.family == "linear" and n > 1:
-            cross = 0.2 * (1.5 / self.high) * jax.random.uniform(keys[2], (n, n)) / (n - 1)
+            cross = 0.2 * (1.5 / self.high) * jax.random.uniform(keys[2], (n, n), jnp.float32) / (n - 1)
             slopes = slopes - jnp.where(jnp.eye(n, dtype=bool), 0.0, cross)
         return self.params_of(intercept, slopes)
 
@@ -147,11 +148,11 @@ class MultiProduct(MyopicMarket):
         slopes, low, high, cost = (jnp.asarray(x) for x in (params.slopes, params.low, params.high, params.cost))
         if self.family == "exponential":
             return jnp.clip(cost + 1 / jnp.diag(slopes), low, high)
-        curvature, ascent = slopes + slopes.T, params.intercept + cost @ slopes
+        curvature, ascent = slopes + slopes.T, params.intercept + dot(cost, slopes)
 
         def climb(k, prices):
             i = k % self.num_products
-            step = (ascent[i] - curvature[i] @ prices) / curvature[i, i]
+            step = (ascent[i] - dot(curvature[i], prices)) / curvature[i, i]
             return prices.at[i].set(jnp.clip(prices[i] + step, low[i], high[i]))
 
         interior = jnp.linalg.solve(curvature, ascent)
@@ -163,7 +164,7 @@ class MultiProduct(MyopicMarket):
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
     def mean_demand(self, state, price, params):
-        across = jnp.sum(jnp.asarray(params.slopes) * price, axis=1)
+        across = jnp.sum(jnp.asarray(params.slopes) * price[None], axis=1)
         if self.family == "linear":
             return params.intercept - across
         return params.intercept * jnp.exp(-across)

@@ -31,6 +31,7 @@ from flax import struct
 from jaxprice import checks, devices
 from jaxprice import noise as noises
 from jaxprice.envs.market import observe, sale
+from jaxprice.linalg import dot
 from jaxprice.oracles.fluid_lp import fluid_lp
 from jaxprice.types import Discrete, Environment, Problem
 
@@ -132,21 +133,22 @@ class NetworkRevenue(Environment):
         """
         k, n, m = self.num_prices, self.num_products, self.num_resources
         keys = jax.random.split(key, 5)
-        prices = 1 + 5 * jax.random.uniform(keys[0], (k, n))
+        prices = 1 + 5 * jax.random.uniform(keys[0], (k, n), jnp.float32)
         top = 1.0 if self.noise == "bernoulli" else self.largest
-        intercept = top * (0.2 + 0.8 * jax.random.uniform(keys[1], (n,)))
-        demand = intercept * jnp.exp(-(0.3 + 0.7 * jax.random.uniform(keys[2], (n,))) * prices)
-        units = jnp.floor(4 * jax.random.uniform(keys[3], (n, m)))
-        units = jnp.where(jnp.arange(n)[:, None] % m == jnp.arange(m) % n, jnp.maximum(units, 1.0), units)
-        units = jnp.where(jnp.sum(units, axis=0) > 0, units, 1.0)
-        use = jnp.mean(demand, axis=0) @ units
-        share = 0.3 + 0.7 * jax.random.uniform(keys[4], (m,))
+        intercept = top * (0.2 + 0.8 * jax.random.uniform(keys[1], (n,), jnp.float32))
+        rates = 0.3 + 0.7 * jax.random.uniform(keys[2], (n,), jnp.float32)
+        demand = intercept[None] * jnp.exp(-rates[None] * prices)
+        units = jnp.floor(4 * jax.random.uniform(keys[3], (n, m), jnp.float32))
+        units = jnp.where((jnp.arange(n) % m)[:, None] == (jnp.arange(m) % n)[None], jnp.maximum(units, 1.0), units)
+        units = jnp.where(jnp.sum(units, axis=0, keepdims=True) > 0, units, 1.0)
+        use = dot(jnp.mean(demand, axis=0), units)
+        share = 0.3 + 0.7 * jax.random.uniform(keys[4], (m,), jnp.float32)
         return self.params_of(prices, demand, units, jnp.ceil(share * use * self.horizon))
 
     def solve(self, params):
         reward = jnp.sum(jnp.asarray(params.prices) * params.demand, axis=1)
         rate = jnp.asarray(params.stock) / params.max_steps_in_episode
-        value, mix, duals = fluid_lp(reward, jnp.asarray(params.demand) @ jnp.asarray(params.consumption), rate)
+        value, mix, duals = fluid_lp(reward, dot(jnp.asarray(params.demand), jnp.asarray(params.consumption)), rate)
         return dataclasses.replace(params, mix=mix, duals=duals, value=value)
 
     def problem(self, params):
@@ -166,16 +168,15 @@ class NetworkRevenue(Environment):
 
     def reset_env(self, key, params):
         del key
-        state = State(jnp.int32(0), jnp.asarray(params.stock), jnp.zeros(self.num_prices))
-        nothing = jnp.zeros(self.num_products)
+        state = State(jnp.int32(0), jnp.asarray(params.stock), jnp.zeros(self.num_prices, jnp.float32))
+        nothing = jnp.zeros(self.num_products, jnp.float32)
         return self._see(state, nothing, nothing, params), state
 
     def step_env(self, key, state, action, params):
         price, mean = self._offer(action, params)
         sold, expected, stock = self._serve(key, mean, state.stock, params)
-        above = price - jnp.sum(
-            jnp.asarray(params.consumption) * params.duals, axis=1
-        )  # what a unit brings beyond its resources
+        # what a unit brings above the worth of its resources
+        above = price - jnp.sum(jnp.asarray(params.consumption) * params.duals[None], axis=1)
         last = state.time + 1 >= params.max_steps_in_episode
         period = params.value - jnp.sum(params.duals * params.stock) / params.max_steps_in_episode
         given_up = jnp.maximum(period - jnp.sum(above * expected), 0.0)
@@ -188,7 +189,7 @@ class NetworkRevenue(Environment):
     def _serve(self, key, mean, stock, params):
         """Serve products in order: units sold and expected (given what went before) `[n]`, and stock left `[M]`."""
         units, sold, expected = jnp.asarray(params.consumption), [], []
-        u = jax.random.uniform(key, (self.num_products,))
+        u = jax.random.uniform(key, (self.num_products,), jnp.float32)
         for i in range(self.num_products):
             room = jnp.min(jnp.where(units[i] > 0, stock / jnp.maximum(units[i], 1e-9), jnp.inf))
             room = jnp.floor(room + 1e-4)

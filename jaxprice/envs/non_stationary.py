@@ -78,7 +78,7 @@ class Regimes(Path):
     transition: jax.Array
 
     def move(self, key, state, time):
-        return random.choose(jax.random.uniform(key), jnp.asarray(self.transition)[state])
+        return random.choose(jax.random.uniform(key, dtype=jnp.float32), jnp.asarray(self.transition)[state])
 
 
 @struct.dataclass
@@ -113,7 +113,7 @@ class Drift(Path):
 
     def move(self, key, state, time):
         here, gone = state
-        move = self.step * jax.random.normal(key)
+        move = self.step * jax.random.normal(key, dtype=jnp.float32)
         there = jnp.abs(jnp.mod(here + move + 1, 2.0) - 1)  # reflected at both ends
         left = jnp.maximum(self.budget - gone, 0.0)
         there = here + jnp.clip(there - here, -left, left)
@@ -185,10 +185,10 @@ class NonStationary(Environment):
         """A path of this kind: the default one but for what is random."""
         m = self.num_markets
         if self.kind == "piecewise":
-            u = jnp.sort(jax.random.uniform(key, (m - 1,)))
+            u = jnp.sort(jax.random.uniform(key, (m - 1,), jnp.float32))
             return Piecewise(1 + jnp.floor(u * (self.horizon - 1)).astype(jnp.int32))
         if self.kind == "season":
-            return Season(np.float32(self.horizon / 4), jax.random.uniform(key))
+            return Season(np.float32(self.horizon / 4), jax.random.uniform(key, dtype=jnp.float32))
         return self.default_path()
 
     def default_path(self):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
+from jaxprice.linalg import dot
 
 
 def fluid_lp(reward, consumption, capacity):
@@ -64,13 +65,13 @@ def fluid_lp(reward, consumption, capacity):
 
     tableau, basis = _simplex(columns, limit, gains)
     inverse, square = tableau[:-1, num:-1], columns[:, basis]
-    amounts = _dot(inverse, limit)
-    amounts = amounts + _dot(inverse, limit - _dot(square, amounts))
-    worth = _dot(gains[basis], inverse)
-    worth = worth + _dot(gains[basis] - _dot(worth, square), inverse)
+    amounts = dot(inverse, limit)
+    amounts = amounts + dot(inverse, limit - dot(square, amounts))
+    worth = dot(gains[basis], inverse)
+    worth = worth + dot(gains[basis] - dot(worth, square), inverse)
     mix = jnp.zeros(num + rows + 1, dtype).at[basis].set(jnp.maximum(amounts, 0.0))[:num]
     mix = mix / jnp.maximum(jnp.sum(mix), 1.0)
-    return _dot(reward, mix), mix, jnp.maximum(worth[:-1], 0.0) * gain / scale
+    return dot(reward, mix), mix, jnp.maximum(worth[:-1], 0.0) * gain / scale
 
 
 def _simplex(columns, limit, gains):
@@ -102,8 +103,3 @@ def _simplex(columns, limit, gains):
     start = tableau, width - rows + jnp.arange(rows), 0
     tableau, basis, _ = jax.lax.while_loop(unfinished, pivot, start)
     return tableau, basis
-
-
-def _dot(a, b):
-    """A product at full precision."""
-    return jnp.matmul(a, b, precision="highest")

@@ -59,7 +59,7 @@ def survival(noise, gap, scale, *, weights=None, locations=None):
         case "uniform":
             return jnp.clip((scale - gap) / (2 * scale), 0.0, 1.0)
         case _:
-            return jnp.vectorize(lambda x: weights @ jax.scipy.special.ndtr((locations - x) / scale))(gap)
+            return jnp.vectorize(lambda x: jnp.sum(weights * jax.scipy.special.ndtr((locations - x) / scale)))(gap)
 
 
 def optimal_price(utility, noise, scale, *, weights=None, locations=None):
@@ -130,7 +130,7 @@ def _mixture_price(means, scales, weights):
     def rises(price):
         y = (price - means) / scales
         share = jax.nn.softmax(log_weights + jax.scipy.special.log_ndtr(-y))
-        return 1 / price > share @ (jnp.exp(-_log_mills(y)) / scales)  # 1/p against the hazard rate of the mixture
+        return 1 / price > jnp.sum(share * jnp.exp(-_log_mills(y)) / scales)  # 1/p against the hazard rate of the mixture
 
     wide = low + (high - low) * jnp.linspace(0.0, 1.0, 257, dtype=means.dtype)
     near = means[:, None] + scales[:, None] * jnp.linspace(-8.0, 8.0, 129, dtype=means.dtype)[None]

@@ -164,7 +164,7 @@ def assortment(revenue, weight, size, outside_weight=1.0):
         rank = jnp.argsort(jnp.argsort(-gain))
         mask = (rank < size) & (gain > 0)
         chosen = jnp.where(mask, weight, 0.0)
-        return mask, (chosen @ revenue / (outside_weight + jnp.sum(chosen))).astype(dtype)
+        return mask, (jnp.sum(chosen * revenue) / (outside_weight + jnp.sum(chosen))).astype(dtype)
 
     def step(loop):
         mask, value, _ = loop

@@ -1,0 +1,178 @@
+"""Customers of a storefront: what they pay, what they choose and whether they are satisfied (see `storefront`).
+
+| offer | what n units at price p cost |
+|---|---|
+| "none" | p n |
+| "percentage" | (1 - discount) p n |
+| "coupon" | (p n - coupon)^+ for those who redeem it, with the probability of their type; p n for others |
+| "spend_and_save" | p n - saving if p n >= threshold, else p n |
+
+The customer buys n = 1, ..., U units here, or from the competitor, or nothing: a multinomial logit with utilities
+
+    u_n = appeal_t + season_f + loyalty l + fit_ti + exposure e + promotion_f 1{offer} + taste_n - sensitivity_t (cost of n),
+    u_rival = rival - sensitivity_t (price of c),   u_nothing = 0.
+
+Then it is satisfied with probability S(contentment + sensitivity_t (price of c - unit price paid)), S the logistic function,
+if it bought here, else `aside`.
+
+Components of the reward: "profit" (money paid - cost n - exposure_cost e), "conversion" (1 if bought here), "order_value"
+(money paid), "market_share" (1 if bought here, -1 from the competitor) and "satisfaction" (1 if satisfied).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+OFFERS = ("none", "percentage", "coupon", "spend_and_save")
+COMPONENTS = ("profit", "conversion", "order_value", "market_share", "satisfaction")
+
+
+@struct.dataclass
+class Params:
+    """One market; T types, N phases, C competitor levels, K prices, I products.
+
+    Attributes:
+      types: probability of each type, float `[T]`.
+      appeal, sensitivity, redemption: of each type, float `[T]`.
+      fit: appeal of each product to each type, float `[T, I]`.
+      season, promotion: what each phase adds to utility, and what it adds if there is an offer, float `[N]`.
+      tastes: added utility of 1..U units, float `[U]`.
+      prices: the list prices, float `[K]`.
+      competitor_prices: float `[C]`.
+      competition: probability of the competitor's next level given its level and our price, float `[C, K, C]`.
+      rival, loyalty, exposure, contentment: utilities.
+      aside, rise, fall: probabilities.
+      discount: share; coupon, saving, threshold, exposure_cost, cost (of a unit): money.
+      weights: of `COMPONENTS`, float `[5]`, not negative, summing to one.
+      max_steps_in_episode: horizon.
+      worth: bias of each (phase, competitor, loyalty), float `[S]`; filled in by `solve`, as what follows.
+      regrets: what each action gives up, float `[S, T, A]`.
+      best: the best action, int `[S, T]`.
+      value: average reward of the oracle.
+    """
+
+    types: jax.Array
+    appeal: jax.Array
+    sensitivity: jax.Array
+    redemption: jax.Array
+    fit: jax.Array
+    season: jax.Array
+    promotion: jax.Array
+    tastes: jax.Array
+    prices: jax.Array
+    competitor_prices: jax.Array
+    competition: jax.Array
+    rival: jax.Array
+    loyalty: jax.Array
+    exposure: jax.Array
+    contentment: jax.Array
+    aside: jax.Array
+    rise: jax.Array
+    fall: jax.Array
+    discount: jax.Array
+    coupon: jax.Array
+    saving: jax.Array
+    threshold: jax.Array
+    exposure_cost: jax.Array
+    cost: jax.Array
+    weights: jax.Array
+    max_steps_in_episode: jax.Array
+    worth: Any = None
+    regrets: Any = None
+    best: Any = None
+    value: Any = None
+
+
+def outcomes(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params):
+    """What one customer may do: buy nothing, buy from the competitor, or buy 1..U units here.
+
+    Args:
+      phase, competitor, loyalty, customer: where it happens and to whom; int scalars.
+      price, offer, product, exposure: the action; index of the list price, of `OFFERS`, of the product, and the level.
+      redeems: whether the customer would redeem a coupon, bool scalar.
+      params: the market.
+
+    Returns:
+      Probabilities `[2 + U]`, and the components of the reward `[2 + U, 5]`, for satisfaction its probability.
+    """
+    price, rival = jnp.asarray(params.prices)[price], jnp.asarray(params.competitor_prices)[competitor]
+    sensitivity = jnp.asarray(params.sensitivity)[customer]
+    units = np.arange(1, params.tastes.shape[0] + 1, dtype=np.float32)
+    full = price * units
+    paid = jnp.where(offer == 1, full * (1 - params.discount), full)
+    paid = jnp.where((offer == 2) & redeems, jnp.maximum(full - params.coupon, 0.0), paid)
+    paid = jnp.where((offer == 3) & (full >= params.threshold), full - params.saving, paid)
+    base = jnp.asarray(params.appeal)[customer] + jnp.asarray(params.season)[phase] + params.loyalty * loyalty
+    base = base + jnp.ravel(params.fit)[customer * params.fit.shape[1] + product] + params.exposure * exposure
+    base = base + jnp.asarray(params.promotion)[phase] * (offer > 0)
+    here = base + jnp.asarray(params.tastes) - sensitivity * paid
+    chances = jax.nn.softmax(jnp.append(jnp.stack([jnp.zeros_like(rival), params.rival - sensitivity * rival]), here))
+    content = jax.nn.sigmoid(params.contentment + sensitivity * (rival - paid / units))
+    nothing, one = np.zeros(2, np.float32), np.ones_like(units)
+    columns = (
+        jnp.append(nothing, paid - params.cost * units) - params.exposure_cost * exposure,
+        jnp.append(nothing, one),
+        jnp.append(nothing, paid),
+        jnp.append(np.float32([0, -1]), one),
+        jnp.append(nothing + params.aside, content),
+    )
+    return chances, jnp.stack(columns, axis=1)
+
+
+def means(phase, competitor, loyalty, customer, price, offer, product, exposure, params):
+    """Mean components of the reward, `[5]`."""
+
+    def mean(redeems):
+        chances, seen = outcomes(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params)
+        return jnp.sum(chances[:, None] * seen, axis=0)
+
+    share = jnp.asarray(params.redemption)[customer]
+    return (1 - share) * mean(False) + share * mean(True)
+
+
+def usual(deviation, sizes, units, num_products, scale):
+    """Customers and their tastes; no published setting: the numbers are ours.
+
+    Args:
+      deviation: `shape -> array`, by how many standard deviations numbers differ from the usual ones.
+      sizes: numbers of ages, incomes, browsing states, phases, competitor levels, loyalty levels.
+      units: largest order.
+      num_products: products to show.
+      scale: unit of money.
+
+    Returns:
+      A dict of entries of `Params`.
+    """
+    ages, incomes, browsings, phases = sizes[:4]
+
+    def bands(count, spread, size):
+        return jnp.linspace(-spread, spread, count) * (count > 1) + size * deviation((count,))
+
+    def of_types(age, income, browsing):
+        return jnp.ravel(age[:, None, None] + income[None, :, None] + browsing[None, None, :])
+
+    flat = [jnp.zeros(count) for count in sizes[:3]]
+    types = ages * incomes * browsings
+    return {
+        "types": jax.nn.softmax(0.3 * deviation((types,))),
+        "appeal": 2 + of_types(bands(ages, 0.3, 0.2), flat[1], bands(browsings, 0.5, 0.2)),
+        "sensitivity": 1.5 / scale * jnp.exp(of_types(flat[0], -bands(incomes, 0.25, 0.1), flat[2])),
+        "redemption": jax.nn.sigmoid(of_types(bands(ages, 0.5, 0.3), flat[1], bands(browsings, 1.0, 0.3))),
+        "fit": 0.5 * deviation((types, num_products)),
+        "season": 0.4 * jnp.cos(2 * jnp.pi * jnp.arange(phases) / phases) + 0.2 * deviation((phases,)),
+        "promotion": jnp.where(jnp.arange(phases) == phases - 1, 0.4, -0.2),  # out of season, offers look cheap
+        "tastes": 1.1 * jnp.log(jnp.arange(1.0, units + 1)),
+        "rival": 1.7 + 0.2 * deviation(()),
+        "loyalty": 0.5 * jnp.exp(0.2 * deviation(())),
+        "exposure": 0.3 * jnp.exp(0.2 * deviation(())),
+        "contentment": 0.3 + 0.2 * deviation(()),
+        "aside": 0.2,
+        "discount": 0.15,
+        "coupon": 0.6 * scale,
+        "saving": 0.4 * scale,
+        "threshold": 2.5 * scale,
+        "exposure_cost": 0.05 * scale,
+    }

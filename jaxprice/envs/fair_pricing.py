@@ -1,0 +1,243 @@
+"""Fair pricing: one product, two groups of buyers, and a limit on how far apart their prices may be.
+
+Every period the seller posts a price for each group and sees a sale or none in each. With p_i# the best price of group i by
+itself, prices are fair if |p_1 - p_2| <= lam |p_1# - p_2#|; lam = 1 is no constraint, lam = 0 one price for all. The seller
+is told lam (`problem.details["fairness"]`), not the p_i#, which have to be learned too. Demand of group i:
+
+| curve | purchase probability | p_i# at unit cost c |
+|---|---|---|
+| "exponential" | min(A_i exp(-b_i p), 1) | max(c + 1/b_i, log(A_i)/b_i), clipped |
+| "linear" | A_i - b_i p, in [0, 1] at all prices | (A_i/b_i + c)/2, clipped |
+
+Each group's profit is unimodal, so prices between the p_i# beat all others and the constraint binds:
+p_2 = p_1 + lam (p_2# - p_1#) with p_1 from p_1# to p_2# - lam (p_2# - p_1#), a problem of one variable. Linear demand solves
+it in closed form; exponential demand is searched (`demand.maximise`: prices right to about 1e-3, profits to rounding).
+
+Instances of Chen, Lyu, Zhang and Zhou, prices in [0, 5], no cost: exponential, .5 exp(1 - p) and .5 exp(1 - p/2), with
+p# = 1 and 2 (demand is cut off at one, far below the best prices); linear, 3/5 - p/10 and 4/5 - p/10, with p# = 3 and 4 and
+the fair optimum 3.5 -+ lam/2. The best regret is of order T^(4/5), up to logarithms.
+
+Unfair prices can earn more than the fair optimum. The regret of a period is floored at zero, so that breaking the
+constraint never pays back regret; how far it is broken is `info["violation"]`. Read the two together.
+
+Source: X. Chen, J. Lyu, X. Zhang, Y. Zhou (2021), "Fairness-aware online price discrimination with nonparametric demand
+models", arXiv:2111.08221.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice import demand as demand_curves
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.types import Interval, Problem
+
+LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
+RATES = {"exponential": (1.0, 0.5), "linear": (0.1, 0.1)}
+ROUNDING = 1e-6  # of the highest price: a violation within it is none
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      level: A, demand of each group at price zero before any cut-off, float `[2]`.
+      rate: b, how fast it falls with the price, float `[2]`.
+      fairness: lam, largest price gap as a share of the gap between the groups' own best prices.
+      low, high: lowest and highest price.
+      cost: unit cost.
+      max_steps_in_episode: horizon.
+    """
+
+    level: jax.Array
+    rate: jax.Array
+    fairness: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; the fair optimum, float `[2]`; and its expected profit in a period, float scalar."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class FairPricing(MyopicMarket):
+    """Two groups and a fairness constraint; see the module.
+
+    Observation: share of the horizon gone, last prices, last sales; float `[5]`. Action: two prices, float `[2]`. Reward:
+    sum of (price - cost) * sale over the groups. `info` also holds "violation", by how much the prices are too far apart.
+
+    Attributes:
+      curve: "exponential" or "linear".
+      fairness, low, high, cost, horizon: of every market drawn.
+    """
+
+    curve: str = "exponential"
+    fairness: float = 0.5
+    low: float = 0.0
+    high: float = 5.0
+    cost: float = 0.0
+    horizon: int = 1000
+
+    @property
+    def name(self):
+        return f"{type(self).__name__}-{self.curve}"
+
+    @property
+    def demand_shape(self):
+        return (2,)
+
+    def params_of(self, level, rate):
+        """Params with the given demand, with the prices and the constraint of this environment."""
+        numbers = {name: np.float32(getattr(self, name)) for name in ("fairness", "low", "high", "cost")}
+        return Params(level=level, rate=rate, max_steps_in_episode=np.int32(self.horizon), **numbers)
+
+    def default_params(self):
+        return self.params_of(*(np.asarray(pair[self.curve], np.float32) for pair in (LEVELS, RATES)))
+
+    def sample_params(self, key):
+        """Both groups alike, with h the highest price and c the cost.
+
+        Exponential: best prices c + U[.1, .6] (h - c), with demand U[.3, .6] there. Linear: demand U[.5, 1] at price zero,
+        the price at which nobody buys U[1, 2] h.
+        """
+        u, v = jax.random.uniform(key, (2, 2), jnp.float32)
+        if self.curve == "linear":
+            level = 0.5 + 0.5 * u
+            return self.params_of(level, level / (self.high * (1 + v)))
+        rate = 1 / ((0.1 + 0.5 * v) * (self.high - self.cost))
+        return self.params_of((0.3 + 0.3 * u) * jnp.exp(1 + rate * self.cost), rate)
+
+    def problem(self, params):
+        return Problem(
+            prices=np.zeros((0, 2), np.float32),
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Interval((2,)),
+            details={"fairness": params.fairness},
+        )
+
+    def start(self, key, params):
+        del key
+        return self.refresh(State(jnp.int32(0), jnp.zeros(2, jnp.float32), jnp.float32(0)), params)
+
+    def refresh(self, state, params):
+        best = jnp.asarray(self.fair_prices(params), jnp.float32)
+        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
+
+    def own_prices(self, params):
+        """The best price of each group by itself, float `[2]`."""
+        level, rate = jnp.asarray(params.level), jnp.asarray(params.rate)
+        if self.curve == "linear":
+            price = (level / rate + params.cost) / 2
+        else:
+            price = jnp.maximum(params.cost + 1 / rate, jnp.log(level) / rate)
+        return jnp.clip(price, params.low, params.high)
+
+    def fair_prices(self, params):
+        """The best fair prices, float `[2]`."""
+        own, level, rate = self.own_prices(params), jnp.asarray(params.level), jnp.asarray(params.rate)
+        gap = params.fairness * (own[1] - own[0])
+        ends = jnp.stack([own[0], own[1] - gap])
+        ends = jnp.min(ends), jnp.max(ends)
+
+        def both(first):
+            return jnp.stack([first, first + gap])
+
+        def profit(first):
+            prices = both(first)
+            weights = (2,) + (1,) * jnp.ndim(first)
+            mean = self._mean(prices, level.reshape(weights), rate.reshape(weights))
+            return jnp.sum((prices - params.cost) * mean, axis=0)
+
+        if self.curve == "linear":
+            slope = jnp.sum(rate)
+            first = jnp.clip((jnp.sum(level) + slope * params.cost - 2 * rate[1] * gap) / (2 * slope), *ends)
+        else:
+            first = demand_curves.maximise(profit, *ends)
+        return both(first)
+
+    def price(self, action, params):
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def mean_demand(self, state, price, params):
+        return self._mean(price, params.level, params.rate)
+
+    def _mean(self, price, level, rate):
+        """Purchase probabilities at prices `[2, ...]`."""
+        return level - rate * price if self.curve == "linear" else jnp.minimum(level * jnp.exp(-rate * price), 1.0)
+
+    def draw(self, key, state, mean, params):
+        return noise.draw(key, mean, "bernoulli")
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+    def step_env(self, key, state, action, params):
+        obs, new_state, reward, terminated, info = super().step_env(key, state, action, params)
+        gap, allowed = jnp.abs(info["price"][1] - info["price"][0]), jnp.abs(state.best[1] - state.best[0])
+        excess = gap - allowed
+        violation = jnp.where(excess > ROUNDING * params.high, excess, 0.0)
+        more = {"regret": jnp.maximum(info["regret"], 0.0), "violation": jnp.asarray(violation, jnp.float32)}
+        return obs, new_state, reward, terminated, info | more
+
+
+def make(curve="exponential", *, level=None, rate=None, fairness=0.5, low=0.0, high=5.0, cost=0.0, horizon=1000):
+    """A market of two groups with a fairness constraint, and its params.
+
+    Args:
+      curve: "exponential" or "linear".
+      level: demand of each group at price zero before any cut-off, positive, `[2]`; by default that of the instance.
+      rate: how fast it falls with the price, positive, `[2]`.
+      fairness: largest price gap as a share of the gap between the groups' own best prices, in [0, 1].
+      low, high, cost: price interval and unit cost of both groups.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown curve, numbers out of range, linear demand outside [0, 1] at some price.
+    """
+    checks.choice("curve", curve, LEVELS)
+    low, high, cost = checks.price_interval(low, high, cost)
+    if cost >= high:
+        raise ValueError(f"cost must be below high, got cost={cost!r} and high={high!r}")
+    env = FairPricing(
+        curve=curve,
+        fairness=float(checks.number("fairness", fairness, low=0, high=1, scalar=True)),
+        low=low,
+        high=high,
+        cost=cost,
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    tiny = float(np.finfo(np.float32).tiny)
+    level = checks.array("level", LEVELS[curve] if level is None else level, (2,), low=tiny)
+    rate = checks.array("rate", RATES[curve] if rate is None else rate, (2,), low=tiny)
+    if curve == "linear":
+        ends = level[:, None] - rate[:, None] * np.array([[low, high]])
+        if ends.min() < -1e-6 or ends.max() > 1 + 1e-6:
+            raise ValueError(
+                f"level and rate must make linear demand a purchase probability in [0, 1] at every price, but it goes from "
+                f"{ends.min():g} to {ends.max():g} on [{low:g}, {high:g}]"
+            )
+    return env, env.params_of(level, rate)

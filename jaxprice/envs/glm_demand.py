@@ -1,0 +1,326 @@
+"""Personalised pricing under generalised linear demand: each buyer has features x, and price sensitivity is personal too.
+
+The seller sees x and posts a price p; with a = alpha'x and b = beta'x, mean demand and the best price at unit cost c are
+
+| link | demand | mean | best price |
+|---|---|---|---|
+| "logit" | a sale or none | 1 / (1 + exp(b p - a)) | c + (1 + W(exp(a - b c - 1))) / b |
+| "linear" | Gaussian | a - b p | (a / b + c) / 2 |
+
+W is Lambert's function. Profit is unimodal in the price (b >= 0, and linear demand is not negative at any context and price;
+`make` refuses other numbers), so the optimum on an interval is the clipped one, at the upper end where b = 0.
+Contexts (d entries, drawn anew each period):
+
+| contexts | law |
+|---|---|
+| "positive" | independent U[1, 2] / sqrt(d) |
+| "unit" | one of the unit vectors e_1, ..., e_d, all equally likely |
+| "sphere" | uniform on the unit sphere where no entry is negative |
+| "uniform" | 1, then independent U[0, 1] / sqrt(d) |
+
+Instances of Zhao, Jiang and Yu, logit link, prices in [0, 3], no cost:
+
+| instance | alpha | beta | contexts | best prices |
+|---|---|---|---|---|
+| "S1" | 1.6 (1, ..., 1) / sqrt(d) | (1, ..., 1) / sqrt(d) | "positive" | in [1.3404, 1.8103] |
+| "S2" | (1, ..., 1) | (1, ..., 1) | "unit" | 1 + W(1) = 1.567143 for every buyer |
+
+The best regret is of order sqrt(d T), up to logarithms.
+
+Sources: Z. Zhao, F. Jiang, Y. Yu (2024), "Contextual dynamic pricing: algorithms, optimality, and local differential privacy
+constraints", arXiv:2406.02424; G.-Y. Ban, N. B. Keskin (2021), "Personalized dynamic pricing with machine learning:
+high-dimensional features and heterogeneous elasticity", Management Science (linear demand, s of d features matter).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice.demand import wright_omega
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.types import Discrete, Interval, Problem
+
+LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # the noise of each
+CONTEXTS = ("positive", "unit", "sphere", "uniform")
+INSTANCES = {"S1": "positive", "S2": "unit"}  # the contexts of each
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      alpha: effect of each feature on demand, float `[d]`.
+      beta: effect of each feature on price sensitivity, float `[d]`.
+      noise_scale: standard deviation of linear demand; None with the logit link.
+      prices: the grid, float `[num_prices]`; `[0]` on an interval.
+      low, high: lowest and highest price.
+      cost: unit cost.
+      max_steps_in_episode: horizon.
+    """
+
+    alpha: jax.Array
+    beta: jax.Array
+    noise_scale: Any
+    prices: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
+
+    time: jax.Array
+    context: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class GLMDemand(MyopicMarket):
+    """Generalised linear demand with features; see the module.
+
+    Observation: share of the horizon gone, last price, last demand, context; float `[3 + d]`. Action: index of the grid, or
+    a price. Reward: (price - cost) * demand. The seller is told the link as `problem.law`.
+
+    Attributes:
+      dimension: number of features d.
+      link: "logit" or "linear".
+      context: kind of contexts, one of `CONTEXTS`.
+      sparsity: features that matter in drawn markets, the first ones; None: all.
+      num_prices: size of the price grid, or None: any price in `[low, high]`.
+      low, high, cost, noise_scale, horizon: of every market drawn.
+    """
+
+    dimension: int = 3
+    link: str = "logit"
+    context: str = "positive"
+    sparsity: int | None = None
+    num_prices: int | None = None
+    low: float = 0.0
+    high: float = 3.0
+    cost: float = 0.0
+    noise_scale: float = 0.1
+    horizon: int = 1000
+
+    @property
+    def name(self):
+        return f"{type(self).__name__}-{self.link}"
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def params_of(self, alpha, beta):
+        """Params with the given effects, at the prices of this environment."""
+        return Params(
+            alpha=alpha,
+            beta=beta,
+            noise_scale=np.float32(self.noise_scale) if self.link == "linear" else None,
+            prices=np.linspace(self.low, self.high, self.num_prices or 0, dtype=np.float32),
+            low=np.float32(self.low),
+            high=np.float32(self.high),
+            cost=np.float32(self.cost),
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def sample_params(self, key):
+        """Positive effects, so that mean price sensitivity beta'x is about 3 / high (logit), or 1 / (2 high) (linear).
+
+        Entries of beta are U[.5, 1.5] times the same number. With the logit link those of alpha are U[.5, 1.5] times another
+        number, and mean alpha'x is about 1.6; with the linear link each is high * U[1, 2] times that of beta, so that demand
+        falls to zero at a price between high and 2 high.
+        """
+        d, matter = self.dimension, self.sparsity or self.dimension
+        unit = d**-0.5
+        sums = {"positive": 1.5 * unit * matter, "sphere": 0.8 * unit * matter, "uniform": 1 + 0.5 * unit * (matter - 1)}
+        size = 1 / sums.get(self.context, 1.0)  # of the entries of x that matter, in the mean
+        u, v = jax.random.uniform(key, (2, d), jnp.float32)
+        if self.link == "logit":
+            alpha, beta = 1.6 * size * (0.5 + v), 3 / self.high * size * (0.5 + u)
+        else:
+            beta = 0.5 / self.high * size * (0.5 + u)
+            alpha = self.high * beta * (1 + v)
+        return self.params_of(*(jnp.where(jnp.arange(d) < matter, effect, 0.0) for effect in (alpha, beta)))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0) if params.noise_scale is None else params.noise_scale,
+            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
+            noise=LINKS[self.link],
+            law=self.link,
+            context_size=self.dimension,
+        )
+
+    def start(self, key, params):
+        return State(jnp.int32(0), self._fresh(key))
+
+    def move(self, key, state, params):
+        return State(state.time, self._fresh(key))
+
+    def _fresh(self, key):
+        """A context."""
+        d = self.dimension
+        if self.context == "unit":
+            return (jnp.arange(d) == jax.random.randint(key, (), 0, d)).astype(jnp.float32)
+        if self.context == "sphere":
+            z = jnp.abs(jax.random.normal(key, (d,), jnp.float32))
+            return z / jnp.sqrt(jnp.sum(z * z))
+        u = jax.random.uniform(key, (d,), jnp.float32)
+        if self.context == "uniform":
+            return (d**-0.5 * u).at[0].set(1.0)
+        return d**-0.5 * (1 + u)
+
+    def extras(self, state, params):
+        return (state.context,)
+
+    def price(self, action, params):
+        if self.num_prices:
+            return jnp.asarray(params.prices)[action]
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def mean_demand(self, state, price, params):
+        a, b = self._effects(state, params)
+        return jax.nn.sigmoid(a - b * price) if self.link == "logit" else a - b * price
+
+    def draw(self, key, state, mean, params):
+        return noise.draw(key, mean, LINKS[self.link], scale=params.noise_scale)
+
+    def optimal_action(self, state, params):
+        if self.num_prices:
+            prices = jnp.asarray(params.prices)
+            return self.grid_action((prices - params.cost) * self.mean_demand(state, prices, params))
+        a, b = self._effects(state, params)
+        slope = jnp.where(b > 0, b, 1.0)
+        if self.link == "logit":
+            price = params.cost + (1 + wright_omega(a - b * params.cost - 1)) / slope
+        else:
+            price = (a / slope + params.cost) / 2
+        return jnp.clip(jnp.where(b > 0, price, params.high), params.low, params.high)
+
+    def _effects(self, state, params):
+        """Demand and price sensitivity of the buyer who is here: alpha'x and beta'x."""
+        return tuple(jnp.sum(jnp.asarray(effect) * state.context) for effect in (params.alpha, params.beta))
+
+
+def make(
+    link="logit",
+    *,
+    instance=None,
+    dimension=3,
+    alpha=None,
+    beta=None,
+    context=None,
+    sparsity=None,
+    num_prices=None,
+    low=0.0,
+    high=3.0,
+    cost=0.0,
+    noise_scale=0.1,
+    horizon=1000,
+):
+    """A contextual market with generalised linear demand, and its params.
+
+    Args:
+      link: "logit" (a sale or none) or "linear" (Gaussian demand).
+      instance: "S1" or "S2", which set `alpha`, `beta` and `context`; None: these, or a drawn market.
+      dimension: number of features; or give `alpha` and `beta`.
+      alpha: effect of each feature on demand, `[dimension]`; drawn by default, as is `beta`.
+      beta: effect of each feature on price sensitivity, `[dimension]`; given together with `alpha`.
+      context: "positive" (the default), "unit", "sphere" or "uniform".
+      sparsity: features that matter in drawn markets, at most `dimension`.
+      num_prices: size of an evenly spaced grid; None: any price in `[low, high]`.
+      low, high, cost: price interval and unit cost.
+      noise_scale: standard deviation of linear demand.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown link, instance or kind of contexts, numbers out of range, arrays of a wrong shape, a price
+        sensitivity or a linear demand that is negative for some context and price.
+    """
+    checks.choice("link", link, LINKS)
+    given = {"alpha": alpha, "beta": beta, "context": context, "sparsity": sparsity}
+    if instance is not None:
+        checks.choice("instance", instance, INSTANCES)
+        taken = [name for name, value in given.items() if value is not None]
+        if taken or link != "logit":
+            raise ValueError(f"instance {instance} is a logit market of its own: leave out {', '.join(taken) or 'the link'}")
+        size = checks.positive_int("dimension", dimension)
+        beta = np.full(size, size**-0.5 if instance == "S1" else 1.0)
+        alpha, context = 1.6 * beta if instance == "S1" else beta, INSTANCES[instance]
+    context = checks.choice("context", "positive" if context is None else context, CONTEXTS)
+    if (alpha is None) != (beta is None):
+        raise ValueError("alpha and beta make up a market together: give both or neither")
+    if alpha is not None:
+        alpha = checks.array("alpha", alpha, (None,))
+        beta = checks.array("beta", beta, (alpha.size,))
+        dimension = alpha.size
+    dimension = checks.positive_int("dimension", dimension)
+    if sparsity is not None:
+        if checks.positive_int("sparsity", sparsity) > dimension:
+            raise ValueError(f"sparsity must be at most the dimension {dimension}, got {sparsity}")
+        if context == "unit" and sparsity < dimension:
+            raise ValueError(f"sparsity must be None with unit contexts, where a buyer has one feature only, got {sparsity}")
+    low, high, cost = checks.price_interval(low, high, cost)
+    env = GLMDemand(
+        dimension=dimension,
+        link=link,
+        context=context,
+        sparsity=sparsity,
+        num_prices=None if num_prices is None else checks.positive_int("num_prices", num_prices),
+        low=low,
+        high=high,
+        cost=cost,
+        noise_scale=float(checks.number("noise_scale", noise_scale, low=0, scalar=True)),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    params = env.default_params() if alpha is None else env.params_of(alpha, beta)
+    _check(env, params)
+    return env, params
+
+
+def lowest(effect, context):
+    """The infimum of effect'x over contexts of a kind, float.
+
+    Args:
+      effect: NumPy array `[d]`.
+      context: one of `CONTEXTS`.
+    """
+    effect = np.asarray(effect, float)
+    unit = effect.size**-0.5
+    if context == "positive":
+        return float(unit * np.sum(np.minimum(effect, 2 * effect)))
+    if context == "uniform":
+        return float(effect[0] + unit * np.sum(np.minimum(effect[1:], 0.0)))
+    against = np.linalg.norm(np.minimum(effect, 0.0)) if context == "sphere" else 0.0
+    return float(-against if against else np.min(effect))
+
+
+def _check(env, params):
+    sensitivity = lowest(params.beta, env.context)
+    tolerance = 1e-6 * (np.abs(params.alpha).sum() + env.high * np.abs(params.beta).sum())
+    if sensitivity < -tolerance:
+        raise ValueError(
+            f"beta must give every context a price sensitivity beta'x that is not negative, but with {env.context} contexts "
+            f"beta={params.beta.tolist()} goes down to {sensitivity:g}"
+        )
+    least = lowest(params.alpha - env.high * params.beta.astype(float), env.context)
+    if env.link == "linear" and least < -tolerance:
+        raise ValueError(
+            f"linear demand (alpha - price * beta)'x must not be negative for any context and price, but with {env.context} "
+            f"contexts it goes down to {least:g} at the price {env.high:g}: lower high or beta, or raise alpha"
+        )

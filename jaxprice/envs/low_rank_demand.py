@@ -1,0 +1,215 @@
+"""Many products whose demand varies in few directions: linear demand of low rank.
+
+    q = U z - U V U'p + eps,     p in the ball of radius r,     reward p'q,
+
+with U `[n, d]` orthonormal columns (products belong to d categories), V + V' >= 2 `curvature`, and independent Gaussian
+noise. The revenue depends on x = U'p alone, z'x - x'V x, so the best prices are U x* with x* the maximum over the ball of
+radius r: (V + V')^-1 z where that lies inside, else (V + V' + l I)^-1 z with the l > 0 that brings it to the boundary, by
+bisection in the eigenbasis of V + V'. Prices and demand are not cut at zero, as in the paper.
+
+Source: J. Mueller, V. Syrgkanis, M. Taddy (2019), "Low-rank bandit methods for high-dimensional dynamic pricing",
+arXiv:1801.10242; the ranges drawn are its experiment's, with one category a product.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.linalg import dot
+from jaxprice.types import Interval, Problem
+
+BISECTIONS = 60
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      features: U, orthonormal columns, float `[n, d]`.
+      level: z, float `[d]`.
+      slopes: V, float `[d, d]`.
+      noise_scale: standard deviation of the demand of a product.
+      radius: radius of the ball of prices.
+      cost: unit cost, 0.
+      max_steps_in_episode: horizon.
+    """
+
+    features: jax.Array
+    level: jax.Array
+    slopes: jax.Array
+    noise_scale: jax.Array
+    radius: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played; the oracle's prices, float `[n]`, and their expected reward."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LowRankDemand(MyopicMarket):
+    """Linear demand of low rank; see the module.
+
+    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`. Action: prices, float `[n]`, scaled
+    back to the ball if they lie outside. Reward: p'q.
+
+    Attributes:
+      num_products: n.
+      rank: d.
+      curvature: smallest eigenvalue of (V + V') / 2 in markets drawn.
+      radius, noise_scale, horizon: of every market drawn.
+      features_known: whether the seller is told U (`problem.details["features"]`).
+    """
+
+    num_products: int = 100
+    rank: int = 10
+    curvature: float = 5.0
+    radius: float = 20.0
+    noise_scale: float = 10.0
+    horizon: int = 1000
+    features_known: bool = False
+
+    @property
+    def demand_shape(self):
+        return (self.num_products,)
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def sample_params(self, key):
+        """z ~ N(100, 20^2); V ~ N(0, 2^2), eigenvalues of V + V' at least 2 `curvature`; product i in category i mod d."""
+        keys = jax.random.split(key)
+        level = 100 + 20 * jax.random.normal(keys[0], (self.rank,), jnp.float32)
+        raw = 2 * jax.random.normal(keys[1], (self.rank, self.rank), jnp.float32)
+        values, vectors = jnp.linalg.eigh((raw + raw.T) / 2)
+        slopes = dot(vectors * jnp.maximum(values, self.curvature)[None], vectors.T) + (raw - raw.T) / 2
+        return self.params_of(level, slopes)
+
+    def params_of(self, level, slopes):
+        """Params with the given demand, with the categories and the ball of this environment."""
+        member = np.arange(self.num_products)[:, None] % self.rank == np.arange(self.rank)
+        return Params(
+            features=(member / np.sqrt(member.sum(axis=0))).astype(np.float32),
+            level=level,
+            slopes=slopes,
+            noise_scale=np.float32(self.noise_scale),
+            radius=np.float32(self.radius),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def problem(self, params):
+        return Problem(
+            prices=np.zeros((0, self.num_products), np.float32),
+            low=-params.radius * np.ones(self.num_products, np.float32),
+            high=params.radius * np.ones(self.num_products, np.float32),
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale,
+            action_space=Interval((self.num_products,)),
+            details={"radius": params.radius} | ({"features": params.features} if self.features_known else {}),
+            noise="gaussian",
+        )
+
+    def start(self, key, params):
+        del key
+        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products), jnp.float32(0)), params)
+
+    def refresh(self, state, params):
+        slopes, level = jnp.asarray(params.slopes), jnp.asarray(params.level)
+        values, vectors = jnp.linalg.eigh(slopes + slopes.T)
+        along = dot(vectors.T, level)
+
+        def length(shift):
+            return jnp.linalg.norm(along / (values + shift))
+
+        def halve(_, ends):
+            low, high = ends
+            middle = (low + high) / 2
+            outside = length(middle) > params.radius
+            return jnp.where(outside, middle, low), jnp.where(outside, high, middle)
+
+        largest = jnp.linalg.norm(along) / params.radius  # the shift at which the length is surely below the radius
+        shift = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(largest), largest))[1]
+        shift = jnp.where(length(0.0) > params.radius, shift, 0.0)
+        x = dot(vectors, along / (values + shift))
+        return State(state.time, dot(jnp.asarray(params.features), x), jnp.sum(level * x) - jnp.sum(x * (dot(slopes, x))))
+
+    def price(self, action, params):
+        action = jnp.asarray(action, jnp.float32)
+        return action * jnp.minimum(1.0, params.radius / jnp.maximum(jnp.sqrt(jnp.sum(action**2)), 1e-30))
+
+    def mean_demand(self, state, price, params):
+        features, slopes = jnp.asarray(params.features), jnp.asarray(params.slopes)
+        x = jnp.sum(features * price[:, None], axis=0)
+        along = params.level - jnp.sum(slopes * x[None], axis=1)
+        return jnp.sum(features * along[None], axis=1)
+
+    def draw(self, key, state, mean, params):
+        return noise.draw(key, mean, "gaussian", scale=params.noise_scale)
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+
+def make(
+    num_products=100,
+    rank=10,
+    *,
+    level=None,
+    slopes=None,
+    curvature=5.0,
+    radius=20.0,
+    noise_scale=10.0,
+    features_known=False,
+    horizon=1000,
+):
+    """A market of many products with low-rank demand, and its params.
+
+    Args:
+      num_products, rank: n and d, d at most n.
+      level: z, `[d]`; drawn by default.
+      slopes: V, `[d, d]` with V + V' positive definite; drawn by default.
+      curvature: smallest eigenvalue of (V + V') / 2 in markets drawn.
+      radius: radius of the ball of prices.
+      noise_scale: standard deviation of the demand of a product.
+      features_known: whether the seller is told U.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: sizes or numbers out of range, arrays of a wrong shape, V + V' not positive definite.
+    """
+    n, d = checks.positive_int("num_products", num_products), checks.positive_int("rank", rank)
+    if d > n:
+        raise ValueError(f"rank must be at most num_products = {n}, got {d}")
+    for name, value, low in (("curvature", curvature, 1e-6), ("radius", radius, 1e-6), ("noise_scale", noise_scale, 0.0)):
+        checks.number(name, value, low=low, scalar=True)
+    horizon = checks.positive_int("horizon", horizon)
+    env = LowRankDemand(n, d, float(curvature), float(radius), float(noise_scale), horizon, bool(features_known))
+    given = {}
+    if level is not None:
+        given["level"] = checks.array("level", level, (d,))
+    if slopes is not None:
+        given["slopes"] = checks.array("slopes", slopes, (d, d))
+        if np.linalg.eigvalsh(given["slopes"].astype(float) + given["slopes"].T)[0] <= 0:
+            raise ValueError(f"slopes must be a matrix V with V + V' positive definite, got {given['slopes'].tolist()}")
+    devices.use_cpu_cores()
+    return env, dataclasses.replace(env.default_params(), **given)

@@ -1,0 +1,158 @@
+"""Assortments under multinomial logit choice (the MNL bandit): prices are fixed, the seller chooses what to show.
+
+Each period the seller offers a set S of at most s of n products, and one customer takes product i of it with probability
+v_i / (1 + sum_{j in S} v_j), or nothing. A sale of product i brings r_i, so the seller expects
+sum_{i in S} r_i v_i / (1 + sum_{i in S} v_i). The weights v are to be learned, the revenues r are known. The best set is
+found by Dinkelbach's iteration (`oracles.logit_pricing.assortment`), once at the start.
+
+The customer's choice is the inverse of the distribution function of (v_1, ..., v_n, none) at one uniform number. The best
+regret is of order sqrt(n T), up to logarithms.
+
+Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2019), "MNL-bandit: a dynamic learning approach to assortment
+selection", doi:10.1287/opre.2018.1832.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.mnl_pricing import units
+from jaxprice.oracles import logit_pricing
+from jaxprice.types import Problem, Subset
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      revenues: what a sale of each product brings, positive, float `[n]`.
+      weights: how attractive each product is; buying nothing has weight one, float `[n]`.
+      max_steps_in_episode: horizon.
+    """
+
+    revenues: jax.Array
+    weights: jax.Array
+    max_steps_in_episode: jax.Array
+
+    @property
+    def cost(self):
+        """Unit cost: none, as revenues are net."""
+        return np.float32(0)
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; the best set, bool `[n]`; and its expected revenue in a period, float scalar."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class MNLAssortment(MyopicMarket):
+    """Assortments under multinomial logit choice; see the module.
+
+    Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry
+    is 1, or none); float `[1 + 2 n]`. Action: the set, bool `[n]`; of more than `size` products, the first `size` are
+    offered. Reward: the revenue of the product sold. The seller is told the revenues, as `problem.low` and `problem.high`.
+
+    Attributes:
+      num_products: n.
+      size: largest number of products offered.
+      horizon: of every market drawn.
+    """
+
+    num_products: int = 10
+    size: int = 4
+    horizon: int = 1000
+
+    @property
+    def demand_shape(self):
+        return (self.num_products,)
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def params_of(self, revenues, weights):
+        """Params with the given products."""
+        return Params(revenues=revenues, weights=weights, max_steps_in_episode=np.int32(self.horizon))
+
+    def sample_params(self, key):
+        """Revenues U[.2, 1], weights U[0, 1]."""
+        u, v = jax.random.uniform(key, (2, self.num_products), jnp.float32)
+        return self.params_of(0.2 + 0.8 * u, v)
+
+    def problem(self, params):
+        return Problem(
+            prices=np.zeros((0, self.num_products), np.float32),
+            low=params.revenues,
+            high=params.revenues,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Subset(self.num_products, self.size),
+        )
+
+    def start(self, key, params):
+        del key
+        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products, bool), jnp.float32(0)), params)
+
+    def refresh(self, state, params):
+        best, _ = logit_pricing.assortment(params.revenues, params.weights, self.size)
+        return State(state.time, best, self.expected_reward(state, best, params))
+
+    def price(self, action, params):
+        action = jnp.asarray(action, bool)
+        offered = action & (jnp.cumsum(action) <= self.size)
+        return jnp.where(offered, jnp.asarray(params.revenues), 0.0)
+
+    def mean_demand(self, state, price, params):
+        weights = jnp.where(price > 0, jnp.asarray(params.weights), 0.0)  # revenues are positive: a price of 0 is no offer
+        return weights / (1 + jnp.sum(weights))
+
+    def draw(self, key, state, mean, params):
+        return units(jax.random.uniform(key, (1,), jnp.float32), mean)
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+
+def make(num_products=10, *, size=4, revenues=None, weights=None, horizon=1000):
+    """A market for assortments, and its params.
+
+    Args:
+      num_products: number of products n; or give `revenues` or `weights`.
+      size: largest number of products offered, at most n.
+      revenues: what a sale of each product brings, positive, `[n]`; drawn by default.
+      weights: how attractive each product is, against one for buying nothing, not negative, `[n]`; drawn by default.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range, arrays of a wrong shape.
+    """
+    if revenues is not None:
+        revenues = checks.array("revenues", revenues, (None,), low=1e-6)
+        num_products = revenues.size
+    if weights is not None:
+        weights = checks.array("weights", weights, (None if revenues is None else num_products,), low=0)
+        num_products = weights.size
+    num_products = checks.positive_int("num_products", num_products)
+    if checks.positive_int("size", size) > num_products:
+        raise ValueError(f"size must be at most the number of products {num_products}, got {size}")
+    env = MNLAssortment(num_products=num_products, size=int(size), horizon=checks.positive_int("horizon", horizon))
+    devices.use_cpu_cores()
+    given = {name: value for name, value in (("revenues", revenues), ("weights", weights)) if value is not None}
+    return env, dataclasses.replace(env.default_params(), **given)

@@ -1,0 +1,225 @@
+"""Multinomial logit pricing: n products that compete for the same buyers, one seller who prices them all.
+
+Each period the seller posts n prices, and each buyer takes one product or none: product j with probability
+
+    q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)),
+
+a_j the quality of product j, a_0 that of buying nothing, m the scale of the buyers' tastes. With unit costs c_j the best
+prices have the same mark-up m (1 + W(X)) on all products, and earn m W(X) from a buyer, where
+X = sum_j exp((a_j - c_j - a_0)/m - 1) and W is Lambert's function. This is the optimum over all prices: it has to lie in the
+price interval, or `make` refuses the market (params changed by hand are not checked). The seller is told costs and prices,
+not qualities and scale.
+
+A buyer's choice is the inverse of the distribution function of (q_1, ..., q_n, none) at one uniform number, so policies face
+the same buyers. With n = 1 this is posted pricing with logit demand.
+
+Source: H. Li, W. T. Huh (2011), "Pricing multiple products with the multinomial logit and nested logit models",
+doi:10.1287/msom.1110.0344.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, random
+from jaxprice.envs.market import MyopicMarket
+from jaxprice.oracles import logit_pricing
+from jaxprice.types import Interval, Problem
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      quality: mean valuation of each product, float `[n]`.
+      outside: quality of buying nothing.
+      scale: scale of the buyers' tastes.
+      low, high: lowest and highest price of each product, float `[n]`.
+      cost: unit costs, float `[n]`.
+      max_steps_in_episode: horizon.
+    """
+
+    quality: jax.Array
+    outside: jax.Array
+    scale: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played, int scalar; the oracle's prices, float `[n]`; and their expected profit in a period, float scalar."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class MNLPricing(MyopicMarket):
+    """Multinomial logit demand for several products; see the module.
+
+    Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`. Action: the prices,
+    float `[n]`, brought into the interval. Reward: sum of (price - cost) * units over products.
+
+    Attributes:
+      num_products: n.
+      buyers: buyers a period.
+      low, high, horizon: of every market drawn.
+    """
+
+    num_products: int = 3
+    buyers: int = 1
+    low: float = 0.0
+    high: float = 2.0
+    horizon: int = 1000
+
+    @property
+    def demand_shape(self):
+        return (self.num_products,)
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def params_of(self, quality, cost, scale, outside):
+        """Params with the given buyers and costs, at the prices of this environment."""
+        shape = (self.num_products,)
+        return Params(
+            quality=quality,
+            outside=outside,
+            scale=scale,
+            low=np.full(shape, self.low, np.float32),
+            high=np.full(shape, self.high, np.float32),
+            cost=cost,
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def sample_params(self, key):
+        """Markets with the best prices in the interval, whose width is w.
+
+        Unit costs low + U[0, .25] w; scale U[.1, .2] w; qualities less costs normal with standard deviation scale, shifted
+        together so that W(X) is U[.5, 2.5]: a buyer buys with probability 1/3 to 5/7 at the best prices, which are then
+        between low + .15 w and low + .95 w. Buying nothing has quality 0.
+        """
+        keys, width = jax.random.split(key, 3), self.high - self.low
+        n = self.num_products
+        cost = self.low + 0.25 * width * jax.random.uniform(keys[0], (n,), jnp.float32)
+        u = jax.random.uniform(keys[1], (2,), jnp.float32)
+        scale, w = width * (0.1 + 0.1 * u[0]), 0.5 + 2 * u[1]
+        net = jax.random.normal(keys[2], (n,), jnp.float32)
+        net = net - jax.nn.logsumexp(net) + 1 + w + jnp.log(w)
+        return self.params_of(cost + scale * net, cost, scale, np.float32(0))
+
+    def problem(self, params):
+        return Problem(
+            prices=np.zeros((0, self.num_products), np.float32),
+            low=params.low,
+            high=params.high,
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Interval((self.num_products,)),
+            buyers=self.buyers,
+        )
+
+    def start(self, key, params):
+        del key
+        zeros = jnp.zeros(self.num_products, jnp.float32)
+        return self.refresh(State(jnp.int32(0), zeros, jnp.float32(0)), params)
+
+    def refresh(self, state, params):
+        best, _ = logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)
+        best = jnp.asarray(best, jnp.float32)
+        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
+
+    def price(self, action, params):
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def mean_demand(self, state, price, params):
+        return logit_pricing.choice_probabilities(price, params.quality, params.scale, params.outside)
+
+    def draw(self, key, state, mean, params):
+        return units(jax.random.uniform(key, (self.buyers,), jnp.float32), mean)
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+
+def units(u, probabilities):
+    """Units sold of each product when every buyer takes one product or none.
+
+    Args:
+      u: a uniform number for each buyer, float `[buyers]`.
+      probabilities: of each product, float `[n]`; the rest buys nothing.
+
+    Returns:
+      float32 `[n]`.
+    """
+    none = 1 - jnp.sum(probabilities, keepdims=True)
+    chosen = random.choose(u, jnp.concatenate([probabilities, none]))
+    bought = chosen[:, None] == jnp.arange(probabilities.shape[0])[None]
+    return jnp.sum(bought.astype(jnp.float32), axis=0)
+
+
+def make(num_products=3, *, quality=None, cost=None, scale=None, outside=None, low=0.0, high=2.0, buyers=1, horizon=1000):
+    """A multinomial logit market, and its params.
+
+    Args:
+      num_products: number of products n; or give `quality`.
+      quality: mean valuation of each product, `[n]`; by default the market is drawn, with its costs and its scale.
+      cost: unit costs, one number or `[n]`; 0 by default. This and the next two only with `quality`.
+      scale: scale of the buyers' tastes; .25 by default.
+      outside: quality of buying nothing; 0 by default.
+      low, high: price interval of every product; it has to contain the best prices.
+      buyers: buyers a period.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range, arrays of a wrong shape, a cost, scale or outside quality without qualities, best
+        prices outside `[low, high]`.
+    """
+    low, high, _ = checks.price_interval(low, high)
+    numbers = {"cost": cost, "scale": scale, "outside": outside}
+    if quality is not None:
+        quality = checks.array("quality", quality, (None,))
+        num_products = quality.size
+    elif any(value is not None for value in numbers.values()):
+        given = ", ".join(name for name, value in numbers.items() if value is not None)
+        raise ValueError(f"quality is missing: without it the market is drawn, {given} included")
+    env = MNLPricing(
+        num_products=checks.positive_int("num_products", num_products),
+        buyers=checks.positive_int("buyers", buyers),
+        low=low,
+        high=high,
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    if quality is None:
+        return env, env.default_params()
+    cost = 0.0 if cost is None else cost
+    cost = np.full(quality.shape, cost, np.float32) if np.ndim(cost) == 0 else cost
+    params = env.params_of(
+        quality,
+        checks.array("cost", cost, quality.shape, low=0),
+        np.float32(checks.number("scale", 0.25 if scale is None else scale, low=1e-6, scalar=True)),
+        np.float32(checks.number("outside", 0.0 if outside is None else outside, scalar=True)),
+    )
+    best = np.asarray(logit_pricing.monopoly(quality, params.cost, params.scale, params.outside)[0])
+    if best.min() < low or best.max() > high:
+        raise ValueError(
+            f"low and high must contain the best prices, got [{low:g}, {high:g}], but these go from {best.min():g} to "
+            f"{best.max():g}"
+        )
+    return env, params

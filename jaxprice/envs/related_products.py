@@ -1,0 +1,181 @@
+"""Related products: a task distribution for meta-learning over any market.
+
+The seller sells many products of one kind, one after the other or in parallel. A product's numbers are
+
+    theta = s theta_kind + (1 - s) theta_own,     theta_kind, theta_own ~ the wrapped market's task distribution,
+
+with theta_kind the same for all products of the kind and the similarity s in [0, 1]; where the wrapped market's parameters
+form a convex set, so do these. Or, with `spread`, the hierarchical Gaussian prior of Bastani, Simchi-Levi and Zhu,
+
+    theta = theta_kind + spread |theta_kind| z,     z ~ N(0, 1), cut at two standard deviations,
+
+for the leaves of the params named in `leaves` (say "theta"), the others being theta_kind's. What the seller is told, prices
+and costs, is never moved. `split` gives disjoint sets of products for training and for testing.
+
+Sources: H. Bastani, D. Simchi-Levi, R. Zhu (2022), "Meta dynamic pricing: transfer learning across experiments",
+doi:10.1287/mnsc.2021.4071.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxprice import checks, random
+from jaxprice.types import Environment
+
+TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that every product shares
+
+
+@dataclasses.dataclass(frozen=True)
+class RelatedProducts(Environment):
+    """The wrapped market with related products; everything but `sample_params` is the wrapped market's.
+
+    Attributes:
+      base: the wrapped environment.
+      kind: number of the kind of products; it seeds theta_kind.
+      similarity: s, how alike products are: 0 as different as tasks of the wrapped market, 1 all the same.
+      spread: relative standard deviation of a product around its kind, instead of `similarity`; or None.
+      leaves: names of the params that `spread` moves.
+    """
+
+    base: Environment
+    kind: int = 0
+    similarity: float = 0.8
+    spread: float | None = None
+    leaves: tuple[str, ...] = ()
+
+    @property
+    def name(self):
+        return f"RelatedProducts-{self.base.name}"
+
+    @property
+    def longest(self):
+        return self.base.longest
+
+    def centre(self):
+        """Params of the kind, theta_kind."""
+        return self.base.sample_params(random.address(random.stream(self.kind, "market"), 0, 0))
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(lambda: self.base.solve(self.centre()))())
+
+    def sample_params(self, key):
+        centre = self.centre()
+        own = centre if self.spread is not None else self.base.sample_params(key)
+        moved = {}
+        for number, field in enumerate(dataclasses.fields(centre)):
+            middle, other = getattr(centre, field.name), getattr(own, field.name)
+            if self.spread is None and field.name not in TOLD:
+                moved[field.name] = jax.tree.map(self._blend, middle, other)
+            elif field.name in self.leaves:
+                moved[field.name] = self._scatter(jax.random.fold_in(key, number), middle)
+        return self.base.solve(dataclasses.replace(centre, **moved))
+
+    def _blend(self, middle, other):
+        middle, other = jnp.asarray(middle), jnp.asarray(other)
+        if not jnp.issubdtype(middle.dtype, jnp.floating):
+            return middle
+        return middle + (1 - self.similarity) * (other - middle)
+
+    def _scatter(self, key, tree):
+        leaves, structure = jax.tree.flatten(tree)
+        keys = jax.random.split(key, len(leaves))
+        moved = [
+            x + self.spread * jnp.abs(x) * jnp.clip(jax.random.normal(k, jnp.shape(x), jnp.float32), -2, 2)
+            for k, x in zip(keys, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, moved)
+
+    def problem(self, params):
+        return self.base.problem(params)
+
+    def solve(self, params):
+        return self.base.solve(params)
+
+    def refresh(self, state, params):
+        return self.base.refresh(state, params)
+
+    def in_play(self, params):
+        return self.base.in_play(params)
+
+    def reset_env(self, key, params):
+        return self.base.reset_env(key, params)
+
+    def step_env(self, key, state, action, params):
+        return self.base.step_env(key, state, action, params)
+
+    def expected_reward(self, state, action, params):
+        return self.base.expected_reward(state, action, params)
+
+    def optimal_reward(self, state, params):
+        return self.base.optimal_reward(state, params)
+
+    def optimal_action(self, state, params):
+        return self.base.optimal_action(state, params)
+
+
+def split(env, *, train, held_out, seed=0):
+    """Two disjoint sets of tasks, for training and for testing.
+
+    Product i of a set is drawn with its own address, so a set grows without changing, and no product is in both.
+
+    Args:
+      env: an environment.
+      train, held_out: numbers of tasks.
+      seed: integer in `[0, 2**63)`.
+
+    Returns:
+      Two batches of params, every leaf with a leading axis `[train]` and `[held_out]`, for `simulate(params=...)`.
+
+    Raises:
+      ValueError: numbers that are not positive, a seed out of range.
+    """
+    sizes = checks.positive_int("train", train), checks.positive_int("held_out", held_out)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
+    sample = jax.jit(jax.vmap(lambda words, number: env.sample_params(random.address(words, 0, number)), (None, 0)))
+
+    def draw(part, size):
+        return jax.device_get(sample(random.stream(2 * int(seed) + part, "market"), np.arange(size, dtype=np.uint32)))
+
+    return draw(0, sizes[0]), draw(1, sizes[1])
+
+
+def make(market="PostedPrice", *, options=None, kind=0, similarity=0.8, spread=None, leaves=()):
+    """A market of related products, and the params of their kind.
+
+    Args:
+      market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
+      options: options of the wrapped market, a dict.
+      kind: number of the kind of products, integer in `[0, 2**64)`.
+      similarity: how alike products are, in [0, 1].
+      spread: relative standard deviation of a product around its kind, instead of `similarity`.
+      leaves: names of the params that `spread` moves.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: an unknown market or leaf, numbers out of range.
+    """
+    from jaxprice import envs
+
+    base = envs.make(market, **(options or {}))[0] if isinstance(market, str) else market
+    if not isinstance(base, Environment):
+        raise ValueError(f"market must be a name or an environment, got {market!r}")
+    checks.number("similarity", similarity, low=0, high=1, scalar=True)
+    random.stream(kind, "market")
+    leaves = (leaves,) if isinstance(leaves, str) else tuple(leaves)
+    if spread is not None:
+        checks.number("spread", spread, low=0, scalar=True)
+        allowed = [field.name for field in dataclasses.fields(type(base.default_params())) if field.name not in TOLD]
+        if not leaves:
+            raise ValueError(f"leaves must name the params that spread moves, some of {allowed}")
+        for leaf in leaves:
+            checks.choice(f"leaf of {base.name}", leaf, allowed)
+    elif leaves:
+        raise ValueError(f"leaves are what spread moves, but spread is None and leaves are {leaves!r}")
+    env = RelatedProducts(base, int(kind), float(similarity), None if spread is None else float(spread), leaves)
+    return env, env.default_params()
