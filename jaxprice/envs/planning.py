@@ -1,7 +1,7 @@
 """Markets whose oracle plans ahead without end: the long-run average reward.
 
-With gain g and bias w the oracle's equation is g + w(s) = max_a Q(s, a), Q(s, a) = E[r(s, a) + w(s')]. The regret of a period
-is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards.
+With gain g and bias w the oracle's equation is g + w(s) = max_a Q(s, a), Q(s, a) = E[r(s, a) + w(s')]. The regret of a
+period is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards.
 """
 
 import jax

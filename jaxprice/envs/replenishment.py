@@ -1,0 +1,332 @@
+"""Pricing and replenishment: every period the seller posts a price and orders stock, which arrives at once.
+
+At inventory x the seller picks a price k and an order-up-to level y' and has y = max(x, y') units; demand D with pmf f_k
+follows. With room for B units of backlog (B = 0: lost sales), and x negative for a backlog,
+
+    sold = min(D, y + B),   x' = max(y - D, -B),
+    reward = price sold - cost (y - x) - fixed 1{y > x} - holding (y - D)^+ - shortage (D - y)^+.
+
+A backlogged unit pays at once and counts as short every period until it is filled; what even the backlog cannot take is lost
+and counts as short once. Levels are all inventories -B, ..., M, so the lowest one never orders. Demand is Poisson, with the
+tail beyond `largest_demand` on that number, or binomial with `largest_demand` customers, or a table.
+
+Criterion: the long-run average reward (see `planning`), by relative value iteration on the inventories; exact. With a
+backlog of at least the largest demand and no fixed cost the oracle is the myopic base-stock level and price of
+`jaxprice.oracles.replenishment`; with a fixed cost it is of the kind (s, S, p).
+
+Sources: A. Federgruen, A. Heching (1999), "Combined pricing and inventory control under uncertainty",
+doi:10.1287/opre.47.3.454; X. Chen, D. Simchi-Levi (2004), "Coordinating inventory control and pricing strategies with random
+demand and fixed ordering cost", doi:10.1287/opre.1040.0127.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, random
+from jaxprice.envs.market import observe, sale
+from jaxprice.envs.planning import LongRunMarket, checked, long_run
+from jaxprice.oracles import dynamic_programming
+from jaxprice.types import Discrete, Problem
+
+PRICES = (4.0, 5.0, 6.0, 7.0, 8.0)
+LAWS = ("poisson", "binomial")
+
+
+def pmf_of(mean, law, largest):
+    """Probabilities of demands 0..largest with the given means.
+
+    Args:
+      mean: float `[K]`; for "binomial" at most `largest`.
+      law: "poisson" (its tail is put on `largest`) or "binomial".
+      largest: int.
+
+    Returns:
+      float `[K, largest + 1]`.
+    """
+    units, mean = jnp.arange(largest + 1, dtype=jnp.float32)[None], jnp.asarray(mean, jnp.float32)[:, None]
+    ways, log = jax.scipy.special.gammaln, jax.scipy.special.xlogy
+    if law == "poisson":
+        body = jnp.exp(log(units, mean) - mean - ways(units + 1))[:, :-1]
+        return jnp.concatenate([body, jnp.maximum(1 - jnp.sum(body, axis=1, keepdims=True), 0.0)], axis=1)
+    left = largest - units
+    choices = ways(jnp.float32(largest + 1)) - ways(units + 1) - ways(left + 1)
+    pmf = jnp.exp(choices + log(units, mean / largest) + jax.scipy.special.xlog1py(left, -mean / largest))
+    return pmf / jnp.sum(pmf, axis=1, keepdims=True)
+
+
+@struct.dataclass
+class Params:
+    """One market.
+
+    Attributes:
+      prices: the grid, float `[num_prices]`.
+      pmf: probabilities of demands at each price, float `[num_prices, largest_demand + 1]`.
+      cost: cost of ordering a unit.
+      fixed: cost of ordering at all.
+      holding: cost of a unit left after a period.
+      shortage: cost of a unit short in a period.
+      stock: inventory at the start, int.
+      max_steps_in_episode: horizon.
+      worth: bias of each inventory, float `[S]`; filled in by `solve`, as what follows.
+      regrets: what each action gives up at each inventory, float `[S, A]`.
+      best: the best action at each inventory, int `[S]`.
+      value: average reward of the oracle.
+    """
+
+    prices: jax.Array
+    pmf: jax.Array
+    cost: jax.Array
+    fixed: jax.Array
+    holding: jax.Array
+    shortage: jax.Array
+    stock: jax.Array
+    max_steps_in_episode: jax.Array
+    worth: Any = None
+    regrets: Any = None
+    best: Any = None
+    value: Any = None
+
+
+@struct.dataclass
+class State:
+    """Periods played, and the inventory, negative for a backlog; int scalars."""
+
+    time: jax.Array
+    stock: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Replenishment(LongRunMarket):
+    """Joint pricing and replenishment; see the module.
+
+    Observation: share of the horizon gone, last price, last sale, inventory / largest; float `[4]`. Action:
+    `price * num_levels + level`, with the index of the price and that of the order-up-to level. Reward: as in the module.
+    `problem.prices` is the price of each action; `problem.details`: "levels" of each action, "fixed", "holding", "shortage".
+
+    Attributes:
+      num_prices: size of the price grid.
+      largest: largest inventory M.
+      largest_backlog: B; 0 for lost sales.
+      largest_demand: units a period.
+      law: "poisson", "binomial" or "table" (other markets drawn are binomial).
+      prices: the grid.
+      stock, horizon: of every market drawn.
+    """
+
+    num_prices: int = 5
+    largest: int = 20
+    largest_backlog: int = 0
+    largest_demand: int = 20
+    law: str = "poisson"
+    prices: tuple[float, ...] = PRICES
+    stock: int = 0
+    horizon: int = 1000
+
+    @property
+    def num_levels(self):
+        """Number of inventories, and of order-up-to levels."""
+        return self.largest_backlog + self.largest + 1
+
+    @property
+    def levels(self):
+        """Inventories, int `[num_levels]`."""
+        return np.arange(-self.largest_backlog, self.largest + 1)
+
+    def params_of(self, pmf, cost, fixed, holding, shortage):
+        """Solved params with the given numbers."""
+        numbers = (jnp.asarray(x, jnp.float32) for x in (self.prices, pmf, cost, fixed, holding, shortage))
+        return self.solve(Params(*numbers, jnp.int32(self.stock), jnp.int32(self.horizon)))
+
+    def default_params(self):
+        """Mean demand from 9 / 20 of the largest at the lowest price to 3 / 20 at the highest."""
+        pmf = pmf_of(self.usual_means(), self.law, self.largest_demand)
+        low = self.prices[0]
+        return jax.tree.map(np.asarray, jax.jit(self.params_of)(pmf, low / 2, 1.25 * low, low / 8, low))
+
+    def usual_means(self):
+        """Mean demand at each price of the default market, float `[num_prices]`."""
+        low, high = self.prices[0], self.prices[-1]
+        return self.largest_demand * (0.45 - 0.3 * (np.array(self.prices) - low) / max(high - low, 1e-6))
+
+    def sample_params(self, key):
+        """Linear mean demand from U[.4, .5] of the largest at the lowest price to U[.1, .3] at the highest; in units of the
+        lowest price: cost U[.3, .7], fixed cost U[0, 2], holding U[.05, .25], shortage U[.5, 1.5]."""
+        u, low, high = jax.random.uniform(key, (6,)), self.prices[0], self.prices[-1]
+        share = (np.array(self.prices, np.float32) - low) / max(high - low, 1e-6)
+        top, end = 0.4 + 0.1 * u[0], 0.1 + 0.2 * u[1]
+        pmf = pmf_of(self.largest_demand * (top - (top - end) * share), self.law, self.largest_demand)
+        costs = 0.3 + 0.4 * u[2], 2 * u[3], 0.05 + 0.2 * u[4], 0.5 + u[5]
+        return self.params_of(pmf, *(low * cost for cost in costs))
+
+    def solve(self, params):
+        """Bias, regrets, best actions and value.
+
+        What follows from having y units at price k, A[k, y], does not depend on x: Q = A[k, y] - cost (y - x) - fixed.
+        """
+        levels = jnp.asarray(self.levels)
+        units = jnp.arange(self.largest_demand + 1)[None]
+        after = jnp.maximum(levels[:, None] - units, -self.largest_backlog) + self.largest_backlog  # rows of the next period
+        period = self._period(levels[:, None], units, params)  # [K, y, D]
+        pmf = jnp.asarray(params.pmf)
+        now = jnp.einsum("kyd,kd->ky", period, pmf, precision="highest")
+        order = jnp.maximum(levels[None] - levels[:, None], 0)  # [x, level]
+        paid = params.cost * order + params.fixed * (order > 0)
+        have = jnp.maximum(levels[None], levels[:, None]) + self.largest_backlog  # [x, level] -> row of y
+
+        def ahead(worth):
+            return now + jnp.einsum("yd,kd->ky", worth[after], pmf, precision="highest")
+
+        def backup(worth):
+            return jnp.max(jnp.max(ahead(worth), axis=0)[have] - paid, axis=1)
+
+        value, worth = long_run(backup, jnp.zeros(self.num_levels, jnp.float32))
+        values = ahead(worth)[:, have] - paid[None]  # [K, x, level]
+        values = jnp.moveaxis(values, 0, 1).reshape(self.num_levels, -1)
+        regrets = jnp.max(values, axis=1, keepdims=True) - values
+        best = jnp.argmin(regrets, axis=1).astype(jnp.int32)
+        return dataclasses.replace(params, worth=worth, regrets=regrets, best=best, value=value)
+
+    def problem(self, params):
+        prices, levels = jnp.asarray(params.prices), jnp.asarray(self.levels)
+        costs = {name: getattr(params, name) for name in ("fixed", "holding", "shortage")}
+        return Problem(
+            prices=jnp.repeat(prices, self.num_levels),
+            low=prices[0],
+            high=prices[-1],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Discrete(self.num_prices * self.num_levels),
+            details={"levels": jnp.tile(levels, self.num_prices), **costs},
+            buyers=1 if self.law == "poisson" else self.largest_demand,
+            noise="poisson" if self.law == "poisson" else "bernoulli",
+        )
+
+    def reset_env(self, key, params):
+        del key
+        state = State(jnp.int32(0), jnp.asarray(params.stock, jnp.int32))
+        return self._see(state, 0.0, 0.0, params), state
+
+    def step_env(self, key, state, action, params):
+        k, have = self._have(state, action)
+        demand = random.choose(jax.random.uniform(key, (), jnp.float32), jnp.asarray(params.pmf)[k])
+        reward = self._period(have, demand, params, k) - self._paid(state, have, params)
+        sold, left = jnp.minimum(demand, have + self.largest_backlog), jnp.maximum(have - demand, -self.largest_backlog)
+        num_actions = self.num_prices * self.num_levels
+        regret = jnp.ravel(params.regrets)[(state.stock + self.largest_backlog) * num_actions + action]
+        price = jnp.asarray(params.prices)[k]
+        info = sale(price, sold, reward, regret, params.value, ordered=have - state.stock, stock=left)
+        state = State(state.time + 1, left)
+        return self._see(state, price, sold, params), state, info["reward"], jnp.bool_(False), info
+
+    def expected_reward(self, state, action, params):
+        k, have = self._have(state, action)
+        rewards = self._period(have, jnp.arange(self.largest_demand + 1), params, k)
+        return jnp.sum(rewards * jnp.asarray(params.pmf)[k]) - self._paid(state, have, params)
+
+    def optimal_action(self, state, params):
+        return jnp.asarray(params.best)[state.stock + self.largest_backlog]
+
+    def _have(self, state, action):
+        """Index of the price, and inventory once the order has arrived."""
+        return action // self.num_levels, jnp.maximum(state.stock, action % self.num_levels - self.largest_backlog)
+
+    def _period(self, have, demand, params, k=None):
+        """Reward but for the order, at price k, or with a leading axis at all prices."""
+        sold, over = jnp.minimum(demand, have + self.largest_backlog), have - demand
+        costs = params.holding * jnp.maximum(over, 0) + params.shortage * jnp.maximum(-over, 0)
+        prices = jnp.asarray(params.prices)
+        return prices[:, None, None] * sold[None] - costs[None] if k is None else prices[k] * sold - costs
+
+    def _paid(self, state, have, params):
+        """What the order costs."""
+        return params.cost * (have - state.stock) + params.fixed * (have > state.stock)
+
+    def _see(self, state, price, demand, params):
+        gone = state.time / params.max_steps_in_episode
+        return observe(gone, price, demand, state.stock / self.largest)
+
+
+def make(
+    demand=None,
+    *,
+    prices=None,
+    law="poisson",
+    largest_demand=None,
+    largest=None,
+    backlog=False,
+    largest_backlog=None,
+    cost=None,
+    fixed=None,
+    holding=None,
+    shortage=None,
+    stock=0,
+    horizon=1000,
+):
+    """Joint pricing and replenishment, and its params.
+
+    Args:
+      demand: mean demand at each price, `[num_prices]`, or its probabilities, `[num_prices, largest_demand + 1]`; by default
+        means from 9 / 20 to 3 / 20 of the largest demand.
+      prices: the grid, increasing; by default 4, 5, 6, 7, 8.
+      law: law of demand with given means, "poisson" or "binomial".
+      largest_demand: units a period; by default 20, or as the table has it.
+      largest: largest inventory; by default the largest demand.
+      backlog: whether unmet demand waits; else it is lost.
+      largest_backlog: units that may wait; by default the largest demand.
+      cost, fixed, holding, shortage: of a unit ordered, of an order, of a unit left and of a unit short; by default 1/2,
+        5/4, 1/8 and 1 times the lowest price.
+      stock: inventory at the start.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: unknown laws, wrong shapes, negative numbers, rows that are not distributions, a mean above the largest
+        demand.
+    """
+    checks.choice("law", law, LAWS)
+    prices = checks.price_grid(PRICES if prices is None else prices)
+    table = None
+    if demand is not None and np.ndim(demand) == 2:
+        law, table = "table", checks.array("demand", demand, (prices.size, None), low=0, high=1)
+        dynamic_programming.rows("demand", table)
+        if largest_demand not in (None, table.shape[1] - 1):
+            raise ValueError(f"largest_demand must be that of the table, {table.shape[1] - 1}, got {largest_demand}")
+        largest_demand = table.shape[1] - 1
+    largest_demand = checks.positive_int("largest_demand", 20 if largest_demand is None else largest_demand)
+    largest = checks.positive_int("largest", largest_demand if largest is None else largest)
+    if largest_backlog is not None and not backlog:
+        raise ValueError(f"largest_backlog needs backlog=True, got {largest_backlog}")
+    room = checks.positive_int("largest_backlog", largest_demand if largest_backlog is None else largest_backlog)
+    room = room if backlog else 0
+    if isinstance(stock, bool) or not isinstance(stock, int | np.integer) or not -room <= stock <= largest:
+        raise ValueError(f"stock must be an integer in [{-room}, {largest}], got {stock!r}")
+    low = float(prices[0])
+    costs = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}
+    given = {"cost": cost, "fixed": fixed, "holding": holding, "shortage": shortage}
+    costs = {name: usual * low if given[name] is None else given[name] for name, usual in costs.items()}
+    for name, value in costs.items():
+        checks.number(name, value, low=0, scalar=True)
+    env = Replenishment(
+        num_prices=prices.size,
+        largest=largest,
+        largest_backlog=room,
+        largest_demand=largest_demand,
+        law=law,
+        prices=tuple(prices.tolist()),
+        stock=int(stock),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    devices.use_cpu_cores()
+    if table is None:
+        means = env.usual_means() if demand is None else demand
+        means = checks.array("demand", means, (prices.size,), low=0, high=largest_demand)
+        table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
+    return env, checked(jax.jit(env.params_of)(table, **costs))
