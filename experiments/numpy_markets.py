@@ -1,8 +1,8 @@
 """The markets in NumPy, vectorised over lanes: what the throughput script measures ours against.
 
-Each class plays one market with a random seller, `lanes` at a time, and returns the mean regret of a lane. They are written as
-well as NumPy allows: float32, lanes along the last axis, nothing computed that is not needed, SFC64 random numbers. They share
-no code with jaxprice but the numbers of the market and the value of its oracle where that is one number a market.
+Each class plays one market with a random seller, `lanes` at a time, and returns the mean regret of a lane. They are written
+as well as NumPy allows: float32, lanes along the last axis, nothing computed that is not needed, SFC64 random numbers. They
+share no code with jaxprice, only the numbers of the market and the value of its oracle where that is one number a market.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ class NumpyMarket:
     def begin(self):
         """Prepare what does not change."""
 
-    def run(self):
-        """Play the horizon; mean cumulative regret over lanes."""
+    def run(self, periods):
+        """Play so many periods of the horizon; mean cumulative regret over lanes."""
         total = np.zeros(self.lanes, np.float32)
         reward = np.zeros(self.lanes, np.float32)
-        for t in range(self.horizon):
+        for t in range(periods):
             regret, earned = self.period(t)
             total += regret
             reward += earned
@@ -285,3 +285,100 @@ class LogitOligopoly(NumpyMarket):
         demand = mean + p.noise_scale * self.normal(n)
         margin = price - p.cost[:, None]
         return self.oracle["optimal"] - (margin * mean).mean(axis=0), (margin * demand).mean(axis=0)
+
+
+class ReferencePrice(NumpyMarket):
+    """A grid of prices; the oracle's Q by interpolation in its table of biases."""
+
+    def begin(self):
+        self.reference = np.full(self.lanes, self.p.start, np.float32)
+        self.nodes = np.linspace(self.p.low, self.p.high, self.p.worth.size, dtype=np.float32)
+
+    def period(self, t):
+        p, reference, prices = self.p, self.reference, self.p.prices[:, None]
+        gap = reference - prices
+        mean = p.intercept - p.slope * prices + p.gain * np.maximum(gap, 0) - p.loss * np.maximum(-gap, 0)
+        after = p.memory * reference + (1 - p.memory) * prices
+        spot = (after - p.low) * ((p.worth.size - 1) / (p.high - p.low))
+        cell = np.clip(spot.astype(np.int32), 0, p.worth.size - 2)
+        left = p.worth[cell]
+        value = (prices - p.cost) * mean + left + (spot - cell) * (p.worth[cell + 1] - left)
+        action, lane = self.index(p.prices.size), np.arange(self.lanes)
+        price = p.prices[action]
+        demand = mean[action, lane] + p.noise_scale * self.normal()
+        self.reference = p.memory * reference + (1 - p.memory) * price
+        return value.max(axis=0) - value[action, lane], (price - p.cost) * demand
+
+
+class Replenishment(NumpyMarket):
+    """Lost sales, regrets from the oracle's table, demand by inversion."""
+
+    def begin(self):
+        self.stock = np.full(self.lanes, self.p.stock, np.int32)
+        self.ladder = self.p.pmf.cumsum(axis=1)
+
+    def period(self, t):
+        p, levels = self.p, self.env.num_levels
+        action = self.rng.integers(0, p.prices.size * levels, self.lanes, np.int32)
+        regret = p.regrets[self.stock, action]
+        k, level = np.divmod(action, levels)
+        have = np.maximum(self.stock, level)
+        ordered = have - self.stock
+        demand = np.minimum((self.uniform() >= self.ladder[k].T).sum(axis=0), p.pmf.shape[1] - 1)
+        sold = np.minimum(have, demand)
+        left = have - sold
+        reward = p.prices[k] * sold - p.cost * ordered - p.fixed * (ordered > 0) - p.holding * left
+        self.stock = left
+        return regret, reward - p.shortage * (demand - sold)
+
+
+class Storefront(NumpyMarket):
+    """Customers, offers, a competitor and loyalty; regrets from the oracle's table."""
+
+    def begin(self):
+        sizes, p = self.env.sizes, self.p
+        self.competitor = np.full(self.lanes, sizes[4] // 2, np.int32)
+        self.loyalty = np.full(self.lanes, sizes[5] // 2, np.int32)
+        self.types = p.types.cumsum()
+        self.customer = self.draw_types()
+        self.units = np.arange(1, p.tastes.size + 1, dtype=np.float32)[:, None]
+        self.ladder = p.competition.cumsum(axis=2)
+
+    def draw_types(self):
+        return np.minimum(np.searchsorted(self.types, self.uniform(), side="right"), self.types.size - 1)
+
+    def period(self, t):
+        p, env = self.p, self.env
+        phases, levels, loyalties = env.sizes[3:]
+        action = self.rng.integers(0, env.num_actions, self.lanes, np.int32)
+        k, offer = np.divmod(action, len(env.offers))
+        phase = t % phases
+        state = (phase * levels + self.competitor) * loyalties + self.loyalty
+        regret = p.regrets[state, self.customer, action]
+        price, rival, sensitivity = p.prices[k], p.competitor_prices[self.competitor], p.sensitivity[self.customer]
+        full = price * self.units
+        redeems = self.uniform() < p.redemption[self.customer]
+        paid = np.where(offer == 1, full * (1 - p.discount), full)
+        paid = np.where((offer == 2) & redeems, np.maximum(full - p.coupon, 0), paid)
+        paid = np.where((offer == 3) & (full >= p.threshold), full - p.saving, paid)
+        base = p.appeal[self.customer] + p.season[phase] + p.loyalty * self.loyalty + p.fit[self.customer, 0]
+        base = base + p.promotion[phase] * (offer > 0)
+        pull = np.exp(base + p.tastes[:, None] - sensitivity * paid)
+        away = np.exp(p.rival - sensitivity * rival)
+        u = self.uniform() * (1 + away + pull.sum(axis=0))
+        sums = np.concatenate([np.ones((1, self.lanes), np.float32), (1 + away)[None], (1 + away) + pull.cumsum(axis=0)])
+        bought = np.minimum((u >= sums).sum(axis=0), p.tastes.size + 1)
+        here, n = bought >= 2, np.maximum(bought - 1, 0)
+        money = np.where(here, paid[np.maximum(n - 1, 0), np.arange(self.lanes)], 0)
+        unit = money / np.maximum(n, 1)
+        content = 1 / (1 + np.exp(-(p.contentment + sensitivity * (rival - unit))))
+        satisfied = self.uniform() < np.where(here, content, p.aside)
+        share = here.astype(np.float32) - (bought == 1)
+        w = p.weights
+        reward = w[0] * (money - p.cost * n) + w[1] * here + w[2] * money + w[3] * share + w[4] * satisfied
+        step = np.where(satisfied, self.uniform() < p.rise, -(self.uniform() < p.fall).astype(np.int32))
+        law = self.ladder[self.competitor, k].T
+        self.competitor = np.minimum((self.uniform() >= law).sum(axis=0), levels - 1)
+        self.loyalty = np.clip(self.loyalty + step, 0, loyalties - 1)
+        self.customer = self.draw_types()
+        return regret, reward

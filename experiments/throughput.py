@@ -1,19 +1,22 @@
-"""Pulls per second: jaxprice against NumPy vectorised over lanes, in one run.
+"""Steps per second: jaxprice against NumPy vectorised over lanes, in one run.
 
-    python -m experiments.throughput                       # a table, about three minutes on two cores
+    python -m experiments.throughput                       # two tables, about eight minutes on two cores
     python -m experiments.throughput --only ucb1 --out throughput.jsonl
 
-The workload is a Bernoulli bandit with means evenly spaced from .1 to .9. Ours is timed through `simulate`, the first call
-(which compiles) apart. The NumPy column is the best we could write: float32, arms along the first axis and lanes along the
-last, a tournament instead of `argmax` over a short axis, flat fancy indexing, preallocated buffers, the same solver for
-KL-UCB. It uses one core, as NumPy does; ours uses all of them. `peak_mb` is the peak memory of the process.
+Policies play a Bernoulli bandit with means evenly spaced from .1 to .9; markets are played by a random seller. Ours is timed
+through `simulate`, the first call (which compiles) apart. The NumPy columns are the best we could write
+(`experiments/numpy_policies.py`, `experiments/numpy_markets.py`); they use one core, as NumPy does, ours uses all of them.
+The NumPy markets also check ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory
+of the process.
 """
 
 import dataclasses
+import functools
 import json
 import resource
 import time
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -22,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
+from experiments import numpy_markets, numpy_policies
 from jaxprice import policies
 
 
@@ -31,283 +35,140 @@ class Options:
 
     only: str | None = None
     """Measure this row alone."""
+    kind: Literal["all", "policies", "markets"] = "all"
+    """Which of the two tables."""
     arms: int = 10
     """Arms of the bandit."""
     lanes: int = 4096
     """Lanes, for both."""
     horizon: int = 4000
-    """Pulls of each lane, ours."""
+    """Pulls of each lane, our policies."""
     numpy_horizon: int = 600
-    """Pulls of each lane, NumPy's."""
+    """Pulls of each lane, NumPy's policies."""
+    numpy_periods: int = 300
+    """Periods of each lane in NumPy's markets; ours play `horizon`."""
     repeats: int = 3
     """The best of so many runs counts, for both."""
     out: Path | None = None
     """Append JSON lines to this file."""
 
 
-def rows():
+def policy_rows():
     """Name -> (our policy, NumPy's)."""
     return {
-        "ucb1": (policies.ucb1(), NumpyUCB1),
-        "ucb_tuned": (policies.ucb_tuned(), NumpyUCBTuned),
-        "kl_ucb": (policies.kl_ucb(), NumpyKLUCB),
-        "epsilon_greedy": (policies.epsilon_greedy(), NumpyEpsilonGreedy),
-        "thompson": (policies.thompson(), NumpyThompson),
-        "gaussian_thompson": (policies.gaussian_thompson(), NumpyGaussianThompson),
-        "exp3": (policies.exp3(), NumpyExp3),
+        "ucb1": (policies.ucb1(), numpy_policies.NumpyUCB1),
+        "ucb_tuned": (policies.ucb_tuned(), numpy_policies.NumpyUCBTuned),
+        "kl_ucb": (policies.kl_ucb(), numpy_policies.NumpyKLUCB),
+        "epsilon_greedy": (policies.epsilon_greedy(), numpy_policies.NumpyEpsilonGreedy),
+        "thompson": (policies.thompson(), numpy_policies.NumpyThompson),
+        "gaussian_thompson": (policies.gaussian_thompson(), numpy_policies.NumpyGaussianThompson),
+        "exp3": (policies.exp3(), numpy_policies.NumpyExp3),
         "explore_then_commit": (policies.explore_then_commit(), None),
         "fixed_price": (policies.fixed_price(), None),
         "random_price": (policies.random_price(), None),
     }
 
 
-class NumpyBandit:
-    """A bandit policy on `[arms, lanes]` arrays; subclasses choose and learn."""
-
-    def __init__(self, arms, lanes, horizon, seed):
-        self.arms, self.lanes, self.horizon = arms, lanes, horizon
-        self.rng = np.random.Generator(np.random.SFC64(seed))
-        self.number = np.arange(lanes)
-        self.counts = np.full((arms, lanes), 1e-12, np.float32)
-        self.sums = np.zeros((arms, lanes), np.float32)
-        self.inverse = np.full((arms, lanes), 1e12, np.float32)
-        self.means = np.zeros((arms, lanes), np.float32)
-        self.index = np.empty((arms, lanes), np.float32)
-        self.work = np.empty((arms, lanes), np.float32)
-        self.best, self.wins = np.empty(lanes, np.float32), np.empty(lanes, bool)
-
-    def largest(self, index):
-        """First index of the largest in every lane, by a tournament over arms."""
-        best, wins = self.best, self.wins
-        best[:] = index[0]
-        chosen = np.zeros(self.lanes, np.uint8)
-        for arm in range(1, self.arms):
-            np.greater(index[arm], best, out=wins)
-            np.maximum(best, index[arm], out=best)
-            np.maximum(chosen, wins.view(np.uint8) * np.uint8(arm), out=chosen)
-        return chosen
-
-    def learn(self, flat, reward):
-        """Counts, sums, means and 1 / count of the pulled arms."""
-        counts = self.counts.ravel()[flat] + np.float32(1)
-        sums = self.sums.ravel()[flat] + reward
-        inverse = np.float32(1) / counts
-        self.counts.ravel()[flat], self.sums.ravel()[flat] = counts, sums
-        self.inverse.ravel()[flat], self.means.ravel()[flat] = inverse, sums * inverse
-
-    def run(self, means):
-        """Play the horizon; mean cumulative regret over lanes."""
-        means = np.asarray(means, np.float32)
-        gaps = means.max() - means
-        regret = np.zeros(self.lanes, np.float32)
-        for t in range(1, self.horizon + 1):
-            action = self.act(t)
-            reward = (self.rng.random(self.lanes, np.float32) < means[action]).astype(np.float32)
-            self.update(action, action * np.int64(self.lanes) + self.number, reward)
-            regret += gaps[action]
-        return float(regret.mean())
-
-    def update(self, action, flat, reward):
-        """Learn from a reward."""
-        self.learn(flat, reward)
+def market_rows(horizon):
+    """Name -> (name of the market, its options, NumPy's class)."""
+    return {
+        "posted price, grid": ("PostedPrice", {}, numpy_markets.Stationary),
+        "posted price, interval": ("PostedPrice", {"num_prices": None}, numpy_markets.Interval),
+        "linear valuation": ("LinearValuation", {}, numpy_markets.LinearValuation),
+        "GLM demand": ("GLMDemand", {}, numpy_markets.GLMDemand),
+        "fair pricing": ("FairPricing", {}, numpy_markets.FairPricing),
+        "finite inventory": ("FiniteInventory", {"horizon": horizon}, numpy_markets.FiniteInventory),
+        "network revenue": ("NetworkRevenue", {"horizon": horizon}, numpy_markets.NetworkRevenue),
+        "season": ("NonStationary", {"kind": "season"}, numpy_markets.Season),
+        "drift": ("NonStationary", {"kind": "drift"}, numpy_markets.Drift),
+        "several products": ("MultiProduct", {"num_products": 3}, numpy_markets.MultiProduct),
+        "low rank, 100 products": ("LowRankDemand", {}, numpy_markets.LowRankDemand),
+        "MNL pricing": ("MNLPricing", {}, numpy_markets.MNLPricing),
+        "MNL assortment": ("MNLAssortment", {}, numpy_markets.MNLAssortment),
+        "reference price": ("ReferencePrice", {"num_prices": 10}, numpy_markets.ReferencePrice),
+        "replenishment": ("Replenishment", {}, numpy_markets.Replenishment),
+        "storefront": ("Storefront", {}, numpy_markets.Storefront),
+        "logit oligopoly": ("LogitOligopoly", {"noise_scale": 0.1}, numpy_markets.LogitOligopoly),
+    }
 
 
-class NumpyUCB1(NumpyBandit):
-    """`jaxprice.policies.ucb1`; the square root of 1 / count is kept, not taken anew."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.root = np.full((self.arms, self.lanes), 1e6, np.float32)
-
-    def act(self, t):
-        np.multiply(self.root, np.float32(np.sqrt(2 * np.log(t))), out=self.index)
-        self.index += self.means
-        return self.largest(self.index)
-
-    def update(self, action, flat, reward):
-        counts = self.counts.ravel()[flat] + np.float32(1)
-        sums = self.sums.ravel()[flat] + reward
-        self.counts.ravel()[flat], self.sums.ravel()[flat] = counts, sums
-        self.means.ravel()[flat], self.root.ravel()[flat] = sums / counts, 1 / np.sqrt(counts)
+def truths(env, params):
+    """What a NumPy market is told of the oracle."""
+    _, state = jax.jit(env.reset_env)(jax.random.key(0), params)
+    told = {"optimal": np.float32(jax.jit(env.optimal_reward)(state, params))}
+    if hasattr(state, "mean_demand"):
+        told["means"] = np.asarray(state.mean_demand)
+    if hasattr(env, "own_prices"):
+        told["own"] = np.asarray(env.own_prices(params))
+    if hasattr(state, "grid"):
+        told["grid"] = np.asarray(state.grid)
+    return told
 
 
-class NumpyUCBTuned(NumpyBandit):
-    """`jaxprice.policies.ucb_tuned`; for rewards of zero and one the variance is m (1 - m), kept for every arm."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.variance = np.zeros((self.arms, self.lanes), np.float32)
-
-    def act(self, t):
-        width, bonus = self.work, self.index
-        np.multiply(self.inverse, np.float32(np.log(t)), out=width)
-        np.multiply(width, np.float32(2), out=bonus)
-        np.sqrt(bonus, out=bonus)
-        bonus += self.variance
-        np.minimum(bonus, np.float32(0.25), out=bonus)
-        bonus *= width
-        np.sqrt(bonus, out=bonus)
-        bonus += self.means
-        return self.largest(bonus)
-
-    def update(self, action, flat, reward):
-        self.learn(flat, reward)
-        means = self.means.ravel()[flat]
-        self.variance.ravel()[flat] = means * (1 - means)
-
-
-class NumpyKLUCB(NumpyBandit):
-    """`jaxprice.policies.kl_ucb` with the same solver: fitted first guess, one Newton step; NumPy's own log1p and expm1."""
-
-    def act(self, t):
-        p = np.clip(self.means, np.float32(1e-9), np.float32(1 - 6e-8))
-        d = np.clip(self.inverse * np.float32(np.log(t)), np.float32(1e-12), np.float32(30))
-        rest, twice = 1 - p, 2 * d
-        guess = d + np.sqrt(twice * (p * rest))
-        w = d / guess
-        ratio = np.float32(-0.0642977) * p
-        ratio += np.float32(0.07500168) * w + np.float32(0.1122936)
-        ratio *= p
-        ratio += (np.float32(0.6220612) * w - np.float32(0.6776918)) * w - np.float32(0.03365455)
-        ratio *= p
-        ratio += ((np.float32(0.6800535) * w - np.float32(0.5092626)) * w - np.float32(0.1618449)) * w + np.float32(
-            0.9942608
-        )
-        y = guess * ratio
-        y /= rest
-        gap = np.expm1(-y)
-        gap *= -rest
-        h = np.sqrt(np.maximum(2 * (rest * y - p * np.log1p(gap / p)), np.float32(1e-30)))
-        step = h * (np.sqrt(twice) - h)
-        p += gap
-        step *= p / gap
-        rest -= gap
-        return self.largest(p + rest * step * (1 - step * (np.float32(1 / 2) - step * np.float32(1 / 6))))
-
-
-class NumpyEpsilonGreedy(NumpyBandit):
-    """`jaxprice.policies.epsilon_greedy` with epsilon .1; only the lanes that explore draw an arm."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.means += 1000
-
-    def act(self, t):
-        chosen = self.largest(self.means)
-        explore = np.flatnonzero(self.rng.random(self.lanes, np.float32) < 0.1)
-        chosen[explore] = self.rng.integers(0, self.arms, explore.size, np.uint8)
-        return chosen
-
-    def update(self, action, flat, reward):
-        counts = self.counts.ravel()[flat] + np.float32(1)
-        sums = self.sums.ravel()[flat] + reward
-        self.counts.ravel()[flat], self.sums.ravel()[flat] = counts, sums
-        self.means.ravel()[flat] = sums / counts
-
-
-class NumpyThompson(NumpyBandit):
-    """`jaxprice.policies.thompson`: shapes and draws in float64, as `Generator.beta` wants them."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.a, self.b = np.ones((self.arms, self.lanes)), np.ones((self.arms, self.lanes))
-
-    def act(self, t):
-        return self.largest(self.rng.beta(self.a, self.b))
-
-    def update(self, action, flat, reward):
-        self.a.ravel()[flat] += reward
-        self.b.ravel()[flat] += 1 - reward
-
-
-class NumpyGaussianThompson(NumpyBandit):
-    """`jaxprice.policies.gaussian_thompson` with prior N(.5, 1) and noise 1/2; mean and deviation of posteriors are kept."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.means += 0.5
-        self.deviation = np.ones((self.arms, self.lanes), np.float32)
-
-    def act(self, t):
-        self.rng.standard_normal(dtype=np.float32, out=self.index)
-        self.index *= self.deviation
-        self.index += self.means
-        return self.largest(self.index)
-
-    def update(self, action, flat, reward):
-        counts = self.counts.ravel()[flat] + np.float32(1)
-        sums = self.sums.ravel()[flat] + reward
-        precision = 1 + 4 * counts
-        self.counts.ravel()[flat], self.sums.ravel()[flat] = counts, sums
-        self.means.ravel()[flat] = (np.float32(0.5) + 4 * sums) / precision
-        self.deviation.ravel()[flat] = 1 / np.sqrt(precision)
-
-
-class NumpyExp3(NumpyBandit):
-    """`jaxprice.policies.exp3`; weights are multiplied, and rescaled every 50 steps, so one exponential a lane is enough."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        tuned = np.sqrt(self.arms * np.log(self.arms) / ((np.e - 1) * self.horizon))
-        self.mixing = np.float32(min(1.0, tuned))
-        self.weights = np.ones((self.arms, self.lanes), np.float32)
-        self.total = np.full(self.lanes, self.arms, np.float32)
-
-    def act(self, t):
-        # mixture: a uniform arm with probability `mixing`, else one in proportion to the weights
-        u = self.rng.random(self.lanes, np.float32) * self.total
-        chosen, reached = np.zeros(self.lanes, np.uint8), np.zeros(self.lanes, np.float32)
-        for arm in range(self.arms - 1):
-            reached += self.weights[arm]
-            chosen += np.greater_equal(u, reached, out=self.wins).view(np.uint8)
-        explore = np.flatnonzero(self.rng.random(self.lanes, np.float32) < self.mixing)
-        chosen[explore] = self.rng.integers(0, self.arms, explore.size, np.uint8)
-        self.time = t
-        return chosen
-
-    def update(self, action, flat, reward):
-        old = self.weights.ravel()[flat]
-        probability = (1 - self.mixing) * old / self.total + self.mixing / self.arms
-        new = old * np.exp(self.mixing / self.arms * reward / probability)
-        self.weights.ravel()[flat] = new
-        self.total += new - old
-        if self.time % 50 == 0:
-            self.weights /= self.weights.max(axis=0)
-            self.total = self.weights.sum(axis=0)
-
-
-def measure(name, options):
-    """One row of the table, as a dict."""
-    ours, reference = rows()[name]
-    env, params = jaxprice.make("BernoulliBandit", num_arms=options.arms)
-
-    def play(seed):
+def fastest(run, repeats):
+    """Seconds of the best of so many runs, and the results of all: `run(seed)`."""
+    seconds, results = [], []
+    for seed in range(1, repeats + 1):
         start = time.perf_counter()
-        jaxprice.simulate(env, {name: ours}, seed=seed, lanes=options.lanes, horizon=options.horizon, params=params)
-        return time.perf_counter() - start
+        results.append(run(seed))
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), results
 
-    first = play(0)
-    best = min(play(seed) for seed in range(1, options.repeats + 1))
-    ours_per_s = options.lanes * options.horizon / best
+
+def measure_policy(name, options):
+    """One row of the first table, as a dict."""
+    ours, reference = policy_rows()[name]
+    env, params = jaxprice.make("BernoulliBandit", num_arms=options.arms)
+    play = functools.partial(
+        jaxprice.simulate, env, {name: ours}, lanes=options.lanes, horizon=options.horizon, params=params
+    )
+    first, _ = fastest(lambda seed: play(seed=0), 1)
+    best, _ = fastest(lambda seed: play(seed=seed), options.repeats)
+    row = {"name": name, "kind": "bernoulli bandit", "arms": options.arms, "horizon": options.horizon}
     numpy_per_s = None
     if reference is not None:
-        seconds = []
-        for seed in range(options.repeats):
-            bandit = reference(options.arms, options.lanes, options.numpy_horizon, seed)
-            start = time.perf_counter()
-            bandit.run(params.means)
-            seconds.append(time.perf_counter() - start)
-        numpy_per_s = options.lanes * options.numpy_horizon / min(seconds)
+
+        def play_numpy(seed):
+            return reference(options.arms, options.lanes, options.numpy_horizon, seed).run(params.means)
+
+        numpy_per_s = options.lanes * options.numpy_horizon / fastest(play_numpy, options.repeats)[0]
+    return row | rates(options.lanes * options.horizon / best, numpy_per_s, first - best, options)
+
+
+def measure_market(name, options):
+    """One row of the second table, as a dict."""
+    kind, settings, reference = market_rows(options.horizon)[name]
+    env, params = jaxprice.make(kind, **settings)
+    seller = {"random": policies.random_price()}
+    horizon, compared = options.horizon, options.numpy_periods
+    settings = {"lanes": options.lanes, "horizon": horizon, "checkpoints": [compared, horizon]}
+    play = functools.partial(jaxprice.simulate, env, seller, params=params, **settings)
+    first, _ = fastest(lambda seed: play(seed=0), 1)
+    best, results = fastest(lambda seed: play(seed=seed), options.repeats)
+    made = dataclasses.replace(params, max_steps_in_episode=np.int32(horizon))
+    made = jax.device_get(jax.jit(env.solve)(made))
+    told = truths(env, made)
+
+    def play_numpy(seed):
+        return reference(env, made, told, options.lanes, horizon, seed).run(compared)
+
+    numpy_best, numpy_regrets = fastest(play_numpy, options.repeats)
+    result = results[0].isel(policy=0, time=0)
+    regret, error = float(result["regret"]), float(result["regret_se"])
+    row = {"name": name, "kind": env.name, "horizon": horizon, "regret": regret, "regret_se": error}
+    row |= {"numpy_regret": numpy_regrets[0], "z": round((regret - numpy_regrets[0]) / max(2**0.5 * error, 1e-9), 2)}
+    numpy_per_s = options.lanes * compared / numpy_best
+    return row | rates(options.lanes * horizon / best, numpy_per_s, first - best, options)
+
+
+def rates(ours_per_s, numpy_per_s, compile_s, options):
+    """The entries that both tables share."""
     return {
-        "name": name,
-        "kind": "bernoulli bandit",
-        "arms": options.arms,
         "lanes": options.lanes,
-        "horizon": options.horizon,
         "ours_per_s": round(ours_per_s),
         "numpy_per_s": numpy_per_s and round(numpy_per_s),
         "ratio": numpy_per_s and round(ours_per_s / numpy_per_s, 2),
-        "compile_s": round(first - best, 2),
+        "compile_s": round(compile_s, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "device": jax.local_devices()[0].device_kind,
         "devices": jax.local_device_count(),
@@ -316,23 +177,31 @@ def measure(name, options):
 
 def main(options):
     """Measure, print, and append to the file."""
+    tables = {"policies": (measure_policy, policy_rows()), "markets": (measure_market, market_rows(1))}
+    names = [name for _, rows in tables.values() for name in rows]
     if options.only is not None:
-        jaxprice.checks.choice("row", options.only, rows())
+        jaxprice.checks.choice("row", options.only, names)
     console = Console()
-    printed = Table(title=f"{options.arms} arms, {options.lanes:,} lanes: million pulls a second")
-    for column in ("policy", "ours", "NumPy", "ratio", "compile s"):
-        printed.add_column(column, justify="left" if column == "policy" else "right")
-    for name in rows() if options.only is None else [options.only]:
-        with console.status(name):
-            row = measure(name, options)
-        numpy = "" if row["numpy_per_s"] is None else f"{row['numpy_per_s'] / 1e6:.2f}"
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
-        printed.add_row(name, f"{row['ours_per_s'] / 1e6:.2f}", numpy, ratio, f"{row['compile_s']:.1f}")
-        if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            with options.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    console.print(printed)
+    for kind, (measure, rows) in tables.items():
+        chosen = [name for name in rows if options.only in (None, name) and options.kind in ("all", kind)]
+        if not chosen:
+            continue
+        printed = Table(title=f"{kind}, {options.lanes:,} lanes: million steps a second")
+        columns = ("ours", "NumPy", "ratio", "compile s") + (("z",) if kind == "markets" else ())
+        for column in (kind, *columns):
+            printed.add_column(column, justify="left" if column == kind else "right")
+        for name in chosen:
+            with console.status(name):
+                row = measure(name, options)
+            numpy = "" if row["numpy_per_s"] is None else f"{row['numpy_per_s'] / 1e6:.2f}"
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
+            cells = [f"{row['ours_per_s'] / 1e6:.2f}", numpy, ratio, f"{row['compile_s']:.1f}"]
+            printed.add_row(name, *cells, *([f"{row['z']:.1f}"] if kind == "markets" else []))
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        console.print(printed)
 
 
 if __name__ == "__main__":

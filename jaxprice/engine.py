@@ -4,6 +4,9 @@ Two choices make the loop fast on a CPU. First, its body starts with the update 
 sale: what passes from the sale to the update crosses the end of the loop, so it is in memory once, and XLA does not compute
 it again for every arm and every array that the update writes. Second, the sums of a period (regret, reward, ...) are plain
 float32 sums over at most `BLOCK` periods, which are then added into compensated sums. What reaches no sum is not carried.
+
+What cannot differ between lanes has no lane axis: the calendar, a market shared by all, its tables and its oracle. Which
+leaves these are is read off the code of one lane (`lanes.depends`).
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import random
-from jaxprice.lanes import live, widen
+from jaxprice.lanes import depends, live, widen
 from jaxprice.program import Program, on_cpu
 from jaxprice.types import Environment, Oracle, Policy, Transition
 
@@ -92,20 +95,69 @@ class _Lane:
         return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
 
 
-def _open(lane, axis, streams, numbers, params, horizon):
-    """Start the market of every lane -> `(params, observations, states)`, each with lanes."""
-    return widen(lane.open, (None, -1, axis, None))(streams, numbers, params, horizon)
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+    """Which leaves differ between lanes: a bool for each leaf of params, observation, market state and `Carry`."""
+
+    params: tuple
+    obs: tuple
+    env: tuple
+    carry: tuple = ()
 
 
-def _enter(lane, axis, streams, numbers, params, obs, env_state):
+def _opening(lane, axis, streams, params, horizon):
+    """Axes of what `lane.open` returns, before `in_play`; params those of one lane, or their shapes."""
+    number = jax.ShapeDtypeStruct((), jnp.uint32)
+    args = streams, number, params, horizon
+    flags = iter(depends(lane.open, (None, -1, axis, None), *args))
+    return _Axes(*(tuple(next(flags) for _ in jax.tree.leaves(tree)) for tree in jax.eval_shape(lane.open, *args)))
+
+
+def _in_play(env, params, axes):
+    """What periods are played with: `(environment, params, axes)`."""
+    playing, left = env.in_play(params)
+    flags = jax.tree.unflatten(jax.tree.structure(params), axes.params)
+    return playing, left, dataclasses.replace(axes, params=tuple(jax.tree.leaves(env.in_play(flags)[1])))
+
+
+def _playing(lane, axes, streams, params, obs, env_state):
+    """The axes with those of the `Carry`: what may differ between lanes in any period; arguments of one lane, or shapes."""
+    number, time = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
+    first = streams, number, params, obs, env_state
+    flags = depends(lane.enter, (None, -1, axes.params, axes.obs, axes.env), *first)
+    carry = jax.eval_shape(lane.enter, *first)
+    while True:
+        after = depends(lane.step, (None, -1, None, axes.params, flags), streams, number, time, params, carry)
+        after = [a or b for a, b in zip(flags, after, strict=True)]
+        if after == flags:
+            break
+        flags = after
+    flags = jax.tree.unflatten(jax.tree.structure(carry), flags)
+    flags = dataclasses.replace(flags, total=flags.part)  # blocks are added into totals
+    return dataclasses.replace(axes, carry=tuple(jax.tree.leaves(flags)))
+
+
+def _open(lane, axis, axes, streams, numbers, params, horizon):
+    """Start the market of every lane -> `(params, observations, states)`."""
+    out_axes = [*axes.params, *axes.obs, *axes.env]
+    return widen(lane.open, (None, -1, axis, None), out_axes=out_axes)(streams, numbers, params, horizon)
+
+
+def _enter(lane, axes, streams, numbers, params, obs, env_state):
     """Play the first period of every lane."""
-    return widen(lane.enter, (None, -1, axis, -1, -1))(streams, numbers, params, obs, env_state)
+    in_axes = None, -1, axes.params, axes.obs, axes.env
+    return widen(lane.enter, in_axes, out_axes=axes.carry)(streams, numbers, params, obs, env_state)
 
 
-def _advance(lane, axis, fenced, streams, numbers, params, carry, start, stop):
+def _step(lane, axes, fence=None):
+    return widen(lane.step, (None, -1, None, axes.params, axes.carry), fence=fence, out_axes=axes.carry)
+
+
+def _advance(lane, axes, fenced, streams, numbers, params, carry, start, stop):
     """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
     leaves, tree = jax.tree.flatten(carry)
-    flags = live(lane.step, (streams, numbers[0], start, _one(params, axis), _one(carry, -1)), _metrics)
+    one = streams, numbers[0], start, _one(params, axes.params), _one(carry, axes.carry)
+    flags = live(lane.step, one, _metrics)
 
     def fill(carried):
         carried = iter(carried)
@@ -115,7 +167,7 @@ def _advance(lane, axis, fenced, streams, numbers, params, carry, start, stop):
         return [x for flag, x in zip(flags, jax.tree.leaves(carry), strict=True) if flag]
 
     def period(time, carried):
-        step = widen(lane.step, (None, -1, None, axis, -1), fence=time > 0 if fenced else None)
+        step = _step(lane, axes, time > 0 if fenced else None)
         return pick(step(streams, numbers, time, params, fill(carried)))
 
     def block(time_and_carried):
@@ -126,10 +178,9 @@ def _advance(lane, axis, fenced, streams, numbers, params, carry, start, stop):
     return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
 
 
-def _one(tree, axis):
+def _one(tree, flags):
     """Shapes of one lane's part of a tree."""
-    cut = jnp.shape if axis is None else lambda x: jnp.shape(x)[:-1]
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(cut(x), jnp.result_type(x)), tree)
+    return _of_shapes(_shapes(tree, flags))
 
 
 def _metrics(carry):
@@ -143,55 +194,58 @@ def _fold(carry):
     return dataclasses.replace(carry, part=part, total=total)
 
 
-def _trace(lane, axis, streams, numbers, params, carry, times):
+def _trace(lane, axes, streams, numbers, params, carry, times):
     """Play `times` `[T]` and keep every period: name -> `[T, lanes]`, or `[T, n, lanes]` with n products."""
-    step = widen(lane.step, (None, -1, None, axis, -1))
+    step = _step(lane, axes)
 
     def body(carry, time):
         nothing = jax.tree.map(jnp.zeros_like, carry.part)  # so that `part` is this period's
         carry = step(streams, numbers, time, params, dataclasses.replace(carry, part=nothing))
-        return carry, _record(carry)
+        return carry, _record(carry, axes, numbers.shape)
 
     return jax.lax.scan(body, carry, times)[1]
 
 
-def _record(carry):
-    """The period just played: its transition and its own metrics."""
-    seen = carry.transition
-    record = {name: carry.part[name] for name in ("regret", "optimal")}
-    return record | {"action": seen.action, "price": seen.price, "demand": seen.demand, "reward": seen.reward}
+def _record(carry, axes, lanes):
+    """The period just played, in every lane: its transition and its own metrics."""
+
+    def fields(carry):
+        seen = carry.transition
+        record = {name: carry.part[name] for name in ("regret", "optimal")}
+        return record | {"action": seen.action, "price": seen.price, "demand": seen.demand, "reward": seen.reward}
+
+    wide = fields(jax.tree.unflatten(jax.tree.structure(carry), axes.carry))
+    return {
+        name: x if wide[name] else jnp.broadcast_to(x[..., None], (*x.shape, *lanes)) for name, x in fields(carry).items()
+    }
 
 
 class Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
     def __init__(self, env, policy, mesh, given, batched):
-        self.env, self.given, self.batched = env, given, batched
-        self.axis = None if given and not batched else -1
-        self.open = _market(env, mesh, given, batched)
-        self.programs = functools.partial(_periods, policy=policy, mesh=mesh, axis=self.axis)
+        self.env, self.policy, self.mesh, self.given, self.batched = env, policy, mesh, given, batched
 
     def begin(self, seed, first, size, width, times, params, ahead=True):
-        """Start `width` lanes from lane `first` -> arguments and carry of the loop, and its programs."""
+        """Start `width` lanes from lane `first` -> arguments, carry and axes, and programs of the loop."""
         streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
         numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
         if self.batched:
             rows = np.minimum(first + np.arange(width), first + size - 1)
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
-        horizon = np.int32(times[-1])
-        made, obs, env_state = self.open(streams, numbers, params, horizon)
-        if self.axis is None:
-            made = dataclasses.replace(params, max_steps_in_episode=horizon)
-        env, made = self.env.in_play(made)
-        enter, advance, trace = self.programs(env)
+        opening, axes = _market(self.env, self.mesh, self.given, self.batched, *_shapes(params, self.batched))
+        made, obs, env_state = opening(streams, numbers, params, np.int32(times[-1]))
+        env, made, axes = _in_play(self.env, made, axes)
+        one = [_shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
+        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, axes, *one)
         args = streams, numbers, made
         if ahead:  # compile the loop while the first period is compiled
             advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
-        return args, enter(*args, obs, env_state), advance, trace
+        return args, enter(*args, obs, env_state), axes, advance, trace
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        args, carry, advance, _ = self.begin(seed, first, size, width, times, params, ahead=times[-1] > 1)
+        args, carry, _, advance, _ = self.begin(seed, first, size, width, times, params, ahead=times[-1] > 1)
         columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
@@ -203,8 +257,8 @@ class Engine:
 
     def run_traced(self, seed, first, size, width, times, params, progress):
         """As `run`, and every period: `(columns, name -> [horizon, size])`."""
-        args, carry, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
-        head, rest = _record(carry), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
+        args, carry, axes, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
+        head, rest = _record(carry, axes, (width,)), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
         progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
@@ -216,14 +270,16 @@ class Engine:
 def totals(env, policy, seed, lanes, horizon, params):
     """Metrics at the horizon as a pure function: `METRICS` -> float `[lanes]`."""
     numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(seed)
-    axis, horizon = None if params is not None else -1, jnp.int32(horizon)
-    drawn, obs, env_state = _open(_Lane(env, policy, params is not None), None, streams, numbers, params, horizon)
-    params = drawn if params is None else dataclasses.replace(params, max_steps_in_episode=horizon)
-    env, params = env.in_play(params)
+    opening, horizon = _Lane(env, policy, params is not None), jnp.int32(horizon)
+    axes = _opening(opening, None, streams, params, horizon)
+    made, obs, env_state = _open(opening, None, axes, streams, numbers, params, horizon)
+    env, made, axes = _in_play(env, made, axes)
     lane, fenced = _Lane(env, policy, True), jax.default_backend() == "cpu"
-    carry = _enter(lane, axis, streams, numbers, params, obs, env_state)
-    carry = _advance(lane, axis, fenced, streams, numbers, params, carry, jnp.int32(1), horizon)
-    return {name: carry.total[name] + carry.part[name] for name in METRICS}
+    one = _one(made, axes.params), _one(obs, axes.obs), _one(env_state, axes.env)
+    axes = _playing(lane, axes, streams, *one)
+    carry = _enter(lane, axes, streams, numbers, made, obs, env_state)
+    carry = _advance(lane, axes, fenced, streams, numbers, made, carry, jnp.int32(1), horizon)
+    return {name: jnp.broadcast_to(carry.total[name] + carry.part[name], (lanes,)) for name in METRICS}
 
 
 @functools.lru_cache(maxsize=128)
@@ -231,21 +287,44 @@ def engine(env, policy, mesh, given, batched):
     return Engine(env, policy, mesh, given, batched)
 
 
-@functools.lru_cache(maxsize=128)
-def _periods(env, policy, mesh, axis):
+@functools.lru_cache(maxsize=256)
+def _periods(env, policy, mesh, axes, params, obs, env_state):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
     lane = _Lane(env, policy, True)
-    enter = Program(functools.partial(_enter, lane, axis), (None, -1, axis, -1, -1), mesh)
-    advance = functools.partial(_advance, lane, axis, on_cpu(mesh))
-    trace = Program(functools.partial(_trace, lane, axis), (None, -1, axis, -1, None), mesh)
-    return enter, Program(advance, (None, -1, axis, -1, None, None), mesh, donated=3), trace
+    axes = _playing(lane, axes, _stream_shapes(), *(_of_shapes(x) for x in (params, obs, env_state)))
+    enter = functools.partial(_enter, lane, axes)
+    enter = Program(enter, (None, -1, axes.params, axes.obs, axes.env), mesh, out_axes=axes.carry)
+    advance = functools.partial(_advance, lane, axes, on_cpu(mesh))
+    advance = Program(advance, (None, -1, axes.params, axes.carry, None, None), mesh, donated=3, out_axes=axes.carry)
+    trace = Program(functools.partial(_trace, lane, axes), (None, -1, axes.params, axes.carry, None), mesh)
+    return axes, enter, advance, trace
 
 
 @functools.lru_cache(maxsize=128)
-def _market(env, mesh, given, batched):
-    """The compiled start of a market, shared by all policies."""
-    axis = -1 if batched else None
-    return Program(functools.partial(_open, _Lane(env, None, given), axis), (None, -1, axis, None), mesh)
+def _market(env, mesh, given, batched, *params):
+    """The compiled start of a market, shared by all policies, and the axes of what it returns."""
+    lane, axis = _Lane(env, None, given), -1 if batched else None
+    axes = _opening(lane, axis, _stream_shapes(), _of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
+    out_axes = [*axes.params, *axes.obs, *axes.env]
+    return Program(functools.partial(_open, lane, axis, axes), (None, -1, axis, None), mesh, out_axes=out_axes), axes
+
+
+def _shapes(tree, lanes):
+    """Shapes of one lane's part of a tree, hashable; `lanes`: whether the leaves have lanes, or a bool for each."""
+    leaves, structure = jax.tree.flatten(tree)
+    flags = [lanes] * len(leaves) if isinstance(lanes, bool) else lanes
+    shapes = [jnp.shape(x)[:-1] if flag else jnp.shape(x) for x, flag in zip(leaves, flags, strict=True)]
+    return structure, tuple((shape, jnp.result_type(x)) for shape, x in zip(shapes, leaves, strict=True))
+
+
+def _of_shapes(shapes):
+    """The tree of shapes that `_shapes` describes."""
+    structure, leaves = shapes
+    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+
+
+def _stream_shapes():
+    return {role: jax.ShapeDtypeStruct((2,), jnp.uint32) for role in random.ROLES}
 
 
 def _streams(seed):
@@ -255,4 +334,5 @@ def _streams(seed):
 def _sums(carry, size):
     """Cumulative metrics of the first `size` lanes, float64 on the host."""
     total, part = jax.device_get((carry.total, carry.part))
-    return {name: (total[name].astype(float) + part[name])[:size] for name in METRICS}
+    sums = {name: total[name].astype(float) + part[name] for name in METRICS}
+    return {name: x[:size] if x.ndim else np.full(size, x) for name, x in sums.items()}

@@ -41,50 +41,76 @@ _LEADING_AXES = """cummax cummin cumprod cumsum cumlogsumexp reduce_and reduce_m
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
-def widen(function, in_axes, fence=None):
+def widen(function, in_axes, fence=None, out_axes=-1):
     """Return `function` acting on many lanes at once, the lane axis last in every array.
 
     Args:
       function: code for one lane, on pytrees of arrays.
       in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
-        the argument is shared by all lanes.
+        the argument is shared by all lanes, or a list with True for each leaf that carries one and False for the others.
       fence: a bool scalar, true at run time in a way that the compiler cannot see, or None. With it, random words and the
         rows that an `argmax` searches are computed once and kept in memory. XLA:CPU has no kernels with several outputs:
         it computes cheap values anew in every kernel that reads them, and for every row that it selects from. The one
         thing it never looks through is a branch. Leave it out on other backends, where a branch is dear.
+      out_axes: -1: every array returned has a trailing lane axis; or a list of bools, one a leaf, as `depends` gives it.
 
     Returns:
-      A function of the same arguments; every array it returns has a trailing lane axis.
+      A function of the same arguments.
 
     Raises:
       ValueError: the number of arguments differs from `in_axes`, or the lane axes differ in length.
     """
 
     def wide(*args):
-        if len(args) != len(in_axes):
-            raise ValueError(f"in_axes names {len(in_axes)} arguments, but {len(args)} were given")
-        flags, sizes, one_lane = [], set(), []
-        for arg, axis in zip(args, in_axes, strict=True):
-            leaves = jax.tree.leaves(arg)
-            flags += [axis is not None] * len(leaves)
-            if axis is not None:
-                if any(jnp.ndim(leaf) == 0 for leaf in leaves):
-                    raise ValueError("an argument with lanes has a leaf without a lane axis: a scalar")
-                sizes |= {jnp.shape(leaf)[-1] for leaf in leaves}
-                arg = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x)[:-1], jnp.result_type(x)), arg)
-            one_lane.append(arg)
+        flags = per_leaf(in_axes, args)
+        leaves, tree = jax.tree.flatten(args)
+        if any(flag and jnp.ndim(leaf) == 0 for leaf, flag in zip(leaves, flags, strict=True)):
+            raise ValueError("an argument with lanes has a leaf without a lane axis: a scalar")
+        sizes = {jnp.shape(leaf)[-1] for leaf, flag in zip(leaves, flags, strict=True) if flag}
         if len(sizes) != 1:
             raise ValueError(f"the lane axes of the arguments must agree, got lengths {sorted(sizes)}")
         size = sizes.pop()
-        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*one_lane)
-        with _fenced(fence):
-            outs = _interpret(closed, zip(jax.tree.leaves(args), flags, strict=True), size)
-        outs = [
-            _join(_spread(value, flag, out.shape, size)) for (value, flag), out in zip(outs, closed.out_avals, strict=True)
+        one_lane = [
+            jax.ShapeDtypeStruct(jnp.shape(x)[:-1], jnp.result_type(x)) if flag else x
+            for x, flag in zip(leaves, flags, strict=True)
         ]
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*jax.tree.unflatten(tree, one_lane))
+        with _fenced(fence):
+            outs = _interpret(closed, zip(leaves, flags, strict=True), size)
+        wanted = [True] * len(outs) if out_axes == -1 else out_axes
+        outs = [_settle(*out, flag, aval, size) for out, flag, aval in zip(outs, wanted, closed.out_avals, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
     return wide
+
+
+def depends(function, in_axes, *args):
+    """Which leaves of what `function` returns may differ between lanes.
+
+    Args:
+      function: code for one lane.
+      in_axes: as in `widen`.
+      *args: its arguments for one lane, arrays or their shapes.
+
+    Returns:
+      A list of bools, one a leaf of the result; the others are the same in all lanes, and need no lane axis.
+    """
+    closed = jax.make_jaxpr(function)(*args)
+    wide = {var for var, flag in zip(closed.jaxpr.invars, per_leaf(in_axes, args), strict=True) if flag}
+    for eqn in closed.jaxpr.eqns:
+        if any(not isinstance(atom, jex.Literal) and atom in wide for atom in eqn.invars):
+            wide.update(eqn.outvars)
+    return [not isinstance(atom, jex.Literal) and atom in wide for atom in closed.jaxpr.outvars]
+
+
+def per_leaf(in_axes, args):
+    """`in_axes` as a list of bools, one a leaf."""
+    if len(args) != len(in_axes):
+        raise ValueError(f"in_axes names {len(in_axes)} arguments, but {len(args)} were given")
+    flags = []
+    for arg, axis in zip(args, in_axes, strict=True):
+        flags += list(axis) if isinstance(axis, list | tuple) else [axis is not None] * len(jax.tree.leaves(arg))
+    return flags
 
 
 def live(function, args, kept):

@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxprice.devices import AXIS
-from jaxprice.lanes import needed
+from jaxprice.lanes import needed, per_leaf
 
 _executables = collections.OrderedDict()
 _KEPT = 256
@@ -29,14 +29,15 @@ class Program:
     """A function on many lanes, mapped over a mesh.
 
     Args:
-      function: arrays with a trailing lane axis, and shared ones -> arrays with a trailing lane axis; lanes must not talk.
-      axes: for each argument, -1 where it has lanes, None where it is shared.
+      function: arrays with a trailing lane axis, and shared ones -> the same; lanes must not talk.
+      axes: for each argument, -1 where it has lanes, None where it is shared, or a list of bools, one a leaf.
       mesh: from `jaxprice.devices.mesh`.
       donated: position of the argument whose memory may be taken, or None.
+      out_axes: -1: everything returned has lanes; or a list of bools, one a leaf.
     """
 
-    def __init__(self, function, axes, mesh, donated=None):
-        self.function, self.axes, self.mesh, self.donated = function, axes, mesh, donated
+    def __init__(self, function, axes, mesh, donated=None, out_axes=-1):
+        self.function, self.axes, self.mesh, self.donated, self.out_axes = function, axes, mesh, donated, out_axes
         self._built = {}
 
     def __call__(self, *args):
@@ -58,7 +59,7 @@ class Program:
         return leaves, self._built[key]
 
     def _build(self, args, leaves):
-        flags = [axis is not None for arg, axis in zip(args, self.axes, strict=True) for _ in jax.tree.leaves(arg)]
+        flags = per_leaf(self.axes, args)
         taken = [k == self.donated for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
         local = [self._local(x, flag) for x, flag in zip(leaves, flags, strict=True)]
         closed, shapes = jax.make_jaxpr(self.function, return_shape=True)(
@@ -67,19 +68,20 @@ class Program:
         read = needed(closed.jaxpr, closed.jaxpr.outvars)
         used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read and local[k].size]
         kept = [k for k, x in enumerate(closed.out_avals) if x.size]
+        outs = [True] * len(closed.out_avals) if self.out_axes == -1 else self.out_axes
 
         def run(*values):
             given = dict(zip(used, values, strict=True))
             every = [given[k] if k in given else jnp.zeros(x.shape, x.dtype) for k, x in enumerate(local)]
-            outs = jex.jaxpr_as_fun(closed)(*every)
-            return [outs[k] for k in kept]
+            results = jex.jaxpr_as_fun(closed)(*every)
+            return [results[k] for k in kept]
 
         specs = tuple(_spec(local[k].ndim, flags[k]) for k in used)
         mapped = jax.shard_map(
             run,
             mesh=self.mesh,
             in_specs=specs,
-            out_specs=[_spec(closed.out_avals[k].ndim, True) for k in kept],
+            out_specs=[_spec(closed.out_avals[k].ndim, outs[k]) for k in kept],
             check_vma=False,
         )
         jitted = jax.jit(
@@ -90,8 +92,14 @@ class Program:
             compiler_options=_compiler_options(self.mesh),
         )
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
-        whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] * self.mesh.size), x.dtype), shapes)
+        sized, tree = jax.tree.flatten(shapes)
+        whole = jax.tree.unflatten(tree, [self._whole(x, flag) for x, flag in zip(sized, outs, strict=True)])
         return _compile(lowered, self.mesh), used, whole
+
+    def _whole(self, x, flag):
+        """Shape of a result over all devices."""
+        shape = (*x.shape[:-1], x.shape[-1] * self.mesh.size) if flag else x.shape
+        return jax.ShapeDtypeStruct(shape, x.dtype)
 
     def _local(self, x, flag):
         """Shape of the part of a leaf on one device."""

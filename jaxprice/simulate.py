@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jaxprice import checks, engine, random, stats
 from jaxprice import devices as device_mesh
-from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Subset
+from jaxprice.types import Discrete, Interval, Oracle, Policy, Subset
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk; on a CPU its state should stay in cache
 
@@ -80,7 +80,7 @@ def simulate(
     random.stream(seed, "market")
     batched = params is not None and _is_batched(env, params, lanes)
     if params is not None:
-        params = _solved(env, params, batched)
+        params = env.solved(params, batched)
     chunk = LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17) * mesh.size if chunk is None else chunk
     chunk = min(checks.positive_int("chunk", chunk), lanes)
     checks.number("quantiles", quantiles, low=0, high=1)
@@ -142,18 +142,6 @@ def _is_batched(env, params, lanes):
         wanted, got = kind.prices.shape[0], np.shape(params.prices)[batched:]
         raise ValueError(f"params must be those of {env.name} with {wanted} actions, got prices of shape {got}")
     return batched
-
-
-def _solved(env, params, batched):
-    """Params whose tables for the oracle are those of their numbers."""
-    if type(env).solve is Environment.solve:
-        return params
-    return jax.device_get(_solver(env, batched)(params))
-
-
-@functools.lru_cache(maxsize=32)
-def _solver(env, batched):
-    return jax.jit(jax.vmap(env.solve) if batched else env.solve)
 
 
 def _check_policy(name, policy, env, params, batched):

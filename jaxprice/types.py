@@ -1,6 +1,7 @@
 """The words of jaxprice: environment, params, problem, policy, transition."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -157,9 +158,11 @@ class Environment:
 
     Attributes:
       longest: largest horizon that the oracle has tables for; None: any.
+      tables: names of the params that `solve` fills in.
     """
 
     longest: ClassVar[int | None] = None
+    tables: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self):
@@ -205,6 +208,13 @@ class Environment:
         """
         return params
 
+    def solved(self, params, batched=False):
+        """`solve`, compiled, NumPy arrays in and out; with `batched`, every leaf has a leading axis of markets."""
+        if not self.tables:
+            return params
+        bare = dataclasses.replace(params, **dict.fromkeys(self.tables))
+        return jax.device_get(_solver(self, batched)(bare))
+
     def refresh(self, state, params):
         """The state once the numbers of the market have moved to `params`, for states that hold what follows from them."""
         del params
@@ -246,3 +256,8 @@ class Environment:
     def action_space(self, params=None):
         """`Discrete`, `Interval` or `Subset`."""
         return self.problem(self.default_params() if params is None else params).action_space
+
+
+@functools.lru_cache(maxsize=64)
+def _solver(env, batched):
+    return jax.jit(jax.vmap(env.solve) if batched else env.solve)

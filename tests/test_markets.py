@@ -55,6 +55,11 @@ MARKETS = {
     "fair prices": ("FairPricing", {}),
     "mnl prices": ("MNLPricing", {"num_products": 3, "buyers": 2}),
     "assortments": ("MNLAssortment", {"num_products": 6, "size": 3}),
+    "reference price": ("ReferencePrice", {"num_prices": 6}),
+    "reference price, interval": ("ReferencePrice", {"observe_reference": True, "cost": 0.1}),
+    "lost sales": ("Replenishment", {}),
+    "backlog": ("Replenishment", {"backlog": True, "law": "binomial", "largest": 12}),
+    "storefront": ("Storefront", {"size": "small", "num_products": 2}),
 }
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
@@ -62,6 +67,9 @@ FIXED = {  # leaves that are told or derived, or that this row does not use
     "inventory, interval": ("values",),
     "inventory, salvage": ("values", "low", "high"),
     "related inventory": ("values", "low", "high"),
+    "reference price": ("worth", "value", "low", "high"),
+    "reference price, interval": ("worth", "value"),
+    **dict.fromkeys(("lost sales", "backlog", "storefront"), ("worth", "regrets", "best", "value")),
     "network": ("mix", "duals", "value"),
     "network, bernoulli": ("mix", "duals", "value"),
 }

@@ -22,8 +22,11 @@ from jaxprice.envs import (
     non_stationary,
     parametric_demand,
     posted_price,
+    reference_price,
     related_products,
+    replenishment,
     segmented_valuation,
+    storefront,
 )
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket
@@ -41,10 +44,16 @@ from jaxprice.envs.network_revenue import NetworkRevenue
 from jaxprice.envs.non_stationary import NonStationary
 from jaxprice.envs.parametric_demand import ParametricDemand
 from jaxprice.envs.posted_price import PostedPrice
+from jaxprice.envs.reference_price import ReferencePrice
 from jaxprice.envs.related_products import RelatedProducts
+from jaxprice.envs.replenishment import Replenishment
 from jaxprice.envs.segmented_valuation import SegmentedValuation
+from jaxprice.envs.storefront import Storefront
 
 _KINDS = {
+    Storefront: storefront,
+    Replenishment: replenishment,
+    ReferencePrice: reference_price,
     MNLPricing: mnl_pricing,
     MNLAssortment: mnl_assortment,
     GLMDemand: glm_demand,

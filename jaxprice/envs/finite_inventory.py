@@ -15,12 +15,12 @@ and steps dt, `arrival D(p) = a(p) dt`, and V differs from the continuous J* by 
 with 10 units, lam* t = 10 and 100 steps). Make it with `arrivals`, the expected number of customers in the season.
 
 Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite
-horizons", doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson
-sampling", doi:10.1287/opre.2018.1755 (prices 29.90 ... 44.90, demand .8 ... .1: the default).
+horizons", doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue
+management using Thompson sampling", doi:10.1287/opre.2018.1755 (prices 29.90 ... 44.90, demand .8 ... .1: the default).
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -109,23 +109,23 @@ class FiniteInventory(Environment):
     arrival: float = 1.0
     salvage: float = 0.0
 
+    tables: ClassVar = ("values",)
+
     @property
     def longest(self):
         return self.horizon
 
     def params_of(self, demand):
-        """Solved params with the given demand, with the prices and the stock of this environment."""
+        """Params with the given demand, not solved yet, with the prices and the stock of this environment."""
         prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
         numbers = {name: np.float32(getattr(self, name)) for name in ("low", "high", "cost", "arrival", "salvage")}
-        return self.solve(
-            Params(
-                demand=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), demand),
-                prices=np.asarray(prices, np.float32),
-                stock=np.int32(self.capacity),
-                values=None,
-                max_steps_in_episode=np.int32(self.horizon),
-                **numbers,
-            )
+        return Params(
+            demand=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), demand),
+            prices=np.asarray(prices, np.float32),
+            stock=np.int32(self.capacity),
+            values=None,
+            max_steps_in_episode=np.int32(self.horizon),
+            **numbers,
         )
 
     def default_params(self):
@@ -135,13 +135,13 @@ class FiniteInventory(Environment):
             demand = DEFAULT_DEMAND
         else:
             demand = np.linspace(0.9, 0.1, self.num_prices)
-        return jax.tree.map(np.asarray, jax.jit(lambda: self.params_of(demand))())
+        return self.solved(self.params_of(demand))
 
     def sample_params(self, key):
         """A random curve of the family; with a table, independent uniform purchase probabilities in falling order."""
         if self.curve is None:
-            return self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32)))
-        return self.params_of(demand_curves.curves()[self.curve].sample(key))
+            return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32))))
+        return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key)))
 
     def solve(self, params):
         def gain(value):
@@ -333,4 +333,4 @@ def make(
                 f"a customer buys at most one unit: demand must be in [0, 1] at every price, but {demand} times the "
                 f"arrival probability {arrival:g} goes from {means.min():g} to {arrival * means.max():g}"
             )
-    return env, jax.tree.map(np.asarray, jax.jit(env.params_of)(demand))
+    return env, env.solved(env.params_of(demand))

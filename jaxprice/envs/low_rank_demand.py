@@ -153,9 +153,9 @@ class LowRankDemand(MyopicMarket):
 
     def mean_demand(self, state, price, params):
         features, slopes = jnp.asarray(params.features), jnp.asarray(params.slopes)
-        x = jnp.sum(features * price[:, None], axis=0)
+        x = dot(price, features)
         along = params.level - jnp.sum(slopes * x[None], axis=1)
-        return jnp.sum(features * along[None], axis=1)
+        return dot(features, along)
 
     def draw(self, key, state, mean, params):
         return noise.draw(key, mean, "gaussian", scale=params.noise_scale)

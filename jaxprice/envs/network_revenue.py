@@ -21,7 +21,7 @@ doi:10.1145/3164539.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +108,7 @@ class NetworkRevenue(Environment):
       horizon: of every market drawn.
     """
 
+    tables: ClassVar = ("mix", "duals", "value")
     num_prices: int = 5
     num_products: int = 2
     num_resources: int = 3
@@ -116,16 +117,16 @@ class NetworkRevenue(Environment):
     horizon: int = 1000
 
     def params_of(self, prices, demand, consumption, stock):
-        """Solved params with the given numbers."""
+        """Params with the given numbers, not solved yet."""
         numbers = (jnp.asarray(x, jnp.float32) for x in (prices, demand, consumption, stock))
-        return self.solve(Params(*numbers, np.int32(self.horizon)))
+        return Params(*numbers, np.int32(self.horizon))
 
     def default_params(self):
         """Ferreira et al.'s linear network, or for other sizes a draw of the task distribution."""
         if (self.num_prices, self.num_products, self.num_resources, self.noise) != (5, 2, 3, "poisson"):
             return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
         prices, stock = np.array(PRICES), self.horizon * np.array(STOCK_RATE)
-        return jax.tree.map(np.asarray, jax.jit(self.params_of)(prices, linear_demand(prices), np.array(CONSUMPTION), stock))
+        return self.solved(self.params_of(prices, linear_demand(prices), np.array(CONSUMPTION), stock))
 
     def sample_params(self, key):
         """Prices U[1, 6]; exponential demand, intercepts U[.2, 1] of the largest, rates U[.3, 1]; each product takes 0 to 3
@@ -143,7 +144,7 @@ class NetworkRevenue(Environment):
         units = jnp.where(jnp.sum(units, axis=0, keepdims=True) > 0, units, 1.0)
         use = dot(jnp.mean(demand, axis=0), units)
         share = 0.3 + 0.7 * jax.random.uniform(keys[4], (m,), jnp.float32)
-        return self.params_of(prices, demand, units, jnp.ceil(share * use * self.horizon))
+        return self.solve(self.params_of(prices, demand, units, jnp.ceil(share * use * self.horizon)))
 
     def solve(self, params):
         reward = jnp.sum(jnp.asarray(params.prices) * params.demand, axis=1)
@@ -274,4 +275,4 @@ def make(demand="linear", *, prices=None, consumption=None, stock=None, noise="p
     stock = checks.array("stock", stock, (consumption.shape[1],), low=0)
     env = NetworkRevenue(*prices.shape, consumption.shape[1], noise, float(np.ceil(max(demand.max(), 1.0))), horizon)
     devices.use_cpu_cores()
-    return env, jax.tree.map(np.asarray, jax.jit(env.params_of)(prices, demand, consumption, stock))
+    return env, env.solved(env.params_of(prices, demand, consumption, stock))

@@ -294,7 +294,7 @@ def make(
     base = envs.make(market, **(options or {}))[0] if isinstance(market, str) else market
     if not isinstance(base, Environment):
         raise ValueError(f"market must be a name or an environment, got {market!r}")
-    if type(base).solve is not Environment.solve or isinstance(base, NonStationary):
+    if base.tables or isinstance(base, NonStationary):
         raise ValueError(f"market must have a myopic oracle, but that of {base.name} plans ahead or moves already")
     count = len(markets) if markets is not None else checks.positive_int("num_markets", num_markets)
     if PATHS[kind].blends and count != 2:

@@ -25,7 +25,7 @@ I. Popescu, Y. Wu (2007), "Dynamic pricing strategies with reference effects", d
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +101,7 @@ class ReferencePrice(LongRunMarket):
       low, high, cost, memory, noise_scale, start, horizon: of every market drawn.
     """
 
+    tables: ClassVar = ("worth", "value")
     num_prices: int | None = None
     resolution: int = 101
     observe_reference: bool = False
@@ -114,30 +115,28 @@ class ReferencePrice(LongRunMarket):
     horizon: int = 1000
 
     def params_of(self, intercept, slope, gain, loss):
-        """Solved params with the given demand, and the rest of this environment."""
+        """Params, not solved yet, with the given demand, and the rest of this environment."""
         prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
         demand = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
         names = ("memory", "noise_scale", "start", "low", "high", "cost")
-        return self.solve(
-            Params(
-                prices=np.asarray(prices, np.float32),
-                max_steps_in_episode=np.int32(self.horizon),
-                **{name: jnp.asarray(number, jnp.float32) for name, number in demand.items()},
-                **{name: np.float32(getattr(self, name)) for name in names},
-            )
+        return Params(
+            prices=np.asarray(prices, np.float32),
+            max_steps_in_episode=np.int32(self.horizon),
+            **{name: jnp.asarray(number, jnp.float32) for name, number in demand.items()},
+            **{name: np.float32(getattr(self, name)) for name in names},
         )
 
     def default_params(self):
         """Den Boer and Keskin's market, stretched to other prices."""
-        return jax.tree.map(np.asarray, jax.jit(self.params_of)(**usual_demand(self.low, self.high)))
+        return self.solved(self.params_of(**usual_demand(self.low, self.high)))
 
     def sample_params(self, key):
         """With width = high - low: slope U[.4, .6] / width, gain U[0, .3] / width, loss U[0, .4] / width, and an intercept
         that leaves a demand of U[0, .1] at the highest price after the lowest reference."""
-        u = jax.random.uniform(key, (4,))
+        u = jax.random.uniform(key, (4,), jnp.float32)
         width = self.high - self.low
         slope, gain, loss = (0.4 + 0.2 * u[0]) / width, 0.3 * u[1] / width, 0.4 * u[2] / width
-        return self.params_of(0.1 * u[3] + slope * self.high + loss * width, slope, gain, loss)
+        return self.solve(self.params_of(0.1 * u[3] + slope * self.high + loss * width, slope, gain, loss))
 
     def solve(self, params):
         worth = jnp.zeros(self.resolution, jnp.float32)
@@ -316,4 +315,4 @@ def make(
         horizon=checks.positive_int("horizon", horizon),
     )
     devices.use_cpu_cores()
-    return env, checked(jax.jit(env.params_of)(**demand))
+    return env, checked(env.solved(env.params_of(**demand)))

@@ -54,12 +54,16 @@ class RelatedProducts(Environment):
     def longest(self):
         return self.base.longest
 
+    @property
+    def tables(self):
+        return self.base.tables
+
     def centre(self):
         """Params of the kind, theta_kind."""
         return self.base.sample_params(random.address(random.stream(self.kind, "market"), 0, 0))
 
     def default_params(self):
-        return jax.tree.map(np.asarray, jax.jit(lambda: self.base.solve(self.centre()))())
+        return jax.tree.map(np.asarray, jax.jit(self.centre)())
 
     def sample_params(self, key):
         centre = self.centre()

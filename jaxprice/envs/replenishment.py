@@ -20,7 +20,7 @@ demand and fixed ordering cost", doi:10.1287/opre.1040.0127.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +118,7 @@ class Replenishment(LongRunMarket):
       stock, horizon: of every market drawn.
     """
 
+    tables: ClassVar = ("worth", "regrets", "best", "value")
     num_prices: int = 5
     largest: int = 20
     largest_backlog: int = 0
@@ -138,15 +139,15 @@ class Replenishment(LongRunMarket):
         return np.arange(-self.largest_backlog, self.largest + 1)
 
     def params_of(self, pmf, cost, fixed, holding, shortage):
-        """Solved params with the given numbers."""
+        """Params, not solved yet, with the given numbers."""
         numbers = (jnp.asarray(x, jnp.float32) for x in (self.prices, pmf, cost, fixed, holding, shortage))
-        return self.solve(Params(*numbers, jnp.int32(self.stock), jnp.int32(self.horizon)))
+        return Params(*numbers, jnp.int32(self.stock), jnp.int32(self.horizon))
 
     def default_params(self):
         """Mean demand from 9 / 20 of the largest at the lowest price to 3 / 20 at the highest."""
         pmf = pmf_of(self.usual_means(), self.law, self.largest_demand)
         low = self.prices[0]
-        return jax.tree.map(np.asarray, jax.jit(self.params_of)(pmf, low / 2, 1.25 * low, low / 8, low))
+        return self.solved(self.params_of(pmf, low / 2, 1.25 * low, low / 8, low))
 
     def usual_means(self):
         """Mean demand at each price of the default market, float `[num_prices]`."""
@@ -156,12 +157,12 @@ class Replenishment(LongRunMarket):
     def sample_params(self, key):
         """Linear mean demand from U[.4, .5] of the largest at the lowest price to U[.1, .3] at the highest; in units of the
         lowest price: cost U[.3, .7], fixed cost U[0, 2], holding U[.05, .25], shortage U[.5, 1.5]."""
-        u, low, high = jax.random.uniform(key, (6,)), self.prices[0], self.prices[-1]
+        u, low, high = jax.random.uniform(key, (6,), jnp.float32), self.prices[0], self.prices[-1]
         share = (np.array(self.prices, np.float32) - low) / max(high - low, 1e-6)
         top, end = 0.4 + 0.1 * u[0], 0.1 + 0.2 * u[1]
         pmf = pmf_of(self.largest_demand * (top - (top - end) * share), self.law, self.largest_demand)
         costs = 0.3 + 0.4 * u[2], 2 * u[3], 0.05 + 0.2 * u[4], 0.5 + u[5]
-        return self.params_of(pmf, *(low * cost for cost in costs))
+        return self.solve(self.params_of(pmf, *(low * cost for cost in costs)))
 
     def solve(self, params):
         """Bias, regrets, best actions and value.
@@ -329,4 +330,4 @@ def make(
         means = env.usual_means() if demand is None else demand
         means = checks.array("demand", means, (prices.size,), low=0, high=largest_demand)
         table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
-    return env, checked(jax.jit(env.params_of)(table, **costs))
+    return env, checked(env.solved(env.params_of(table, **costs)))

@@ -17,6 +17,7 @@ No published setting: the numbers are ours, in units of the lowest price.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ class Storefront(LongRunMarket):
       low, high, cost, reaction, drift, rise, fall, weights, horizon: of every market drawn.
     """
 
+    tables: ClassVar = ("worth", "regrets", "best", "value")
     sizes: tuple[int, ...] = MEDIUM
     num_prices: int = 4
     offers: tuple[str, ...] = OFFERS
@@ -89,15 +91,15 @@ class Storefront(LongRunMarket):
         return self.num_prices * len(self.offers) * self.num_products * self.num_exposures
 
     def default_params(self):
-        return jax.tree.map(np.asarray, jax.jit(lambda: self.params_of(lambda shape: jnp.zeros(shape)))())
+        return self.solved(self.params_of(lambda shape: jnp.zeros(shape)))
 
     def sample_params(self, key):
         """The default market with normal deviations of tastes, types and seasons."""
         keys = iter(jax.random.split(key, 16))
-        return self.params_of(lambda shape: jax.random.normal(next(keys), shape))
+        return self.solve(self.params_of(lambda shape: jax.random.normal(next(keys), shape, jnp.float32)))
 
     def params_of(self, deviation):
-        """Solved params; `deviation(shape)` says by how many standard deviations numbers differ from the usual ones."""
+        """Params, not solved yet; `deviation(shape)`: by how many standard deviations numbers differ from the usual ones."""
         prices = np.linspace(self.low, self.high, self.num_prices)
         competitor_prices = np.linspace(self.low, self.high, self.sizes[4])
         numbers = usual(deviation, self.sizes, self.units, self.num_products, self.low)
@@ -110,7 +112,7 @@ class Storefront(LongRunMarket):
             **numbers,
         )
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-        return self.solve(dataclasses.replace(params, max_steps_in_episode=np.int32(self.horizon)))
+        return dataclasses.replace(params, max_steps_in_episode=np.int32(self.horizon))
 
     def competition_of(self, prices, competitor_prices):
         """Law of the competitor's next level, float32 `[C, K, C]`, NumPy."""

@@ -1,0 +1,155 @@
+"""gymnax's view of a market: its base class, its spaces, and either of its two conventions.
+
+    market = gymnax.view("PostedPrice", num_prices=10, values=5)
+    obs, state = market.reset(key, market.default_params)
+    obs, state, reward, done, info = market.step(key, state, action, market.default_params)
+
+gymnax 0.0.x and most of what is built on it (rejax, PureJaxRL) step with five values, `(obs, state, reward, done, info)`;
+gymnax 1.x with six, `(obs, state, reward, terminated, truncated, info)`. Each view works with either gymnax installed;
+gymnax's wrappers want the convention of their own version, which is the default here. The horizon ends an episode, by
+truncation; with five values `done` says so. `info` has `terminated`, `truncated` and `final_observation` with both.
+
+A price that is not on a grid is a `Box` of shape `[1]`, several are `[n]`; indices of several sellers are a `Tuple`; a set
+of products is a `Box` of weights (`compat.markets.to_action`); an observation with several parts is one flat vector. Params
+are those of the market; with `fresh=True`, which draws a new market at each reset, they are the horizon (`compat.markets`).
+
+Source: R. T. Lange (2022), "gymnax: a JAX-based reinforcement learning environment library".
+"""
+
+import functools
+
+import gymnax  # noqa: F401  (for the message of a missing extra)
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments import environment, spaces
+
+from jaxprice import checks
+from jaxprice.compat import markets
+from jaxprice.compat import spaces as bounds
+from jaxprice.types import Discrete
+
+INSTALLED = 6 if hasattr(environment.Environment, "is_truncated") else 5  # values of the installed gymnax
+
+
+def view(env, params=None, *, values=None, fresh=False, **options):
+    """A market as a gymnax environment.
+
+    Args:
+      env: an environment, or a name that `jaxprice.make` knows.
+      params: the market that `default_params` gives; by default that of the environment.
+      values: what `step` returns: 5 (gymnax 0.0.x) or 6 (gymnax 1.x); by default as the gymnax that is installed.
+      fresh: whether `reset` draws a new market of the task distribution, over the same horizon.
+      **options: options of `jaxprice.make`, with a name.
+
+    Returns:
+      A gymnax `Environment`.
+
+    Raises:
+      ValueError: as in `markets.resolve`; `values` is neither 5 nor 6; a fresh market whose interval of prices is drawn too.
+    """
+    values = INSTALLED if values is None else values
+    if values not in (5, 6):
+        raise ValueError(f"values must be 5 or 6, got {values!r}")
+    return {5: FiveValues, 6: SixValues}[values](*markets.resolve(env, params, fresh, options))
+
+
+class View(environment.Environment):
+    """A market in gymnax's terms; see the module. Subclasses are the two conventions.
+
+    Attributes:
+      market: the jaxprice environment.
+    """
+
+    def __init__(self, market, params):
+        super().__init__()
+        self.market, self._params = market, params
+        self._actions = markets.action_space(market, params)
+        self.action_space(params)  # refuses what has no space
+
+    @property
+    def name(self):
+        return self.market.name
+
+    @property
+    def default_params(self):
+        return self._params
+
+    @property
+    def num_actions(self):
+        """Number of indices, or of prices or weights."""
+        return self._actions.n if isinstance(self._actions, Discrete) else max(int(np.prod(self._actions.shape)), 1)
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def reset(self, key, params=None):
+        """Start an episode: `(observation, state)`."""
+        return self.reset_env(key, self._arrays(params))
+
+    def reset_env(self, key, params):
+        return markets.start(self.market, key, params)
+
+    def _step(self, key, state, action, params):
+        out = markets.step(self.market, key, state, action, self._arrays(params))
+        return *out[:-1], out[-1] | {"terminated": out[3], "truncated": out[4]}
+
+    def _period(self, key, state, action, params):
+        return markets.period(self.market, key, state, action, self._arrays(params))
+
+    def _arrays(self, params):
+        return jax.tree.map(jnp.asarray, self._params if params is None else params)
+
+    def is_truncated(self, state, params):
+        return state.time >= params.max_steps_in_episode
+
+    def is_terminated(self, state, params):
+        """Never: markets end with their horizon only."""
+        del params
+        return jnp.zeros_like(state.time, bool)
+
+    def action_space(self, params=None):
+        if isinstance(self._actions, Discrete):
+            one, sellers = spaces.Discrete(self._actions.n), int(np.prod(self._actions.shape))
+            return spaces.Tuple((one,) * sellers) if self._actions.shape else one
+        return _box(*bounds.action_bounds(self.market, self._params if params is None else params))
+
+    def observation_space(self, params=None):
+        return _box(*bounds.observation_bounds(self.market, self._params if params is None else params))
+
+
+class FiveValues(View):
+    """`step` as in gymnax 0.0.x: `(observation, state, reward, done, info)`."""
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def step(self, key, state, action, params=None):
+        """One period with autoreset."""
+        obs, state, reward, terminated, truncated, info = self._step(key, state, action, params)
+        return obs, state, reward, terminated | truncated, info
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, info = self._period(key, state, action, params)
+        return obs, state, reward, terminated | self.is_truncated(state, params), info
+
+    def is_terminal(self, state, params):
+        return self.is_truncated(state, params)
+
+
+class SixValues(View):
+    """`step` as in gymnax 1.x: `(observation, state, reward, terminated, truncated, info)`."""
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def step(self, key, state, action, params=None):
+        """One period with autoreset."""
+        return self._step(key, state, action, params)
+
+    def step_env(self, key, state, action, params):
+        return self._period(key, state, action, params)
+
+    def is_terminal(self, state, params):
+        return self.is_terminated(state, params)
+
+
+def _box(low, high):
+    """A `Box`, with plain numbers for bounds that are the same for all entries (agents keep them as static values)."""
+    if not checks.is_traced((low, high)) and np.all(low == low[0]) and np.all(high == high[0]):
+        return spaces.Box(float(low[0]), float(high[0]), low.shape)
+    return spaces.Box(jnp.asarray(low), jnp.asarray(high), low.shape)

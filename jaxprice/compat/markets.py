@@ -1,0 +1,201 @@
+"""What the views share: which market is meant, drawn anew each episode or not, and its periods in the agent's terms.
+
+A market drawn anew at each reset is the RL^2 case: an episode is one horizon of one market of the task distribution, which
+the agent must learn about while it sells. The numbers of the market then live in the state, and the params are the horizon.
+
+Source of the case: Y. Duan et al. (2016), "RL^2: fast reinforcement learning via slow reinforcement learning",
+arXiv:1611.02779.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import envs
+from jaxprice.types import Discrete, Environment, Subset
+
+
+@struct.dataclass
+class Horizon:
+    """Params of `FreshMarket`: periods in an episode, int scalar."""
+
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class FreshState:
+    """State of the market of this episode, and its params."""
+
+    market: Any
+    params: Any
+
+    @property
+    def time(self):
+        """Periods played, int scalar."""
+        return self.market.time
+
+
+@dataclasses.dataclass(frozen=True)
+class FreshMarket(Environment):
+    """A market of `base`'s task distribution, drawn at each reset; observations, actions and rewards are those of `base`."""
+
+    base: Environment
+
+    @property
+    def name(self):
+        return self.base.name
+
+    @property
+    def longest(self):
+        return self.base.longest
+
+    def default_params(self):
+        return Horizon(np.int32(self.base.default_params().max_steps_in_episode))
+
+    def sample_params(self, key):
+        del key
+        return self.default_params()
+
+    def draw(self, key, params):
+        """Params of one market of the task distribution."""
+        return dataclasses.replace(self.base.sample_params(key), max_steps_in_episode=params.max_steps_in_episode)
+
+    def problem(self, params):
+        """What is told of one market of the task distribution."""
+        return self.base.problem(self.draw(jax.random.key(0), params))
+
+    def reset_env(self, key, params):
+        key_market, key_reset = jax.random.split(key)
+        market = jax.tree.map(jnp.asarray, self.draw(key_market, params))
+        obs, state = self.base.reset_env(key_reset, market)
+        return obs, FreshState(state, market)
+
+    def step_env(self, key, state, action, params):
+        del params
+        obs, market, reward, terminated, info = self.base.step_env(key, state.market, action, state.params)
+        return obs, FreshState(market, state.params), reward, terminated, info
+
+    def expected_reward(self, state, action, params):
+        return self.base.expected_reward(state.market, action, state.params)
+
+    def optimal_reward(self, state, params):
+        return self.base.optimal_reward(state.market, state.params)
+
+    def optimal_action(self, state, params):
+        return self.base.optimal_action(state.market, state.params)
+
+
+def resolve(env, params=None, fresh=False, options=None):
+    """The market that is meant.
+
+    Args:
+      env: an environment, or a name that `jaxprice.make` knows.
+      params: one market; None: the default one. Tables of the oracle are filled in.
+      fresh: whether each episode draws a new market; of `params` only the horizon counts then.
+      options: options of `make`, with a name.
+
+    Returns:
+      `(environment, params)`; the params are NumPy arrays.
+
+    Raises:
+      ValueError: not an environment or a name, params of another environment or of several markets, a horizon beyond what
+        the oracle has tables for, options without a name.
+    """
+    if isinstance(env, str):
+        env, made = envs.make(env, **(options or {}))
+        params = made if params is None else params
+    elif options:
+        raise ValueError(f"options {sorted(options)} are those of a market given by name, but env is {env!r}")
+    elif not isinstance(env, Environment):
+        raise ValueError(f"env must be an environment or its name, got {env!r}")
+    kind = jax.eval_shape(env.sample_params, jax.random.key(0))
+    params = env.default_params() if params is None else params
+    if type(params) is not type(kind):
+        raise ValueError(f"params must be the {type(kind).__name__} of {env.name}, got a {type(params).__name__}")
+    horizon = params.max_steps_in_episode
+    if np.ndim(horizon):
+        raise ValueError(f"params must hold one market, got {np.shape(horizon)[0]} of them")
+    if horizon < 1 or (env.longest is not None and horizon > env.longest):
+        raise ValueError(f"params.max_steps_in_episode must be in [1, {env.longest or 'inf'}] for {env.name}, got {horizon}")
+    if fresh:
+        env, params = FreshMarket(env), Horizon(np.int32(horizon))
+    else:
+        params = env.solved(params)
+    return env, jax.tree.map(np.asarray, params)
+
+
+def start(env, key, params):
+    """Start an episode: `(observation, state)`, the observation being one flat vector."""
+    obs, state = env.reset_env(key, params)
+    return flat(obs), state
+
+
+def period(env, key, state, action, params):
+    """One period with an agent's action, without autoreset: `(observation, state, reward, terminated, info)`."""
+    obs, state, reward, terminated, info = env.step_env(key, state, to_action(action_space(env, params), action), params)
+    return flat(obs), state, reward, terminated, info
+
+
+def step(env, key, state, action, params):
+    """One period with an agent's action and autoreset, on the random numbers of `env.step`.
+
+    Where the episode goes on, nothing is reset; under `vmap`, only periods in which some lane ends pay for a reset.
+
+    Returns:
+      `(observation, state, reward, terminated, truncated, info)`; `info` also has `final_observation`, what was seen at the
+      end of this period.
+    """
+    key, key_reset = jax.random.split(key)
+    seen, moved, reward, terminated, info = period(env, key, state, action, params)
+    truncated = moved.time >= params.max_steps_in_episode
+    done = terminated | truncated
+    again = functools.partial(_start_with, env, jax.random.key_impl(key_reset), jax.random.key_data(key_reset), params)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(again))
+    first = jax.lax.while_loop(  # rather than `cond`, which vmap turns into a reset of all lanes in all periods
+        lambda carry: carry[0], lambda _: (jnp.zeros_like(done), again()), (done, nothing)
+    )[1]
+    obs, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), first, (seen, moved))
+    return obs, state, reward, terminated, truncated, info | {"final_observation": seen}
+
+
+def _start_with(env, implementation, words, params):
+    """`start` with the words of a key: a loop that runs once may not close over a key, which it could use again."""
+    return start(env, jax.random.wrap_key_data(words, impl=implementation), params)
+
+
+def flat(observation):
+    """A float vector as it is; anything else as one float32 vector of all its entries."""
+    leaves = jax.tree.leaves(observation)
+    if len(leaves) == 1 and leaves[0].ndim == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        return leaves[0]
+    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
+
+
+def action_space(env, params):
+    """`Discrete`, `Interval` or `Subset`; nothing is computed."""
+    return jax.eval_shape(env.problem, params).action_space
+
+
+def to_action(space, action):
+    """The market's action for an agent's.
+
+    Args:
+      space: the market's action space.
+      action: an index, or one for each seller, as an array or a tuple; prices, `[1]` where one is set; or for sets of
+        products weights `[n]`: those above 1/2 are offered, the heaviest ones if they are too many.
+
+    Returns:
+      int32, float32 or bool `[*space.shape]`.
+    """
+    if isinstance(space, Discrete):
+        action = jnp.stack(action) if isinstance(action, tuple | list) else action
+        return jnp.reshape(jnp.asarray(action, jnp.int32), space.shape)
+    action = jnp.reshape(jnp.asarray(action, jnp.float32), space.shape)
+    if isinstance(space, Subset):
+        return (jnp.argsort(jnp.argsort(-action)) < space.size) & (action > 0.5)
+    return action
