@@ -126,12 +126,8 @@ def _playing(lane, axes, streams, params, obs, env_state):
     first = streams, number, params, obs, env_state
     flags = depends(lane.enter, (None, -1, axes.params, axes.obs, axes.env), *first)
     carry = jax.eval_shape(lane.enter, *first)
-    while True:
-        after = depends(lane.step, (None, -1, None, axes.params, flags), streams, number, time, params, carry)
-        after = [a or b for a, b in zip(flags, after, strict=True)]
-        if after == flags:
-            break
-        flags = after
+    rounds = streams, number, time, params, carry
+    flags = depends(lane.step, (None, -1, None, axes.params, None), *rounds, loop=flags)
     flags = jax.tree.unflatten(jax.tree.structure(carry), flags)
     flags = dataclasses.replace(flags, total=flags.part)  # blocks are added into totals
     return dataclasses.replace(axes, carry=tuple(jax.tree.leaves(flags)))

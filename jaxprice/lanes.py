@@ -84,23 +84,38 @@ def widen(function, in_axes, fence=None, out_axes=-1):
     return wide
 
 
-def depends(function, in_axes, *args):
+def depends(function, in_axes, *args, loop=None):
     """Which leaves of what `function` returns may differ between lanes.
 
     Args:
       function: code for one lane.
       in_axes: as in `widen`.
       *args: its arguments for one lane, arrays or their shapes.
+      loop: for the body of a loop whose last argument and result are the carry: the bools of the carry at its start. Then
+        the answer holds after any number of rounds, and the last entry of `in_axes` does not count.
 
     Returns:
       A list of bools, one a leaf of the result; the others are the same in all lanes, and need no lane axis.
     """
     closed = jax.make_jaxpr(function)(*args)
-    wide = {var for var, flag in zip(closed.jaxpr.invars, per_leaf(in_axes, args), strict=True) if flag}
-    for eqn in closed.jaxpr.eqns:
+    flags = per_leaf(in_axes, args)
+    if loop is None:
+        return _reached(closed.jaxpr, flags)
+    constant, carry = flags[: len(flags) - len(loop)], list(loop)
+    while True:
+        after = [a or b for a, b in zip(carry, _reached(closed.jaxpr, [*constant, *carry]), strict=True)]
+        if after == carry:
+            return carry
+        carry = after
+
+
+def _reached(jaxpr, flags):
+    """Which results depend on the flagged arguments."""
+    wide = {var for var, flag in zip(jaxpr.invars, flags, strict=True) if flag}
+    for eqn in jaxpr.eqns:
         if any(not isinstance(atom, jex.Literal) and atom in wide for atom in eqn.invars):
             wide.update(eqn.outvars)
-    return [not isinstance(atom, jex.Literal) and atom in wide for atom in closed.jaxpr.outvars]
+    return [not isinstance(atom, jex.Literal) and atom in wide for atom in jaxpr.outvars]
 
 
 def per_leaf(in_axes, args):

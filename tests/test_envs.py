@@ -390,17 +390,6 @@ def test_calibrated_markets(name):
     np.testing.assert_allclose(np.cov(standard), np.eye(2), atol=0.03)
 
 
-def test_every_name_can_be_made():
-    names = jaxprice.list_envs()
-    assert {"BernoulliBandit", "GaussianBandit", "PostedPrice", "SegmentedValuation", *calibrated.names()} == set(names)
-    for name in names:
-        sizes = SMALL if name == "SegmentedValuation" else {}
-        env, params = jaxprice.make(name, **sizes)
-        assert all(isinstance(leaf, np.ndarray | np.generic) for leaf in jax.tree.leaves(params)), name
-        again = jaxprice.make(name, **sizes)[0]
-        assert env == again and hash(env) == hash(again)
-
-
 def test_options_reach_the_market():
     env, params = jaxprice.make("PostedPrice", demand="probit", num_prices=3, low=0.2, high=0.6, cost=0.1, horizon=77)
     np.testing.assert_allclose(params.prices, [0.2, 0.4, 0.6], rtol=1e-6)

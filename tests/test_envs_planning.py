@@ -125,7 +125,7 @@ def test_regret_is_never_negative_and_zero_for_the_oracle(name):
     np.testing.assert_array_equal(regret[:, -1], 0.0)
 
 
-@EVERY
+@pytest.mark.parametrize("name", [x if x != "storefront" else pytest.param(x, marks=pytest.mark.slow) for x in MARKETS])
 def test_regret_and_reward_sum_to_the_long_run_average(name):
     """sum (reward + regret) = T g + w(s_0) - E w(s_T), whatever the policy."""
     env, params = market(name)

@@ -1,7 +1,7 @@
 """One table of markets, and what must hold in every row of it.
 
-A row is played once by a random seller and once by the oracle: some hundreds of lanes, each in a market that it draws, over
-a few periods, compiled as one program that takes the params as an argument.
+A row is played once by a random seller and once by the oracle: some hundreds of lanes, each in a market of its own, over a
+few periods, compiled as one program that takes the params as an argument.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import pytest
 from strict import strict
 
 import jaxprice
-from jaxprice import policies, random
+from jaxprice import policies
 from jaxprice.types import Discrete, Environment, Interval, Subset
 
 LANES, PERIODS = 256, 6
@@ -59,7 +59,7 @@ MARKETS = {
     "reference price, interval": ("ReferencePrice", {"observe_reference": True, "cost": 0.1}),
     "lost sales": ("Replenishment", {}),
     "backlog": ("Replenishment", {"backlog": True, "law": "binomial", "largest": 12}),
-    "storefront": ("Storefront", {"size": "small", "num_products": 2}),
+    "storefront": ("Storefront", {"size": "small", "num_products": 2, "num_exposures": 2}),
 }
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
@@ -82,27 +82,26 @@ def market(name):
     return env, jax.tree.map(jnp.asarray, params)
 
 
-def addresses(role):
-    """Keys of all periods and lanes, `[periods, lanes]`."""
-    words = random.stream(7, role)
-    over_lanes = jax.vmap(lambda t, n: random.address(words, t, n), (None, 0))
-    return jax.vmap(over_lanes, (0, None))(jnp.arange(PERIODS), jnp.arange(LANES, dtype=jnp.uint32))
+@functools.cache
+def keys():
+    """Keys of the roles, `[lanes]`, and of acting and demand `[lanes, periods]`; cheap ones, for quick compilation."""
+    many = jax.random.split(jax.random.key(7, impl="unsafe_rbg"), (2 + 2 * PERIODS, LANES))
+    return many[0], many[1], many[2 : 2 + PERIODS].T, many[2 + PERIODS :].T
 
 
 @functools.cache
 def player(name):
-    """A compiled function: params, or None for markets drawn -> what a random seller and the oracle meet."""
+    """A compiled function: params `[lanes]`, whether the oracle plays -> what it meets, or else a random seller."""
     env, _ = market(name)
 
-    def episode(seller, params, key_market, key_reset, key_init, key_act, key_demand):
-        params = env.sample_params(key_market) if params is None else env.solve(params)
-        params = jax.tree.map(jnp.asarray, params)
+    def lane(oracle, params, key_reset, key_init, key_act, key_demand):
         obs, state = env.reset_env(key_reset, params)
-        memory = None if seller is None else seller.init(key_init, env.problem(params))
+        seller, problem = policies.random_price(), env.problem(params)
+        memory = seller.init(key_init, problem)
 
         def period(carry, keys):
             obs, state = carry
-            action = env.optimal_action(state, params) if seller is None else seller.act(keys[0], memory, obs)
+            action = jnp.where(oracle, env.optimal_action(state, params), seller.act(keys[0], memory, obs))
             expected = env.expected_reward(state, action, params)
             promise = env.optimal_reward(state, params)
             after, next_state, reward, terminated, info = env.step_env(keys[1], state, action, params)
@@ -118,25 +117,27 @@ def player(name):
             }
             return (after, next_state), seen
 
-        return obs, jax.lax.scan(period, (obs, state), (key_act, key_demand))[1], env.problem(params)
+        return obs, jax.lax.scan(period, (obs, state), (key_act, key_demand))[1], problem
 
-    def play(params):
-        roles = ("market", "reset", "init", "act", "demand")
-        keys = {role: addresses(role) for role in roles}
-        first = [keys[role][0] for role in roles[:3]]
-        runs = []
-        for seller in (policies.random_price(), None):
-            over_lanes = jax.vmap(functools.partial(episode, seller, params), in_axes=(0, 0, 0, 1, 1))
-            runs.append(over_lanes(*first, keys["act"], keys["demand"]))
-        return runs
-
-    return jax.jit(play)
+    return jax.jit(jax.vmap(lane, in_axes=(None, 0, 0, 0, 0, 0)))
 
 
 @functools.cache
-def played(name, given=False):
-    """What both sellers met, on the host; in one market if `given`, else each lane in its own."""
-    return jax.device_get(player(name)(market(name)[1] if given else None))
+def lanes_of(name):
+    """A market for each lane, drawn."""
+    env, _ = market(name)
+    sample = jax.jit(jax.vmap(lambda key: jax.tree.map(jnp.asarray, env.sample_params(key))))
+    return sample(jax.random.split(jax.random.key(3, impl="unsafe_rbg"), LANES))
+
+
+def play(name, params, oracle):
+    return jax.device_get(player(name)(oracle, params, *keys()))
+
+
+@functools.cache
+def played(name):
+    """What a random seller and the oracle met, each lane in its own market, on the host."""
+    return play(name, lanes_of(name), False), play(name, lanes_of(name), True)
 
 
 @pytest.mark.parametrize("name", MARKETS)
@@ -193,9 +194,14 @@ def test_rewards_have_the_stated_mean(name):
 @pytest.mark.parametrize("name", MARKETS)
 def test_every_number_of_a_market_matters(name):
     """Each leaf of the params, moved a little, changes something that is met."""
-    _, params = market(name)
-    base = jax.tree.leaves(played(name, given=True))
-    paths, tree = jax.tree.flatten_with_path(params)
+    env, params = market(name)
+
+    def met(params):
+        solved = jax.tree.map(jnp.asarray, env.solved(params))
+        lanes = jax.tree.map(lambda x: jnp.broadcast_to(x, (LANES, *x.shape)), solved)
+        return jax.tree.leaves(play(name, lanes, False)[1])
+
+    base, (paths, tree) = met(params), jax.tree.flatten_with_path(params)
     for k, (path, leaf) in enumerate(paths):
         label = jax.tree_util.keystr(path)
         told = label.endswith(".markets.max_steps_in_episode")  # the wrapper's own counts
@@ -208,10 +214,9 @@ def test_every_number_of_a_market_matters(name):
             moved[k] = leaf[::-1]
         else:
             moved[k] = leaf - 1
-        again = jax.tree.leaves(jax.device_get(player(name)(jax.tree.unflatten(tree, moved))))
-        changed = any(not np.array_equal(x, y) for x, y in zip(base, again, strict=True) if np.shape(x) == np.shape(y))
-        assert changed, label
-    assert player(name)._cache_size() <= 2  # one trace for markets given, one for markets drawn
+        again = met(jax.tree.unflatten(tree, moved))
+        assert any(not np.array_equal(x, y) for x, y in zip(base, again, strict=True)), label
+    assert player(name)._cache_size() <= 2  # one trace for markets drawn, one for markets given
 
 
 @pytest.mark.parametrize("name", MARKETS)
@@ -280,8 +285,10 @@ def test_params_with_other_numbers_are_solved_anew():
     assert not np.array_equal(changed.values, env.solve(changed).values)
 
 
-def test_every_market_is_an_environment():
+def test_every_name_can_be_made():
     for name in jaxprice.list_envs():
-        env, params = jaxprice.make(name)
-        assert isinstance(env, Environment) and hash(env) == hash(jaxprice.make(name)[0])
-        assert all(isinstance(leaf, np.ndarray | np.generic) for leaf in jax.tree.leaves(params)), name
+        options = {"num_segments": 20} if name == "SegmentedValuation" else {}
+        env, params = jaxprice.make(name, **options)
+        assert isinstance(env, Environment) and all(isinstance(x, np.ndarray | np.generic) for x in jax.tree.leaves(params))
+        again = jaxprice.make(name, **options)[0]
+        assert env == again and hash(env) == hash(again)

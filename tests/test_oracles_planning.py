@@ -13,7 +13,9 @@ from jaxprice.oracles import dynamic_programming as dp
 from jaxprice.oracles import fluid_lp, inventory, replenishment
 
 PRICES, DEMAND = np.array([29.9, 34.9, 39.9, 44.9]), np.array([0.8, 0.6, 0.3, 0.1])  # Ferreira et al. (2018)
-PRECISIONS = pytest.mark.parametrize("x64, rtol", [(False, 1e-5), (True, 1e-10)])
+DOUBLE = pytest.param(True, 1e-10, marks=pytest.mark.slow)
+PRECISIONS = pytest.mark.parametrize("x64, rtol", [(False, 1e-5), DOUBLE])
+BOTH = pytest.mark.parametrize("x64, rtol", [(False, 1e-5), (True, 1e-10)])
 
 
 def mdp(seed, states=6, actions=3, components=None):
@@ -153,7 +155,7 @@ def test_policy_gain_of_a_chain_with_transient_states():
 # inventory
 
 
-@PRECISIONS
+@BOTH
 def test_gallego_van_ryzin_published(x64, rtol):
     with jax.enable_x64(x64), jax.numpy_rank_promotion("raise"):
         value, price = map(float, jax.jit(inventory.gallego_van_ryzin)(10, 10.0))

@@ -11,7 +11,8 @@ from scipy import optimize, special, stats
 from jaxprice.oracles import linear_valuation, logit_pricing, reference_price
 from jaxprice.oracles.lambert_w import lambert_w
 
-PRECISION = pytest.mark.parametrize("x64", [False, True])
+BOTH = pytest.mark.parametrize("x64", [False, True])
+PRECISION = pytest.mark.parametrize("x64", [False, pytest.param(True, marks=pytest.mark.slow)])
 MIXTURES = [  # weights, locations, scales
     ([0.5, 0.5], [-0.3, 0.6], [0.05, 0.05]),
     ([0.3, 0.3, 0.4], [-1.0, 0.0, 2.0], [0.3, 0.01, 0.5]),
@@ -64,7 +65,7 @@ def test_lambert_w_is_scipys(x64):
     assert bottom == pytest.approx(-1, abs=1e-7 if x64 else 5e-4)
 
 
-@PRECISION
+@BOTH
 def test_logit_duopoly_has_the_published_equilibrium(x64):
     a, b = strict(x64)
     with a, b:

@@ -38,7 +38,13 @@ class Params:
 
 @dataclasses.dataclass(frozen=True)
 class BernoulliBandit(StationaryMarket):
-    """Bernoulli arms, each mean U[0, 1] under the prior."""
+    """Bernoulli arms, each mean U[0, 1] under the prior.
+
+    Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
+    Action: index of an arm, int scalar.
+    Reward: 0 or 1, float scalar.
+    Oracle: the arm with the largest mean, and its mean.
+    """
 
     num_arms: int = 10
     buyers = 1

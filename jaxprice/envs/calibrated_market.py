@@ -23,6 +23,11 @@ from jaxprice.envs import posted_price
 class CalibratedMarket(posted_price.PostedPrice):
     """Posted price with a fitted logit curve.
 
+    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Action: index of the price grid, int scalar, or a price of the interval, float scalar.
+    Reward: (price - cost) * demand, money, float scalar.
+    Oracle: the best price of the grid or interval, and its expected profit in a period (money).
+
     Attributes:
       market: name of the calibration, one of `jaxprice.data.calibrated.names()`.
     """

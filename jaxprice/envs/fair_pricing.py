@@ -76,8 +76,11 @@ class State:
 class FairPricing(MyopicMarket):
     """Two groups and a fairness constraint; see the module.
 
-    Observation: share of the horizon gone, last prices, last sales; float `[5]`. Action: two prices, float `[2]`. Reward:
-    sum of (price - cost) * sale over the groups. `info` also holds "violation", by how much the prices are too far apart.
+    Observation: share of the horizon gone, last prices, last sales; float `[5]`.
+    Action: two prices, float `[2]`.
+    Reward: sum of (price - cost) * sale over the groups. `info` also holds "violation", by how much the prices are too far
+      apart.
+    Oracle: the best fair prices, float `[2]`, and their expected profit in a period (money).
 
     Attributes:
       curve: "exponential" or "linear".

@@ -83,9 +83,11 @@ class State:
 class FiniteInventory(Environment):
     """A season with a finite stock; see the module.
 
-    Observation: share of the season gone, last price, last sale, share of the stock left; float `[4]`. Action: index of the
-    grid (with `shut_off`, the last index offers nothing), or a price. Reward: (price - cost) * sale, and the salvage value
-    of what is left in the last period.
+    Observation: share of the season gone, last price, last sale, share of the stock left; float `[4]`.
+    Action: index of the grid (with `shut_off`, the last index offers nothing), or a price.
+    Reward: (price - cost) * sale, and the salvage value of what is left in the last period.
+    Oracle: the price with the best gain over the marginal value of a unit; the optimal expected profit of the season in
+      equal parts over its periods (money).
 
     Attributes:
       curve: name of the demand curve (`jaxprice.demand.curves()`), or None: `params.demand` is a table.

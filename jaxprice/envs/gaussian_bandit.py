@@ -15,7 +15,13 @@ from jaxprice.envs import bernoulli_bandit
 
 @dataclasses.dataclass(frozen=True)
 class GaussianBandit(bernoulli_bandit.BernoulliBandit):
-    """Gaussian arms; under the prior each mean is U[0, 1] and each standard deviation one."""
+    """Gaussian arms; under the prior each mean is U[0, 1] and each standard deviation one.
+
+    Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
+    Action: index of an arm, int scalar.
+    Reward: normal, float scalar.
+    Oracle: the arm with the largest mean, and its mean.
+    """
 
     noise = "gaussian"
 

@@ -86,8 +86,10 @@ class State:
 class GLMDemand(MyopicMarket):
     """Generalised linear demand with features; see the module.
 
-    Observation: share of the horizon gone, last price, last demand, context; float `[3 + d]`. Action: index of the grid, or
-    a price. Reward: (price - cost) * demand. The seller is told the link as `problem.law`.
+    Observation: share of the horizon gone, last price, last demand, context; float `[3 + d]`.
+    Action: index of the grid, or a price.
+    Reward: (price - cost) * demand. The seller is told the link as `problem.law`.
+    Oracle: the best price for the buyer who is here, and its expected profit (money).
 
     Attributes:
       dimension: number of features d.

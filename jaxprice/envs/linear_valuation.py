@@ -77,8 +77,10 @@ class State:
 class LinearValuation(MyopicMarket):
     """Linear valuations with features; see the module.
 
-    Observation: share of the horizon gone, last price, last sale, context; float `[3 + d]`. Action: index of the grid, or
-    a price. Reward: (price - cost) * sale.
+    Observation: share of the horizon gone, last price, last sale, context; float `[3 + d]`.
+    Action: index of the grid, or a price.
+    Reward: (price - cost) * sale.
+    Oracle: the best price for the buyer who is here, and its expected profit (money).
 
     Attributes:
       dimension: number of features d.

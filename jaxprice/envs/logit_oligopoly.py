@@ -82,8 +82,10 @@ class State:
 class LogitOligopoly(Environment):
     """A logit oligopoly; see the module.
 
-    Observation: share of the horizon gone, last prices `[n]`, last demands `[n]`; float `[1 + 2 n]`. Action: int `[n]`.
+    Observation: share of the horizon gone, last prices `[n]`, last demands `[n]`; float `[1 + 2 n]`.
+    Action: int `[n]`.
     Reward: mean profit of the sellers; `info["profits"]` has each, `[n]`.
+    Oracle: the cartel's price indices, int `[n]`, and the mean profit of a seller under them (money).
 
     Attributes:
       num_sellers: n.

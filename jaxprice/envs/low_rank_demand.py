@@ -62,8 +62,10 @@ class State:
 class LowRankDemand(MyopicMarket):
     """Linear demand of low rank; see the module.
 
-    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`. Action: prices, float `[n]`, scaled
-    back to the ball if they lie outside. Reward: p'q.
+    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
+    Action: prices, float `[n]`, scaled back to the ball if they lie outside.
+    Reward: p'q.
+    Oracle: the best prices, float `[n]`, and their expected reward in a period (money).
 
     Attributes:
       num_products: n.

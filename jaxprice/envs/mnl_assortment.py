@@ -59,9 +59,11 @@ class State:
 class MNLAssortment(MyopicMarket):
     """Assortments under multinomial logit choice; see the module.
 
-    Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry
-    is 1, or none); float `[1 + 2 n]`. Action: the set, bool `[n]`; of more than `size` products, the first `size` are
-    offered. Reward: the revenue of the product sold. The seller is told the revenues, as `problem.low` and `problem.high`.
+    Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry is
+      1, or none); float `[1 + 2 n]`.
+    Action: the set, bool `[n]`; of more than `size` products, the first `size` are offered.
+    Reward: the revenue of the product sold. The seller is told the revenues, as `problem.low` and `problem.high`.
+    Oracle: the best set, bool `[n]`, and its expected revenue in a period (money).
 
     Attributes:
       num_products: n.

@@ -65,8 +65,10 @@ class State:
 class MNLPricing(MyopicMarket):
     """Multinomial logit demand for several products; see the module.
 
-    Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`. Action: the prices,
-    float `[n]`, brought into the interval. Reward: sum of (price - cost) * units over products.
+    Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`.
+    Action: the prices, float `[n]`, brought into the interval.
+    Reward: sum of (price - cost) * units over products.
+    Oracle: the best prices, float `[n]`, and their expected profit in a period (money).
 
     Attributes:
       num_products: n.

@@ -65,8 +65,10 @@ class State:
 class MultiProduct(MyopicMarket):
     """Linear or exponential demand for several products; see the module.
 
-    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`. Action: the prices, float `[n]`,
-    brought into the box. Reward: sum of (price - cost) * demand over products.
+    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
+    Action: the prices, float `[n]`, brought into the box.
+    Reward: sum of (price - cost) * demand over products.
+    Oracle: the best prices in the box, float `[n]`, and their expected profit in a period (money).
 
     Attributes:
       num_products: n.

@@ -97,8 +97,11 @@ class State:
 class NetworkRevenue(Environment):
     """A network of products and resources; see the module.
 
-    Observation: share of the horizon gone, last prices `[n]`, last sales `[n]`, share of each stock left `[M]`; float
-    `[1 + 2 n + M]`. Action: index of a price vector, K for none. Reward: revenue.
+    Observation: share of the horizon gone, last prices `[n]`, last sales `[n]`, share of each stock left `[M]`; float `[1
+      + 2 n + M]`.
+    Action: index of a price vector, K for none.
+    Reward: revenue.
+    Oracle: the fluid optimum's mix, as whole periods allow; its reward of a period, a bound (money).
 
     Attributes:
       num_prices: price vectors K.

@@ -151,6 +151,9 @@ class State:
 class NonStationary(Environment):
     """A market whose numbers move; observation, action and reward are those of the wrapped market.
 
+    Observation, action and reward: those of the wrapped market.
+    Oracle: the best action of each period, and its expected reward then.
+
     Attributes:
       base: the wrapped environment.
       kind: name of the path, a key of `PATHS`.

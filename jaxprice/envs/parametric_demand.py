@@ -63,6 +63,11 @@ def families():
 class ParametricDemand(PostedPrice):
     """`PostedPrice` with a family's demand, prices, noise and box; any price of the interval, or a grid on it.
 
+    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Action: a price, float scalar, or an index of the grid, int scalar.
+    Reward: price * demand, money, float scalar.
+    Oracle: the best price, in closed form on an interval, and its expected revenue in a period (money).
+
     Attributes:
       family: one of `families()`.
     """

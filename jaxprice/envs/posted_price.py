@@ -48,6 +48,11 @@ class Params:
 class PostedPrice(StationaryMarket):
     """Posted price with a named demand curve.
 
+    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Action: index of the price grid, int scalar, or a price of the interval, float scalar.
+    Reward: (price - cost) * demand, money, float scalar.
+    Oracle: the best price of the grid or interval, and its expected profit in a period (money).
+
     Attributes:
       curve: name of the demand curve, a key of `jaxprice.demand.curves()`.
       num_prices: size of the price grid, or None: any price in an interval.

@@ -90,8 +90,11 @@ class State:
 class ReferencePrice(LongRunMarket):
     """Demand with a reference price; see the module.
 
-    Observation: share of the horizon gone, last price, last demand, and with `observe_reference` the reference; float `[3]`
-    or `[4]`. Action: index of the grid, or a price. Reward: (price - cost) * demand.
+    Observation: share of the horizon gone, last price, last demand, and with `observe_reference` the reference; float
+      `[3]` or `[4]`.
+    Action: index of the grid, or a price.
+    Reward: (price - cost) * demand.
+    Oracle: the best price for the reference of the period; the long-run average profit of a period (money).
 
     Attributes:
       num_prices: size of the price grid, or None: any price in `[low, high]`.

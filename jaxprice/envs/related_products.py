@@ -32,6 +32,8 @@ TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that 
 class RelatedProducts(Environment):
     """The wrapped market with related products; everything but `sample_params` is the wrapped market's.
 
+    Observation, action, reward and oracle: those of the wrapped market.
+
     Attributes:
       base: the wrapped environment.
       kind: number of the kind of products; it seeds theta_kind.

@@ -104,9 +104,11 @@ class State:
 class Replenishment(LongRunMarket):
     """Joint pricing and replenishment; see the module.
 
-    Observation: share of the horizon gone, last price, last sale, inventory / largest; float `[4]`. Action:
-    `price * num_levels + level`, with the index of the price and that of the order-up-to level. Reward: as in the module.
-    `problem.prices` is the price of each action; `problem.details`: "levels" of each action, "fixed", "holding", "shortage".
+    Observation: share of the horizon gone, last price, last sale, inventory / largest; float `[4]`.
+    Action: `price * num_levels + level`, with the index of the price and that of the order-up-to level.
+    Reward: as in the module. `problem.prices` is the price of each action; `problem.details`: "levels" of each action,
+      "fixed", "holding", "shortage".
+    Oracle: the best price and level for the inventory of the period; the long-run average profit of a period (money).
 
     Attributes:
       num_prices: size of the price grid.

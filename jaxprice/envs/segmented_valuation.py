@@ -64,7 +64,13 @@ class Observation:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentedValuation(StationaryMarket):
-    """Segmented valuations with midpoints from one of `LAWS`."""
+    """Segmented valuations with midpoints from one of `LAWS`.
+
+    Observation: `Observation`: segments and purchases of the period's consumers, the price, and the shares of segments.
+    Action: index of the price grid, int scalar.
+    Reward: price * units sold, money, float scalar.
+    Oracle: the best price of the grid, and its expected revenue in a period (money).
+    """
 
     law: str = "beta(2,2)"
     num_segments: int = 1000

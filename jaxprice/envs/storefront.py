@@ -49,10 +49,12 @@ class Storefront(LongRunMarket):
     """A shop and its customers; see the module.
 
     Observation: share of the horizon gone, last unit price paid (the list price if none), last units, phase (one-hot),
-    competitor and loyalty level in [0, 1], and the context: age, income and browsing state (one-hot each). Action:
-    `((price * offers + offer) * num_products + product) * num_exposures + exposure`. Reward: weighted sum of components;
-    `info["components"]` has them, float `[5]`. `problem.prices` is the list price of each action, and `problem.details` has
-    its "offer" (index of `OFFERS`), "product" and "exposure"; the terms of offers; "competitor_prices" and "weights".
+      competitor and loyalty level in [0, 1], and the context: age, income and browsing state (one-hot each).
+    Action: `((price * offers + offer) * num_products + product) * num_exposures + exposure`.
+    Reward: weighted sum of components; `info["components"]` has them, float `[5]`. `problem.prices` is the list price of
+      each action, and `problem.details` has its "offer" (index of `OFFERS`), "product" and "exposure"; the terms of
+      offers; "competitor_prices" and "weights".
+    Oracle: the best action for the customer and the state of the shop; the long-run average reward of a period.
 
     Attributes:
       sizes: numbers of ages, incomes, browsing states, phases, competitor levels, loyalty levels.
