@@ -209,7 +209,8 @@ def test_every_number_of_a_market_matters(name):
             continue
         moved = [x for _, x in paths]
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            moved[k] = jnp.where(jnp.isfinite(leaf), leaf * 0.93 + 0.011, 0.2)
+            share = 0.5 if label == ".threshold" else 0.93  # a step between order values
+            moved[k] = jnp.where(jnp.isfinite(leaf), leaf * share + 0.011, 0.2)
         elif ".slots" in label:
             moved[k] = leaf[::-1]
         else:
