@@ -33,7 +33,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise
 from jaxprice import demand as demand_curves
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import SettledMarket
 from jaxprice.types import Interval, Problem
 
 LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
@@ -63,17 +63,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played, int scalar; the fair optimum, float `[2]`; and its expected profit in a period, float scalar."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class FairPricing(MyopicMarket):
+class FairPricing(SettledMarket):
     """Two groups and a fairness constraint; see the module.
 
     Observation: share of the horizon gone, last prices, last sales; float `[5]`.
@@ -135,13 +126,8 @@ class FairPricing(MyopicMarket):
             details={"fairness": params.fairness},
         )
 
-    def start(self, key, params):
-        del key
-        return self.refresh(State(jnp.int32(0), jnp.zeros(2, jnp.float32), jnp.float32(0)), params)
-
-    def refresh(self, state, params):
-        best = jnp.asarray(self.fair_prices(params), jnp.float32)
-        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
+    def best(self, params):
+        return jnp.asarray(self.fair_prices(params), jnp.float32)
 
     def own_prices(self, params):
         """The best price of each group by itself, float `[2]`."""
@@ -187,12 +173,6 @@ class FairPricing(MyopicMarket):
 
     def draw(self, key, state, mean, params):
         return noise.draw(key, mean, "bernoulli")
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
 
     def step_env(self, key, state, action, params):
         obs, new_state, reward, terminated, info = super().step_env(key, state, action, params)

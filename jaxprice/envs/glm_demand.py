@@ -42,7 +42,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise
 from jaxprice.demand import wright_omega
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import ContextualMarket, Visit
 from jaxprice.types import Discrete, Interval, Problem
 
 LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # the noise of each
@@ -74,16 +74,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
-
-    time: jax.Array
-    context: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class GLMDemand(MyopicMarket):
+class GLMDemand(ContextualMarket):
     """Generalised linear demand with features; see the module.
 
     Observation: share of the horizon gone, last price, last demand, context; float `[3 + d]`.
@@ -165,10 +157,10 @@ class GLMDemand(MyopicMarket):
         )
 
     def start(self, key, params):
-        return State(jnp.int32(0), self._fresh(key))
+        return Visit(jnp.int32(0), self._fresh(key))
 
     def move(self, key, state, params):
-        return State(state.time, self._fresh(key))
+        return Visit(state.time, self._fresh(key))
 
     def _fresh(self, key):
         """A context."""
@@ -182,14 +174,6 @@ class GLMDemand(MyopicMarket):
         if self.context == "uniform":
             return (d**-0.5 * u).at[0].set(1.0)
         return d**-0.5 * (1 + u)
-
-    def extras(self, state, params):
-        return (state.context,)
-
-    def price(self, action, params):
-        if self.num_prices:
-            return jnp.asarray(params.prices)[action]
-        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
     def mean_demand(self, state, price, params):
         a, b = self._effects(state, params)

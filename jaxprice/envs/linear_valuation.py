@@ -28,7 +28,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import ContextualMarket, Visit
 from jaxprice.oracles import linear_valuation as oracle
 from jaxprice.types import Discrete, Interval, Problem
 
@@ -65,16 +65,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
-
-    time: jax.Array
-    context: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class LinearValuation(MyopicMarket):
+class LinearValuation(ContextualMarket):
     """Linear valuations with features; see the module.
 
     Observation: share of the horizon gone, last price, last sale, context; float `[3 + d]`.
@@ -161,16 +153,16 @@ class LinearValuation(MyopicMarket):
 
     def start(self, key, params):
         context = self._row(jnp.int32(0), params) if params.contexts.shape[0] else self._fresh(key, self.context)
-        return State(jnp.int32(0), context)
+        return Visit(jnp.int32(0), context)
 
     def move(self, key, state, params):
         if params.contexts.shape[0]:
-            return State(state.time, self._row(state.time + 1, params))
+            return Visit(state.time, self._row(state.time + 1, params))
         fresh = self._fresh(key, self.context)
         if self.context == "autoregressive":
             mixed = MEMORY * state.context + (1 - MEMORY**2) ** 0.5 * fresh
             fresh = mixed.at[0].set(1.0) if self.intercept else mixed
-        return State(state.time, fresh)
+        return Visit(state.time, fresh)
 
     def _fresh(self, key, kind):
         """A context drawn anew."""
@@ -187,14 +179,6 @@ class LinearValuation(MyopicMarket):
         if self.context == "adversarial":  # floor(log2(time + 1)), exactly
             time = 31 - jax.lax.clz(time + 1)
         return jnp.asarray(params.contexts)[time % params.contexts.shape[0]]
-
-    def extras(self, state, params):
-        return (state.context,)
-
-    def price(self, action, params):
-        if self.num_prices:
-            return jnp.asarray(params.prices)[action]
-        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
     def mean_demand(self, state, price, params):
         return oracle.survival(self.law, price - self._utility(state, params), **self._law(params))

@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import SettledMarket
 from jaxprice.linalg import dot
 from jaxprice.types import Interval, Problem
 
@@ -49,17 +49,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played; the oracle's prices, float `[n]`, and their expected reward."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class LowRankDemand(MyopicMarket):
+class LowRankDemand(SettledMarket):
     """Linear demand of low rank; see the module.
 
     Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
@@ -125,11 +116,7 @@ class LowRankDemand(MyopicMarket):
             noise="gaussian",
         )
 
-    def start(self, key, params):
-        del key
-        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products), jnp.float32(0)), params)
-
-    def refresh(self, state, params):
+    def best(self, params):
         slopes, level = jnp.asarray(params.slopes), jnp.asarray(params.level)
         values, vectors = jnp.linalg.eigh(slopes + slopes.T)
         along = dot(vectors.T, level)
@@ -147,7 +134,7 @@ class LowRankDemand(MyopicMarket):
         shift = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(largest), largest))[1]
         shift = jnp.where(length(0.0) > params.radius, shift, 0.0)
         x = dot(vectors, along / (values + shift))
-        return State(state.time, dot(jnp.asarray(params.features), x), jnp.sum(level * x) - jnp.sum(x * (dot(slopes, x))))
+        return dot(jnp.asarray(params.features), x)
 
     def price(self, action, params):
         action = jnp.asarray(action, jnp.float32)
@@ -161,12 +148,6 @@ class LowRankDemand(MyopicMarket):
 
     def draw(self, key, state, mean, params):
         return noise.draw(key, mean, "gaussian", scale=params.noise_scale)
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
 
 
 def make(

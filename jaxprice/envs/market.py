@@ -11,6 +11,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from jaxprice.types import Environment
 
@@ -114,3 +115,56 @@ class MyopicMarket(Environment):
     def grid_action(self, rewards):
         """The first price of the grid with the largest expected profit, int32 scalar."""
         return jnp.argmax(rewards).astype(jnp.int32)
+
+
+@struct.dataclass
+class Settled:
+    """Periods played, int scalar; the oracle's action; and its expected reward in a period, float scalar."""
+
+    time: jax.Array
+    best: jax.Array
+    optimal: jax.Array
+
+
+class SettledMarket(MyopicMarket):
+    """A market whose best action stays the same: it is worked out at the start and kept in the state."""
+
+    def best(self, params):
+        """The best action."""
+        raise NotImplementedError
+
+    def start(self, key, params):
+        del key
+        return self.refresh(Settled(jnp.int32(0), None, None), params)
+
+    def refresh(self, state, params):
+        best = self.best(params)
+        return Settled(state.time, best, self.expected_reward(state, best, params))
+
+    def optimal_action(self, state, params):
+        return state.best
+
+    def optimal_reward(self, state, params):
+        return state.optimal
+
+
+@struct.dataclass
+class Visit:
+    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
+
+    time: jax.Array
+    context: jax.Array
+
+
+class ContextualMarket(MyopicMarket):
+    """A market with one product, whose buyers have features that the seller sees; on a price grid or an interval."""
+
+    num_prices: int | None
+
+    def extras(self, state, params):
+        return (state.context,)
+
+    def price(self, action, params):
+        if self.num_prices:
+            return jnp.asarray(params.prices)[action]
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)

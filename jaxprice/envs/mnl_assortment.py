@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import SettledMarket
 from jaxprice.envs.mnl_pricing import units
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Problem, Subset
@@ -46,17 +46,8 @@ class Params:
         return np.float32(0)
 
 
-@struct.dataclass
-class State:
-    """Periods played, int scalar; the best set, bool `[n]`; and its expected revenue in a period, float scalar."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class MNLAssortment(MyopicMarket):
+class MNLAssortment(SettledMarket):
     """Assortments under multinomial logit choice; see the module.
 
     Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry is
@@ -102,13 +93,8 @@ class MNLAssortment(MyopicMarket):
             action_space=Subset(self.num_products, self.size),
         )
 
-    def start(self, key, params):
-        del key
-        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products, bool), jnp.float32(0)), params)
-
-    def refresh(self, state, params):
-        best, _ = logit_pricing.assortment(params.revenues, params.weights, self.size)
-        return State(state.time, best, self.expected_reward(state, best, params))
+    def best(self, params):
+        return logit_pricing.assortment(params.revenues, params.weights, self.size)[0]
 
     def price(self, action, params):
         action = jnp.asarray(action, bool)
@@ -121,12 +107,6 @@ class MNLAssortment(MyopicMarket):
 
     def draw(self, key, state, mean, params):
         return units(jax.random.uniform(key, (1,), jnp.float32), mean)
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
 
 
 def make(num_products=10, *, size=4, revenues=None, weights=None, horizon=1000):

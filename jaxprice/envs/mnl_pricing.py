@@ -25,7 +25,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, random
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import SettledMarket
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Interval, Problem
 
@@ -52,17 +52,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played, int scalar; the oracle's prices, float `[n]`; and their expected profit in a period, float scalar."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class MNLPricing(MyopicMarket):
+class MNLPricing(SettledMarket):
     """Multinomial logit demand for several products; see the module.
 
     Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`.
@@ -130,15 +121,8 @@ class MNLPricing(MyopicMarket):
             buyers=self.buyers,
         )
 
-    def start(self, key, params):
-        del key
-        zeros = jnp.zeros(self.num_products, jnp.float32)
-        return self.refresh(State(jnp.int32(0), zeros, jnp.float32(0)), params)
-
-    def refresh(self, state, params):
-        best, _ = logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)
-        best = jnp.asarray(best, jnp.float32)
-        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
+    def best(self, params):
+        return jnp.asarray(logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)[0], jnp.float32)
 
     def price(self, action, params):
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
@@ -148,12 +132,6 @@ class MNLPricing(MyopicMarket):
 
     def draw(self, key, state, mean, params):
         return units(jax.random.uniform(key, (self.buyers,), jnp.float32), mean)
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
 
 
 def units(u, probabilities):

@@ -22,7 +22,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise
-from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.market import SettledMarket
 from jaxprice.linalg import dot
 from jaxprice.types import Interval, Problem
 
@@ -52,17 +52,8 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
-@struct.dataclass
-class State:
-    """Periods played; and the oracle's prices, float `[n]`, with their expected profit in a period."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class MultiProduct(MyopicMarket):
+class MultiProduct(SettledMarket):
     """Linear or exponential demand for several products; see the module.
 
     Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
@@ -137,16 +128,7 @@ class MultiProduct(MyopicMarket):
             noise=FAMILIES[self.family],
         )
 
-    def start(self, key, params):
-        del key
-        return self.refresh(State(jnp.int32(0), jnp.zeros(self.num_products), jnp.float32(0)), params)
-
-    def refresh(self, state, params):
-        best = self.best_prices(params)
-        return State(state.time, best, self.profit(best, self.mean_demand(state, best, params), params))
-
-    def best_prices(self, params):
-        """The prices in the box with the largest expected profit, float `[n]`."""
+    def best(self, params):
         slopes, low, high, cost = (jnp.asarray(x) for x in (params.slopes, params.low, params.high, params.cost))
         if self.family == "exponential":
             return jnp.clip(cost + 1 / jnp.diag(slopes), low, high)
@@ -173,12 +155,6 @@ class MultiProduct(MyopicMarket):
 
     def draw(self, key, state, mean, params):
         return noise.draw(key, mean, FAMILIES[self.family], scale=params.noise_scale)
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
 
 
 def make(
