@@ -4,8 +4,10 @@
     python -m experiments.throughput --only ucb1 --out throughput.jsonl
 
 Policies play a Bernoulli bandit with means evenly spaced from .1 to .9; markets are played by a random seller. Ours is timed
-through `simulate`, the first call (which compiles) apart. The NumPy columns are the best we could write
+through `simulate`, the first call (which compiles) apart, in seconds on the clock and of all cores (`compile_cpu_s`, which a
+busy machine does not change). The NumPy columns are the best we could write
 (`experiments/numpy_policies.py`, `experiments/numpy_markets.py`); they use one core, as NumPy does, ours uses all of them.
+The runs of both take turns and the best of each counts, so that what else the machine does disturbs the ratio little.
 The NumPy markets also check ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory
 of the process.
 """
@@ -26,7 +28,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments import numpy_markets, numpy_policies
-from jaxprice import policies
+from jaxprice import engine, policies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Options:
     """Pulls of each lane, NumPy's policies."""
     numpy_periods: int = 300
     """Periods of each lane in NumPy's markets; ours play `horizon`."""
-    repeats: int = 3
-    """The best of so many runs counts, for both."""
+    repeats: int = 6
+    """The best of so many runs counts, for both; of two compilations, the faster."""
     out: Path | None = None
     """Append JSON lines to this file."""
 
@@ -105,14 +107,36 @@ def truths(env, params):
     return told
 
 
-def fastest(run, repeats):
-    """Seconds of the best of so many runs, and the results of all: `run(seed)`."""
-    seconds, results = [], []
+def timed(run, seed):
+    """Seconds of a run, and its result."""
+    start = time.perf_counter()
+    result = run(seed)
+    return time.perf_counter() - start, result
+
+
+def compilation(run):
+    """Seconds that a first call takes longer than a second: on the clock, and of all cores; the faster of two trials."""
+    trials = []
+    for _ in range(2):
+        engine.forget()
+        clocks = time.perf_counter(), time.process_time()
+        run(0)
+        between = time.perf_counter(), time.process_time()
+        run(0)
+        after = time.perf_counter(), time.process_time()
+        trials.append([2 * b - a - c for a, b, c in zip(clocks, between, after, strict=True)])
+    return [max(min(pair), 0.0) for pair in zip(*trials, strict=True)]
+
+
+def in_turns(ours, reference, repeats):
+    """Seconds of the best run of each, which take turns, and the results of the first: `run(seed)`, a reference or None."""
+    seconds, results = ([], []), None
     for seed in range(1, repeats + 1):
-        start = time.perf_counter()
-        results.append(run(seed))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), results
+        pair = [run and timed(run, seed) for run in (ours, reference)]
+        results = results or [x and x[1] for x in pair]
+        for times, x in zip(seconds, pair, strict=True):
+            times.append(x[0] if x else None)
+    return [min(times) if times[0] is not None else None for times in seconds], results
 
 
 def measure_policy(name, options):
@@ -122,17 +146,15 @@ def measure_policy(name, options):
     play = functools.partial(
         jaxprice.simulate, env, {name: ours}, lanes=options.lanes, horizon=options.horizon, params=params
     )
-    first, _ = fastest(lambda seed: play(seed=0), 1)
-    best, _ = fastest(lambda seed: play(seed=seed), options.repeats)
+    compiling = compilation(lambda seed: play(seed=seed))
     row = {"name": name, "kind": "bernoulli bandit", "arms": options.arms, "horizon": options.horizon}
-    numpy_per_s = None
-    if reference is not None:
 
-        def play_numpy(seed):
-            return reference(options.arms, options.lanes, options.numpy_horizon, seed).run(params.means)
+    def play_numpy(seed):
+        return reference(options.arms, options.lanes, options.numpy_horizon, seed).run(params.means)
 
-        numpy_per_s = options.lanes * options.numpy_horizon / fastest(play_numpy, options.repeats)[0]
-    return row | rates(options.lanes * options.horizon / best, numpy_per_s, first - best, options)
+    (best, numpy_best), _ = in_turns(lambda seed: play(seed=seed), reference and play_numpy, options.repeats)
+    numpy_per_s = numpy_best and options.lanes * options.numpy_horizon / numpy_best
+    return row | rates(options.lanes * options.horizon / best, numpy_per_s, compiling, options)
 
 
 def measure_market(name, options):
@@ -143,8 +165,7 @@ def measure_market(name, options):
     horizon, compared = options.horizon, options.numpy_periods
     settings = {"lanes": options.lanes, "horizon": horizon, "checkpoints": [compared, horizon]}
     play = functools.partial(jaxprice.simulate, env, seller, params=params, **settings)
-    first, _ = fastest(lambda seed: play(seed=0), 1)
-    best, results = fastest(lambda seed: play(seed=seed), options.repeats)
+    compiling = compilation(lambda seed: play(seed=seed))
     made = dataclasses.replace(params, max_steps_in_episode=np.int32(horizon))
     made = jax.device_get(jax.jit(env.solve)(made))
     told = truths(env, made)
@@ -152,23 +173,24 @@ def measure_market(name, options):
     def play_numpy(seed):
         return reference(env, made, told, options.lanes, horizon, seed).run(compared)
 
-    numpy_best, numpy_regrets = fastest(play_numpy, options.repeats)
-    result = results[0].isel(policy=0, time=0)
+    (best, numpy_best), (result, numpy_regret) = in_turns(lambda seed: play(seed=seed), play_numpy, options.repeats)
+    result = result.isel(policy=0, time=0)
     regret, error = float(result["regret"]), float(result["regret_se"])
     row = {"name": name, "kind": env.name, "horizon": horizon, "regret": regret, "regret_se": error}
-    row |= {"numpy_regret": numpy_regrets[0], "z": round((regret - numpy_regrets[0]) / max(2**0.5 * error, 1e-9), 2)}
+    row |= {"numpy_regret": numpy_regret, "z": round((regret - numpy_regret) / max(2**0.5 * error, 1e-9), 2)}
     numpy_per_s = options.lanes * compared / numpy_best
-    return row | rates(options.lanes * horizon / best, numpy_per_s, first - best, options)
+    return row | rates(options.lanes * horizon / best, numpy_per_s, compiling, options)
 
 
-def rates(ours_per_s, numpy_per_s, compile_s, options):
+def rates(ours_per_s, numpy_per_s, compiling, options):
     """The entries that both tables share."""
     return {
         "lanes": options.lanes,
         "ours_per_s": round(ours_per_s),
         "numpy_per_s": numpy_per_s and round(numpy_per_s),
         "ratio": numpy_per_s and round(ours_per_s / numpy_per_s, 2),
-        "compile_s": round(compile_s, 2),
+        "compile_s": round(compiling[0], 2),
+        "compile_cpu_s": round(compiling[1], 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "device": jax.local_devices()[0].device_kind,
         "devices": jax.local_device_count(),
@@ -187,7 +209,7 @@ def main(options):
         if not chosen:
             continue
         printed = Table(title=f"{kind}, {options.lanes:,} lanes: million steps a second")
-        columns = ("ours", "NumPy", "ratio", "compile s") + (("z",) if kind == "markets" else ())
+        columns = ("ours", "NumPy", "ratio", "compile s", "of all cores") + (("z",) if kind == "markets" else ())
         for column in (kind, *columns):
             printed.add_column(column, justify="left" if column == kind else "right")
         for name in chosen:
@@ -195,7 +217,8 @@ def main(options):
                 row = measure(name, options)
             numpy = "" if row["numpy_per_s"] is None else f"{row['numpy_per_s'] / 1e6:.2f}"
             ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
-            cells = [f"{row['ours_per_s'] / 1e6:.2f}", numpy, ratio, f"{row['compile_s']:.1f}"]
+            compiling = [f"{row[clock]:.1f}" for clock in ("compile_s", "compile_cpu_s")]
+            cells = [f"{row['ours_per_s'] / 1e6:.2f}", numpy, ratio, *compiling]
             printed.add_row(name, *cells, *([f"{row['z']:.1f}"] if kind == "markets" else []))
             if options.out is not None:
                 options.out.parent.mkdir(parents=True, exist_ok=True)

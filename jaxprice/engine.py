@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import random
+from jaxprice import program, random
 from jaxprice.lanes import depends, live, widen
 from jaxprice.program import Program, on_cpu
 from jaxprice.types import Environment, Oracle, Policy, Transition
@@ -303,6 +303,14 @@ def _market(env, mesh, given, batched, *params):
     axes = _opening(lane, axis, _stream_shapes(), _of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
     out_axes = [*axes.params, *axes.obs, *axes.env]
     return Program(functools.partial(_open, lane, axis, axes), (None, -1, axis, None), mesh, out_axes=out_axes), axes
+
+
+def forget():
+    """Drop all compiled code, as in a fresh process."""
+    for cache in (engine, _periods, _market):
+        cache.cache_clear()
+    program.forget()
+    jax.clear_caches()
 
 
 def _shapes(tree, lanes):

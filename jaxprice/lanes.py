@@ -160,6 +160,21 @@ def needed(jaxpr, wanted):
     return reached
 
 
+def kept(function):
+    """Mark a function of arrays: where there is a fence, its results are computed once and kept in memory.
+
+    For results that several kernels read and that cost more than reading them back; elsewhere it changes nothing.
+    """
+
+    @functools.wraps(function)
+    def marked(*args):
+        return function(*args)
+
+    marked.__name__ = _KEPT + function.__name__
+    return jax.jit(marked)
+
+
+_KEPT = "kept_"
 _fence = contextvars.ContextVar("fence", default=None)
 
 
@@ -194,7 +209,8 @@ def _interpret(closed, args, size):
         if not any(flag for _, flag in args):
             outs = [(value, False) for value in _bind(eqn, [value for value, _ in args])]
         elif (inner := _callee(eqn)) is not None:
-            outs = _interpret(inner, args, size)
+            keep = eqn.params.get("name", "").startswith(_KEPT) and _fence.get() is not None
+            outs = (_keep if keep else _interpret)(inner, args, size)
         else:
             rule = _RULES.get(eqn.primitive.name)
             outs = rule and rule(eqn, args, size)
@@ -202,6 +218,20 @@ def _interpret(closed, args, size):
                 outs = [(value, True) for value in _fall_back(eqn, args)]
         env.update(zip(eqn.outvars, outs, strict=True))
     return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def _keep(closed, args, size):
+    """As `_interpret`, behind the fence."""
+    fence, flags = _fence.get(), [flag for _, flag in args]
+
+    def results(*values):
+        outs = _interpret(closed, zip(values, flags, strict=True), size)
+        return [_settle(*out, True, aval, size) for out, aval in zip(outs, closed.out_avals, strict=True)]
+
+    values = [value for value, _ in args]
+    shapes = jax.eval_shape(results, *values)
+    outs = lax.cond(fence, results, lambda *_: [jnp.zeros(x.shape, x.dtype) for x in shapes], *values)
+    return [(out, True) for out in outs]
 
 
 def _bind(eqn, values):

@@ -4,12 +4,18 @@ Bernoulli: each of n buyers has a uniform u and buys if u < mean, so that a lowe
 the same buyers. Poisson: sales are Poisson(n mean), drawn by inversion. Gaussian: n mean + scale * z.
 """
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
-import numpy as np
+from scipy import special
+
+from jaxprice.lanes import kept
 
 NOISES = ("bernoulli", "poisson", "gaussian")
-POISSON_MEAN = 40.0  # largest mean number of sales a period; the inversion sums this many standard terms
+POISSON_MEAN = 40.0  # largest mean number of sales a period
+UNROLLED = 32  # terms up to which the inversion is straight code, which runs several times as fast and compiles longer
 
 
 def draw(key, mean, noise, *, scale=0.0, buyers=1):
@@ -41,7 +47,7 @@ def poisson(u, mean, largest=POISSON_MEAN):
     Args:
       u: uniform numbers in [0, 1), float `[...]`.
       mean: float `[...]`.
-      largest: bound on the means, at most `POISSON_MEAN`: the sum ends ten standard deviations beyond it.
+      largest: bound on the means, at most `POISSON_MEAN`.
     """
     return limited_poisson(u, mean, jnp.inf, largest)[0]
 
@@ -56,17 +62,29 @@ def limited_poisson(u, mean, limit, largest=POISSON_MEAN):
     Returns:
       Sales and expected sales, sum over k < limit of P(N > k); float `[...]` each.
     """
+    arrays = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float32) for x in (u, mean, limit)))
+    return _limited_poisson(_terms(float(largest)))(*arrays)
 
-    def term(k, carry):
-        sales, expected, probability, total = carry
-        total = total + probability
-        sales = sales + (u >= total).astype(jnp.float32)
-        expected = expected + jnp.where(k < limit, jnp.maximum(1 - total, 0.0), 0.0)
-        return sales, expected, probability * mean / (k + 1).astype(jnp.float32), total
 
-    u, mean = jnp.asarray(u, jnp.float32), jnp.asarray(mean, jnp.float32)
-    zeros = jnp.zeros(jnp.broadcast_shapes(u.shape, mean.shape, jnp.shape(limit)), jnp.float32)
-    terms = int(np.ceil(largest + 10 * largest**0.5))
-    start = (zeros, zeros, zeros + jnp.exp(-mean), zeros)
-    sales, expected, _, _ = jax.lax.fori_loop(0, terms, term, start)
-    return jnp.minimum(sales, limit), expected
+def _terms(largest):
+    """Terms of the sum: beyond them the law of mean `largest` has less than what uniform float32 numbers tell from one."""
+    return next(n for n in itertools.count(1) if special.gammainc(n, largest) < 2.0**-25)
+
+
+@functools.cache
+def _limited_poisson(terms):
+    @kept
+    def limited_poisson(u, mean, limit):
+        def term(k, carry):
+            sales, expected, probability, total = carry
+            total = total + probability
+            sales = sales + (u >= total).astype(jnp.float32)
+            expected = expected + jnp.where(k < limit, jnp.maximum(1 - total, 0.0), 0.0)
+            return sales, expected, probability * mean / jnp.asarray(k + 1, jnp.float32), total
+
+        zeros = jnp.zeros_like(mean)
+        start = (zeros, zeros, zeros + jnp.exp(-mean), zeros)
+        sales, expected, _, _ = jax.lax.fori_loop(0, terms, term, start, unroll=terms <= UNROLLED)
+        return jnp.minimum(sales, limit), expected
+
+    return limited_poisson

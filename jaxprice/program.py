@@ -108,6 +108,11 @@ class Program:
         return jax.ShapeDtypeStruct(shape, jnp.result_type(x))
 
 
+def forget():
+    """Drop all executables."""
+    _executables.clear()
+
+
 def on_cpu(mesh):
     """Whether a mesh is made of CPU devices."""
     return mesh.devices.flat[0].platform == "cpu"

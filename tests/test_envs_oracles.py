@@ -240,7 +240,7 @@ def test_parametric_families():
     for family in ("keskin_zeevi", "logit", "exponential"):
         env, params = jaxprice.make("ParametricDemand", family=family)
         low, high = env.problem(params).bounds
-        many = jax.vmap(env.sample_params)(jax.random.split(jax.random.key(0), 200)).demand
+        many = jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(0), 200)).demand
         for k, values in enumerate(jax.tree.leaves(many)):
             assert low[k] - 1e-6 <= values.min() < values.max() <= high[k] + 1e-6
 
@@ -326,16 +326,16 @@ def test_related_products():
 
     def slopes(similarity):
         env, params = jaxprice.make("RelatedProducts", market=base, similarity=similarity, kind=4)
-        return np.asarray(jax.vmap(env.sample_params)(keys).demand.slope), float(params.demand.slope)
+        return np.asarray(jax.jit(jax.vmap(env.sample_params))(keys).demand.slope), float(params.demand.slope)
 
-    own = np.asarray(jax.vmap(base.sample_params)(keys).demand.slope)
+    own = np.asarray(jax.jit(jax.vmap(base.sample_params))(keys).demand.slope)
     np.testing.assert_allclose(slopes(0.0)[0], own, rtol=1e-6)
     alike, centre = slopes(1.0)
     np.testing.assert_allclose(alike, centre, rtol=1e-6)
     between, _ = slopes(0.75)
     np.testing.assert_allclose(between, centre + 0.25 * (own - centre), rtol=1e-5)
     env, params = jaxprice.make("RelatedProducts", market="LinearValuation", spread=0.1, leaves="theta")
-    theta = np.asarray(jax.vmap(env.sample_params)(keys).theta)
+    theta = np.asarray(jax.jit(jax.vmap(env.sample_params))(keys).theta)
     np.testing.assert_allclose(theta.mean(axis=0), params.theta, atol=4 * 0.1 * np.abs(params.theta).max() / 500**0.5)
     assert np.all(np.abs(theta - params.theta) <= 0.2 * np.abs(params.theta) * (1 + 1e-5))
 

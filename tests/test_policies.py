@@ -681,10 +681,3 @@ def test_thompson_refuses_demand_it_has_no_posterior_for():
     env, params = jaxprice.make("PostedPrice", noise="poisson")
     with pytest.raises(ValueError, match="gaussian_thompson"):
         jaxprice.simulate(env, policies.thompson(), lanes=2, horizon=2, params=params)
-
-
-@pytest.mark.parametrize("name", sorted(set(policies.list()) - {"fixed_price", "random_price", "oracle"}))
-def test_grid_policies_refuse_an_interval(name):
-    env, params = jaxprice.make("PostedPrice", num_prices=None)
-    with pytest.raises(ValueError, match="interval"):
-        policies.make(name).init(jax.random.key(0), env.problem(params))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import os
 import pathlib
 import subprocess
@@ -125,12 +124,12 @@ cases = {
     "2 devices": dict(lanes=67, devices=2, chunk=64), "8 devices": dict(lanes=67, devices=8),
 }
 more = {"chunk 7": dict(lanes=67, devices=1, chunk=7), "chunk 64": dict(lanes=67, devices=1, chunk=64)}
-keys = jax.vmap(lambda lane: random.address(random.stream(0, "market"), 0, lane))(np.arange(67, dtype=np.uint32))
+keys = jax.jit(jax.vmap(lambda lane: random.address(random.stream(0, "market"), 0, lane)))(np.arange(67, dtype=np.uint32))
 out = {}
-for name, env in markets.items():
-    params = None
+for name in sys.argv[2:]:
+    env, params = markets[name], None
     if "Bandit" in env.name:  # for these a batch of markets is given, the others draw theirs
-        params = jax.vmap(env.sample_params)(keys)
+        params = jax.jit(jax.vmap(env.sample_params))(keys)
     for case, options in (cases | more if name == "ucb1" else cases).items():
         given = params and jax.tree.map(lambda x: x[: options["lanes"]], params)
         result = jaxprice.simulate(
@@ -142,24 +141,34 @@ np.savez(sys.argv[1], **out)
 """
 
 
+COMPANY = {"quick": ("ucb1", "thompson"), "slow": ("kl_ucb", "exp3", "epsilon_greedy")}
+
+
 @pytest.fixture(scope="module")
 def invariance(tmp_path_factory):
-    path = tmp_path_factory.mktemp("invariance") / "lanes.npz"
-    python(INVARIANCE, path, XLA_FLAGS="--xla_force_host_platform_device_count=8")
-    return np.load(path)
+    @functools.cache
+    def lanes(group):
+        path = tmp_path_factory.mktemp("invariance") / "lanes.npz"
+        python(INVARIANCE, path, *COMPANY[group], XLA_FLAGS="--xla_force_host_platform_device_count=8")
+        return np.load(path)
+
+    return lanes
+
+
+CASES = ("chunk 1", "2 devices", "8 devices")
 
 
 @pytest.mark.parametrize(
-    ("policy", "case"),
+    ("group", "policy", "case"),
     [
-        *itertools.product(["ucb1", "thompson", "kl_ucb", "exp3", "epsilon_greedy"], ["chunk 1", "2 devices", "8 devices"]),
-        ("ucb1", "chunk 7"),
-        ("ucb1", "chunk 64"),
+        *(("quick", policy, case) for policy in COMPANY["quick"] for case in CASES),
+        *(("quick", "ucb1", case) for case in ("chunk 7", "chunk 64")),
+        *(pytest.param("slow", policy, case, marks=pytest.mark.slow) for policy in COMPANY["slow"] for case in CASES),
     ],
 )
-def test_a_lane_does_not_depend_on_its_company(invariance, policy, case):
+def test_a_lane_does_not_depend_on_its_company(invariance, group, policy, case):
     for suffix in ("", "/share"):
-        reference, other = invariance[f"{policy}/all{suffix}"], invariance[f"{policy}/{case}{suffix}"]
+        reference, other = (invariance(group)[f"{policy}/{name}{suffix}"] for name in ("all", case))
         assert len(np.unique(reference)) > 50
         np.testing.assert_array_equal(other, reference[: other.size])
 

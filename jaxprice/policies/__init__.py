@@ -1,6 +1,6 @@
 """Policies, one algorithm a file: functions that return a `Policy(init, act, update)`.
 
-`jaxprice.policies.ucb1(scale=2.0)` makes one; `list()` names them all.
+`jaxprice.policies.ucb1(scale=2.0)` makes one; `list()` names them all, and `cards()` says what each is.
 """
 
 from jaxprice import checks
@@ -12,13 +12,15 @@ from jaxprice.policies.gaussian_thompson import gaussian_thompson
 from jaxprice.policies.kl_ucb import kl_ucb
 from jaxprice.policies.oracle import oracle
 from jaxprice.policies.random_price import random_price
-from jaxprice.policies.registry import describe, makers
+from jaxprice.policies.registry import Card, cards, describe, makers
 from jaxprice.policies.sellers import sellers
 from jaxprice.policies.thompson import thompson
 from jaxprice.policies.ucb1 import ucb1
 from jaxprice.policies.ucb_tuned import ucb_tuned
 
 __all__ = [
+    "Card",
+    "cards",
     "describe",
     "epsilon_greedy",
     "exp3",

@@ -17,7 +17,12 @@ from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
 
 
-@policy_maker
+@policy_maker(
+    family="stochastic",
+    source="Auer, Cesa-Bianchi and Fischer (2002)",
+    regret="log T with decay, else T",
+    feedback="demand or reward",
+)
 def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
     """Epsilon-greedy.
 

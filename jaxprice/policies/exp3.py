@@ -35,7 +35,7 @@ class State:
     probabilities: jax.Array
 
 
-@policy_maker
+@policy_maker(family="adversarial", source="Auer et al. (2002)", regret="sqrt(K T log K)", feedback="reward")
 def exp3(mixing=None):
     """Exp3.
 

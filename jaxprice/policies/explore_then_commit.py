@@ -31,7 +31,12 @@ class State:
     arms: arms.Sums
 
 
-@policy_maker
+@policy_maker(
+    family="stochastic",
+    source="Misra, Schwartz and Abernethy (2019)",
+    regret="T for a fixed share",
+    feedback="demand or reward",
+)
 def explore_then_commit(share=0.05, signal="demand"):
     """Explore then commit.
 

@@ -20,7 +20,7 @@ class State:
     action: jax.Array
 
 
-@policy_maker
+@policy_maker(family="benchmark", regret="T", feedback="nothing")
 def fixed_price(price=None):
     """Post one price for ever.
 

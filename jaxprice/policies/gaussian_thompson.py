@@ -31,7 +31,7 @@ class State:
     arms: arms.Sums
 
 
-@policy_maker
+@policy_maker(family="stochastic", source="Agrawal and Goyal (2013)", regret="sqrt(K T log K)", feedback="demand or reward")
 def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
     """Thompson sampling with Gaussian posteriors.
 

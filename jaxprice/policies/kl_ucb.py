@@ -9,11 +9,14 @@ The equation kl(p, q) = d is solved in y, with 1 - q = (1 - p) exp(-y) and kl = 
 to 0.9 %, and one Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is nearly linear in y, brings the error in q below
 4e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
 
-Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound. The proof takes c = 3; c = 0 is what the
+With `plus` (kl-UCB+), t is t / n_k in this budget: what a rarely played arm may still surprise with, an often played one may not.
+
+Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound, with `plus` too (Honda). The proof takes c = 3; c = 0 is what the
 authors recommend in practice, and the default. Every arm is pulled once first, from the lowest price up; ties go to the
 lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means are clipped.
 
-Source: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490.
+Sources: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490;
+J. Honda (2019), "A note on KL-UCB+ policy for the stochastic bandit", arXiv:1903.07839.
 """
 
 import jax.numpy as jnp
@@ -31,13 +34,14 @@ _FIRST_GUESS = (
 )
 
 
-@policy_maker
-def kl_ucb(c=0.0, signal="demand"):
+@policy_maker(family="stochastic", source="Garivier and Cappe (2011)", regret="log T, optimal", feedback="demand or reward")
+def kl_ucb(c=0.0, signal="demand", plus=False):
     """KL-UCB with Bernoulli divergence.
 
     Args:
       c: weight of log(log(t)), at least 0; may be traced.
       signal: "demand" or "reward", what it learns from.
+      plus: whether to play kl-UCB+, with t / n_k for t.
 
     Raises:
       ValueError: a negative c, or an unknown signal.
@@ -46,9 +50,10 @@ def kl_ucb(c=0.0, signal="demand"):
 
     def choose(key, state):
         del key
-        log_t = jnp.log(state.time.astype(jnp.float32))
-        budget = log_t + c * jnp.log(jnp.maximum(log_t, 1.0))
         inverse = 1 / state.arms.counts
+        time = state.time.astype(jnp.float32)
+        log_t = jnp.log(jnp.maximum(time * inverse, 1.0) if plus else time)
+        budget = log_t + c * jnp.log(jnp.maximum(log_t, 1.0))
         return arms.best(state.signal.weights * upper_bound(state.arms.sums * inverse, budget * inverse), state.arms)
 
     return arms.index_policy("kl_ucb", signal, choose)

@@ -7,7 +7,7 @@ from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Oracle
 
 
-@policy_maker
+@policy_maker(family="benchmark", regret="0", feedback="the market itself")
 def oracle():
     """The best action of the market, every period; it only works inside the engine (`simulate`, `rollout`)."""
 

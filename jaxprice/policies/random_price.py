@@ -23,7 +23,7 @@ class State:
     space: Discrete | Interval | Subset = struct.field(pytree_node=False)
 
 
-@policy_maker
+@policy_maker(family="benchmark", regret="T", feedback="nothing")
 def random_price():
     """Post a uniformly random price every period."""
 

@@ -1,4 +1,4 @@
-"""What all policy makers share: a list of their names, a description of what they made, one object per call.
+"""What all policy makers share: a list of them with what each is, a description of what they made, one object per call.
 
 A maker called twice with the same numbers returns the same Policy, so that code compiled for it is found again. Traced
 hyperparameters and arrays are passed through.
@@ -6,33 +6,82 @@ hyperparameters and arrays are passed through.
 
 import functools
 import inspect
+from typing import Any, NamedTuple
+
+FAMILIES = (
+    "benchmark",
+    "stochastic",
+    "adversarial",
+    "non-stationary",
+    "contextual",
+    "continuous price",
+    "tabular",
+    "posted price",
+    "parametric",
+    "contextual pricing",
+    "inventory",
+    "several products",
+    "meta",
+)
 
 _MAKERS = {}
 
 
-def policy_maker(function):
-    """Register a function that makes a Policy under its name."""
-    cached = functools.lru_cache(maxsize=256, typed=True)(function)
-    signature = inspect.signature(function)
+class Card(NamedTuple):
+    """What a policy is.
 
-    @functools.wraps(function)
-    def make(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        if not all(isinstance(x, int | float | str | type(None)) for x in bound.arguments.values()):
-            return function(**bound.arguments)
-        policy = cached(**bound.arguments)
-        options = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
-        policy.act.description = f"{function.__name__}({options})"
-        return policy
+    Attributes:
+      name: of its maker.
+      family: one of `FAMILIES`.
+      source: the paper, authors and year.
+      regret: rate of the regret in the setting of the paper, as text.
+      feedback: what it learns from.
+      options: hyperparameters and their defaults, a dict.
+    """
 
-    _MAKERS[function.__name__] = make
-    return make
+    name: str
+    family: str
+    source: str
+    regret: str
+    feedback: str
+    options: dict[str, Any]
+
+
+def policy_maker(*, family, source="", regret="", feedback="demand"):
+    """Register a function that makes a Policy under its name; the arguments are those of `Card`."""
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
+
+    def register(function):
+        cached = functools.lru_cache(maxsize=256, typed=True)(function)
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def make(*args, **kwargs):
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            if not all(isinstance(x, int | float | str | type(None)) for x in bound.arguments.values()):
+                return function(**bound.arguments)
+            policy = cached(**bound.arguments)
+            options = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
+            policy.act.description = f"{function.__name__}({options})"
+            return policy
+
+        options = {name: parameter.default for name, parameter in signature.parameters.items()}
+        _MAKERS[function.__name__] = make, Card(function.__name__, family, source, regret, feedback, options)
+        return make
+
+    return register
 
 
 def makers():
     """Name -> function that makes the policy."""
-    return dict(sorted(_MAKERS.items()))
+    return {name: make for name, (make, _) in sorted(_MAKERS.items())}
+
+
+def cards():
+    """The `Card` of every policy, by family, then by name."""
+    return sorted((card for _, card in _MAKERS.values()), key=lambda card: (FAMILIES.index(card.family), card.name))
 
 
 def describe(policy):

@@ -34,7 +34,7 @@ class State:
     buyers: int = struct.field(pytree_node=False)
 
 
-@policy_maker
+@policy_maker(family="stochastic", source="Thompson (1933)", regret="log T, optimal", feedback="Bernoulli demand, or reward")
 def thompson(a=1.0, b=1.0, signal="demand"):
     """Thompson sampling with Beta posteriors.
 

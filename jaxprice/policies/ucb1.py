@@ -22,7 +22,12 @@ from jaxprice.policies import arms
 from jaxprice.policies.registry import policy_maker
 
 
-@policy_maker
+@policy_maker(
+    family="stochastic",
+    source="Auer, Cesa-Bianchi and Fischer (2002)",
+    regret="log T",
+    feedback="demand or reward",
+)
 def ucb1(scale=2.0, signal="demand"):
     """UCB1.
 

@@ -30,7 +30,7 @@ class State:
     squares: jax.Array
 
 
-@policy_maker
+@policy_maker(family="stochastic", source="Auer, Cesa-Bianchi and Fischer (2002)", feedback="demand or reward")
 def ucb_tuned(signal="demand"):
     """UCB-tuned.
 

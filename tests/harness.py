@@ -1,0 +1,161 @@
+"""Play a policy in a small market and keep everything, for comparison with a reference written in NumPy.
+
+`play` drives `init`, `act` and `update` of one policy through `reset_env` and `step_env` of one market, in `LANES` lanes
+that differ only in their random numbers, with the addressed keys of the engine. A reference is then told the same
+transitions, one by one, in float64 and plain loops.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxprice
+from jaxprice import random
+from jaxprice.types import Transition
+
+LANES, HORIZON = 12, 120
+DRAWS = 40_000  # keys per frequency: a standard error of at most .0025
+LEAD = 1e-4  # lead of an index that float32 cannot overturn
+
+MARKETS = {  # the smallest first of those that ask for the same
+    "bandit": ("BernoulliBandit", {"means": [0.2, 0.9, 0.4, 0.7]}),
+    "pricing": ("PostedPrice", {"demand": "linear", "prices": [0.35, 0.55, 0.7, 0.9], "cost": 0.3}),
+    "crowd": ("PostedPrice", {"demand": "linear", "prices": [0.35, 0.55, 0.7, 0.9], "cost": 0.3, "buyers": 3}),
+    "noisy": ("GaussianBandit", {"means": [0.2, 0.9, 0.4, 0.7], "stds": [0.3] * 4}),
+    "interval": ("ParametricDemand", {"family": "keskin_zeevi"}),
+    "interval, logit": ("ParametricDemand", {"family": "logit"}),
+    "features": ("GLMDemand", {"dimension": 3, "num_prices": 4}),
+    "features, interval": ("LinearValuation", {"dimension": 3}),
+    "features, elasticity": ("GLMDemand", {"dimension": 3}),
+    "inventory": ("FiniteInventory", {"stock": 30, "horizon": HORIZON}),
+    "network": ("NetworkRevenue", {"horizon": HORIZON}),
+    "segments": ("SegmentedValuation", {"num_segments": 20, "num_prices": 10, "buyers": 3}),
+    "several products": ("MultiProduct", {"num_products": 2}),
+    "low rank": ("LowRankDemand", {"num_products": 6, "rank": 2, "noise_scale": 1.0}),
+    "mnl prices": ("MNLPricing", {"num_products": 3}),
+    "assortments": ("MNLAssortment", {"num_products": 5, "size": 2}),
+    "reference price": ("ReferencePrice", {"num_prices": 4}),
+}
+
+
+@functools.cache
+def market(name):
+    """`(environment, params)` of a row of `MARKETS`, or of any `(kind, options)` given as `(kind, ((name, value), ...))`."""
+    kind, options = MARKETS[name] if isinstance(name, str) else (name[0], dict(name[1]))
+    env, params = jaxprice.make(kind, **options)
+    return env, jax.tree.map(jnp.asarray, params)
+
+
+def problem_of(name, horizon=HORIZON, **changes):
+    """What the seller is told, for a horizon of so many periods."""
+    env, params = market(name)
+    return dataclasses.replace(env.problem(params), **({"horizon": jnp.int32(horizon)} | changes))
+
+
+class Played(NamedTuple):
+    """All periods: `states` before each act, `sales` (transitions) and `info` with `[time, lane, ...]`; the `last` state."""
+
+    states: Any
+    sales: Transition
+    info: dict
+    last: Any
+
+    def lane(self, k):
+        """States and transitions of one lane, a list of `(state, transition)`."""
+        one = jax.tree.map(lambda x: x[:, k], (self.states, self.sales))
+        return [jax.tree.map(lambda x, t=t: x[t], one) for t in range(len(self.sales.reward))]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(env, policy, horizon, params, problem, numbers):
+    words = {role: random.stream(0, role) for role in random.ROLES}
+
+    def lane(number):
+        def key(role, time=0):
+            return random.address(words[role], time, number)
+
+        def period(carry, time):
+            obs, state, env_state = carry
+            action = policy.act(key("act", time), state, obs)
+            after, env_state, reward, _, info = env.step_env(key("demand", time), env_state, action, params)
+            sale = Transition(obs, action, info["price"], info["demand"], reward, after)
+            return (after, policy.update(key("update", time), state, sale), env_state), (state, sale, info)
+
+        obs, env_state = env.reset_env(key("reset"), params)
+        start = obs, policy.init(key("init"), problem), env_state
+        (_, last, _), (states, sales, info) = jax.lax.scan(period, start, jnp.arange(horizon))
+        return states, sales, info, last
+
+    return jax.vmap(lane, 0, (1, 1, 1, 0))(numbers)
+
+
+@functools.cache
+def play(policy, name, horizon=HORIZON):
+    """Play `policy` in the market `name`: `Played`, NumPy arrays."""
+    env, params = market(name)
+    params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
+    numbers = np.arange(LANES, dtype=np.uint32)
+    return Played(*jax.device_get(_run(env, policy, horizon, params, env.problem(params), numbers)))
+
+
+def state_after(policy, problem, actions, demands, observation=None):
+    """The state after a history of actions on a price grid and demands, `[time]` each."""
+    actions, demands = np.asarray(actions, np.int32), np.asarray(demands, np.float32)
+    prices = jnp.asarray(problem.prices)[actions]
+    rewards = (prices - problem.cost) * demands
+    return _learn(policy, policy.init(jax.random.key(0), problem), (actions, prices, demands, rewards), observation)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _learn(policy, state, sales, observation):
+    def period(state, sale):
+        return policy.update(jax.random.key(0), state, Transition(observation, *sale, observation)), None
+
+    return jax.lax.scan(period, state, sales)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _act_many(policy, state, keys, observation):
+    return jax.vmap(lambda key: policy.act(key, state, observation))(keys)
+
+
+def actions_of(policy, state, observation=None, seed=0):
+    """Actions under `DRAWS` keys, all in the same state."""
+    return np.asarray(_act_many(policy, state, jax.random.split(jax.random.key(seed), DRAWS), observation))
+
+
+def assert_choices(policy, state, expected, against=(), observation=None):
+    """Frequencies of actions within 4 standard errors of `expected`, in a test that would tell it from `against`."""
+    expected = np.asarray(expected, float)
+    assert abs(expected.sum() - 1) < 1e-6
+    actions = actions_of(policy, state, observation)
+    assert actions.min() >= 0 and actions.max() < expected.size
+    seen = np.bincount(actions, minlength=expected.size) / DRAWS
+    error = np.sqrt(expected * (1 - expected) / DRAWS) + 1e-5
+    assert np.all(np.abs(seen - expected) < 4 * error), (seen, expected)
+    for wrong in against:
+        assert np.abs((np.asarray(wrong) - expected) / error).max() > 10, (wrong, expected)
+
+
+def assert_index(action, indices, lead=LEAD):
+    """The action is the first with the largest index, wherever that leads by more than `lead`; whether it did."""
+    best, second = np.sort(indices)[::-1][:2]
+    if best > second + lead:
+        assert action == np.argmax(indices), indices
+        return True
+    assert indices[action] >= best - lead, indices
+    return False
+
+
+def signals(name, actions, demands, source):
+    """What `jaxprice.policies.arms` calls the signal of each period, float64, and the weight of each arm."""
+    problem = problem_of(name)
+    margins = np.asarray(problem.prices, float) - float(problem.cost)
+    rate = np.asarray(demands, float) / problem.buyers
+    if source == "demand":
+        return rate, margins
+    return margins[actions] * rate / margins.max(), np.full(margins.size, margins.max())

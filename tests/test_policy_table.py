@@ -1,0 +1,135 @@
+"""One table of all policies, and what must hold in every row of it.
+
+A policy is played in the first market of the harness that it takes: `init` refuses the others. The full cross of policies
+and markets is a slow test.
+"""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import LANES, MARKETS, market, play, problem_of
+from strict import strict
+
+from jaxprice import policies
+from jaxprice.types import Discrete, Interval, Subset, Transition
+
+ROUNDING = 2e-5  # of regret, in units of the oracle's reward
+NAMES = [name for name in policies.list() if name != "oracle"]
+CARDS = {card.name: card for card in policies.cards()}
+
+
+@functools.cache
+def fits(name):
+    """The markets that a policy takes; whatever it refuses, it refuses by a ValueError that gives its name."""
+    policy, taken = policies.make(name), []
+    for label in MARKETS:
+        try:
+            jax.eval_shape(policy.init, jax.random.key(0), problem_of(label))
+        except ValueError as error:
+            assert name in str(error), (label, error)
+        else:
+            taken.append(label)
+    return taken
+
+
+def check(name, label):
+    """Finite, within the action space, prices as promised, no negative regret; alike in any order of lanes."""
+    env, params = market(label)
+    problem, played = env.problem(params), play(policies.make(name), label)
+    states, sales, info, last = played
+    for leaf in jax.tree.leaves((last, states, sales, info)):
+        assert np.all(np.isfinite(leaf)) or not np.issubdtype(leaf.dtype, np.floating)
+        assert leaf.dtype.itemsize <= 4
+    space, action = problem.action_space, sales.action
+    assert action.shape[2:] == space.shape and np.issubdtype(action.dtype, space.kind)
+    if isinstance(space, Discrete):
+        assert action.min() >= 0 and action.max() < space.n
+    elif isinstance(space, Interval):
+        assert np.all(action >= np.asarray(problem.low) - 1e-5) and np.all(action <= np.asarray(problem.high) * (1 + 1e-5))
+    elif isinstance(space, Subset):
+        assert action.sum(axis=-1).max() <= space.size
+    scale = max(np.abs(info["optimal_reward"]).mean(), 1e-3)
+    assert info["regret"].min() >= -ROUNDING * scale
+    start = jax.tree.map(lambda x: x[0, 0], states)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), start) == jax.tree.map(lambda x: (x.shape[1:], x.dtype), last)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_its_market(name):
+    assert fits(name), "no market of the harness has what this policy needs"
+    check(name, fits(name)[0])
+
+
+CROSS = [(name, label) for name in NAMES for label in MARKETS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "label"), CROSS)
+def test_in_every_market(name, label):
+    if label not in fits(name):
+        pytest.skip("refused by init")
+    check(name, label)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strict_settings_allow_it(name):
+    """Types stay explicit under x64, ranks are never broadcast silently, no key is used twice."""
+    label = fits(name)[0]
+    env, params = market(label)
+    policy, problem = policies.make(name), env.problem(params)
+    played = play(policy, label)
+    before, sale = jax.tree.map(lambda x: jnp.asarray(x[-1, 3]), (played.states, played.sales))
+
+    def once(key_init, key_act, key_update):
+        fresh = policy.init(key_init, problem)
+        return fresh, policy.act(key_act, before, sale.observation), policy.update(key_update, before, sale)
+
+    with strict():
+        fresh, _, after = jax.jit(once)(*(jax.random.key(i) for i in range(3)))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), fresh) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+    assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves((fresh, after)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_may_be_traced(name):
+    """Every hyperparameter that is a float by default, so that a sweep is one `vmap`."""
+    label = fits(name)[0]
+    env, params = market(label)
+    observation, env_state = jax.eval_shape(lambda key: env.reset_env(key, params), jax.random.key(0))
+    maker = getattr(policies, name)
+
+    def period(option, value, key):
+        policy = maker(**{option: value})
+        state = policy.init(key, problem_of(label))
+        obs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), observation)
+        action = policy.act(key, state, obs)
+        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env_state)
+        after, _, reward, _, info = env.step_env(key, start, action, params)
+        return policy.update(key, state, Transition(obs, action, info["price"], info["demand"], reward, after))
+
+    for option, default in CARDS[name].options.items():
+        if isinstance(default, float):
+            jax.eval_shape(functools.partial(period, option), jax.ShapeDtypeStruct((), jnp.float32), jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_card(name):
+    """All options have defaults; the docstrings of module and maker tell what is asked of them."""
+    card, module = CARDS[name], inspect.getmodule(inspect.unwrap(getattr(policies, name)))
+    assert module.__name__ == f"jaxprice.policies.{name}"
+    assert all(default is not inspect.Parameter.empty for default in card.options.values())
+    assert card.family == "benchmark" or (card.source and ("Source" in module.__doc__ or "arXiv" in module.__doc__))
+    assert "regret" in module.__doc__.lower()
+    maker = inspect.getdoc(getattr(policies, name))
+    for option in card.options:
+        assert option in maker
+
+
+def test_cards_are_those_of_the_list():
+    assert sorted(CARDS) == policies.list()
+    assert {*policies.list()} <= {*policies.__all__}
+    assert LANES >= 4
