@@ -63,7 +63,7 @@ class _Lane:
         """Start the policy and play the first period."""
         state = None
         if not isinstance(self.policy, Oracle):
-            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params))
+            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params).told(obs))
         env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
         return Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
 

@@ -157,7 +157,7 @@ def _check_policy(name, policy, env, params, batched):
     def first_action(key, params):
         key_reset, key_init, key_act = jax.random.split(key, 3)
         obs, _ = env.reset_env(key_reset, params)
-        return policy.act(key_act, policy.init(key_init, env.problem(params)), obs)
+        return policy.act(key_act, policy.init(key_init, env.problem(params).told(obs)), obs)
 
     problem = jax.eval_shape(env.problem, one)
     action = jax.eval_shape(first_action, jax.random.key(0), one)

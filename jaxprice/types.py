@@ -60,6 +60,8 @@ class Problem:
       bounds: box known to hold the parameters of demand, float `[2, num_parameters]` (lowest, highest), in the order that
         the market's docstring gives; None: none known.
       details: other facts by name, as the market's docstring tells.
+      observation: zeros in the shape of an observation, for policies that keep some; None outside the engine, see
+        `Problem.told`.
       action_space: `Discrete`, `Interval` or `Subset`.
       buyers: customers a period; `demand / buyers` is the conversion rate.
       noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".
@@ -78,6 +80,7 @@ class Problem:
     consumption: Any = None
     bounds: Any = None
     details: dict = dataclasses.field(default_factory=dict)
+    observation: Any = None
     buyers: int = struct.field(pytree_node=False, default=1)
     noise: str = struct.field(pytree_node=False, default="bernoulli")
     law: str = struct.field(pytree_node=False, default="")
@@ -92,6 +95,10 @@ class Problem:
     def margins(self):
         """Profit of one sale at each price, float `[num_prices]` or `[num_prices, n]`."""
         return self.prices - self.cost
+
+    def told(self, observation):
+        """The problem together with the shape of `observation`."""
+        return dataclasses.replace(self, observation=jax.tree.map(jnp.zeros_like, observation))
 
     def of_seller(self, i):
         """The problem of seller i in a market with several, where prices are `[num_prices, n]`."""

@@ -86,7 +86,7 @@ def _run(env, policy, horizon, params, problem, numbers):
             return (after, policy.update(key("update", time), state, sale), env_state), (state, sale, info)
 
         obs, env_state = env.reset_env(key("reset"), params)
-        start = obs, policy.init(key("init"), problem), env_state
+        start = obs, policy.init(key("init"), problem.told(obs)), env_state
         (_, last, _), (states, sales, info) = jax.lax.scan(period, start, jnp.arange(horizon))
         return states, sales, info, last
 

@@ -133,3 +133,10 @@ def test_cards_are_those_of_the_list():
     assert sorted(CARDS) == policies.list()
     assert {*policies.list()} <= {*policies.__all__}
     assert LANES >= 4
+
+
+def test_the_page_of_policies_is_up_to_date():
+    """`python -m experiments.policy_table --write` writes it."""
+    from experiments.policy_table import PAGE, page
+
+    assert PAGE.read_text() == page()

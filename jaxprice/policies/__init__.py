@@ -4,38 +4,155 @@
 """
 
 from jaxprice import checks
+from jaxprice.policies.bandit_gradient import bandit_gradient
+from jaxprice.policies.batched import batched
+from jaxprice.policies.bayes_ucb import bayes_ucb
+from jaxprice.policies.bayesian_linear import bayesian_linear
+from jaxprice.policies.bayesian_linear_pricing import bayesian_linear_pricing
+from jaxprice.policies.besbes_zeevi_linear import besbes_zeevi_linear
+from jaxprice.policies.blind_network import blind_network
+from jaxprice.policies.blind_pricing import blind_pricing
+from jaxprice.policies.boltzmann import boltzmann
+from jaxprice.policies.bootstrapped import bootstrapped
+from jaxprice.policies.constrained_least_squares import constrained_least_squares
+from jaxprice.policies.contextual_epsilon_greedy import contextual_epsilon_greedy
+from jaxprice.policies.controlled_variance import controlled_variance
+from jaxprice.policies.cusum_ucb import cusum_ucb
+from jaxprice.policies.delayed import delayed
+from jaxprice.policies.detectors import cusum, page_hinkley
+from jaxprice.policies.deterministic_testing import deterministic_testing
+from jaxprice.policies.discounted import discounted
+from jaxprice.policies.discounted_thompson import discounted_thompson
+from jaxprice.policies.discounted_ucb import discounted_ucb
+from jaxprice.policies.dp_pricing import dp_pricing
 from jaxprice.policies.epsilon_greedy import epsilon_greedy
 from jaxprice.policies.exp3 import exp3
+from jaxprice.policies.exp3_ix import exp3_ix
+from jaxprice.policies.exp3_p import exp3_p
+from jaxprice.policies.exp3_s import exp3_s
+from jaxprice.policies.exp4 import exp4
 from jaxprice.policies.explore_then_commit import explore_then_commit
 from jaxprice.policies.fixed_price import fixed_price
 from jaxprice.policies.gaussian_thompson import gaussian_thompson
+from jaxprice.policies.gittins import gittins
+from jaxprice.policies.glm_ucb import glm_ucb
+from jaxprice.policies.glr_kl_ucb import glr_kl_ucb
+from jaxprice.policies.gradient_bandit import gradient_bandit
+from jaxprice.policies.guarded import guarded
+from jaxprice.policies.imed import imed
+from jaxprice.policies.information_directed import information_directed
+from jaxprice.policies.iterated_least_squares import iterated_least_squares
+from jaxprice.policies.kiefer_wolfowitz import kiefer_wolfowitz
 from jaxprice.policies.kl_ucb import kl_ucb
+from jaxprice.policies.kl_ucb_gaussian import kl_ucb_gaussian
+from jaxprice.policies.lin_ts import lin_ts
+from jaxprice.policies.lin_ucb import lin_ucb
+from jaxprice.policies.logistic_thompson import logistic_thompson
+from jaxprice.policies.lp_resolving import lp_resolving
+from jaxprice.policies.lp_ucb import lp_ucb
+from jaxprice.policies.mixture import mixture
+from jaxprice.policies.mle_cycle import mle_cycle
+from jaxprice.policies.mle_greedy import mle_greedy
+from jaxprice.policies.moss import moss
+from jaxprice.policies.optimistic_thompson import optimistic_thompson
 from jaxprice.policies.oracle import oracle
+from jaxprice.policies.per_context import per_context
+from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
 from jaxprice.policies.random_price import random_price
 from jaxprice.policies.registry import Card, cards, describe, makers
+from jaxprice.policies.restart_on import restart_on
+from jaxprice.policies.rexp3 import rexp3
+from jaxprice.policies.run_out_price import run_out_price
 from jaxprice.policies.sellers import sellers
+from jaxprice.policies.sliding_window_thompson import sliding_window_thompson
+from jaxprice.policies.sliding_window_ucb import sliding_window_ucb
+from jaxprice.policies.successive_elimination import successive_elimination
 from jaxprice.policies.thompson import thompson
+from jaxprice.policies.ts_fixed import ts_fixed
+from jaxprice.policies.ts_update import ts_update
+from jaxprice.policies.tsallis_inf import tsallis_inf
 from jaxprice.policies.ucb1 import ucb1
 from jaxprice.policies.ucb_tuned import ucb_tuned
+from jaxprice.policies.ucb_v import ucb_v
+from jaxprice.policies.zooming import zooming
 
 __all__ = [
     "Card",
+    "bandit_gradient",
+    "batched",
+    "bayes_ucb",
+    "bayesian_linear",
+    "bayesian_linear_pricing",
+    "besbes_zeevi_linear",
+    "blind_network",
+    "blind_pricing",
+    "boltzmann",
+    "bootstrapped",
     "cards",
+    "constrained_least_squares",
+    "contextual_epsilon_greedy",
+    "controlled_variance",
+    "cusum",
+    "cusum_ucb",
+    "delayed",
     "describe",
+    "deterministic_testing",
+    "discounted",
+    "discounted_thompson",
+    "discounted_ucb",
+    "dp_pricing",
     "epsilon_greedy",
     "exp3",
+    "exp3_ix",
+    "exp3_p",
+    "exp3_s",
+    "exp4",
     "explore_then_commit",
     "fixed_price",
     "gaussian_thompson",
+    "gittins",
+    "glm_ucb",
+    "glr_kl_ucb",
+    "gradient_bandit",
+    "guarded",
+    "imed",
+    "information_directed",
+    "iterated_least_squares",
+    "kiefer_wolfowitz",
     "kl_ucb",
+    "kl_ucb_gaussian",
+    "lin_ts",
+    "lin_ucb",
     "list",
+    "logistic_thompson",
+    "lp_resolving",
+    "lp_ucb",
     "make",
+    "mixture",
+    "mle_cycle",
+    "mle_greedy",
+    "moss",
+    "optimistic_thompson",
     "oracle",
+    "page_hinkley",
+    "per_context",
+    "primal_dual_bwk",
     "random_price",
+    "restart_on",
+    "rexp3",
+    "run_out_price",
     "sellers",
+    "sliding_window_thompson",
+    "sliding_window_ucb",
+    "successive_elimination",
     "thompson",
+    "ts_fixed",
+    "ts_update",
+    "tsallis_inf",
     "ucb1",
     "ucb_tuned",
+    "ucb_v",
+    "zooming",
 ]
 
 

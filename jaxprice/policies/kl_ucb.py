@@ -9,11 +9,13 @@ The equation kl(p, q) = d is solved in y, with 1 - q = (1 - p) exp(-y) and kl = 
 to 0.9 %, and one Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is nearly linear in y, brings the error in q below
 4e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
 
-With `plus` (kl-UCB+), t is t / n_k in this budget: what a rarely played arm may still surprise with, an often played one may not.
+With `plus` (kl-UCB+), t is t / n_k in this budget: what a rarely played arm may still surprise with, an often played one
+may not.
 
-Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound, with `plus` too (Honda). The proof takes c = 3; c = 0 is what the
-authors recommend in practice, and the default. Every arm is pulled once first, from the lowest price up; ties go to the
-lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means are clipped.
+Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound, with `plus` too (Honda). The proof takes
+c = 3; c = 0 is what the authors recommend in practice, and the default. Every arm is pulled once first, from the lowest
+price up; ties go to the lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means
+are clipped.
 
 Sources: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490;
 J. Honda (2019), "A note on KL-UCB+ policy for the stochastic bandit", arXiv:1903.07839.

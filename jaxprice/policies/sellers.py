@@ -51,7 +51,8 @@ def sellers(*policies):
                 f"sellers got {len(policies)} policies, but actions of this market have shape {problem.action_space.shape}"
             )
         states = (
-            policy.init(k, problem.of_seller(i)) for i, (policy, k) in enumerate(zip(policies, each(key), strict=True))
+            policy.init(k, _brief(problem, i, len(policies)))
+            for i, (policy, k) in enumerate(zip(policies, each(key), strict=True))
         )
         return State(jnp.asarray(problem.cost), tuple(states))
 
@@ -72,6 +73,12 @@ def sellers(*policies):
     if described:
         act.description = f"sellers({', '.join(map(describe, policies))})"
     return Policy(init, act, update)
+
+
+def _brief(problem, i, n):
+    """What seller i is told."""
+    one = problem.of_seller(i)
+    return one if problem.observation is None else one.told(_view(problem.observation, i, n))
 
 
 def _view(observation, i, n):

@@ -1,0 +1,50 @@
+"""The table of all policies, for `jaxprice/policies/README.md`.
+
+python -m experiments.policy_table --write
+"""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from jaxprice import policies
+
+PAGE = Path(policies.__file__).with_name("README.md")
+HEAD = """# Policies
+
+One algorithm a file, named as its function: `jaxprice.policies.ucb1()` is in `ucb1.py`, whose docstring has the problem, the
+update in formulas, the source, and where ours departs from it. `jaxprice.policies.cards()` gives this table in Python;
+this page is written by `python -m experiments.policy_table --write`. Regret is the rate in the setting of the paper.
+
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to do with the page."""
+
+    write: bool = False
+    """Write it, rather than print it."""
+
+
+def page():
+    """The page, as Markdown."""
+    lines = ["| policy | family | paper | regret | learns from | hyperparameters |", "|---|---|---|---|---|---|"]
+    for card in policies.cards():
+        options = ", ".join(f"{name}={default!r}" for name, default in card.options.items())
+        cells = (f"`{card.name}`", card.family, card.source, card.regret, card.feedback, options and f"`{options}`")
+        lines.append("| " + " | ".join(cells) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main(options):
+    """Print the page, or write it."""
+    if options.write:
+        PAGE.write_text(page())
+    else:
+        print(page(), end="")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,117 @@
+"""How the regret of each policy grows: exponents of time, with intervals, in the setting of its paper.
+
+    python -m experiments.regret_growth                    # all rows
+    python -m experiments.regret_growth --only ucb1 cusum_ucb
+
+The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
+and later), for batches of lanes with seeds of their own; the interval is that of the mean over batches. A rate T^a shows
+as a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
+predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
+"""
+
+import csv
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import jaxprice
+from jaxprice import policies, stats
+
+BATCHES = 8
+START = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    only: tuple[str, ...] = ()
+    """These rows alone."""
+    horizon: int = 20_000
+    """Periods."""
+    lanes: int = 64
+    """Lanes of a batch."""
+    out: Path | None = None
+    """Write the table to this CSV file."""
+
+
+ARMS = ("BernoulliBandit", {"means": [0.3, 0.4, 0.5, 0.6]})
+LINE = ("ParametricDemand", {"family": "keskin_zeevi"})
+LOGIT = ("ParametricDemand", {"family": "logit", "parameters": (1.0, -1.0)})
+
+
+def rows():
+    """Name -> (policy, market, expected rate)."""
+    line = {"demand": jaxprice.demand.Linear(9.0, 4.5), "num_prices": None, "low": 0.7, "high": 1.25}
+    steep = ("PostedPrice", line | {"noise": "gaussian", "noise_scale": 0.1})
+    return {
+        "ucb1": (policies.ucb1(), ARMS, "log T"),
+        "kl_ucb": (policies.kl_ucb(), ARMS, "log T"),
+        "thompson": (policies.thompson(), ARMS, "log T"),
+        "epsilon_greedy": (policies.epsilon_greedy(), ARMS, "T"),
+        "exp3": (policies.exp3(), ARMS, "T^1/2"),
+        "iterated_least_squares": (policies.iterated_least_squares(), LINE, "T: it gets stuck"),
+        "constrained_least_squares": (policies.constrained_least_squares(), LINE, "T^1/2 log T"),
+        "deterministic_testing": (policies.deterministic_testing(), LINE, "T^1/2 log T"),
+        "deterministic_testing, references": (
+            policies.deterministic_testing(),
+            ("ReferencePrice", {}),
+            "T: biased for ever",
+        ),
+        "controlled_variance": (policies.controlled_variance(), steep, "T^1/2"),
+        "mle_cycle": (policies.mle_cycle(), LOGIT, "T^1/2"),
+        "mle_greedy": (policies.mle_greedy(), ("ParametricDemand", {"family": "separated_logit"}), "log T"),
+        "besbes_zeevi_linear": (policies.besbes_zeevi_linear(), LINE, "T^1/2"),
+        "bayesian_linear_pricing": (policies.bayesian_linear_pricing(), LINE, "T^1/2 log T"),
+        "kiefer_wolfowitz": (policies.kiefer_wolfowitz(), LINE, "T^1/2"),
+        "bandit_gradient": (policies.bandit_gradient(), LINE, "T^3/4"),
+        "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),
+    }
+
+
+def measure(policy, market, options):
+    """Mean exponent over batches and its standard error; mean regret at the horizon and its standard error."""
+    kind, settings = market
+    env, params = jaxprice.make(kind, **settings)
+    times = np.unique(np.geomspace(START * options.horizon, options.horizon, 12).astype(int))
+    play = dict(lanes=options.lanes, horizon=options.horizon, checkpoints=times, params=params)
+    curves = [jaxprice.simulate(env, policy, seed=seed, **play)["regret"].values[0] for seed in range(BATCHES)]
+    slopes = np.array([stats.growth_exponent(times, np.maximum(curve, 1e-9)) for curve in curves])
+    last = np.array([curve[-1] for curve in curves])
+    return (*(f(x) for x in (slopes, last) for f in (np.mean, lambda x: x.std(ddof=1) / math.sqrt(BATCHES))),)
+
+
+def main(options):
+    """Measure, print, write."""
+    table, chosen = rows(), options.only or tuple(rows())
+    for name in chosen:
+        jaxprice.checks.choice("row", name, table)
+    printed = Table(title=f"growth of regret, {BATCHES} batches of {options.lanes} lanes, {options.horizon:,} periods")
+    for column in ("row", "policy", "market", "expected", "exponent", "95 % interval", "regret"):
+        printed.add_column(column)
+    lines, console = [], Console()
+    for name in chosen:
+        policy, market, expected = table[name]
+        with console.status(name):
+            slope, error, regret, regret_error = measure(policy, market, options)
+        low, high = stats.interval(slope, error)
+        described = policies.describe(policy)
+        lines.append([name, described, market[0], expected, *(f"{x:.4g}" for x in (slope, low, high, regret, regret_error))])
+        regret_text = f"{regret:.4g} ± {stats.Z95 * regret_error:.2g}"
+        printed.add_row(name, described, market[0], expected, f"{slope:.3f}", f"{low:.3f} to {high:.3f}", regret_text)
+    console.print(printed)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with options.out.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["row", "policy", "market", "expected", "exponent", "low", "high", "regret", "regret_se"])
+            writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,130 @@
+"""What the features of a price are, for policies that see a context and choose from a price grid.
+
+The seller sees a context x `[d]` (the last entries of the observation) and models the signal of each price p_k (see `arms`)
+by a linear form in features z_k of length D. With s_k = p_k / (highest price):
+
+| form | features z_k | coefficients |
+|---|---|---|
+| "disjoint" | x | a vector of its own for each price, `[K, d]` |
+| "joint" | (x, s_k x) | one vector `[2 d]`: a demand level and a price sensitivity for each feature |
+| "additive" | (x, s_k) | one vector `[d + 1]`: all buyers have one price sensitivity |
+
+"joint" is linear (or generalised linear) demand with features; "disjoint" takes any dependence on the price, and has more
+to learn. No form adds a constant to x: a market where demand does not vanish with x has one among its features.
+"""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.policies import arms
+
+FORMS = ("disjoint", "joint", "additive")
+SHORT = 32  # terms up to which a sum of products is written out
+
+
+@struct.dataclass
+class Features:
+    """Features of the prices of a grid.
+
+    Attributes:
+      levels: prices in units of the highest, float `[num_prices]`.
+      form: one of `FORMS`.
+      size: entries of a context.
+    """
+
+    levels: jax.Array
+    form: str = struct.field(pytree_node=False)
+    size: int = struct.field(pytree_node=False)
+
+    @property
+    def disjoint(self):
+        """Whether each price has coefficients of its own."""
+        return self.form == "disjoint"
+
+    @property
+    def shape(self):
+        """Shape of the coefficients: `(K, d)` in the disjoint form, else `(D,)`."""
+        if self.disjoint:
+            return self.levels.shape[0], self.size
+        return (2 * self.size if self.form == "joint" else self.size + 1,)
+
+    def context(self, observation):
+        """The context, float `[d]`."""
+        return observation[-self.size :]
+
+    def of(self, context, action):
+        """Features of one price, float `[D]`."""
+        if self.disjoint:
+            return context
+        level = self.levels[action]
+        return jnp.concatenate([context, level * context if self.form == "joint" else level[None]])
+
+    def apply(self, coefficients, context):
+        """Sum over i of z_k[i] times entry i of the coefficients of price k: `[K, d, ...]` or `[D, ...]` -> `[K, ...]`."""
+        if self.disjoint:
+            return contract(context, coefficients, axis=1)
+        base, rest = total(context, coefficients[: self.size]), coefficients[self.size :]
+        slope = total(context, rest) if self.form == "joint" else rest[0]
+        return base[None] + self.levels.reshape((-1,) + (1,) * base.ndim) * slope[None]
+
+    def pick(self, tree, action):
+        """Of arrays `[K, ...]` or of arrays for all prices, those that price the action."""
+        return jax.tree.map(lambda x: x[action], tree) if self.disjoint else tree
+
+    def put(self, tree, action, new):
+        """The arrays with those that price the action replaced."""
+        return jax.tree.map(lambda x, y: x.at[action].set(y), tree, new) if self.disjoint else new
+
+
+def contract(x, a, axis=0):
+    """Sum over i of x[i] times slice i of `a` along an axis: `[n]` and `[..., n, ...]` -> `[...]`.
+
+    Written out up to `SHORT` terms, so that one kernel reads a large `a` once; for small arrays whose result several kernels
+    read, take `total`, which is computed once (`jaxprice.lanes`).
+    """
+    if x.shape[0] > SHORT:
+        return total(x, jnp.moveaxis(a, axis, 0))
+    rows = [jax.lax.index_in_dim(a, i, axis, keepdims=False) for i in range(x.shape[0])]
+    return functools.reduce(operator.add, [x[i] * row for i, row in enumerate(rows)])
+
+
+def total(x, a):
+    """`contract` along the first axis, of small arrays."""
+    return jnp.sum(x.reshape((-1,) + (1,) * (a.ndim - 1)) * a, axis=0)
+
+
+def squared_norm(a):
+    """Sum of squares along the last axis, in the same way."""
+    if a.shape[-1] > SHORT:
+        return jnp.sum(a * a, axis=-1)
+    return functools.reduce(operator.add, [a[..., i] ** 2 for i in range(a.shape[-1])])
+
+
+def check(form, ridge):
+    """Refuse bad options.
+
+    Raises:
+      ValueError: an unknown form, or a ridge that is not positive.
+    """
+    checks.choice("form", form, FORMS)
+    checks.number("ridge", ridge, low=1e-6)
+
+
+def describe(problem, form, name):
+    """The `Features` of a problem.
+
+    Raises:
+      ValueError: it has no price grid, no context, or several products.
+    """
+    arms.require_grid(problem, name)
+    if not problem.context_size:
+        raise ValueError(f"{name} prices by the features of the buyer, but this market shows none")
+    prices = jnp.asarray(problem.prices, jnp.float32)
+    if prices.ndim != 1:
+        raise ValueError(f"{name} sets one price, but in this market an action prices several products")
+    return Features(prices / jnp.maximum(jnp.max(prices), 1e-30), form, problem.context_size)

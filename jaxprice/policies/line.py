@@ -1,0 +1,162 @@
+"""What policies with a linear model of demand share: a running least-squares line, and the price that is best for it.
+
+The line d = a + s p through all (price, demand of one buyer) seen so far is kept as means and centred sums,
+
+    n' = n + 1,   m_p' = m_p + (p - m_p) / n',   m_d' = m_d + (d - m_d) / n',
+    S_pp' = S_pp + n/n' (p - m_p)^2,   S_pd' = S_pd + n/n' (p - m_p)(d - m_d),   s = S_pd / S_pp,   a = m_d - s m_p,
+
+which loses nothing where prices crowd around their mean, as those of a learning seller do. All four sums are compensated
+(Kahan): after 1e5 periods the step of a mean is below half the spacing of float32, and the bare means would stand still.
+
+Source: B. P. Welford (1962), "Note on a method for calculating corrected sums of squares and products",
+doi:10.1080/00401706.1962.10490022.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.types import Interval, Policy
+
+FLAT = 1e-12  # sum of squares below which prices count as all the same
+
+
+@struct.dataclass
+class Sums:
+    """Mean price, mean demand, sum of squared deviations of the price and of products with those of demand; scalars."""
+
+    price: Any
+    demand: Any
+    spread: Any
+    product: Any
+
+
+@struct.dataclass
+class Line:
+    """The running line.
+
+    Attributes:
+      sums: the four sums.
+      lost: what rounding has kept from them.
+    """
+
+    sums: Sums
+    lost: Sums
+
+    def add(self, price, demand, count):
+        """The line with one more point, when `count` points came before, float scalars."""
+        old, after = self.sums, count + 1
+        p, d, weight = price - old.price, demand - old.demand, count / after
+        steps = Sums(p / after, d / after, weight * p * p, weight * p * d)
+        steps = jax.tree.map(jnp.add, steps, self.lost)
+        new = jax.tree.map(jnp.add, old, steps)
+        lost = jax.tree.map(lambda step, now, then: step - (now - then), steps, new, old)
+        return Line(new, lost)
+
+    def fit(self):
+        """`(intercept, slope)` by least squares; a flat line while all prices were the same."""
+        slope = jnp.where(self.sums.spread > FLAT, self.sums.product / jnp.maximum(self.sums.spread, FLAT), 0.0)
+        return self.sums.demand - slope * self.sums.price, slope
+
+
+def start(price=0.0, demand=0.0, spread=0.0, product=0.0):
+    """A line before the first point; with numbers, one that starts from a prior."""
+    sums = Sums(*(jnp.asarray(x, jnp.float32) for x in (price, demand, spread, product)))
+    return Line(sums, jax.tree.map(jnp.zeros_like, sums))
+
+
+@struct.dataclass
+class Market:
+    """What the seller is told: ends of the interval, unit cost, the two test prices (float scalars), buyers a period."""
+
+    low: jax.Array
+    high: jax.Array
+    cost: jax.Array
+    first: jax.Array
+    second: jax.Array
+    buyers: int = struct.field(pytree_node=False)
+
+    def best_price(self, intercept, slope):
+        """The price of the interval with the largest (p - cost) (intercept + slope p)."""
+        peak = (self.cost - intercept / jnp.where(slope < 0, slope, -1.0)) / 2
+        gain = (self.high - self.cost) * (intercept + slope * self.high)
+        gain = gain - (self.low - self.cost) * (intercept + slope * self.low)
+        end = jnp.where(gain > 0, self.high, self.low)  # a line that does not fall: profit is convex
+        return jnp.where(slope < 0, jnp.clip(peak, self.low, self.high), end)
+
+
+def check_tests(first, second):
+    """Refuse test prices that are not two different shares of the interval.
+
+    Raises:
+      ValueError: they are not.
+    """
+    checks.number("first", first, low=0, high=1)
+    checks.number("second", second, low=0, high=1)
+    if not checks.is_traced((first, second)) and first == second:
+        raise ValueError(f"first and second must be two different prices, got {first!r} for both")
+
+
+def require_interval(problem, name):
+    """Refuse a problem other than one price of an interval.
+
+    Raises:
+      ValueError: prices are a grid, several, or sets of products.
+    """
+    space = problem.action_space
+    if not isinstance(space, Interval) or space.shape:
+        wanted = "prices several products" if isinstance(space, Interval) else "has a price grid or assortments"
+        raise ValueError(f"{name} sets one price of an interval, but this market {wanted}")
+
+
+def market(problem, name, first=0.0, second=1.0):
+    """The `Market` of a problem, with test prices at shares `first` and `second` of the interval."""
+    require_interval(problem, name)
+    low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
+    tests = (jnp.asarray(low + share * (high - low), jnp.float32) for share in (first, second))
+    return Market(low, high, cost, *tests, problem.buyers)
+
+
+@struct.dataclass
+class State:
+    """What the seller is told, the line, and the periods played, int scalar."""
+
+    market: Market
+    line: Line
+    time: jax.Array
+
+
+def line_policy(name, first, second, choose):
+    """The policy that posts the two test prices and then what `choose` says.
+
+    Args:
+      name: of the policy, for error messages.
+      first, second: test prices as shares of the interval.
+      choose: `(market, line, t) -> price`, with t >= 2 periods played, int scalar.
+
+    Raises:
+      ValueError: bad test prices; at `init`, a market whose action is not one price of an interval.
+    """
+    check_tests(first, second)
+
+    def init(key, problem):
+        del key
+        return State(market(problem, name, first, second), start(), jnp.int32(0))
+
+    def act(key, state, observation):
+        del key, observation
+        told = state.market
+        price = choose(told, state.line, jnp.maximum(state.time, 2))
+        price = jnp.where(state.time == 0, told.first, jnp.where(state.time == 1, told.second, price))
+        return jnp.clip(price, told.low, told.high)
+
+    def update(key, state, transition):
+        del key
+        demand = transition.demand / state.market.buyers
+        line = state.line.add(transition.price, demand, state.time.astype(jnp.float32))
+        return State(state.market, line, state.time + 1)
+
+    return Policy(init, act, update)

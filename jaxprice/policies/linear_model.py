@@ -1,0 +1,154 @@
+"""Bayesian linear regression of the signal of a price on its features, one observation at a time.
+
+A model is a mean m and a factor F of the covariance, F F' = S, for each vector of coefficients (`features`). With a
+prior N(0, 1 / ridge) on each coefficient and observations of unit variance, S = A^-1 with A = ridge I + sum z z', and
+m = A^-1 sum z y: ridge regression. An observation (z, y) of weight w changes, with f = F'z, g = F f, r = 1 + w f'f,
+
+    m <- m + g w (y - z'm) / r,          F <- F - g f' w / (r + sqrt(r)),
+
+the rank-one update of Sherman and Morrison, S <- S - w g g' / r, made on a square root. It takes three products of D^2, no
+loop and no solve; S, a square, cannot lose its definiteness to rounding, and small variances keep all their digits. F is a
+square matrix and not a triangle. Only the model of the price played changes: K disjoint models are K d (d + 1) floats.
+
+Sources: J. Sherman, W. J. Morrison (1950), doi:10.1214/aoms/1177729893; J. E. Potter (1963), the square root filter, as in
+G. J. Bierman (1977), "Factorization methods for discrete sequential estimation".
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import samplers
+from jaxprice.policies import arms, features
+from jaxprice.policies.features import contract, squared_norm, total
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class Model:
+    """Means and factors of the covariance.
+
+    Of one vector of coefficients, float `[D]` and `[D, D]`; of one for each price, `[K, d]` and `[K, d, d]`. The methods on
+    one vector take further axes of models at the end, `[D, ...]` and `[D, D, ...]`, with weights `[...]`.
+    """
+
+    mean: jax.Array
+    factor: jax.Array
+
+    def revise(self, z, target, weight=1.0):
+        """One vector of coefficients after an observation of that weight: `(model, surprise)`.
+
+        The surprise is the squared error of the forecast over its variance in units of the noise, (y - z'm)^2 / r.
+        """
+        f, g, r = self.reach(z, weight)
+        error = target - total(z, self.mean)
+        return Model(self.mean + g * (weight * error / r)[None], self.shrink(f, g, r, weight)), error**2 / r
+
+    def reach(self, z, weight=1.0):
+        """f = F'z and g = S z, float `[D]` each, and r = 1 + weight f'f."""
+        f = total(z, self.factor)
+        g = jnp.sum(f[:, None] * jnp.swapaxes(self.factor, 0, 1), axis=0)
+        return f, g, 1 + weight * jnp.sum(f * f, axis=0)
+
+    def shrink(self, f, g, r, weight):
+        """The factor after an observation in the direction that `reach` gave."""
+        return self.factor - g[:, None] * (f * (weight / (r + jnp.sqrt(r)))[None])[None, :]
+
+    def predict(self, form, context):
+        """Mean of each price, float `[K]`."""
+        return form.apply(self.mean, context)
+
+    def spread(self, form, context):
+        """Standard deviation sqrt(z_k' S z_k) of each price, float `[K]`."""
+        return jnp.sqrt(squared_norm(form.apply(self.factor, context)))
+
+    def draw(self, z, form, context, scale):
+        """Value of each price under coefficients drawn from N(m, scale^2 S), float `[K]`; the scale may be `[K]`.
+
+        Only z_k'theta_k matters. With disjoint models these are independent normals, one for each price, and no vector is
+        drawn; else all prices share one draw of D normals. `z` are standard normals, as many as `draws` says.
+        """
+        mean = self.predict(form, context)
+        if form.disjoint:
+            return mean + scale * self.spread(form, context) * z
+        return mean + scale * form.apply(contract(z, self.factor, axis=1), context)
+
+
+def draws(form):
+    """Shape of the normals that `Model.draw` takes: one for each price if disjoint, else one for each coefficient."""
+    return form.shape[:1]
+
+
+def normals(key, shape):
+    """Independent standard normals, float `[*shape]`."""
+    return samplers.normal(jax.random.bits(key, shape, jnp.uint32))
+
+
+def no_data(form, ridge):
+    """The `Model` before the first observation: N(0, 1 / ridge) for each coefficient."""
+    size = form.shape[-1]
+    factor = jnp.eye(size, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
+    return Model(jnp.zeros(form.shape, jnp.float32), jnp.broadcast_to(factor, (*form.shape, size)))
+
+
+def spread_of_noise(problem, noise):
+    """Standard deviation of a signal: the number given, the market's where its noise is Gaussian, else 1/2."""
+    if noise is None and problem.noise == "gaussian":
+        return jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32), 1e-6) / problem.buyers
+    return jnp.float32(0.5) if noise is None else jnp.asarray(noise, jnp.float32)
+
+
+@struct.dataclass
+class State:
+    """State of a policy that plays by a linear model.
+
+    Attributes:
+      time: number of the next period, from 1, int scalar.
+      noise: standard deviation of a signal, float scalar, for those that draw.
+      signal: what a sale teaches.
+      form: features of the prices.
+      model: what was learned.
+    """
+
+    time: jax.Array
+    noise: jax.Array
+    signal: arms.Signal
+    form: features.Features
+    model: Model
+
+
+def linear_policy(name, form, ridge, signal, choose, noise=None):
+    """The policy that keeps a linear model of the signal and plays what `choose` says.
+
+    Args:
+      name: of the policy, for error messages.
+      form: "disjoint", "joint" or "additive".
+      ridge: penalty on the squared coefficients, above 0.
+      signal: "demand" or "reward".
+      choose: `(key, state, context) -> action`.
+      noise: standard deviation of a signal; by default the market's where it is Gaussian, else 1/2.
+
+    Raises:
+      ValueError: a bad form, ridge or signal; at `init`, a market without a price grid or without a context.
+    """
+    features.check(form, ridge)
+    arms.check_signal(signal)
+
+    def init(key, problem):
+        del key
+        described = features.describe(problem, form, name)
+        spread, learned = spread_of_noise(problem, noise), arms.learn(problem, signal, name)
+        return State(jnp.int32(1), spread, learned, described, no_data(described, ridge))
+
+    def act(key, state, observation):
+        return choose(key, state, state.form.context(observation))
+
+    def update(key, state, transition):
+        del key
+        z = state.form.of(state.form.context(transition.observation), transition.action)
+        one = state.form.pick(state.model, transition.action)
+        one, _ = one.revise(z, state.signal.of(transition))
+        model = state.form.put(state.model, transition.action, one)
+        return State(state.time + 1, state.noise, state.signal, state.form, model)
+
+    return Policy(init, act, update)

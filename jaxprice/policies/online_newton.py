@@ -1,0 +1,95 @@
+"""Online Newton steps on the likelihood of sales, within a ball.
+
+With features z, surplus w = z'theta - o and c = 1 for a sale, -1 for a refusal, the gradient of minus the log likelihood is
+- c m(c w) z (`sale_likelihood`). With A = start I + sum of the products of gradients with themselves,
+
+    theta <- Proj^A( theta + rate c m(c w) A^-1 z ),        Proj^A(y) = argmin over ||x|| <= radius of (x - y)' A (x - y).
+
+The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`). Since the
+expected product is Fisher's information, rate 1 makes this the recursive form of the maximum likelihood estimate.
+
+The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on
+1 / radius - 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing; `STEPS` steps are made, each with an
+inverse by D rank-one steps, so that a period costs some 20 D^3 operations. Many features are cheaper with projection
+"euclidean", which shortens y: not what the theory asks for, and the same wherever the ball is large enough to be left early.
+
+Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms for online convex optimization",
+doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxprice import checks
+from jaxprice.policies import sale_likelihood
+from jaxprice.policies.bounded_mle import onto_ball
+from jaxprice.policies.features import total
+from jaxprice.policies.linear_model import Model
+
+PROJECTIONS = ("exact", "euclidean")
+STEPS = 10
+
+
+def check(rate, start, radius, projection):
+    """Refuse bad options.
+
+    Raises:
+      ValueError: a rate, a start or a radius that is not positive, or an unknown projection.
+    """
+    for name, value in (("rate", rate), ("start", start), ("radius", radius)):
+        checks.number(name, value, low=1e-6)
+    checks.choice("projection", projection, PROJECTIONS)
+
+
+def before(theta, start):
+    """The `Model` before the first sale: theta `[D]` and A = start I."""
+    factor = jnp.eye(theta.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(start, jnp.float32))
+    return Model(jnp.asarray(theta, jnp.float32), factor)
+
+
+def step(model, law, z, offset, sale, rate, radius, projection):
+    """The `Model` after one sale or refusal."""
+    c = jnp.where(sale > 0, 1.0, -1.0)
+    m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
+    f, g, r = model.reach(z, m * m)
+    factor = model.shrink(f, g, r, m * m)
+    theta = model.mean + (rate * c * m / r) * g
+    if projection == "exact":
+        theta = project(theta, factor, radius)
+    return Model(onto_ball(theta, radius, "l2"), factor)
+
+
+def project(y, factor, radius):
+    """Proj^A(y), float `[D]`, for A^-1 = F F'; see the module."""
+    size = y.shape[0]
+    spread = jnp.sum(factor[:, None, :] * factor[None, :, :], axis=-1)
+    one = jnp.eye(size, dtype=jnp.float32)
+
+    def shortened(multiplier):
+        return _inverse(one + multiplier * spread)
+
+    def climb(_, multiplier):
+        inverse = shortened(multiplier)
+        x = _times(inverse, y)
+        square = jnp.sum(x * x)
+        norm = jnp.sqrt(square)
+        turn = jnp.maximum(jnp.sum(x * _times(inverse, _times(spread, x))), 1e-30)
+        return jnp.maximum(multiplier + (norm - radius) * square / (radius * turn), 0.0)
+
+    return _times(shortened(lax.fori_loop(0, STEPS, climb, jnp.zeros_like(y[0]))), y)
+
+
+def _inverse(matrix):
+    """Inverse of a positive definite `[D, D]` by D rank-one steps (Gauss and Jordan, no pivoting)."""
+    size = matrix.shape[0]
+
+    def eliminate(k, a):
+        e = (jnp.arange(size) == k).astype(a.dtype)
+        column, row = jnp.sum(a * e[None, :], axis=1), jnp.sum(a * e[:, None], axis=0)
+        return a - (column - e)[:, None] * ((row + e) / jnp.sum(row * e))[None, :]
+
+    return lax.fori_loop(0, size, eliminate, matrix)
+
+
+def _times(matrix, vector):
+    return jnp.sum(matrix * vector[None], axis=1)

@@ -1,0 +1,73 @@
+"""ONSP: the best price for an estimate that one online Newton step a sale keeps up to date.
+
+A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. In each period
+
+    p_t = argmax (p - c) G((x_t'theta_t - p) / s),      A_t = A_{t-1} + grad grad',
+    theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I,   theta_1 = 0,
+
+with grad the gradient of minus the log likelihood of what happened (`sale_likelihood`, `online_newton`), and the projection on
+the ball ||theta|| <= radius in the norm of A_t. `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D), alpha} / 2 and
+start = 1 / (gamma D)^2, with gradients up to G, a ball of diameter D and losses exp-concave with alpha: far too careful, and the paper's
+experiments take other numbers by hand. Our defaults are those of a statistician: rate 1, where A is the information, and
+start = 1, a prior of one unit of price for each coefficient.
+
+Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. Where the scale of the noise is not known, no
+policy has less than order sqrt(T).
+
+Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
+"""
+
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.policies import online_newton, sale_likelihood
+from jaxprice.policies.features import total
+from jaxprice.policies.linear_model import Model
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class State:
+    """What the seller is told; theta and a factor of A^-1."""
+
+    told: sale_likelihood.Told
+    model: Model
+
+
+@policy_maker(
+    family="contextual pricing", source="Xu and Wang (2021)", regret="d log T for any contexts", feedback="a sale or none"
+)
+def onsp(rate=1.0, start=1.0, radius=3.0, projection="exact"):
+    """ONSP.
+
+    Args:
+      rate: length of a step, 1 / gamma, above 0; may be traced.
+      start: A_0 is this times the identity, in units of 1 / price^2, above 0; may be traced.
+      radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
+      projection: "exact" or "euclidean", see `online_newton`.
+
+    Raises:
+      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations under logistic or
+        Gaussian noise of a known scale.
+    """
+    online_newton.check(rate, start, radius, projection)
+
+    def init(key, problem):
+        del key
+        told = sale_likelihood.told(problem, "onsp", ("logistic", "gaussian"), scale=True)
+        return State(told, online_newton.before(jnp.zeros(told.size, jnp.float32), start))
+
+    def act(key, state, observation):
+        del key
+        told = state.told
+        return told.best_price(total(told.context(observation), state.model.mean) / told.scale, 1 / told.scale)
+
+    def update(key, state, transition):
+        del key
+        told = state.told
+        z, offset = told.context(transition.observation) / told.scale, transition.price / told.scale
+        sale = transition.demand
+        return State(told, online_newton.step(state.model, told.law, z, offset, sale, rate, radius, projection))
+
+    return Policy(init, act, update)

@@ -1,0 +1,133 @@
+"""What policies that forget share: sums over the last W pulls, and sums in which older pulls count for less.
+
+A window keeps the last W pulls of all arms together in a ring buffer of fixed length: the pull that comes in takes the
+place of the one that leaves, whose part is taken out of the sums. Numbers that are added and taken out again leave a
+rounding error behind; it is thrown away once in W pulls, since the sums of pulls made before and since the last turn of
+the buffer are kept apart. With W beyond the horizon nothing ever leaves, and the sums are those of `arms.Sums`.
+
+With a discount g in (0, 1], each period multiplies what all arms have by g before the new pull is added:
+
+    N_k <- g N_k + 1{k pulled},      S_k <- g S_k + x 1{k pulled}.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import lax
+
+from jaxprice import checks, samplers
+from jaxprice.policies import arms
+
+
+@struct.dataclass
+class Window:
+    """The last W pulls, W the length of the buffer.
+
+    Attributes:
+      time: pulls so far, int scalar.
+      actions: arms of the pulls in the buffer, int `[W]`.
+      signals: their signals, float `[W]`.
+      oldest: arm and signal of the pull that leaves next, int and float scalars. They are read from the buffer right after
+        it is written, so that it is changed in place: read before, the whole buffer would be copied in every period.
+      counts: pulls of each arm among them, float `[num_prices]`.
+      before: sums of signals of the pulls made before the last turn of the buffer, float `[num_prices]`.
+      since: those of the pulls since then, float `[num_prices]`.
+    """
+
+    time: jax.Array
+    actions: jax.Array
+    signals: jax.Array
+    oldest: tuple[jax.Array, jax.Array]
+    counts: jax.Array
+    before: jax.Array
+    since: jax.Array
+
+    @property
+    def sums(self):
+        """Sums of signals over the window, float `[num_prices]`."""
+        return self.before + self.since
+
+    def add(self, action, signal):
+        """The window after one more pull."""
+        length, (arm, left) = self.actions.shape[0], self.oldest
+        place, following = self.time % length, (self.time + 1) % length
+        full, turn = (self.time >= length).astype(jnp.float32), place == 0
+        before = jnp.where(turn, self.since, self.before).at[arm].add(-full * left)
+        since = jnp.where(turn, 0.0, self.since).at[action].add(signal)
+        counts = self.counts.at[action].add(1.0).at[arm].add(-full)
+        actions = lax.dynamic_update_index_in_dim(self.actions, jnp.asarray(action, jnp.int32), place, 0)
+        signals = lax.dynamic_update_index_in_dim(self.signals, jnp.asarray(signal, jnp.float32), place, 0)
+        oldest = tuple(lax.dynamic_index_in_dim(x, following, keepdims=False) for x in (actions, signals))
+        return Window(self.time + 1, actions, signals, oldest, counts, before, since)
+
+
+def no_window(problem, length):
+    """The window before the first pull."""
+    zeros = jnp.zeros(problem.num_prices, jnp.float32)
+    buffer = jnp.zeros(length, jnp.float32)
+    return Window(jnp.int32(0), buffer.astype(jnp.int32), buffer, (jnp.int32(0), jnp.float32(0)), zeros, zeros, zeros)
+
+
+def best(weights, counts, sums, scaled_log):
+    """The arm to play by upper confidence bounds w_k (S_k / N_k + sqrt(scaled_log / N_k)).
+
+    Args:
+      weights: values of a signal of one, float `[num_prices]`.
+      counts: pulls N_k, float `[num_prices]`; an arm with none, or less than `arms.NEVER`, is played at once.
+      sums: signals S_k, float `[num_prices]`.
+      scaled_log: squared width of the bound after one pull, float scalar, at least 0.
+
+    Returns:
+      int scalar; ties go to the lowest price.
+    """
+    inverse = 1 / jnp.maximum(counts, arms.NEVER)
+    index = weights * (sums * inverse + jnp.sqrt(scaled_log) * jnp.sqrt(inverse))
+    return jnp.argmax(jnp.where(counts < arms.NEVER, jnp.inf, index))
+
+
+def draw_best(key, weights, a, b):
+    """The arm to play by draws from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
+    z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, a.shape, jnp.uint32))
+    return jnp.argmax(weights * samplers.beta(z1, z2, a, b))
+
+
+def check_bernoulli(problem, name):
+    """Refuse demand that Beta posteriors do not fit.
+
+    Raises:
+      ValueError: demand is not Bernoulli.
+    """
+    if problem.noise != "bernoulli":
+        raise ValueError(f"{name} needs bernoulli demand, this market has {problem.noise}")
+
+
+def trials_and_wins(key, state, transition):
+    """Bernoulli trials of one period and how many of them were won, float scalars.
+
+    Each buyer is a trial; learning from reward, there is one trial, won with the probability of the reward.
+
+    Args:
+      key: of the coin, used only when learning from reward.
+      state: with `signal`, an `arms.Signal`, and the number of `buyers`.
+      transition: the period.
+    """
+    x = state.signal.of(transition)
+    if state.signal.source == "reward":
+        return jnp.float32(1), (jax.random.uniform(key, dtype=jnp.float32) < x).astype(jnp.float32)
+    return jnp.float32(state.buyers), state.buyers * x
+
+
+def discount_or_tuned(discount, changes, problem):
+    """The discount, or 1 - sqrt(changes / T) / 4 for None, float scalar in (0, 1]."""
+    if discount is not None:
+        return jnp.float32(discount)
+    horizon = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 1.0)
+    return 1 - jnp.sqrt(jnp.minimum(changes / horizon, 1.0)) / 4
+
+
+def tuned_window(horizon, changes=1.0):
+    """The window 2 sqrt(T log(T) / changes) of Garivier and Moulines for rewards in [0, 1], an int of at least 1."""
+    horizon = checks.positive_int("horizon", horizon)
+    return max(1, round(2 * math.sqrt(horizon * math.log(horizon) / changes)))
