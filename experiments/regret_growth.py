@@ -21,6 +21,7 @@ from rich.table import Table
 
 import jaxprice
 from jaxprice import policies, stats
+from jaxprice.policies import recent
 
 BATCHES = 8
 START = 0.05
@@ -42,11 +43,19 @@ class Options:
 
 ARMS = ("BernoulliBandit", {"means": [0.3, 0.4, 0.5, 0.6]})
 LINE = ("ParametricDemand", {"family": "keskin_zeevi"})
+SPREAD = ("BernoulliBandit", {"num_arms": 10})
+ELASTIC = ("GLMDemand", {"link": "linear", "num_prices": 6, "low": 0.5, "dimension": 3})
+BUYERS = ("GLMDemand", {"instance": "S1", "num_prices": 10, "dimension": 3})
 LOGIT = ("ParametricDemand", {"family": "logit", "parameters": (1.0, -1.0)})
 
 
-def rows():
+def rows(horizon):
     """Name -> (policy, market, expected rate)."""
+    base = jaxprice.make("BernoulliBandit", num_arms=2)[0]
+    rise = [base.params_of(np.float32(means)) for means in ([0.7, 0.1], [0.7, 1.0])]
+    change = ("NonStationary", {"market": base, "markets": rise, "changes": [horizon // 2], "horizon": horizon})
+    drift = ("NonStationary", {"market": "BernoulliBandit", "kind": "drift", "budget": 1.0, "horizon": horizon})
+    root = horizon**0.5
     line = {"demand": jaxprice.demand.Linear(9.0, 4.5), "num_prices": None, "low": 0.7, "high": 1.25}
     steep = ("PostedPrice", line | {"noise": "gaussian", "noise_scale": 0.1})
     return {
@@ -55,6 +64,26 @@ def rows():
         "thompson": (policies.thompson(), ARMS, "log T"),
         "epsilon_greedy": (policies.epsilon_greedy(), ARMS, "T"),
         "exp3": (policies.exp3(), ARMS, "T^1/2"),
+        "exp3_ix": (policies.exp3_ix(), SPREAD, "T^1/2"),
+        "exp3_p": (policies.exp3_p(), SPREAD, "T^1/2 log T"),
+        "tsallis_inf": (policies.tsallis_inf(), SPREAD, "log T"),
+        "ucb1, after a change": (policies.ucb1(scale=0.5), change, "T: it does not notice"),
+        "sliding_window_ucb": (policies.sliding_window_ucb(window=recent.tuned_window(horizon)), change, "T^1/2 log T"),
+        "discounted_ucb": (policies.discounted_ucb(), change, "T^1/2 log T"),
+        "discounted_thompson": (policies.discounted_thompson(discount=1 - 0.25 / root), change, "T^1/2, not proved"),
+        "sliding_window_thompson": (policies.sliding_window_thompson(window=round(root)), change, "T^1/2 log T"),
+        "exp3_s": (policies.exp3_s(), change, "T^1/2 log T"),
+        "rexp3": (policies.rexp3(), drift, "T^2/3"),
+        "cusum_ucb": (policies.cusum_ucb(reference=20, tolerance=0.05), change, "T^1/2 log T"),
+        "glr_kl_ucb": (policies.glr_kl_ucb(), change, "T^1/2 log T"),
+        "lin_ucb": (policies.lin_ucb(form="joint"), ELASTIC, "T^1/2"),
+        "lin_ts": (policies.lin_ts(form="joint", ridge=0.01), ELASTIC, "T^1/2"),
+        "contextual_epsilon_greedy": (policies.contextual_epsilon_greedy(), ELASTIC, "T^2/3"),
+        "bayesian_linear": (policies.bayesian_linear(form="joint"), ELASTIC, "T^1/2"),
+        "bootstrapped": (policies.bootstrapped(), ELASTIC, "T^1/2"),
+        "glm_ucb": (policies.glm_ucb(), BUYERS, "T^1/2"),
+        "logistic_thompson": (policies.logistic_thompson(), BUYERS, "T^1/2"),
+        "exp4": (policies.exp4(), ELASTIC, "T at a fixed horizon"),
         "iterated_least_squares": (policies.iterated_least_squares(), LINE, "T: it gets stuck"),
         "constrained_least_squares": (policies.constrained_least_squares(), LINE, "T^1/2 log T"),
         "deterministic_testing": (policies.deterministic_testing(), LINE, "T^1/2 log T"),
@@ -88,7 +117,8 @@ def measure(policy, market, options):
 
 def main(options):
     """Measure, print, write."""
-    table, chosen = rows(), options.only or tuple(rows())
+    table = rows(options.horizon)
+    chosen = options.only or tuple(table)
     for name in chosen:
         jaxprice.checks.choice("row", name, table)
     printed = Table(title=f"growth of regret, {BATCHES} batches of {options.lanes} lanes, {options.horizon:,} periods")

@@ -350,12 +350,26 @@ def _pick(x, index):
 
 def _dynamic_slice(eqn, args, size):
     (operand, wide), *starts = args
+    if wide and not any(flag for _, flag in starts):
+        starts = [value for value, _ in starts]
+        sizes = *eqn.params["slice_sizes"], size
+        return [(lax.dynamic_slice(operand, [*starts, jnp.zeros_like(starts[0])], sizes), True)]
     shape, sizes = eqn.invars[0].aval.shape, eqn.params["slice_sizes"]
     if not shape or shape[0] > SHORT or sizes != (1, *shape[1:]):
         return None
     index = jnp.clip(_spread(*starts[0], (), size), 0, shape[0] - 1)
     operand = _spread(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
     return [(_once(_pick, operand, index)[None], True)]
+
+
+def _dynamic_update_slice(eqn, args, size):
+    (operand, wide), (update, wide_update), *starts = args
+    if any(flag for _, flag in starts):
+        return None
+    operand = _spread(operand, wide, eqn.invars[0].aval.shape, size)
+    update = _spread(update, wide_update, eqn.invars[1].aval.shape, size)
+    starts = [value for value, _ in starts]
+    return [(lax.dynamic_update_slice(operand, update, [*starts, jnp.zeros_like(starts[0])]), True)]
 
 
 def _scatter(eqn, args, size):
@@ -532,6 +546,7 @@ _RULES = {
     "unstack": _per_word(_unstack),
     "transpose": _per_word(_transpose),
     "dynamic_slice": _per_word(_dynamic_slice),
+    "dynamic_update_slice": _per_word(_dynamic_update_slice),
     **dict.fromkeys(["reduce_sum", "reduce_max", "reduce_min"], _reduce),
     "argmax": _argmax,
     "argmin": _argmax,

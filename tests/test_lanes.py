@@ -173,6 +173,18 @@ INDEXING = {
     "own index": (lambda v, i: v[i], (VECTOR, INDEX), (EACH, EACH)),
     "shared array": (lambda v, i: v[i], (SHARED, INDEX), (ALL, EACH)),
     "shared index": (lambda v, i: v[i], (VECTOR, np.int32(2)), (EACH, ALL)),
+    "shared window": (lambda v, i: lax.dynamic_slice(v, (i,), (3,)), (VECTOR, np.int32(2)), (EACH, ALL)),
+    "shared place": (
+        lambda v, x, i: lax.dynamic_update_index_in_dim(v, x, i, 0),
+        (VECTOR, SCALAR, np.int32(2)),
+        (EACH, EACH, ALL),
+    ),
+    "shared place, shared value": (
+        lambda m, v, i: lax.dynamic_update_index_in_dim(m, v, i, 0),
+        (MATRIX, SHARED, np.int32(1)),
+        (EACH, ALL, ALL),
+    ),
+    "own place": (lambda v, x, i: lax.dynamic_update_index_in_dim(v, x, i, 0), (VECTOR, SCALAR, INDEX), (EACH, EACH, EACH)),
     "negative and outside": (lambda v, i: v[i], (VECTOR, ODD_INDEX), (EACH, EACH)),
     "row of a matrix": (lambda m, i: m[i], (floats(4, 3, LANES), INDEX), (EACH, EACH)),
     "row of a shared matrix": (lambda m, i: m[i], (floats(4, 3), INDEX), (ALL, EACH)),
@@ -422,6 +434,11 @@ def test_arms_are_picked_by_selection(name):
     slow = {"gather", "scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul", "dynamic_slice"}
     assert slow & primitives(jax.make_jaxpr(jax.vmap(function, axes, -1))(*args).jaxpr)
     assert not slow & primitives(jax.make_jaxpr(widen(function, axes))(*args).jaxpr)
+
+
+def test_a_shared_place_is_written_in_place():
+    function, args, axes = CASES["indexing: shared place"]
+    assert primitives(jax.make_jaxpr(widen(function, axes))(*args).jaxpr).isdisjoint({"scatter", "gather", "transpose"})
 
 
 def test_loops_with_a_shared_stop_stay_loops_over_lanes():

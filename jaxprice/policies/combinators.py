@@ -32,9 +32,7 @@ def combinator(function):
             check_policy(policy, function.__name__)
         for name, value in bound.arguments.items():
             bound.arguments[name] = tuple(value) if isinstance(value, list) else value
-        try:
-            hash((bound.args, tuple(bound.kwargs.items())))
-        except TypeError:
+        if not _hashable(bound.args, *bound.kwargs.values()):
             return function(*bound.args, **bound.kwargs)
         made = cached(*bound.args, **bound.kwargs)
         text = _text(function.__name__, first, bound.arguments)
@@ -43,6 +41,14 @@ def combinator(function):
         return made
 
     return make
+
+
+def _hashable(*values):
+    try:
+        hash(values)
+    except TypeError:
+        return False
+    return True
 
 
 def check_policy(policy, name):

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, samplers
@@ -45,7 +44,7 @@ def mixture(*policies, weights=None):
     if not policies:
         raise ValueError("mixture takes at least one policy, got none")
     if weights is not None:
-        if np.shape(weights) != (count,):
+        if not hasattr(weights, "__len__") or len(weights) != count:
             raise ValueError(f"weights must be {count} numbers, one for each policy, got {weights!r}")
         for weight in weights:
             checks.number("weights", weight, low=0)
