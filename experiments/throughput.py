@@ -3,7 +3,8 @@
     python -m experiments.throughput                       # two tables, about eight minutes on two cores
     python -m experiments.throughput --only ucb1 --out throughput.jsonl
 
-Policies play a Bernoulli bandit with means evenly spaced from .1 to .9; markets are played by a random seller. Ours is timed
+Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or the first of `stages` that they take; markets are
+played by a random seller. Ours is timed
 through `simulate`, the first call (which compiles) apart, in seconds on the clock and of all cores (`compile_cpu_s`, which a
 busy machine does not change). The NumPy columns are the best we could write
 (`experiments/numpy_policies.py`, `experiments/numpy_markets.py`); they use one core, as NumPy does, ours uses all of them.
@@ -12,6 +13,7 @@ The NumPy markets also check ours: `z` is the difference of the mean regrets in 
 of the process.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -29,6 +31,8 @@ from rich.table import Table
 import jaxprice
 from experiments import numpy_markets, numpy_policies
 from jaxprice import engine, policies
+
+LONGEST = 2.0  # seconds that a timed run should take at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,18 +61,43 @@ class Options:
 
 def policy_rows():
     """Name -> (our policy, NumPy's)."""
-    return {
-        "ucb1": (policies.ucb1(), numpy_policies.NumpyUCB1),
-        "ucb_tuned": (policies.ucb_tuned(), numpy_policies.NumpyUCBTuned),
-        "kl_ucb": (policies.kl_ucb(), numpy_policies.NumpyKLUCB),
-        "epsilon_greedy": (policies.epsilon_greedy(), numpy_policies.NumpyEpsilonGreedy),
-        "thompson": (policies.thompson(), numpy_policies.NumpyThompson),
-        "gaussian_thompson": (policies.gaussian_thompson(), numpy_policies.NumpyGaussianThompson),
-        "exp3": (policies.exp3(), numpy_policies.NumpyExp3),
-        "explore_then_commit": (policies.explore_then_commit(), None),
-        "fixed_price": (policies.fixed_price(), None),
-        "random_price": (policies.random_price(), None),
+    references = {
+        "ucb1": numpy_policies.NumpyUCB1,
+        "ucb_tuned": numpy_policies.NumpyUCBTuned,
+        "kl_ucb": numpy_policies.NumpyKLUCB,
+        "epsilon_greedy": numpy_policies.NumpyEpsilonGreedy,
+        "thompson": numpy_policies.NumpyThompson,
+        "gaussian_thompson": numpy_policies.NumpyGaussianThompson,
+        "exp3": numpy_policies.NumpyExp3,
+        "discounted_ucb": numpy_policies.NumpyDiscountedUCB,
+        "lin_ucb": numpy_policies.NumpyLinUCB,
+        "lin_ts": numpy_policies.NumpyLinTS,
     }
+    return {name: (policies.make(name), references.get(name)) for name in policies.list() if name != "oracle"}
+
+
+def stages(options):
+    """The markets that policies are played in, plain bandits first: `(name, options)`."""
+    return (
+        ("BernoulliBandit", {"num_arms": options.arms}),
+        ("GLMDemand", {"dimension": 10, "num_prices": options.arms}),
+        ("ParametricDemand", {"family": "keskin_zeevi"}),
+        ("ParametricDemand", {"family": "logit"}),
+        ("LinearValuation", {"dimension": 10}),
+        ("GLMDemand", {"dimension": 10}),
+        ("FiniteInventory", {"horizon": options.horizon}),
+        ("NetworkRevenue", {"horizon": options.horizon}),
+    )
+
+
+def stage(policy, options):
+    """The first of `stages` that a policy takes: `(environment, params)`."""
+    for name, settings in stages(options):
+        env, params = jaxprice.make(name, **settings)
+        with contextlib.suppress(ValueError):
+            jax.eval_shape(policy.init, jax.random.key(0), env.problem(params))
+            return env, params
+    raise ValueError("no stage has what this policy needs")
 
 
 def market_rows(horizon):
@@ -142,19 +171,22 @@ def in_turns(ours, reference, repeats):
 def measure_policy(name, options):
     """One row of the first table, as a dict."""
     ours, reference = policy_rows()[name]
-    env, params = jaxprice.make("BernoulliBandit", num_arms=options.arms)
-    play = functools.partial(
-        jaxprice.simulate, env, {name: ours}, lanes=options.lanes, horizon=options.horizon, params=params
-    )
-    compiling = compilation(lambda seed: play(seed=seed))
-    row = {"name": name, "kind": "bernoulli bandit", "arms": options.arms, "horizon": options.horizon}
+    env, params = stage(ours, options)
+    play = functools.partial(jaxprice.simulate, env, {name: ours}, lanes=options.lanes, params=params)
+    short = min(options.horizon, 200)
+    compiling = compilation(lambda seed: play(seed=seed, horizon=short))
+    seconds, _ = timed(lambda seed: play(seed=seed, horizon=short), 0)
+    horizon = int(min(options.horizon, max(short, short * LONGEST / seconds)))  # shorter for slow policies
+    row = {"name": name, "kind": env.name, "arms": options.arms, "horizon": horizon}
+    numpy_horizon = reference and max(1, round(options.numpy_horizon * reference.share))
 
     def play_numpy(seed):
-        return reference(options.arms, options.lanes, options.numpy_horizon, seed).run(params.means)
+        return reference(options.arms, options.lanes, numpy_horizon, seed).run(getattr(params, "means", 0.5))
 
-    (best, numpy_best), _ = in_turns(lambda seed: play(seed=seed), reference and play_numpy, options.repeats)
-    numpy_per_s = numpy_best and options.lanes * options.numpy_horizon / numpy_best
-    return row | rates(options.lanes * options.horizon / best, numpy_per_s, compiling, options)
+    ours_runs = functools.partial(play, horizon=horizon)
+    (best, numpy_best), _ = in_turns(lambda seed: ours_runs(seed=seed), reference and play_numpy, options.repeats)
+    numpy_per_s = numpy_best and options.lanes * numpy_horizon / numpy_best
+    return row | rates(options.lanes * horizon / best, numpy_per_s, compiling, options)
 
 
 def measure_market(name, options):

@@ -19,7 +19,8 @@ from jaxprice import checks, engine, random, stats
 from jaxprice import devices as device_mesh
 from jaxprice.types import Discrete, Interval, Oracle, Policy, Subset
 
-LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk; on a CPU its state should stay in cache
+LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
+CACHE = 2**20  # bytes: on a CPU, what policies know of a chunk should stay in cache
 
 
 def simulate(
@@ -81,20 +82,20 @@ def simulate(
     batched = params is not None and _is_batched(env, params, lanes)
     if params is not None:
         params = env.solved(params, batched)
-    chunk = LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17) * mesh.size if chunk is None else chunk
-    chunk = min(checks.positive_int("chunk", chunk), lanes)
+    if chunk is not None:
+        checks.positive_int("chunk", chunk)
     checks.number("quantiles", quantiles, low=0, high=1)
-    for name, policy in policies.items():
-        _check_policy(name, policy, env, params, batched)
-    width = -(-chunk // mesh.size) * mesh.size
+    sizes = {name: _check_policy(name, policy, env, params, batched) for name, policy in policies.items()}
     bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
     results = {}
     for name, policy in policies.items():
         one = engine.engine(env, policy, mesh, params is not None, batched)
         summary = stats.Summary(times, quantiles)
-        for first in range(0, lanes, chunk):
+        at_a_time = min(chunk or _lanes_per_device(mesh, sizes[name]) * mesh.size, lanes)
+        width = -(-at_a_time // mesh.size) * mesh.size
+        for first in range(0, lanes, at_a_time):
             run = one.run_traced if traces else one.run
-            out = run(seed, first, min(chunk, lanes - first), width, times, params, functools.partial(bar, name))
+            out = run(seed, first, min(at_a_time, lanes - first), width, times, params, functools.partial(bar, name))
             summary.add(*(out if traces else (out,)))
         results[name] = summary.dataset()
     bar.close()
@@ -144,10 +145,20 @@ def _is_batched(env, params, lanes):
     return batched
 
 
+def _lanes_per_device(mesh, size):
+    """Lanes of a chunk on one device, for a policy that knows `size` bytes a lane."""
+    platform = mesh.devices.flat[0].platform
+    lanes = LANES_PER_DEVICE.get(platform, 2**17)
+    if platform == "cpu":
+        while lanes > 256 and lanes * size > CACHE:
+            lanes //= 2
+    return lanes
+
+
 def _check_policy(name, policy, env, params, batched):
-    """Refuse a policy that cannot act in the environment."""
+    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane."""
     if isinstance(policy, Oracle):
-        return
+        return 0
     one = params
     if params is None:
         one = jax.eval_shape(env.sample_params, jax.random.key(0))
@@ -157,10 +168,11 @@ def _check_policy(name, policy, env, params, batched):
     def first_action(key, params):
         key_reset, key_init, key_act = jax.random.split(key, 3)
         obs, _ = env.reset_env(key_reset, params)
-        return policy.act(key_act, policy.init(key_init, env.problem(params).told(obs)), obs)
+        state = policy.init(key_init, env.problem(params).told(obs))
+        return policy.act(key_act, state, obs), state
 
     problem = jax.eval_shape(env.problem, one)
-    action = jax.eval_shape(first_action, jax.random.key(0), one)
+    action, state = jax.eval_shape(first_action, jax.random.key(0), one)
     space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
     if shape != space.shape or not jnp.issubdtype(dtype, space.kind):
@@ -171,6 +183,7 @@ def _check_policy(name, policy, env, params, batched):
         }[type(space)]
         wanted += f" of shape {space.shape}" if space.shape else ""
         raise ValueError(f"policy {name!r} returns {dtype}{shape}, but {env.name} takes {wanted}")
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 class _Progress:

@@ -25,7 +25,10 @@ from jaxprice.policies.discounted import discounted
 from jaxprice.policies.discounted_thompson import discounted_thompson
 from jaxprice.policies.discounted_ucb import discounted_ucb
 from jaxprice.policies.dp_pricing import dp_pricing
+from jaxprice.policies.ellipsoid_pricing import ellipsoid_pricing
+from jaxprice.policies.emlp import emlp
 from jaxprice.policies.epsilon_greedy import epsilon_greedy
+from jaxprice.policies.etc_glm import etc_glm
 from jaxprice.policies.exp3 import exp3
 from jaxprice.policies.exp3_ix import exp3_ix
 from jaxprice.policies.exp3_p import exp3_p
@@ -35,6 +38,7 @@ from jaxprice.policies.explore_then_commit import explore_then_commit
 from jaxprice.policies.fixed_price import fixed_price
 from jaxprice.policies.gaussian_thompson import gaussian_thompson
 from jaxprice.policies.gittins import gittins
+from jaxprice.policies.glm_greedy import glm_greedy
 from jaxprice.policies.glm_ucb import glm_ucb
 from jaxprice.policies.glr_kl_ucb import glr_kl_ucb
 from jaxprice.policies.gradient_bandit import gradient_bandit
@@ -54,14 +58,19 @@ from jaxprice.policies.mixture import mixture
 from jaxprice.policies.mle_cycle import mle_cycle
 from jaxprice.policies.mle_greedy import mle_greedy
 from jaxprice.policies.moss import moss
+from jaxprice.policies.onsp import onsp
 from jaxprice.policies.optimistic_thompson import optimistic_thompson
 from jaxprice.policies.oracle import oracle
 from jaxprice.policies.per_context import per_context
+from jaxprice.policies.perturbed_pricing import perturbed_pricing
 from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
 from jaxprice.policies.random_price import random_price
+from jaxprice.policies.random_price_shocks import random_price_shocks
 from jaxprice.policies.registry import Card, cards, describe, makers
 from jaxprice.policies.restart_on import restart_on
 from jaxprice.policies.rexp3 import rexp3
+from jaxprice.policies.rmlp import rmlp
+from jaxprice.policies.rmlp2 import rmlp2
 from jaxprice.policies.run_out_price import run_out_price
 from jaxprice.policies.sellers import sellers
 from jaxprice.policies.sliding_window_thompson import sliding_window_thompson
@@ -101,7 +110,10 @@ __all__ = [
     "discounted_thompson",
     "discounted_ucb",
     "dp_pricing",
+    "ellipsoid_pricing",
+    "emlp",
     "epsilon_greedy",
+    "etc_glm",
     "exp3",
     "exp3_ix",
     "exp3_p",
@@ -111,6 +123,7 @@ __all__ = [
     "fixed_price",
     "gaussian_thompson",
     "gittins",
+    "glm_greedy",
     "glm_ucb",
     "glr_kl_ucb",
     "gradient_bandit",
@@ -132,14 +145,19 @@ __all__ = [
     "mle_cycle",
     "mle_greedy",
     "moss",
+    "onsp",
     "optimistic_thompson",
     "oracle",
     "page_hinkley",
     "per_context",
+    "perturbed_pricing",
     "primal_dual_bwk",
     "random_price",
+    "random_price_shocks",
     "restart_on",
     "rexp3",
+    "rmlp",
+    "rmlp2",
     "run_out_price",
     "sellers",
     "sliding_window_thompson",

@@ -1,25 +1,25 @@
 """The maximum likelihood estimate of many sales from a state of fixed size.
 
-A sale is an observation (z, o, c): features z, offset o, c = 1 for a sale and -1 for a refusal, with surplus w = z'theta - o and
-log likelihood log G(c w) (`sale_likelihood`). Of n observations the first `ROWS` are kept as they are. Each later one is
-replaced by its expansion to second order about a reference r, with score s = c m(c w) and curvature k = k(c w) at r,
+A sale is an observation (z, o, c): features z, offset o, c = 1 for a sale and -1 for a refusal, with surplus w = z'theta -
+o and log likelihood log G(c w) (`sale_likelihood`). Of n observations the first `ROWS` are kept as they are. Each later one
+is replaced by its expansion to second order about a reference r, with score s = c m(c w) and curvature k = k(c w) at r,
 
     log G(c w) ~ const + s z'(theta - r) - k (z'(theta - r))^2 / 2:       H <- H + k z z',     h <- h + (k z'r + s) z,
 
-so that what is maximised is  sum over kept of log G(c w) + h'theta - theta'H theta / 2.  The reference is the maximum itself,
-found anew whenever the caller wants it, at least at n = `ROWS`, 2 `ROWS`, 4 `ROWS`, ... Up to `ROWS` observations the
-estimate is exact. Beyond, an observation between n and 2 n is expanded about an estimate that errs by O(sqrt(D / n)) and adds
-the square of that to the score: in the whole, the error against the exact maximum is of order (D / n) log(n), while that maximum
-itself errs by sqrt(D / n). Measured in its standard errors (root mean square over D): .04 to .13 for three features and n = 128 to
-4096, .08 to .28 for eight.
+so that what is maximised is  sum over kept of log G(c w) + h'theta - theta'H theta / 2.  The reference is the maximum
+itself, found anew whenever the caller wants it, at least at n = `ROWS`, 2 `ROWS`, 4 `ROWS`, ... Up to `ROWS` observations
+the estimate is exact. Beyond, an observation between n and 2 n is expanded about an estimate that errs by O(sqrt(D / n))
+and adds the square of that to the score: in the whole, the error against the exact maximum is of order (D / n) log(n),
+while that maximum itself errs by sqrt(D / n). Measured in its standard errors (root mean square over D): .04 to .13 for
+three features and n = 128 to 4096, .08 to .28 for eight.
 
-The maximum is taken over a ball of the Euclidean or of the l1 norm, less `penalty` times n ||theta||_1, by Newton's method: the
-quadratic model is maximised by accelerated proximal gradient steps with restarts, of size one over the largest row sum of the
-Hessian, and a move that makes things worse is halved. Where the data leave a direction open, it keeps its place from the
-start.
+The maximum is taken over a ball of the Euclidean or of the l1 norm, less `penalty` times n ||theta||_1, by Newton's method:
+the quadratic model is maximised by accelerated proximal gradient steps with restarts, of size one over the largest row sum
+of the Hessian, and a move that makes things worse is halved. Where the data leave a direction open, it keeps its place from
+the start.
 
-Sources: A. Beck, M. Teboulle (2009), doi:10.1137/080716542; B. O'Donoghue, E. Candes (2015), doi:10.1007/s10208-013-9150-3; the
-one-step estimators of L. Le Cam (1956).
+Sources: A. Beck, M. Teboulle (2009), doi:10.1137/080716542; B. O'Donoghue, E. Candes (2015), doi:10.1007/s10208-013-9150-3;
+the one-step estimators of L. Le Cam (1956).
 """
 
 import jax
@@ -28,7 +28,7 @@ from flax import struct
 from jax import lax
 
 from jaxprice.policies.features import total
-from jaxprice.policies.sale_likelihood import log_chance, score
+from jaxprice.policies.sale_likelihood import log_chance, score, sign
 
 ROWS = 64
 
@@ -55,7 +55,7 @@ class Sales:
 
     def add(self, law, z, offset, sale, counts=True):
         """The sales with one more observation, if it `counts` (bool scalar)."""
-        c = jnp.where(sale > 0, 1.0, -1.0)
+        c = sign(sale)
         fits = counts & (self.count < ROWS)
         row = jnp.where(fits, self.count, ROWS)
         along = total(z, self.reference)
@@ -78,9 +78,10 @@ class Sales:
         return self.replace(count=count, slope=slope, bend=bend)
 
     def revised(self, now, estimate):
-        """The sales with `estimate(sales)` for reference if `now`, a bool scalar that all lanes share; nothing is computed else.
+        """The sales with `estimate(sales)` for reference if `now`; nothing is computed otherwise.
 
-        A branch inside a loop of one round or none: for a branch alone, `lanes.widen` turns the arrays about in every period.
+        `now` is a bool scalar that all lanes share. A branch inside a loop of one round or none: for a branch alone,
+        `lanes.widen` would transpose the arrays in every period.
         """
 
         def fit(_, reference):

@@ -8,18 +8,19 @@ A buyer with features x values the product at x'theta exactly, ||theta|| <= radi
                  a <- a + c b / (d + 1),     A <- d^2 / (d^2 - 1) (A - 2 / (d + 1) b b');
     otherwise    exploit: price x'a - w, a certain sale, from which nothing is learned.
 
-If the price is cut off at an end of the interval, the cut is not through the centre: with alpha = c (p - x'a) / w the general
-formulas of the ellipsoid method apply, which the above are for alpha = 0 (below alpha = -1/d nothing changes). For d = 1 it
-is bisection. Exploitation cuts nothing: shallow cuts would lengthen the ellipsoid in directions that were known.
+If the price is cut off at an end of the interval, the cut is not through the centre: with alpha = c (p - x'a) / w the
+general formulas of the ellipsoid method apply, which the above are for alpha = 0 (below alpha = -1/d nothing changes). For
+d = 1 it is bisection. Exploitation cuts nothing: shallow cuts would lengthen the ellipsoid in directions that were known.
 
-Kept is F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with
-g = d sqrt((1 - alpha^2) / (d^2 - 1)), which has the square root of the condition of A, and the centre as a compensated sum. What float32 costs: widths below 1e-5
-radius drown in the rounding of prices and values. eps is kept above that, and a price meant to sell is 1e-6 radius (1 + ||x||)
-lower. The theory wants eps of order d^2 / T, the default, which is what is played up to T = 1e5 d^2 / radius.
+Kept is F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with g = d sqrt((1 - alpha^2) /
+(d^2 - 1)), which has the square root of the condition of A, and the centre as a compensated sum. What float32 costs: widths
+below 1e-5 radius drown in the rounding of prices and values. eps is kept above that, and a price meant to sell is 1e-6
+radius (1 + ||x||) lower. The theory wants eps of order d^2 / T, the default, which is what is played up to T = 1e5 d^2 /
+radius.
 
-Regret: O(d^2 log(T / d)); at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the cost of a sale,
-and eps a period otherwise, which in float32 is linear in T beyond that horizon. With noise there is no guarantee: theta once
-cut away stays away.
+Regret: O(d^2 log(T / d)); at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the cost of a
+sale, and eps a period otherwise, which in float32 is linear in T beyond that horizon. With noise there is no guarantee:
+theta once cut away stays away.
 
 Source: M. C. Cohen, I. Lobel, R. Paes Leme (2020), "Feature-based dynamic pricing", doi:10.1287/mnsc.2019.3485.
 """
@@ -31,7 +32,7 @@ from flax import struct
 from jaxprice import checks
 from jaxprice.policies.features import total
 from jaxprice.policies.registry import policy_maker
-from jaxprice.policies.sale_likelihood import require_context
+from jaxprice.policies.sale_likelihood import require_context, sign
 from jaxprice.types import Policy
 
 LAWS = ("logistic", "gaussian", "uniform", "mixture")  # of markets with linear valuations
@@ -108,7 +109,7 @@ def ellipsoid_pricing(radius=3.0, threshold=None):
         d = state.centre.shape[0]
         _, middle, f, w = state.view(transition.observation)
         width = jnp.maximum(w, 1e-30)
-        side = jnp.where(transition.demand > 0, 1.0, -1.0)
+        side = sign(transition.demand)
         alpha = side * (transition.price - middle) / width
         explores = 2 * w > state.threshold
         cuts = explores & (alpha > -1 / d) & (alpha < 1)

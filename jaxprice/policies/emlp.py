@@ -6,12 +6,13 @@ k = 1, 2, ... has 2^(k-1) periods, all at the best price for theta_k (`sale_like
     p_t = argmax (p - c) G((x_t'theta_k - p) / s),
     theta_{k+1} = argmax over ||theta|| <= radius of  sum over epoch k of log G(c_t (x_t'theta - p_t) / s),
 
-with c_t = 1 for a sale and -1 for a refusal, and theta_1 = 0. The estimate is unregularised and uses epoch k alone. It starts
-from 0, where directions that an epoch does not show stay.
+with c_t = 1 for a sale and -1 for a refusal, and theta_1 = 0. The estimate is unregularised and uses epoch k alone. It
+starts from 0, where directions that an epoch does not show stay.
 
-The data of an epoch are not kept: the estimate is that of `bounded_mle`, exact for epochs up to 64 periods; beyond, it differs
-from the exact one by about a tenth of that one's standard error for three features, which costs a hundredth of the regret. The
-work of a period is that of a sum of x x'; an estimate is made at the end of an epoch and where its length so far is 64, 128, ...
+The data of an epoch are not kept: the estimate is that of `bounded_mle`, exact for epochs up to 64 periods; beyond, it
+differs from the exact one by about a tenth of that one's standard error for three features, which costs a hundredth of the
+regret. The work of a period is that of a sum of x x'; an estimate is made at the end of an epoch and where its length so
+far is 64, 128, ...
 
 Regret: O(d log T) with contexts drawn independently from one law; linear in T, as good as, if contexts are chosen by an
 adversary, who shows in an epoch only what the epoch before did not (`onsp` has O(d log T) there as well).

@@ -5,13 +5,13 @@ With features z, surplus w = z'theta - o and c = 1 for a sale, -1 for a refusal,
 
     theta <- Proj^A( theta + rate c m(c w) A^-1 z ),        Proj^A(y) = argmin over ||x|| <= radius of (x - y)' A (x - y).
 
-The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`). Since the
-expected product is Fisher's information, rate 1 makes this the recursive form of the maximum likelihood estimate.
+The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`).
 
-The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on
-1 / radius - 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing; `STEPS` steps are made, each with an
+The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on 1 / radius
+- 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing; `STEPS` steps are made, each with an
 inverse by D rank-one steps, so that a period costs some 20 D^3 operations. Many features are cheaper with projection
-"euclidean", which shortens y: not what the theory asks for, and the same wherever the ball is large enough to be left early.
+"euclidean", which shortens y: not what the theory asks for, and the same wherever the ball is large enough to be left
+early.
 
 Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms for online convex optimization",
 doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
@@ -49,7 +49,7 @@ def before(theta, start):
 
 def step(model, law, z, offset, sale, rate, radius, projection):
     """The `Model` after one sale or refusal."""
-    c = jnp.where(sale > 0, 1.0, -1.0)
+    c = sale_likelihood.sign(sale)
     m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
     f, g, r = model.reach(z, m * m)
     factor = model.shrink(f, g, r, m * m)

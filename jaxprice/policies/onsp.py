@@ -1,18 +1,19 @@
 """ONSP: the best price for an estimate that one online Newton step a sale keeps up to date.
 
-A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. In each period
+A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. In each
+period
 
     p_t = argmax (p - c) G((x_t'theta_t - p) / s),      A_t = A_{t-1} + grad grad',
-    theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I,   theta_1 = 0,
+    theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I / s^2,   theta_1 = 0,
 
-with grad the gradient of minus the log likelihood of what happened (`sale_likelihood`, `online_newton`), and the projection on
-the ball ||theta|| <= radius in the norm of A_t. `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D), alpha} / 2 and
-start = 1 / (gamma D)^2, with gradients up to G, a ball of diameter D and losses exp-concave with alpha: far too careful, and the paper's
-experiments take other numbers by hand. Our defaults are those of a statistician: rate 1, where A is the information, and
-start = 1, a prior of one unit of price for each coefficient.
+with grad the gradient of minus the log likelihood of what happened (`sale_likelihood`, `online_newton`), and the projection
+on the ball ||theta|| <= radius in the norm of A_t. `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D), alpha} / 2 and
+A_0 is 1 / (gamma D)^2 times the identity, with gradients up to G, a ball of diameter D and losses exp-concave with alpha:
+far too careful; the paper's experiments take numbers set by hand, as our defaults are: rate 3 and A_0 = I / s^2. With rate
+1, A would be the information, if early surprises under Gaussian noise did not swell it for ever.
 
-Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. Where the scale of the noise is not known, no
-policy has less than order sqrt(T).
+Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. Where the scale of the noise is not known,
+no policy has less than order sqrt(T).
 
 Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
 """
@@ -38,25 +39,25 @@ class State:
 @policy_maker(
     family="contextual pricing", source="Xu and Wang (2021)", regret="d log T for any contexts", feedback="a sale or none"
 )
-def onsp(rate=1.0, start=1.0, radius=3.0, projection="exact"):
+def onsp(rate=3.0, start=1.0, radius=3.0, projection="exact"):
     """ONSP.
 
     Args:
       rate: length of a step, 1 / gamma, above 0; may be traced.
-      start: A_0 is this times the identity, in units of 1 / price^2, above 0; may be traced.
+      start: A_0 is this times the identity over the squared scale of the noise, above 0; may be traced.
       radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
       projection: "exact" or "euclidean", see `online_newton`.
 
     Raises:
-      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations under logistic or
-        Gaussian noise of a known scale.
+      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations under
+        logistic or Gaussian noise of a known scale.
     """
     online_newton.check(rate, start, radius, projection)
 
     def init(key, problem):
         del key
         told = sale_likelihood.told(problem, "onsp", ("logistic", "gaussian"), scale=True)
-        return State(told, online_newton.before(jnp.zeros(told.size, jnp.float32), start))
+        return State(told, online_newton.before(jnp.zeros(told.size, jnp.float32), start / told.scale**2))
 
     def act(key, state, observation):
         del key

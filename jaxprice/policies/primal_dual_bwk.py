@@ -17,7 +17,7 @@ demand has no largest value: `largest` names one, and demand above it is outside
 
 Regret: O~(sqrt(K OPT) + OPT sqrt(K / B)) against the fluid bound OPT, in scaled units.
 
-Source: A. Badanidiyuru, R. Kleinberg, A. Slivkins (2018), "Bandits with knapsacks", doi:10.1145/3164539, algorithm 2.
+Source: A. Badanidiyuru, R. Kleinberg, A. Slivkins (2018), "Bandits with knapsacks", doi:10.1145/3164539.
 """
 
 import jax

@@ -1,8 +1,8 @@
 """The likelihood of a sale under noise of a known law, and the best price under it.
 
-A buyer whom the seller offers the price p buys with probability G(w), where w is the surplus in units of the noise and G the
-distribution function of the noise, logistic or standard normal. Both are symmetric, 1 - G(w) = G(-w), so with c = 1 for a
-sale and -1 for a refusal the log likelihood of what happened is log G(c w), and
+A buyer whom the seller offers the price p buys with probability G(w), where w is the surplus in units of the noise and G
+the distribution function of the noise, logistic or standard normal. Both are symmetric, 1 - G(w) = G(-w), so with c = 1 for
+a sale and -1 for a refusal the log likelihood of what happened is log G(c w), and
 
     d log G(c w) / dw = c m(c w),       m(v) = G'(v) / G(v),       - d^2 log G(c w) / dw^2 = k(c w),
 
@@ -11,12 +11,12 @@ sale and -1 for a refusal the log likelihood of what happened is log G(c w), and
 | logistic | G(-v) | G(v) G(-v) |
 | gaussian | phi(v) / Phi(v) | m (m + v) |
 
-Both logs are concave, m falls and 0 < k(v) <= 1/4 (logistic) or 1 (gaussian). Below v = -4 the normal m is Laplace's continued
-fraction, m + v = 1 / (t + 2 / (t + 3 / (t + ...))) with t = -v, where phi / Phi underflows and m + v cancels.
+Both logs are concave, m falls and 0 < k(v) <= 1/4 (logistic) or 1 (gaussian). Below v = -4 the normal m is Laplace's
+continued fraction, m + v = 1 / (t + 2 / (t + 3 / (t + ...))) with t = -v, where phi / Phi underflows and m + v cancels.
 
-If w = u - b p, the profit (p - c) G(u - b p) is largest at p = c + g(u - b c) / b, g(u) = argmax_q q G(u - q) (Lambert's W for
-the logistic law, a root for the normal one: `oracles.linear_valuation`), and rises before and falls after, so that on an
-interval the best price is the clipped one.
+If w = u - b p, the profit (p - c) G(u - b p) is largest at p = c + g(u - b c) / b, g(u) = argmax_q q G(u - q) (Lambert's W
+for the logistic law, a root for the normal one: `oracles.linear_valuation`), and rises before and falls after, so that on
+an interval the best price is the clipped one.
 """
 
 import math
@@ -28,7 +28,7 @@ from flax import struct
 from jaxprice.oracles import linear_valuation
 from jaxprice.policies import line
 
-LAWS = {"logistic": "logistic", "logit": "logistic", "gaussian": "gaussian"}  # what `problem.law` says of G
+LAWS = {"logistic": "logistic", "logit": "logistic", "gaussian": "gaussian", "linear": "linear"}  # by `problem.law`
 TAIL, LEVELS = 4.0, 14
 
 
@@ -52,6 +52,11 @@ def log_chance(law, v):
     return jax.nn.log_sigmoid(v) if law == "logistic" else jax.scipy.special.log_ndtr(v)
 
 
+def sign(sale):
+    """c: 1 for a sale, -1 for a refusal, float scalar."""
+    return jnp.where(sale > 0, jnp.float32(1), jnp.float32(-1))
+
+
 @struct.dataclass
 class Told:
     """What the seller is told.
@@ -59,7 +64,7 @@ class Told:
     Attributes:
       low, high, cost: ends of the price interval and unit cost, float scalars.
       scale: scale of the noise, float scalar; 1 where it is not told.
-      law: "logistic" or "gaussian".
+      law: "logistic" or "gaussian"; or "linear", for Gaussian demand, which has no G.
       size: entries of a context.
     """
 
@@ -105,14 +110,14 @@ def told(problem, name, laws, *, scale=False):
       scale: whether it has to know the scale of the noise.
 
     Raises:
-      ValueError: the problem is not one price of an interval for one buyer with features who buys or not, under noise of one
-        of these laws and, if asked for, of a known scale.
+      ValueError: the problem is not one price of an interval for one buyer with features, under one of these laws and, if
+        asked for, noise of a known scale.
     """
     require_context(problem, name)
-    if problem.noise != "bernoulli" or problem.buyers != 1:
-        raise ValueError(f"{name} needs one buyer who buys or not, but this market has {problem.buyers} ({problem.noise})")
+    if problem.buyers != 1:
+        raise ValueError(f"{name} needs one buyer a period, but this market has {problem.buyers}")
     if problem.law not in laws:
-        raise ValueError(f"{name} needs noise of a known law ({', '.join(laws)}), this market tells {problem.law!r}")
+        raise ValueError(f"{name} needs demand of a known law ({', '.join(laws)}), this market tells {problem.law!r}")
     if scale and "scale" not in problem.details:
         raise ValueError(f"{name} needs to know the scale of the noise, which this market does not tell")
     numbers = (problem.low, problem.high, problem.cost, problem.details["scale"] if scale else 1.0)

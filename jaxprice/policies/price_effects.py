@@ -1,0 +1,42 @@
+"""Personal price sensitivity: what policies share to whom a buyer's surplus is linear in the features and in the price.
+
+With features x and prices measured from the middle of the interval in units of its half width, s = (p - middle) / half,
+
+    w = x'a - s x'b = z'theta,      z = (x, -s x),      theta = (a, b),
+
+so that sensitivity to p is x'b / half, and a is the surplus at the middle price: two parts that prices spread over the
+interval tell apart, as the surplus at price zero and x'b are not. Linear valuations, where sensitivity is 1 / scale for all
+buyers, are of this kind if one of the features is constant.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.policies.features import total
+
+LAWS = ("logit", "logistic", "gaussian")
+
+
+@struct.dataclass
+class Effects:
+    """How to read theta: middle and half width of the interval, smallest b'x, float scalars."""
+
+    middle: jax.Array
+    half: jax.Array
+    least: jax.Array
+
+    def features(self, context, price):
+        """z, float `[2 d]`."""
+        return jnp.concatenate([context, -(price - self.middle) / self.half * context])
+
+    def line(self, theta, context):
+        """`(u, slope)` with w = u - slope p, the slope at least `least` / half."""
+        d = context.shape[0]
+        slope = jnp.maximum(total(context, theta[d:]), self.least) / self.half
+        return total(context, theta[:d]) + slope * self.middle, slope
+
+
+def effects(told, least):
+    """The `Effects` for what a seller is told."""
+    return Effects((told.low + told.high) / 2, (told.high - told.low) / 2, jnp.asarray(least, jnp.float32))
