@@ -55,7 +55,7 @@ def rows(horizon):
     rise = [base.params_of(np.float32(means)) for means in ([0.7, 0.1], [0.7, 1.0])]
     change = ("NonStationary", {"market": base, "markets": rise, "changes": [horizon // 2], "horizon": horizon})
     drift = ("NonStationary", {"market": "BernoulliBandit", "kind": "drift", "budget": 1.0, "horizon": horizon})
-    root = horizon**0.5
+    stock, root = ("FiniteInventory", {"horizon": horizon, "stock": horizon // 4}), horizon**0.5
     line = {"demand": jaxprice.demand.Linear(9.0, 4.5), "num_prices": None, "low": 0.7, "high": 1.25}
     steep = ("PostedPrice", line | {"noise": "gaussian", "noise_scale": 0.1})
     return {
@@ -64,6 +64,18 @@ def rows(horizon):
         "thompson": (policies.thompson(), ARMS, "log T"),
         "epsilon_greedy": (policies.epsilon_greedy(), ARMS, "T"),
         "exp3": (policies.exp3(), ARMS, "T^1/2"),
+        "ucb_v": (policies.ucb_v(c=0.1), SPREAD, "log T"),
+        "moss": (policies.moss(), SPREAD, "(K T)^1/2 at worst"),
+        "imed": (policies.imed(), SPREAD, "log T"),
+        "bayes_ucb": (policies.bayes_ucb(), SPREAD, "log T"),
+        "successive_elimination": (policies.successive_elimination(scale=0.1), SPREAD, "log T"),
+        "boltzmann": (policies.boltzmann(), SPREAD, "T"),
+        "boltzmann, gumbel": (policies.boltzmann(schedule="gumbel"), SPREAD, "log^2 T"),
+        "gradient_bandit": (policies.gradient_bandit(), SPREAD, "log T for small steps"),
+        "optimistic_thompson": (policies.optimistic_thompson(), SPREAD, "log T"),
+        "information_directed": (policies.information_directed(), SPREAD, "T^1/2"),
+        "gittins": (policies.gittins(discount=0.99), SPREAD, "T: it stops exploring"),
+        "kl_ucb_gaussian": (policies.kl_ucb_gaussian(), SPREAD, "log T"),
         "exp3_ix": (policies.exp3_ix(), SPREAD, "T^1/2"),
         "exp3_p": (policies.exp3_p(), SPREAD, "T^1/2 log T"),
         "tsallis_inf": (policies.tsallis_inf(), SPREAD, "log T"),
@@ -84,6 +96,12 @@ def rows(horizon):
         "glm_ucb": (policies.glm_ucb(), BUYERS, "T^1/2"),
         "logistic_thompson": (policies.logistic_thompson(), BUYERS, "T^1/2"),
         "exp4": (policies.exp4(), ELASTIC, "T at a fixed horizon"),
+        "ts_update": (policies.ts_update(), stock, "T^1/2"),
+        "ts_fixed": (policies.ts_fixed(), stock, "T^1/2"),
+        "blind_network": (policies.blind_network(), stock, "T^2/3"),
+        "primal_dual_bwk": (policies.primal_dual_bwk(confidence=0.05), stock, "T^1/2"),
+        "lp_ucb": (policies.lp_ucb(confidence=0.05), stock, "T^1/2"),
+        "thompson, stock ignored": (policies.thompson(), stock, "T: a quarter of the revenue"),
         "iterated_least_squares": (policies.iterated_least_squares(), LINE, "T: it gets stuck"),
         "constrained_least_squares": (policies.constrained_least_squares(), LINE, "T^1/2 log T"),
         "deterministic_testing": (policies.deterministic_testing(), LINE, "T^1/2 log T"),

@@ -47,8 +47,8 @@ def index(a, b, discount, depth=None):
     low, high = 0.0, 1.0
     for _ in range(6):
         rewards = np.linspace(low, high, 33)
-        gain = _backwards(a, b, discount, rewards, depth, 0)[0][0]
-        last = int(np.clip(np.sum(gain > 0) - 1, 0, rewards.size - 2))
+        ((_, gain),) = _backwards(a, b, discount, rewards, depth, 0)
+        last = int(np.clip(np.sum(gain[0] > 0) - 1, 0, rewards.size - 2))
         low, high = rewards[last], rewards[last + 1]
     return float((low + high) / 2)
 
@@ -73,7 +73,7 @@ def discounted_table(discount, size, a=1.0, b=1.0, depth=None):
     depth = _checked(a, b, discount, depth)
     rewards = _grid(POINTS)
     table = np.zeros((size + 1, size + 1))
-    for n, gain in enumerate(_backwards(a, b, discount, rewards, size + depth, size)):
+    for n, gain in _backwards(a, b, discount, rewards, size + depth, size):
         table[n, : n + 1] = _roots(gain, rewards)
     table.flags.writeable = False
     return table
@@ -126,8 +126,8 @@ def _grid(points):
 
 
 def _backwards(a, b, discount, rewards, depth, size):
-    """Gains of levels 0 .. size, a list of `[n + 1, rewards]`, from the end of the lattice at level `depth`."""
-    kept, gain = [], None
+    """Yields `(n, gain)` with gains `[n + 1, rewards]` for levels from `size` to 0; the lattice ends at level `depth`."""
+    gain = None
     for n in range(depth, -1, -1):
         chance = ((a + np.arange(n + 1)) / (a + b + n))[:, None]
         now = chance - rewards
@@ -137,8 +137,7 @@ def _backwards(a, b, discount, rewards, depth, size):
             later = np.maximum(gain, 0)
             gain = (1 - discount) * now + discount * (chance * later[1:] + (1 - chance) * later[:-1])
         if n <= size:
-            kept.append(gain)
-    return kept[::-1]
+            yield n, gain
 
 
 def _roots(gain, rewards):

@@ -76,11 +76,11 @@ def delayed(policy, delay, law="fixed"):
             return State(policy.update(key, state.inner, transition), None, None)
         now, kept = state.kept.time, state.kept.add(transition)
         if law == "fixed":
-            after = policy.update(key, state.inner, kept[now + 1])  # the oldest: it is read after the buffer is written
+            after = policy.update(key, state.inner, kept[now - delay])  # read after the buffer is written, in place
             return State(combinators.select(now >= delay, after, state.inner), kept, None)
         u = samplers.uniform(jax.random.bits(jax.random.fold_in(key, delay + 1), (), jnp.uint32))
         due = now + jnp.minimum((u * (delay + 1)).astype(jnp.int32), delay)
-        arrival = lax.dynamic_update_index_in_dim(state.arrival, due, now % (delay + 1), 0)
+        arrival = lax.dynamic_update_index_in_dim(state.arrival, due, now % kept.length, 0)
         deliver = functools.partial(_deliver, policy, key, now, kept, arrival)
         return State(lax.fori_loop(0, delay + 1, deliver, state.inner), kept, arrival)
 
@@ -88,7 +88,7 @@ def delayed(policy, delay, law="fixed"):
 
 
 def _deliver(policy, key, now, kept, arrival, i, inner):
-    """Learn from the sale number i of the buffer, the oldest first, if it arrives now."""
-    place = (now + 1 + i) % kept.length
-    due = lax.dynamic_index_in_dim(arrival, place, 0, keepdims=False) == now
-    return combinators.select(due, policy.update(jax.random.fold_in(key, i), inner, kept[now + 1 + i]), inner)
+    """Learn from the i-th sale of the buffer, the oldest first, if it arrives now."""
+    number = now - kept.length + 1 + i  # negative for places not yet filled, which arrive never
+    due = lax.dynamic_index_in_dim(arrival, number % kept.length, 0, keepdims=False) == now
+    return combinators.select(due, policy.update(jax.random.fold_in(key, i), inner, kept[number]), inner)
