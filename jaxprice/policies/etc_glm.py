@@ -56,7 +56,7 @@ class State:
 @policy_maker(
     family="contextual pricing", source="Zhao, Jiang and Yu (2024)", regret="sqrt(d T log T)", feedback="a sale or none"
 )
-def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.1):
+def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
     """Explore then commit under generalised linear demand.
 
     Args:

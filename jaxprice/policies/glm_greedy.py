@@ -55,7 +55,7 @@ class State:
     regret="T in the worst case",
     feedback="demand",
 )
-def glm_greedy(first=2, ridge=0.1, least=0.1):
+def glm_greedy(first=2, ridge=0.1, least=0.5):
     """Greedy pricing under generalised linear demand.
 
     Args:

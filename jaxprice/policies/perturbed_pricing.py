@@ -10,8 +10,9 @@ on the likelihood, in R^2d (`online_newton`; `onsp` for its constants). The coin
 greedy price confounds, whatever the contexts.
 
 Departures. The estimate lives in the coordinates of `price_effects`, prices from the middle of the interval, and in one
-ball there, for the product of two; x'eta is cut off below, where the paper assumes a bound. The start is theta = 0 there.
-delta is a price, as in the paper, where prices are of order one: see to `scale` elsewhere.
+ball there, for the product of two. x'eta is kept above a bound when prices are set, which the paper assumes to be known; if
+it is too low, a market whose interval is much wider than its valuations can hold the price where nobody buys for long. The
+start is theta = 0 there. delta is a price, as in the paper, where prices are of order one; elsewhere choose `scale` by it.
 
 Regret: O(sqrt(d T log T)), even if an adversary chooses the contexts; no policy has less than order sqrt(d T). Linear
 valuations under noise of unknown scale are a special case, for which it is optimal in T as well.
@@ -47,7 +48,7 @@ class State:
     regret="sqrt(d T log T) for any contexts",
     feedback="a sale or none",
 )
-def perturbed_pricing(scale=1.0, rate=3.0, start=1.0, radius=20.0, least=0.1, projection="exact"):
+def perturbed_pricing(scale=1.0, rate=3.0, start=1.0, radius=20.0, least=0.5, projection="exact"):
     """Pricing with perturbation.
 
     Args:

@@ -6,14 +6,15 @@ leaves out, so that least squares of demand on (x, p) gives a wrong slope. A coi
     p_t = g_t + e_t,      e_t = delta_t or -delta_t with probability 1/2 each,      delta_t = shock (high - low) t^(-1/4),
     g_t = the price of [low + delta_t, high - delta_t] with the largest (p - c) (x_t'a + b p),
 
-and, with demand q_t of one buyer, b is estimated by two-stage least squares with e as the instrument for p and a from the rest,
+and, with demand q_t of one buyer, b is estimated by two-stage least squares with e as the instrument for p and a from the
+rest,
 
     b = (sum e q - v'a_q) / (sum e p - v'a_p), cut off to [steepest, flattest],      v = sum e x,      a = a_q - b a_p,
 
-where a_q and a_p are the ridge regressions of q and of p on x, with one covariance: all are recursive sums. The coin is related
-to nothing but the price, so b is consistent whatever demand is. Without `controls`, b = sum e q / sum e^2: consistent too, but
-all of demand is noise to it then, where otherwise what x explains is not. The first denominator is kept above a quarter of the
-second.
+where a_q and a_p are the ridge regressions of q and of p on x, with one covariance: all are recursive sums. The coin is
+related to nothing but the price, so b is consistent whatever demand is. Without `controls`, b = sum e q / sum e^2:
+consistent too, but all of demand is noise to it then, where otherwise what x explains is not. The first denominator is kept
+above a quarter of the second.
 
 The constants are shares of the interval, the paper's are prices. No constant is added to x: a market where demand does not
 vanish with x has one among its features.

@@ -53,7 +53,7 @@ class State:
     regret="s0 log d sqrt(T) for i.i.d. contexts",
     feedback="a sale or none",
 )
-def rmlp2(radius=100.0, penalty=0.05, least=0.5):
+def rmlp2(radius=100.0, penalty=0.03, least=0.5):
     """RMLP-2.
 
     Args:
