@@ -100,7 +100,7 @@ def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
         last = state.position + 1 == state.budget
 
         def estimate(sales):
-            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(z), radius)
+            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(z), radius, steps=200)
 
         sales = sales.revised(explores & (last | sales.due()), estimate)
         theta = jnp.where(last, sales.reference, state.theta)

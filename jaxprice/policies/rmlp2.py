@@ -12,7 +12,7 @@ units of the highest one, so that one radius and one penalty serve for mu and b;
 bound that leaves no coefficient (`rmlp`).
 
 The first 64 random prices are kept, later ones as quadratic expansions (`bounded_mle`): the estimate is exact up to T =
-2,080, and then differs from the exact one by a fraction of its standard error. It starts from the one before.
+2,080, and then differs from the exact one by a fraction of its standard error. It starts from 0.
 
 Regret: O(s0 log d sqrt(T)) where s0 of d coefficients matter, and no policy that does not know s has less than order
 sqrt(T). An adversary who knows when prices are random makes it linear in T (`perturbed_pricing` is safe).
@@ -91,9 +91,8 @@ def rmlp2(radius=100.0, penalty=0.03, least=0.5):
         def estimate(sales):
             count = sales.count.astype(jnp.float32)
             weight = penalty * jnp.sqrt(jnp.log(jnp.float32(told.size + 2)) / count)
-            return bounded_mle.maximise(
-                sales, told.law, sales.reference, radius, norm="l1", penalty=weight, rounds=4, steps=60
-            )
+            start = jnp.zeros_like(z)
+            return bounded_mle.maximise(sales, told.law, start, radius, norm="l1", penalty=weight, steps=100)
 
         ended = state.position + 1 == state.episode
         position = jnp.where(ended, 0, state.position + 1)
