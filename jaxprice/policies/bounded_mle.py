@@ -10,8 +10,8 @@ so that what is maximised is  sum over kept of log G(c w) + h'theta - theta'H th
 itself, found anew whenever the caller wants it, at least at n = `ROWS`, 2 `ROWS`, 4 `ROWS`, ... Up to `ROWS` observations
 the estimate is exact. Beyond, an observation between n and 2 n is expanded about an estimate that errs by O(sqrt(D / n))
 and adds the square of that to the score: in the whole, the error against the exact maximum is of order (D / n) log(n),
-while that maximum itself errs by sqrt(D / n). Measured in its standard errors (root mean square over D): .04 to .13 for
-three features and n = 128 to 4096, .08 to .28 for eight.
+while that maximum itself errs by sqrt(D / n). Measured in its standard errors (root mean square over D and over runs): .04
+to .13 for three features and n = 128 to 4096, single runs up to .5; .08 to .28 for eight.
 
 The maximum is taken over a ball of the Euclidean or of the l1 norm, less `penalty` times n ||theta||_1, by Newton's method:
 the quadratic model is maximised by accelerated proximal gradient steps with restarts, of size one over the largest row sum
