@@ -21,7 +21,7 @@ from rich.table import Table
 
 import jaxprice
 from jaxprice import policies, stats
-from jaxprice.policies import recent
+from jaxprice.policies.parts import recent
 
 BATCHES = 8
 START = 0.05

@@ -152,7 +152,7 @@ def assert_index(action, indices, lead=LEAD):
 
 
 def signals(name, actions, demands, source):
-    """What `jaxprice.policies.arms` calls the signal of each period, float64, and the weight of each arm."""
+    """What `jaxprice.policies.parts.arms` calls the signal of each period, float64, and the weight of each arm."""
     problem = problem_of(name)
     margins = np.asarray(problem.prices, float) - float(problem.cost)
     rate = np.asarray(demands, float) / problem.buyers

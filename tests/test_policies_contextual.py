@@ -20,7 +20,7 @@ from harness import (
 from scipy import optimize, special, stats
 
 from jaxprice import policies, random
-from jaxprice.policies import features, linear_model, logistic_model
+from jaxprice.policies.parts import features, linear_model, logistic_model
 from jaxprice.types import Transition
 
 LOGIT = "features"

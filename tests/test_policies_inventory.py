@@ -19,7 +19,7 @@ import jaxprice
 from jaxprice import policies
 from jaxprice.envs.network_revenue import CONSUMPTION, FAMILIES, PRICES
 from jaxprice.oracles import inventory as oracle
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 
 thompson = importlib.import_module("jaxprice.policies.ts_update")
 TRUE = (0.8, 0.6, 0.3, 0.1)

@@ -17,8 +17,8 @@ from scipy import optimize
 
 import jaxprice
 from jaxprice import policies, stats
-from jaxprice.policies import recent
 from jaxprice.policies.glr_kl_ucb import likelihood_ratio
+from jaxprice.policies.parts import recent
 from jaxprice.policies.tsallis_inf import leader
 
 

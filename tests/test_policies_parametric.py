@@ -15,7 +15,7 @@ from scipy import optimize, special, stats
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.types import Transition
 
 mle = importlib.import_module("jaxprice.policies.mle_cycle")

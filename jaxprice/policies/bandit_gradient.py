@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -19,7 +19,7 @@ from flax import struct
 from jax import lax
 
 from jaxprice import checks
-from jaxprice.policies import combinators
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Policy
 
 

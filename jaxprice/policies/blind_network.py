@@ -2,7 +2,7 @@
 
 The first T^exponent periods, and at least one for every action, try the actions in turn. Then the mean sales m so far give
 the mix x, once, as the optimum for demand m and for the stock left spread over the periods left
-(`jaxprice.policies.stock`), and each action fills its share of the remaining periods: with v of the rest of the season gone,
+(`parts.stock`), and each action fills its share of the remaining periods: with v of the rest of the season gone,
 action k is played where x_1 + ... + x_{k-1} <= v < x_1 + ... + x_k, and nothing from sum x on. Nothing is learned later.
 
 The stock left after exploration counts, as in the comparisons of Ferreira et al.; accounts of this step differ. Sales cut
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -23,7 +23,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import arms, features, linear_model
+from jaxprice.policies.parts import arms, features, linear_model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -19,7 +19,7 @@ policies", doi:10.1287/opre.2014.1294.
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 
 

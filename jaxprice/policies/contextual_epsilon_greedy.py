@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks, samplers
-from jaxprice.policies import linear_model
+from jaxprice.policies.parts import linear_model
 from jaxprice.policies.registry import policy_maker
 
 

@@ -28,7 +28,7 @@ doi:10.1287/mnsc.2013.1788.
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 
 

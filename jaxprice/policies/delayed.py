@@ -27,7 +27,7 @@ from flax import struct
 from jax import lax
 
 from jaxprice import checks, samplers
-from jaxprice.policies import combinators
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Policy
 
 LAWS = ("fixed", "uniform")

@@ -32,8 +32,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms
-from jaxprice.policies.combinators import described
+from jaxprice.policies.parts import arms
+from jaxprice.policies.parts.combinators import described
 
 
 class Detector(NamedTuple):

@@ -16,7 +16,7 @@ reference effects", doi:10.1287/mnsc.2021.4234.
 
 import jax.numpy as jnp
 
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 
 

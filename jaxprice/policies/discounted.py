@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms, combinators
+from jaxprice.policies.parts import arms, combinators
 from jaxprice.types import Policy
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms, recent
+from jaxprice.policies.parts import arms, beta_posterior
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -55,16 +55,16 @@ def discounted_thompson(discount=0.99, a=1.0, b=1.0, signal="demand"):
 
     def init(key, problem):
         del key
-        recent.check_bernoulli(problem, "discounted_thompson")
+        beta_posterior.check_bernoulli(problem, "discounted_thompson")
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
         return State(arms.learn(problem, signal, "discounted_thompson"), zeros, zeros, problem.buyers)
 
     def act(key, state, observation):
         del observation
-        return recent.draw_best(key, state.signal.weights, a + state.sales, b + state.refusals)
+        return beta_posterior.draw_best(key, state.signal.weights, a + state.sales, b + state.refusals)
 
     def update(key, state, transition):
-        trials, wins = recent.trials_and_wins(key, state, transition)
+        trials, wins = beta_posterior.trials_and_wins(key, state, transition)
         sales = (discount * state.sales).at[transition.action].add(wins)
         refusals = (discount * state.refusals).at[transition.action].add(trials - wins)
         return State(state.signal, sales, refusals, state.buyers)

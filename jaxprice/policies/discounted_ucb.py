@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms, recent
+from jaxprice.policies.parts import arms, recent
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

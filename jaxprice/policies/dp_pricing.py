@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -30,9 +30,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.features import total
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.sale_likelihood import require_context, sign
 from jaxprice.policies.registry import policy_maker
-from jaxprice.policies.sale_likelihood import require_context, sign
 from jaxprice.types import Policy
 
 LAWS = ("logistic", "gaussian", "uniform", "mixture")  # of markets with linear valuations

@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import bounded_mle, sale_likelihood
-from jaxprice.policies.features import total
+from jaxprice.policies.parts import bounded_mle, sale_likelihood
+from jaxprice.policies.parts.features import total
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks, samplers
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.policies.registry import policy_maker
 
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import bounded_mle, price_effects, sale_likelihood
+from jaxprice.policies.parts import bounded_mle, price_effects, sale_likelihood
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import exponential
+from jaxprice.policies.parts import exponential
 from jaxprice.policies.registry import policy_maker
 
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import exponential
+from jaxprice.policies.parts import exponential
 from jaxprice.policies.registry import policy_maker
 
 NOTHING = 1e-37  # the least that is shared: no weight is so small that it has no logarithm

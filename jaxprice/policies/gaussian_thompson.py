@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

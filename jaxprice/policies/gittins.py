@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxprice import checks
 from jaxprice.oracles import gittins as oracle
-from jaxprice.policies.beta_posterior import posterior_policy
+from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

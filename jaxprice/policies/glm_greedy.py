@@ -26,8 +26,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import logistic_model, price_effects, sale_likelihood
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import logistic_model, price_effects, sale_likelihood
+from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

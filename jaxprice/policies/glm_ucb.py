@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms, features, linear_model, logistic_model
+from jaxprice.policies.parts import arms, features, linear_model, logistic_model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

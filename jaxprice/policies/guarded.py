@@ -34,7 +34,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import combinators
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Discrete, Policy, Subset
 
 ROUNDING = 1e-6  # of the highest price

@@ -18,7 +18,7 @@ Journal of Machine Learning Research 16, 3721-3756.
 
 import jax.numpy as jnp
 
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.policies.registry import policy_maker
 
 

@@ -31,9 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks, samplers
-from jaxprice.policies.beta_law import upper_tail
-from jaxprice.policies.beta_posterior import posterior_policy
 from jaxprice.policies.imed import divergence
+from jaxprice.policies.parts.beta_law import upper_tail
+from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
 
 INFORMATION = ("mutual", "variance")

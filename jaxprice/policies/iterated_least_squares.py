@@ -17,7 +17,7 @@ model: asymptotically optimal semi-myopic policies", doi:10.1287/opre.2014.1294;
 doi:10.1287/mnsc.2013.1788.
 """
 
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 
 

@@ -24,7 +24,7 @@ J. Honda (2019), "A note on KL-UCB+ policy for the stochastic bandit", arXiv:190
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.policies.registry import policy_maker
 
 # ratio of the solution y to its first guess: row i multiplies p**i, column j w**j (experiments/fit_kl_bound.py)

@@ -20,7 +20,7 @@ Source: S. Agrawal, N. Goyal (2013), "Thompson sampling for contextual bandits w
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import linear_model
+from jaxprice.policies.parts import linear_model
 from jaxprice.policies.registry import policy_maker
 
 

@@ -23,7 +23,7 @@ functions"; Y. Abbasi-Yadkori, D. Pal, C. Szepesvari (2011), "Improved algorithm
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import linear_model
+from jaxprice.policies.parts import linear_model
 from jaxprice.policies.registry import policy_maker
 
 

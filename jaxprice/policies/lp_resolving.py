@@ -2,7 +2,7 @@
 
 In period t, with t - 1 periods gone and I(t - 1) units left,
 
-    x = the optimal mix for demand d and capacity I(t - 1) / (T - t + 1)  (`jaxprice.policies.stock`),
+    x = the optimal mix for demand d and capacity I(t - 1) / (T - t + 1)  (`parts.stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
 d is the table `demand` where the seller knows it: the benchmark of known demand. Otherwise the first T^exponent periods, and
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import samplers
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

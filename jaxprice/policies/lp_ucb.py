@@ -7,7 +7,7 @@ In every period, with N_ki observations of product i under action k, demand in u
     x maximises sum_k x_k sum_i w_ki D u_ki  subject to  sum_k x_k sum_i A_ij D l_ki <= (1 - shrink) I_j / T,  sum x <= 1,
 
 with x >= 0 and margins w_ki; action k is played with probability x_k, nothing with probability 1 - sum x. The
-programme is solved as in `jaxprice.policies.stock`. An action never played has the bounds 1 and 0, so all are tried.
+programme is solved as in `parts.stock`. An action never played has the bounds 1 and 0, so all are tried.
 
 Where we depart: the bounds are those of demand, which a seller sees, rather than those of reward and of the consumption of
 each resource, which for one product is the same. The paper shrinks the budget, by a share of order sqrt(C K / B), so that it
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.primal_dual_bwk import largest_demand, radius
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy

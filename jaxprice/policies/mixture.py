@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random, samplers
-from jaxprice.policies import combinators
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Policy
 
 

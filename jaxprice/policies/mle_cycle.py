@@ -31,7 +31,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, demand, samplers
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

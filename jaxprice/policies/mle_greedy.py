@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, demand, samplers
-from jaxprice.policies import line
 from jaxprice.policies.mle_cycle import require_box
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

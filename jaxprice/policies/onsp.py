@@ -21,9 +21,9 @@ Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic p
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies import online_newton, sale_likelihood
-from jaxprice.policies.features import total
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import online_newton, sale_likelihood
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import samplers
-from jaxprice.policies.beta_posterior import posterior_policy
+from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import combinators
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Policy
 
 MOST = 1024  # cells

@@ -26,8 +26,8 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.oracles import linear_valuation
-from jaxprice.policies import online_newton, price_effects, sale_likelihood
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import online_newton, price_effects, sale_likelihood
+from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -31,11 +31,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import line
-from jaxprice.policies.features import total
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import line
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.linear_model import Model
+from jaxprice.policies.parts.sale_likelihood import require_context
 from jaxprice.policies.registry import policy_maker
-from jaxprice.policies.sale_likelihood import require_context
 from jaxprice.types import Policy
 
 

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies import combinators
 from jaxprice.policies.detectors import Detector
+from jaxprice.policies.parts import combinators
 from jaxprice.types import Policy
 
 

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms, recent
+from jaxprice.policies.parts import arms, beta_posterior, recent
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -58,7 +58,7 @@ def sliding_window_thompson(window=250, a=1.0, b=1.0, signal="demand"):
 
     def init(key, problem):
         del key
-        recent.check_bernoulli(problem, "sliding_window_thompson")
+        beta_posterior.check_bernoulli(problem, "sliding_window_thompson")
         learned = arms.learn(problem, signal, "sliding_window_thompson")
         return State(learned, recent.no_window(problem, window), problem.buyers)
 
@@ -67,10 +67,10 @@ def sliding_window_thompson(window=250, a=1.0, b=1.0, signal="demand"):
         sales = jnp.maximum(state.window.sums, 0.0)
         trials = state.window.counts * (state.buyers if signal == "demand" else 1)
         refusals = jnp.maximum(trials - sales, 0.0)
-        return recent.draw_best(key, state.signal.weights, a + sales, b + refusals)
+        return beta_posterior.draw_best(key, state.signal.weights, a + sales, b + refusals)
 
     def update(key, state, transition):
-        _, wins = recent.trials_and_wins(key, state, transition)
+        _, wins = beta_posterior.trials_and_wins(key, state, transition)
         return State(state.signal, state.window.add(transition.action, wins), state.buyers)
 
     return Policy(init, act, update)

@@ -1,7 +1,7 @@
 """Thompson sampling with inventory, TS-fixed: as `ts_update`, for the stock of the start spread evenly.
 
     d_ki ~ posterior of the mean demand for product i under action k,     c = I / T, in every period,
-    x = the optimal mix of the fluid programme with demand d and capacity c (`jaxprice.policies.stock`),
+    x = the optimal mix of the fluid programme with demand d and capacity c (`parts.stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
 What has been sold does not change the capacity, so a season that sells fast runs out of stock and one that sells slowly ends

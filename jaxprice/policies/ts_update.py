@@ -3,7 +3,7 @@
 In period t, with t - 1 periods gone and I(t - 1) units left,
 
     d_ki ~ posterior of the mean demand for product i under action k,     c = I(t - 1) / (T - t + 1),
-    x = the optimal mix of the fluid programme with demand d and capacity c (`jaxprice.policies.stock`),
+    x = the optimal mix of the fluid programme with demand d and capacity c (`parts.stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
 Demand has independent conjugate priors: Bernoulli sales Beta(a, b) on the purchase probability, with s sales and f refusals
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies import stock
+from jaxprice.policies.parts import stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

@@ -18,7 +18,7 @@ J. Abernethy (2019), doi:10.1287/mksc.2018.1129.
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.policies.registry import policy_maker
 
 

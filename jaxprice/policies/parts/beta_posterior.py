@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice import checks
-from jaxprice.policies import arms
+from jaxprice import checks, samplers
+from jaxprice.policies.parts import arms
 from jaxprice.types import Policy
 
 
@@ -56,8 +56,7 @@ def posterior_policy(name, a, b, signal, choose):
 
     def init(key, problem):
         del key
-        if problem.noise != "bernoulli":
-            raise ValueError(f"{name} needs bernoulli demand, this market has {problem.noise}; see gaussian_thompson")
+        check_bernoulli(problem, name)
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
         return State(jnp.int32(1), arms.learn(problem, signal, name), zeros + a, zeros + b, problem.buyers)
 
@@ -66,11 +65,41 @@ def posterior_policy(name, a, b, signal, choose):
         return choose(key, state)
 
     def update(key, state, transition):
-        trials, x = state.buyers, state.signal.of(transition)
-        if signal == "reward":
-            trials, x = 1, (jax.random.uniform(key, (), jnp.float32) < x).astype(jnp.float32)
-        a = state.a.at[transition.action].add(trials * x)
-        b = state.b.at[transition.action].add(trials * (1 - x))
+        trials, wins = trials_and_wins(key, state, transition)
+        a = state.a.at[transition.action].add(wins)
+        b = state.b.at[transition.action].add(trials - wins)
         return State(state.time + 1, state.signal, a, b, state.buyers)
 
     return Policy(init, act, update)
+
+
+def draw_best(key, weights, a, b):
+    """The arm to play by draws from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
+    z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, a.shape, jnp.uint32))
+    return jnp.argmax(weights * samplers.beta(z1, z2, a, b))
+
+
+def check_bernoulli(problem, name):
+    """Refuse demand that Beta posteriors do not fit.
+
+    Raises:
+      ValueError: demand is not Bernoulli.
+    """
+    if problem.noise != "bernoulli":
+        raise ValueError(f"{name} needs bernoulli demand, this market has {problem.noise}; see gaussian_thompson")
+
+
+def trials_and_wins(key, state, transition):
+    """Bernoulli trials of one period and how many of them were won, float scalars.
+
+    Each buyer is a trial; learning from reward, there is one trial, won with the probability of the reward.
+
+    Args:
+      key: of the coin, used only when learning from reward.
+      state: with `signal`, an `arms.Signal`, and the number of `buyers`.
+      transition: the period.
+    """
+    x = state.signal.of(transition)
+    if state.signal.source == "reward":
+        return jnp.float32(1), (jax.random.uniform(key, dtype=jnp.float32) < x).astype(jnp.float32)
+    return jnp.float32(state.buyers), state.buyers * x

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.features import total
+from jaxprice.policies.parts.features import total
 
 LAWS = ("logit", "logistic", "gaussian")
 

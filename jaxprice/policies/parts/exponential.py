@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import random, samplers
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 from jaxprice.types import Policy
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from jaxprice import checks, samplers
-from jaxprice.policies import arms
+from jaxprice import checks
+from jaxprice.policies.parts import arms
 
 
 @struct.dataclass
@@ -85,38 +85,6 @@ def best(weights, counts, sums, scaled_log):
     inverse = 1 / jnp.maximum(counts, arms.NEVER)
     index = weights * (sums * inverse + jnp.sqrt(scaled_log) * jnp.sqrt(inverse))
     return jnp.argmax(jnp.where(counts < arms.NEVER, jnp.inf, index))
-
-
-def draw_best(key, weights, a, b):
-    """The arm to play by draws from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
-    z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, a.shape, jnp.uint32))
-    return jnp.argmax(weights * samplers.beta(z1, z2, a, b))
-
-
-def check_bernoulli(problem, name):
-    """Refuse demand that Beta posteriors do not fit.
-
-    Raises:
-      ValueError: demand is not Bernoulli.
-    """
-    if problem.noise != "bernoulli":
-        raise ValueError(f"{name} needs bernoulli demand, this market has {problem.noise}")
-
-
-def trials_and_wins(key, state, transition):
-    """Bernoulli trials of one period and how many of them were won, float scalars.
-
-    Each buyer is a trial; learning from reward, there is one trial, won with the probability of the reward.
-
-    Args:
-      key: of the coin, used only when learning from reward.
-      state: with `signal`, an `arms.Signal`, and the number of `buyers`.
-      transition: the period.
-    """
-    x = state.signal.of(transition)
-    if state.signal.source == "reward":
-        return jnp.float32(1), (jax.random.uniform(key, dtype=jnp.float32) < x).astype(jnp.float32)
-    return jnp.float32(state.buyers), state.buyers * x
 
 
 def discount_or_tuned(discount, changes, problem):

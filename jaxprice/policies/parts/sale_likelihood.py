@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice.oracles import linear_valuation
-from jaxprice.policies import line
+from jaxprice.policies.parts import line
 
 LAWS = {"logistic": "logistic", "logit": "logistic", "gaussian": "gaussian", "linear": "linear"}  # by `problem.law`
 TAIL, LEVELS = 4.0, 14

@@ -23,8 +23,8 @@ arXiv:2201.01985, whose online estimate differs by a factor before the first ter
 import jax
 import jax.numpy as jnp
 
-from jaxprice.policies import arms, features
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import arms, features
+from jaxprice.policies.parts.linear_model import Model
 
 STEPS = 12
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 
 FORMS = ("disjoint", "joint", "additive")
 SHORT = 32  # terms up to which a sum of products is written out

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import samplers
-from jaxprice.policies import arms, features
-from jaxprice.policies.features import contract, squared_norm, total
+from jaxprice.policies.parts import arms, features
+from jaxprice.policies.parts.features import contract, squared_norm, total
 from jaxprice.types import Policy
 
 

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.policies import arms
+from jaxprice.policies.parts import arms
 
 TOLERANCE = 2e-6  # of reduced rewards and pivots, in units of the largest
 

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxprice import checks
-from jaxprice.policies import sale_likelihood
-from jaxprice.policies.bounded_mle import onto_ball
-from jaxprice.policies.features import total
-from jaxprice.policies.linear_model import Model
+from jaxprice.policies.parts import sale_likelihood
+from jaxprice.policies.parts.bounded_mle import onto_ball
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.linear_model import Model
 
 PROJECTIONS = ("exact", "euclidean")
 STEPS = 10

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from jaxprice.policies.features import total
-from jaxprice.policies.sale_likelihood import log_chance, score, sign
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.sale_likelihood import log_chance, score, sign
 
 ROWS = 64
 
