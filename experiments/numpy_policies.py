@@ -224,54 +224,6 @@ class NumpyExp3(NumpyBandit):
             self.total = self.weights.sum(axis=0)
 
 
-class NumpyLinUCB:
-    """Disjoint LinUCB in a market with features: inverses `[arms, lanes, d, d]` by Sherman and Morrison, no solve a period.
-
-    Contexts are d numbers uniform in [1, 2] / sqrt(d), as in the market; rewards are coins.
-    """
-
-    share = 0.03
-
-    def __init__(self, arms, lanes, horizon, seed, size=10):
-        self.arms, self.lanes, self.horizon, self.size = arms, lanes, horizon, size
-        self.rng = np.random.Generator(np.random.SFC64(seed))
-        self.inverse = np.tile(np.eye(size, dtype=np.float32), (arms, lanes, 1, 1))
-        self.sums = np.zeros((arms, lanes, size), np.float32)
-        self.mean = np.zeros((arms, lanes, size), np.float32)
-        self.prices = np.linspace(1 / arms, 1, arms, dtype=np.float32)[:, None]
-        self.number = np.arange(lanes)
-
-    def values(self, mean, spread):
-        """Index of each arm from its mean and standard deviation, `[arms, lanes]`."""
-        return mean + spread
-
-    def run(self, chance):
-        """Play the horizon with rewards of that chance; the mean reward."""
-        earned = 0.0
-        for _ in range(self.horizon):
-            x = (1 + self.rng.random((self.lanes, self.size), np.float32)) * np.float32(self.size**-0.5)
-            reach = np.matmul(self.inverse, x[None, :, :, None])[..., 0]
-            spread = np.sqrt(np.einsum("kld,ld->kl", reach, x))
-            index = self.prices * self.values(np.einsum("kld,ld->kl", self.mean, x), spread)
-            action = index.argmax(axis=0)
-            reward = (self.rng.random(self.lanes, np.float32) < chance).astype(np.float32)
-            one = reach[action, self.number]
-            size = 1 + np.einsum("ld,ld->l", one, x)
-            inverse = self.inverse[action, self.number] - one[:, :, None] * (one / size[:, None])[:, None, :]
-            sums = self.sums[action, self.number] + reward[:, None] * x
-            self.inverse[action, self.number], self.sums[action, self.number] = inverse, sums
-            self.mean[action, self.number] = np.matmul(inverse, sums[..., None])[..., 0]
-            earned += reward.mean()
-        return earned
-
-
-class NumpyLinTS(NumpyLinUCB):
-    """Disjoint linear Thompson sampling; the values of the arms are independent normals."""
-
-    def values(self, mean, spread):
-        return mean + np.float32(0.5) * spread * self.rng.standard_normal(mean.shape, np.float32)
-
-
 class NumpyDiscountedUCB(NumpyBandit):
     """Discounted UCB: all counts and sums shrink every period."""
 

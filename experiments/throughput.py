@@ -4,13 +4,12 @@
     python -m experiments.throughput --only ucb1 --out throughput.jsonl
 
 Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or the first of `stages` that they take; markets are
-played by a random seller. Ours is timed
-through `simulate`, the first call (which compiles) apart, in seconds on the clock and of all cores (`compile_cpu_s`, which a
-busy machine does not change). The NumPy columns are the best we could write
-(`experiments/numpy_policies.py`, `experiments/numpy_markets.py`); they use one core, as NumPy does, ours uses all of them.
-The runs of both take turns and the best of each counts, so that what else the machine does disturbs the ratio little.
-The NumPy markets also check ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory
-of the process.
+played by a random seller. Ours is timed through `simulate`, the first call (which compiles) apart, in seconds on the clock
+and of all cores (`compile_cpu_s`, which a busy machine does not change). The NumPy columns are the best we could write
+(`numpy_policies.py`, `numpy_pricing.py`, `numpy_markets.py`), apart from `ts_update`, which is set against one call of a
+solver a period, as it is usually written; they use one core, as NumPy does, ours uses all of them. The runs of both take
+turns and the best of each counts, so that what else the machine does disturbs the ratio little. The NumPy markets also check
+ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory of the process.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import numpy_markets, numpy_policies
+from experiments import numpy_markets, numpy_policies, numpy_pricing
 from jaxprice import engine, policies
 
 LONGEST = 2.0  # seconds that a timed run should take at most
@@ -70,8 +69,12 @@ def policy_rows():
         "gaussian_thompson": numpy_policies.NumpyGaussianThompson,
         "exp3": numpy_policies.NumpyExp3,
         "discounted_ucb": numpy_policies.NumpyDiscountedUCB,
-        "lin_ucb": numpy_policies.NumpyLinUCB,
-        "lin_ts": numpy_policies.NumpyLinTS,
+        "lin_ucb": numpy_pricing.NumpyLinUCB,
+        "lin_ts": numpy_pricing.NumpyLinTS,
+        "logistic_thompson": numpy_pricing.NumpyLogisticThompson,
+        "constrained_least_squares": numpy_pricing.NumpyConstrainedLeastSquares,
+        "ellipsoid_pricing": numpy_pricing.NumpyEllipsoidPricing,
+        "ts_update": numpy_pricing.LinprogTSUpdate,
     }
     return {name: (policies.make(name), references.get(name)) for name in policies.list() if name != "oracle"}
 
@@ -179,13 +182,14 @@ def measure_policy(name, options):
     horizon = int(min(options.horizon, max(short, short * LONGEST / seconds)))  # shorter for slow policies
     row = {"name": name, "kind": env.name, "arms": options.arms, "horizon": horizon}
     numpy_horizon = reference and max(1, round(options.numpy_horizon * reference.share))
+    numpy_lanes = min(options.lanes, getattr(reference, "lanes", options.lanes))
 
     def play_numpy(seed):
-        return reference(options.arms, options.lanes, numpy_horizon, seed).run(getattr(params, "means", 0.5))
+        return reference(options.arms, numpy_lanes, numpy_horizon, seed).run(getattr(params, "means", 0.5))
 
     ours_runs = functools.partial(play, horizon=horizon)
     (best, numpy_best), _ = in_turns(lambda seed: ours_runs(seed=seed), reference and play_numpy, options.repeats)
-    numpy_per_s = numpy_best and options.lanes * numpy_horizon / numpy_best
+    numpy_per_s = numpy_best and numpy_lanes * numpy_horizon / numpy_best
     return row | rates(options.lanes * horizon / best, numpy_per_s, compiling, options)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from harness import HORIZON, LANES, MARKETS, assert_choices, market, play, problem_of, state_after
+from rows import some
 from strict import strict
 
 import jaxprice
@@ -412,7 +413,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("label", ROWS)
+@pytest.mark.parametrize("label", some(ROWS, "nested", "mixture"))
 def test_lanes_do_not_depend_on_the_chunk(label):
     """The engine, four lanes at a time and the last chunk not full, against twelve lanes of `vmap`."""
     name, policy = ROWS[label]

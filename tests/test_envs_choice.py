@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import some
 from scipy import optimize, special
 
 import jaxprice
@@ -29,7 +30,7 @@ MARKETS = {
 }
 CONTEXTUAL = [name for name in MARKETS if MARKETS[name][0] is glm_demand]
 COUNT, ACTIONS, DRAWS = 300, 12, 20_000
-EVERY = pytest.mark.parametrize("name", MARKETS)
+EVERY = pytest.mark.parametrize("name", some(MARKETS, "logit", "fair linear", "prices", "assortment"))
 
 
 def random_action(env, problem, key):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import some
 from strict import strict
 
 import jaxprice
@@ -77,8 +78,10 @@ VARIANTS = (  # rows of a kind that another row shows: slow tests
     "glm, linear",
     "reference price, interval",
     "backlog",
+    "valuation, gaussian, grid",
+    "inventory, interval",
 )
-ROWS = [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in MARKETS]
+ROWS = some(MARKETS, *(name for name in MARKETS if name not in VARIANTS))
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
     **dict.fromkeys(("inventory", "inventory, interval", "inventory, salvage", "related inventory"), ("values",)),
@@ -257,10 +260,7 @@ def test_strict_settings_allow_it(name):
     assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves((before, reward, info)))
 
 
-QUICK = ("linear valuation", "inventory", "season")
-
-
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MARKETS])
+@pytest.mark.parametrize("name", some(MARKETS, "linear valuation", "inventory", "season"))
 def test_lanes_do_not_depend_on_the_chunk(name):
     """The engine, with markets drawn: bit by bit the same lanes, whatever is computed beside them."""
     env, _ = market(name)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from harness import HORIZON, LANES, assert_choices, assert_index, play, problem_of, signals, state_after
+from rows import some
 from scipy import optimize
 
 import jaxprice
@@ -296,7 +297,7 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", some(PLAIN, "sliding_window_ucb", "glr_kl_ucb", "discounted_thompson", "rexp3"))
 def test_with_nothing_forgotten_it_is_the_plain_policy(name):
     """Pull for pull, in a market that jumps."""
     policy, plain = PLAIN[name]
