@@ -237,3 +237,30 @@ class NumpyDiscountedUCB(NumpyBandit):
     def update(self, action, flat, reward):
         self.counts.ravel()[flat] += 1
         self.sums.ravel()[flat] += reward
+
+
+class NumpyGPUCB(NumpyBandit):
+    """GP-UCB on a grid of prices, RBF kernel, the posterior's covariance as a root of rank ten, as ours."""
+
+    share = 0.15
+
+    def __init__(self, arms, lanes, horizon, seed):
+        super().__init__(arms, lanes, horizon, seed)
+        x = np.linspace(0, 1, arms)
+        values, vectors = np.linalg.eigh(0.25 * np.exp(-(((x[:, None] - x[None]) / 0.3) ** 2) / 2))
+        root = (vectors * np.sqrt(np.maximum(values, 0)))[:, -10:].astype(np.float32)
+        self.root = np.tile(root, (lanes, 1, 1))
+        self.mean = np.full((lanes, arms), 0.5, np.float32)
+
+    def act(self, t):
+        beta = np.float32(0.4 * np.log(self.arms * t * t * np.pi**2 / 0.6))
+        spread = np.sqrt(np.einsum("lkr,lkr->lk", self.root, self.root))
+        return (self.mean + np.sqrt(beta) * spread).argmax(axis=1)
+
+    def update(self, action, flat, reward):
+        row = self.root[self.number, action]
+        gain = 1 / (np.einsum("lr,lr->l", row, row) + np.float32(0.25))
+        towards = np.matmul(self.root, row[..., None])[..., 0]
+        self.mean += (gain * (reward - self.mean[self.number, action]))[:, None] * towards
+        shrink = gain / (1 + np.float32(0.5) * np.sqrt(gain))
+        self.root -= (shrink[:, None] * towards)[:, :, None] * row[:, None, :]

@@ -17,11 +17,13 @@ One algorithm a file, named as its function: `jaxprice.policies.ucb1()` is in `u
 update in formulas, the source, and where ours departs from it. `jaxprice.policies.cards()` gives this table in Python;
 this page is written by `python -m experiments.policy_table --write`. Regret is the rate in the setting of the paper.
 
-What several share is in `parts/`: `arms` (signals and sums over a price grid), `beta_law`, `beta_posterior`, `exponential`
-(weights), `recent` (windows and discounts), `features`, `linear_model`, `logistic_model` (buyers with features), `line`
-(least squares in the price), `stock` (linear programmes and posteriors under limited stock), `sale_likelihood`,
-`price_effects`, `online_newton`, `bounded_mle` (likelihood of a sale), `combinators`. Policies of policies are `delayed`,
-`batched`, `guarded`, `per_context`, `mixture`, `restart_on` (with `detectors`), `discounted`, `sellers`.
+What several share is in `parts/`: `arms` (signals and sums over a price grid), `own_grid` (a grid on an interval),
+`beta_law`, `beta_posterior`, `exponential` (weights), `recent` (windows and discounts), `falling_demand`, `price_process`
+(Gaussian process over the price), `tabular` (states and their values), `features`, `linear_model`, `logistic_model`,
+`network` (buyers with features), `line` (least squares in the price), `price_tests`, `stock` (linear programmes and
+posteriors under limited stock), `sale_likelihood`, `price_effects`, `online_newton`, `bounded_mle` (likelihood of a sale),
+`mnl_choice`, `price_ball` (several products), `combinators`. Policies of policies are `delayed`, `batched`, `guarded`,
+`per_context`, `mixture`, `restart_on` (with `detectors`), `discounted`, `sellers`.
 
 """
 

@@ -69,6 +69,7 @@ def policy_rows():
         "gaussian_thompson": numpy_policies.NumpyGaussianThompson,
         "exp3": numpy_policies.NumpyExp3,
         "discounted_ucb": numpy_policies.NumpyDiscountedUCB,
+        "gp_ucb": numpy_policies.NumpyGPUCB,
         "lin_ucb": numpy_pricing.NumpyLinUCB,
         "lin_ts": numpy_pricing.NumpyLinTS,
         "logistic_thompson": numpy_pricing.NumpyLogisticThompson,

@@ -11,7 +11,7 @@ interpreters in JAX"). Some primitives get a rule of their own:
 * elementwise operations and those that rearrange or reduce leading axes: the same with one more axis,
 * calls and loops: interpreted inside,
 * one arm of an array (`x[arm]`, `x.at[arm].add(1)`, `argmax(x)`): selections over the arms, which is vector code over
-  lanes where gathers and scatters go one lane at a time,
+  lanes where gathers and scatters go one lane at a time; beyond `SHORT` arms gathers and scatters, lanes last in them too,
 * addressed keys (`jaxprice.random`): a tuple of words, `[..., lanes]` each.
 
 Every other primitive falls back to `jax.vmap` of itself, lane axis last on both sides. The values are those of
@@ -350,13 +350,14 @@ def _pick(x, index):
 
 def _dynamic_slice(eqn, args, size):
     (operand, wide), *starts = args
-    if wide and not any(flag for _, flag in starts):
-        starts = [value for value, _ in starts]
-        sizes = *eqn.params["slice_sizes"], size
-        return [(lax.dynamic_slice(operand, [*starts, jnp.zeros_like(starts[0])], sizes), True)]
     shape, sizes = eqn.invars[0].aval.shape, eqn.params["slice_sizes"]
-    if not shape or shape[0] > SHORT or sizes != (1, *shape[1:]):
-        return None
+    if not any(flag for _, flag in starts):
+        starts = [value for value, _ in starts]
+        return [(lax.dynamic_slice(operand, [*starts, jnp.zeros_like(starts[0])], (*sizes, size)), True)]
+    if shape[0] > SHORT or sizes != (1, *shape[1:]):
+        everything = tuple(range(len(shape)))
+        dims = lax.GatherDimensionNumbers(everything, (), everything)
+        return [(_gather_lanes(operand, wide, _corners(starts, size), True, dims, sizes, lax.GatherScatterMode.CLIP), True)]
     index = jnp.clip(_spread(*starts[0], (), size), 0, shape[0] - 1)
     operand = _spread(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
     return [(_once(_pick, operand, index)[None], True)]
@@ -364,39 +365,93 @@ def _dynamic_slice(eqn, args, size):
 
 def _dynamic_update_slice(eqn, args, size):
     (operand, wide), (update, wide_update), *starts = args
-    if any(flag for _, flag in starts):
-        return None
-    operand = _spread(operand, wide, eqn.invars[0].aval.shape, size)
-    update = _spread(update, wide_update, eqn.invars[1].aval.shape, size)
-    starts = [value for value, _ in starts]
-    return [(lax.dynamic_update_slice(operand, update, [*starts, jnp.zeros_like(starts[0])]), True)]
+    shape, sizes = (atom.aval.shape for atom in eqn.invars[:2])
+    operand, update = _spread(operand, wide, shape, size), _spread(update, wide_update, sizes, size)
+    if not any(flag for _, flag in starts):
+        starts = [value for value, _ in starts]
+        return [(lax.dynamic_update_slice(operand, update, [*starts, jnp.zeros_like(starts[0])]), True)]
+    everything = tuple(range(len(shape)))
+    dims = lax.ScatterDimensionNumbers(everything, (), everything)
+    clip = {"unique_indices": True, "mode": lax.GatherScatterMode.CLIP}
+    return [(_scatter_lanes(lax.scatter, operand, _corners(starts, size), update, dims, **clip), True)]
+
+
+def _corners(starts, size):
+    """The first indices of a slice, `[rank, lanes]`, of scalars that are wide or not."""
+    return jnp.stack([_spread(value, flag, (), size) for value, flag in starts])
+
+
+def _gather(eqn, args, size):
+    (operand, wide), (indices, wide_indices) = args
+    p = eqn.params
+    options = {"unique_indices": p["unique_indices"], "fill_value": p["fill_value"]}
+    return [
+        (
+            _gather_lanes(
+                operand, wide, indices, wide_indices, p["dimension_numbers"], p["slice_sizes"], p["mode"], **options
+            ),
+            True,
+        )
+    ]
+
+
+def _gather_lanes(operand, wide, indices, wide_indices, dims, sizes, mode, **options):
+    """A gather in which operand, indices `[..., rank, lanes]` or both have lanes; none is moved but the indices."""
+    rank = jnp.ndim(operand) - wide  # of one lane's operand
+    batch = jnp.ndim(indices) - wide_indices - 1
+    if wide_indices:
+        indices = jnp.swapaxes(indices, -1, -2)
+    if wide and wide_indices:
+        dims = dims._replace(
+            operand_batching_dims=(*dims.operand_batching_dims, rank),
+            start_indices_batching_dims=(*dims.start_indices_batching_dims, batch),
+        )
+        sizes = *sizes, 1
+    elif wide:
+        dims = dims._replace(offset_dims=(*dims.offset_dims, len(dims.offset_dims) + batch))
+        sizes = *sizes, operand.shape[-1]
+    return lax.gather(operand, indices, dims, sizes, mode=mode, **options)
 
 
 def _scatter(eqn, args, size):
     (operand, wide), (indices, wide_index), (updates, wide_updates) = args
     shape, dims = eqn.invars[0].aval.shape, eqn.params["dimension_numbers"]
+    combine = {
+        "scatter": (lambda x, y: y, lax.scatter),
+        "scatter-add": (jnp.add, lax.scatter_add),
+        "scatter_add": (jnp.add, lax.scatter_add),
+        "scatter-mul": (jnp.multiply, lax.scatter_mul),
+        "scatter_mul": (jnp.multiply, lax.scatter_mul),
+    }
+    combine, scatter = combine[eqn.primitive.name]
+    operand = _spread(operand, wide, shape, size)
+    updates = _spread(updates, wide_updates, eqn.invars[2].aval.shape, size)
+    index_shape = eqn.invars[1].aval.shape
     one_row = (
-        eqn.invars[1].aval.shape == (1,)
+        index_shape == (1,)
         and dims.inserted_window_dims == dims.scatter_dims_to_operand_dims == (0,)
         and dims.update_window_dims == tuple(range(len(shape) - 1))
-        and eqn.invars[2].aval.shape == shape[1:]
+        and updates.shape[:-1] == shape[1:]
     )
-    if not one_row:
-        return None
+    if not one_row or shape[0] > SHORT:
+        unique = eqn.params["unique_indices"] or len(index_shape) == 1
+        indices = _spread(indices, wide_index, index_shape, size)
+        mode = eqn.params["mode"]
+        return [(_scatter_lanes(scatter, operand, indices, updates, dims, unique_indices=unique, mode=mode), True)]
     index = _spread(indices, wide_index, (1,), size)[0]
     if eqn.params["mode"] == lax.GatherScatterMode.CLIP:
         index = jnp.clip(index, 0, shape[0] - 1)
-    operand = _spread(operand, wide, shape, size)
-    updates = _spread(updates, wide_updates, shape, size)
     hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == _spread(index, True, operand.shape[:-1], size)
-    combine = {
-        "scatter": lambda x, y: y,
-        "scatter-add": jnp.add,
-        "scatter_add": jnp.add,
-        "scatter-mul": jnp.multiply,
-        "scatter_mul": jnp.multiply,
-    }[eqn.primitive.name]
     return [(jnp.where(hot, combine(operand, updates), operand), True)]
+
+
+def _scatter_lanes(scatter, operand, indices, updates, dims, **options):
+    """A scatter with lanes last in the operand, in the indices `[..., rank, lanes]` and in the updates."""
+    dims = dims._replace(
+        operand_batching_dims=(*dims.operand_batching_dims, operand.ndim - 1),
+        scatter_indices_batching_dims=(*dims.scatter_indices_batching_dims, indices.ndim - 2),
+    )
+    return scatter(operand, jnp.swapaxes(indices, -1, -2), updates, dims, **options)
 
 
 def _argmax(eqn, args, size):
@@ -545,6 +600,7 @@ _RULES = {
     "stack": _per_word(_stack),
     "unstack": _per_word(_unstack),
     "transpose": _per_word(_transpose),
+    "gather": _gather,
     "dynamic_slice": _per_word(_dynamic_slice),
     "dynamic_update_slice": _per_word(_dynamic_update_slice),
     **dict.fromkeys(["reduce_sum", "reduce_max", "reduce_min"], _reduce),

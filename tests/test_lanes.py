@@ -30,6 +30,7 @@ def ints(low, high, *shape):
 SCALAR, OTHER, VECTOR, MATRIX = floats(LANES), floats(LANES), floats(4, LANES), floats(3, 4, LANES)
 LONG, WIDE_MATRIX = floats(40, LANES), floats(40, 3, LANES)
 SHARED = floats(4)
+TABLE = floats(40, 4, LANES)
 INDEX = np.array([0, 3, 1, 2, 3], np.int32)
 ODD_INDEX = np.array([-1, -4, 4, 9, -7], np.int32)  # counted from the end, or outside
 TIES = np.array([[1, 2, 2, 0, 5], [3, 2, 1, 0, 5], [3, 1, 2, 0, 4]], np.float32)
@@ -192,6 +193,15 @@ INDEXING = {
     "integers": (lambda v, i: v[i], (ints(0, 9, 4, LANES), INDEX), (EACH, EACH)),
     "flags": (lambda v, i: v[i], (VECTOR > 0, INDEX), (EACH, EACH)),
     "long array": (lambda v, i: v[i * 9], (LONG, INDEX), (EACH, EACH)),
+    "long shared array": (lambda v, i: v[i * 9], (LONG[:, 0], INDEX), (ALL, EACH)),
+    "long array outside": (lambda v, i: v[i * 20], (LONG, ODD_INDEX), (EACH, EACH)),
+    "row of a table": (lambda m, i: m[i * 9], (TABLE, INDEX), (EACH, EACH)),
+    "element of a table": (lambda m, i, j: m[i * 9, j], (TABLE, INDEX, ODD_INDEX), (EACH, EACH, EACH)),
+    "column of a table": (lambda m, i: m[:, i], (TABLE, INDEX), (EACH, EACH)),
+    "rows of a table": (lambda m, i: m[jnp.stack([i, 9 * i, i])], (TABLE, INDEX), (EACH, EACH)),
+    "shared rows": (lambda m, i: m[i], (TABLE, np.array([3, 1, 3])), (EACH, ALL)),
+    "shared table": (lambda m, i, j: m[jnp.stack([i, j]), j], (TABLE[..., 0], INDEX, ODD_INDEX), (ALL, EACH, EACH)),
+    "window": (lambda m, i: lax.dynamic_slice(m, (9 * i, i), (5, 2)), (TABLE, ODD_INDEX), (EACH, EACH)),
     "element of a matrix": (lambda m, i: m[1, i], (MATRIX, INDEX), (EACH, EACH)),
     "several": (lambda v, i: v[jnp.stack([i, 0, i])], (VECTOR, INDEX), (EACH, EACH)),
     "dynamic slice": (lambda v, i: lax.dynamic_slice_in_dim(v, i, 2), (VECTOR, INDEX), (EACH, EACH)),
@@ -217,6 +227,16 @@ INDEXING = {
     "element": (lambda m, i, x: m.at[1, i].add(x), (MATRIX, INDEX, SCALAR), (EACH, EACH, EACH)),
     "several at once": (lambda v, i: v.at[jnp.stack([i, i])].add(1.0), (VECTOR, INDEX), (EACH, EACH)),
     "long": (lambda v, i: v.at[i * 9].add(1.0), (LONG, INDEX), (EACH, EACH)),
+    "long outside": (lambda v, i, x: v.at[i * 20].set(x), (LONG, ODD_INDEX, SCALAR), (EACH, EACH, EACH)),
+    "table": (lambda m, i, j, x: m.at[i * 9, j].add(x), (TABLE, INDEX, ODD_INDEX, SCALAR), (EACH, EACH, EACH, EACH)),
+    "table, shared": (lambda m, i, j: m.at[i * 9, j].set(2.0), (TABLE[..., 0], INDEX, ODD_INDEX), (ALL, EACH, EACH)),
+    "table, row": (lambda m, i, r: m.at[9 * i].multiply(r), (TABLE, INDEX, TABLE[0]), (EACH, EACH, EACH)),
+    "table, rows": (lambda m, i, r: m.at[jnp.stack([i, i])].add(r), (TABLE, INDEX, TABLE[0]), (EACH, EACH, EACH)),
+    "table, window": (
+        lambda m, i, r: lax.dynamic_update_slice(m, r, (9 * i, i)),
+        (TABLE, ODD_INDEX, TABLE[:2, :2]),
+        (EACH, EACH, EACH),
+    ),
 }
 CONTROL = {
     "fori": (loop_shared_stop, (SCALAR,), (EACH,)),

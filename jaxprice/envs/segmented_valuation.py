@@ -124,6 +124,7 @@ class SegmentedValuation(StationaryMarket):
             action_space=Discrete(self.num_prices),
             buyers=self.buyers,
             noise="bernoulli",
+            details={"shares": params.shares},
         )
 
     def table(self, params):

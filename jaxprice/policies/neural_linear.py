@@ -1,0 +1,131 @@
+"""Neural-linear Thompson sampling: a network learns features of price and context, a Bayesian regression on them explores.
+
+With inputs z_k = (context, price k) and the last hidden layer h of a network trained on the sales (`parts.network`), and
+phi_k = (h(z_k), 1), the posted price is the first with the largest
+
+    w_k phi_k'theta,    theta ~ N(m, v^2 A^-1),    A = ridge I + sum phi phi',   m = A^-1 sum phi y,    v = scale * noise,
+
+one draw for all prices, with signals y, weights w_k and the noise as in `ucb1` and `lin_ts`. The network is trained after
+every sale, but phi is of a copy of its weights that comes up to date once in `every` sales: then the regression is
+done again from the prior on all sales in the buffer, so that old and new features are never mixed; in between, each sale
+is added to it. Sales that have left the buffer are forgotten at that time.
+
+Departures. Riquelme et al. have an output and a regression for each action, and an inverse gamma prior on the noise; here
+the price is an input and the noise a number. They train for many steps once in so many sales, and keep all data. The
+regression is `linear_model`, one rank-one update for each sale in the buffer: memory / every of them a sale on average,
+where lanes share a clock; where each lane has its own, all are made after every sale and mostly thrown away.
+
+Regret: none is known; linear in T in general, since a small network and a bounded memory leave an error.
+
+Source: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import lax
+
+from jaxprice import checks
+from jaxprice.policies.parts import features, linear_model, network
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class State:
+    """State of the policy.
+
+    Attributes:
+      noise: standard deviation of a signal, float scalar.
+      learned: the network, its training and the sales kept.
+      used: weights of the features, a tree as those of the network.
+      model: regression on the features of `used`, `[width + 1]`.
+    """
+
+    noise: jax.Array
+    learned: network.Learned
+    used: Any
+    model: linear_model.Model
+
+
+@policy_maker(family="contextual", source="Riquelme, Tucker and Snoek (2018)", feedback="demand or reward")
+def neural_linear(
+    scale=1.0,
+    ridge=1.0,
+    noise=None,
+    rate=0.005,
+    every=100,
+    steps=1,
+    width=16,
+    depth=2,
+    memory=1024,
+    batch=32,
+    signal="demand",
+):
+    """Neural-linear Thompson sampling.
+
+    Args:
+      scale: posterior standard deviations are multiplied by this, at least 0; may be traced, as may `ridge` and `rate`.
+      ridge: penalty on the squared change of the network's weights and on the squared coefficients, above 0.
+      noise: standard deviation of a signal, above 0; by default the market's where it is Gaussian, else 1/2.
+      rate: step size of Adam.
+      every: sales after which the features are brought up to date.
+      steps: steps of Adam after each sale.
+      width: units of a hidden layer, an even number.
+      depth: number of hidden layers.
+      memory: sales kept, a multiple of `batch`.
+      batch: sales in a step of training.
+      signal: "demand" or "reward", what it learns from.
+
+    Raises:
+      ValueError: options out of range, an unknown signal; at `init`, no price grid or no context.
+    """
+    checks.number("scale", scale, low=0)
+    checks.positive_int("every", every)
+    if noise is not None:
+        checks.number("noise", noise, low=1e-6)
+    trainer = network.Trainer("neural_linear", width, depth, memory, batch, steps, rate, ridge, signal)
+
+    def prior():
+        factor = jnp.eye(width + 1, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
+        return linear_model.Model(jnp.zeros(width + 1, jnp.float32), factor)
+
+    def rows(weights, inputs):
+        hidden = trainer.hidden(weights, inputs)
+        return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1), jnp.float32)], axis=-1)
+
+    def refit(learned):
+        """The regression on the sales in the buffer, with the weights of the network as they are."""
+        phis, sales = rows(learned.weights, learned.inputs), learned.time - 1
+
+        def add(i, model):
+            return model.revise(phis[i], learned.signals[i], (i < sales).astype(jnp.float32))[0]
+
+        return lax.fori_loop(0, memory, add, prior())
+
+    def init(key, problem):
+        learned = trainer.init(key, problem)
+        return State(linear_model.spread_of_noise(problem, noise), learned, learned.weights, prior())
+
+    def act(key, state, observation):
+        phis, model = rows(state.used, state.learned.prices(observation)), state.model
+        z = linear_model.normals(key, (width + 1,))
+        theta = model.mean + scale * state.noise * features.total(z, model.factor.T)
+        return jnp.argmax(state.learned.signal.weights * jnp.sum(phis * theta[None], axis=1))
+
+    def update(key, state, transition):
+        del key
+        learned = trainer.learn(state.learned, transition)
+        phi = rows(state.used, state.learned.price(transition))
+
+        def renew():
+            return learned.weights, refit(learned)
+
+        def keep():
+            return state.used, state.model.revise(phi, learned.signal.of(transition))[0]
+
+        return State(state.noise, learned, *lax.cond(state.learned.time % every == 0, renew, keep))
+
+    return Policy(init, act, update)

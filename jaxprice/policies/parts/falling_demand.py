@@ -1,0 +1,36 @@
+"""What policies share that know demand to fall with the price: bounds and curves over a grid, from the lowest price up.
+
+Both are loops over the prices, which over many lanes are quicker than `jax.lax.cummin` and its kin.
+
+Source: T. Robertson, F. T. Wright, R. L. Dykstra (1988), "Order Restricted Statistical Inference", chapter 1 (the min-max
+formula of isotonic regression).
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def smallest_so_far(x):
+    """Entry i is the smallest of `x[: i + 1]`, float `[K]`."""
+
+    def place(least, here):
+        least = jnp.minimum(least, here)
+        return least, least
+
+    return jax.lax.scan(place, jnp.asarray(jnp.inf, x.dtype), x)[1]
+
+
+def falling(curve):
+    """The non-increasing curve nearest to `curve` `[K]` in squares: min over a <= i of max over b >= i of mean(a..b)."""
+    index = jnp.arange(curve.shape[0])
+    total = jnp.cumsum(curve)
+    before = total - curve
+
+    def place(largest, end):
+        i, up_to = end
+        inside = index <= i
+        length = jnp.maximum(i - index + 1, 1).astype(jnp.float32)
+        largest = jnp.where(inside, jnp.maximum(largest, (up_to[None] - before) / length), -jnp.inf)
+        return largest, jnp.min(jnp.where(inside, largest, jnp.inf))
+
+    return jax.lax.scan(place, jnp.full(curve.shape, -jnp.inf, jnp.float32), (index, total), reverse=True)[1]

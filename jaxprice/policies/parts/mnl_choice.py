@@ -1,0 +1,96 @@
+"""What policies that learn multinomial logit choice from assortments share: epochs, and the best set for given attractions.
+
+An epoch offers one set until a customer buys nothing. With attractions v_i, that of buying nothing being one, the number of
+times product i is bought in an epoch is geometric with mean v_i, P(k) = (v_i / (1 + v_i))^k / (1 + v_i), whatever else is
+offered: means over epochs estimate v_i without bias.
+
+The best set of at most s products for attractions w maximises R(S) = sum_S r_i w_i / (1 + sum_S w_i). It consists of the s
+products with the largest positive w_i (r_i - z), z = max_S R(S) (as in `jaxprice.oracles.logit_pricing.assortment`).
+Dinkelbach's iteration z <- R(S(z)), S(z) that set for z, climbs from z = 0 to it; `ROUNDS` are enough: of 400,000 random
+instances with up to 60 products and attractions from 1e-4 to 1e4, ten took 10 and none more. Ranks come from all pairs of
+products, n^2 comparisons a round, with no sorting; without the limit on the size there are no ranks at all.
+
+Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2019), "MNL-bandit: a dynamic learning approach to assortment
+selection", doi:10.1287/opre.2018.1832; W. Dinkelbach (1967), doi:10.1287/mnsc.13.7.492.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.types import Subset
+
+ROUNDS = 12
+
+
+@struct.dataclass
+class Shop:
+    """What the seller is told: revenue of each product, float `[n]`, and the largest number offered."""
+
+    revenues: jax.Array
+    size: int = struct.field(pytree_node=False)
+
+    def best(self, attractions):
+        """The set with the largest expected revenue for these attractions, float `[n]`, not negative: bool `[n]`."""
+
+        def climb(_, carry):
+            value, _ = carry
+            chosen = self._top(attractions * (self.revenues - value))
+            weights = jnp.where(chosen, attractions, 0.0)
+            return jnp.sum(weights * self.revenues) / (1 + jnp.sum(weights)), chosen
+
+        start = jnp.float32(0), jnp.zeros(self.revenues.shape, bool)
+        return jax.lax.fori_loop(0, ROUNDS, climb, start)[1]
+
+    def _top(self, gains):
+        """The `size` largest of those that are positive; ties go to the first."""
+        if self.size >= gains.shape[0]:
+            return gains > 0
+        product = jnp.arange(gains.shape[0])
+        first = product[:, None] < product[None]
+        beats = (gains[:, None] > gains[None]) | ((gains[:, None] == gains[None]) & first)
+        return (gains > 0) & (jnp.sum(beats.astype(jnp.int32), axis=0) < self.size)
+
+
+@struct.dataclass
+class Epochs:
+    """What the epochs have shown.
+
+    Attributes:
+      number: of the epoch under way, from 1, int scalar.
+      offered: the set of this epoch, bool `[n]`.
+      sold: units sold in it, float `[n]`.
+      counts: epochs before it that offered each product, float `[n]`.
+      sums: units sold in them, float `[n]`.
+    """
+
+    number: jax.Array
+    offered: jax.Array
+    sold: jax.Array
+    counts: jax.Array
+    sums: jax.Array
+
+    def after(self, demand):
+        """The epochs once a customer has come, and whether this one is over; the set is left as it was."""
+        sold, over = self.sold + demand, jnp.sum(demand) < 0.5
+        ended = over.astype(jnp.float32)
+        counts = self.counts + ended * self.offered.astype(jnp.float32)
+        number = self.number + over.astype(jnp.int32)
+        return Epochs(number, self.offered, (1 - ended) * sold, counts, self.sums + ended * sold), over
+
+
+def shop(problem, name):
+    """The `Shop` of a problem.
+
+    Raises:
+      ValueError: a market without assortments.
+    """
+    if not isinstance(problem.action_space, Subset):
+        raise ValueError(f"{name} chooses sets of products, but this market sets prices")
+    return Shop(jnp.asarray(problem.high - problem.cost, jnp.float32), problem.action_space.size)
+
+
+def no_epochs(shop, offered):
+    """The first epoch, which offers the set `offered`, bool `[n]`."""
+    zeros = jnp.zeros(shop.revenues.shape, jnp.float32)
+    return Epochs(jnp.int32(1), offered, zeros, zeros, zeros)

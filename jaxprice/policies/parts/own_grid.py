@@ -1,0 +1,81 @@
+"""What policies that choose from a price grid do where any price of an interval may be posted: they bring their own grid.
+
+The policy is told the interval as if it were that grid. A sale is credited to the price of the grid nearest to the one that
+was posted, so that a seller whose price was changed on the way still learns.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.policies.parts import line
+from jaxprice.types import Discrete, Interval, Policy
+
+
+@struct.dataclass
+class State:
+    """The seller's own prices, float `[num_prices]`, the highest price of the market, and the state of the policy."""
+
+    prices: jax.Array
+    high: jax.Array
+    inner: object
+
+
+def even(problem, num_prices, *, first):
+    """Evenly spaced prices up to `problem.high`, float `[num_prices]`.
+
+    Args:
+      problem: `Problem` with an interval.
+      num_prices: how many.
+      first: whether the lowest price is one of them; without, price i is at i / num_prices of the interval, i = 1, 2, ...
+    """
+    low, high = jnp.asarray(problem.low, jnp.float32), jnp.asarray(problem.high, jnp.float32)
+    steps = jnp.arange(num_prices, dtype=jnp.float32)
+    shares = steps / max(num_prices - 1, 1) if first else (steps + 1) / num_prices
+    return low + (high - low) * shares
+
+
+def on_interval(name, policy, prices_of):
+    """`policy`, which chooses from a price grid, on an interval.
+
+    Args:
+      name: of the policy, for error messages.
+      policy: `Policy`.
+      prices_of: problem -> its grid, float `[num_prices]`.
+
+    Raises:
+      ValueError: at `init`, a market whose action is not one price of an interval.
+    """
+
+    def init(key, problem):
+        line.require_interval(problem, name)
+        prices = prices_of(problem)
+        told = dataclasses.replace(problem, prices=prices, action_space=Discrete(prices.shape[0]))
+        return State(prices, jnp.asarray(problem.high, jnp.float32), policy.init(key, told))
+
+    def act(key, state, observation):
+        return jnp.minimum(state.prices[policy.act(key, state.inner, observation)], state.high)
+
+    def update(key, state, transition):
+        nearest = jnp.argmin(jnp.abs(state.prices - transition.price)).astype(jnp.int32)
+        return state.replace(inner=policy.update(key, state.inner, dataclasses.replace(transition, action=nearest)))
+
+    return Policy(init, act, update)
+
+
+def on_grid_or_interval(name, policy, num_prices):
+    """`policy` on the grid of the market, or on `num_prices` evenly spaced prices of its interval, both ends among them."""
+    own = on_interval(name, policy, lambda problem: even(problem, num_prices, first=True))
+
+    def init(key, problem):
+        return (own if isinstance(problem.action_space, Interval) else policy).init(key, problem)
+
+    def act(key, state, observation):
+        return (own if isinstance(state, State) else policy).act(key, state, observation)
+
+    def update(key, state, transition):
+        return (own if isinstance(state, State) else policy).update(key, state, transition)
+
+    return Policy(init, act, update)

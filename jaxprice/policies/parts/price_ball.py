@@ -1,0 +1,98 @@
+"""What gradient policies over a ball of price vectors share: one-point gradient steps within a subspace.
+
+Prices are p in the ball |p| <= r, and x is a centre in the span of the orthonormal columns of B, `[n, d]`. With w uniform on
+the unit sphere of that span and revenue y(p), a period posts x + a w and moves on to
+
+    x <- P( x + h (y - b) / C w ),     a = r min(1/2, gap sqrt(d) T^(-1/4)),    h = r step / sqrt(T),
+
+P the projection on the ball of radius r - a, so that prices stay inside. With f the mean revenue, E[y w] = (a / d) times the
+gradient in the span of f smoothed over the ball of radius a: exactly (a / d) times that of f at x where f is quadratic. The
+baseline b, the mean revenue of the periods before, or 0, does not change this, as E w = 0, but lowers the variance. The unit
+C is the largest |y| so far, which keeps steps short whatever the money (today's y is among them: a bias while C grows).
+
+Source: A. D. Flaxman, A. T. Kalai, H. B. McMahan (2005), "Online convex optimization in the bandit setting: gradient descent
+without a gradient", arXiv:cs/0408007 (steps and shifts of these orders, the sqrt(d) among them).
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks, samplers
+from jaxprice.linalg import dot
+from jaxprice.types import Interval
+
+
+@struct.dataclass
+class Ball:
+    """What the seller is told and where it is.
+
+    Attributes:
+      radius: r, float scalar.
+      shift: distance a of prices from the centre, float scalar.
+      step: h, float scalar.
+      centre: x, float `[n]`.
+      unit: C, float scalar; 0 before the first period.
+      mean: mean revenue so far, float scalar.
+      time: periods played, int scalar.
+    """
+
+    radius: jax.Array
+    shift: jax.Array
+    step: jax.Array
+    centre: jax.Array
+    unit: jax.Array
+    mean: jax.Array
+    time: jax.Array
+
+    def price(self, key, basis):
+        """Prices of a period: the centre, shifted in a random direction of the span of `basis`, float `[n]`."""
+        z = samplers.normal(jax.random.bits(key, basis.shape[1:], jnp.uint32))
+        return self.centre + self.shift * dot(basis, z / length(z))
+
+    def after(self, transition, baseline):
+        """The ball after a period; `baseline`: whether the mean revenue is taken off."""
+        y = transition.reward
+        unit = jnp.maximum(self.unit, jnp.abs(y))
+        base = jnp.where(self.time > 0, self.mean, 0.0) if baseline else 0.0
+        direction = (transition.price - self.centre) / self.shift
+        moved = self.centre + self.step * (y - base) / jnp.maximum(unit, 1e-30) * direction
+        mean = self.mean + (y - self.mean) / (self.time + 1).astype(jnp.float32)
+        return self.replace(centre=self.inside(moved), unit=unit, mean=mean, time=self.time + 1)
+
+    def inside(self, centre):
+        """The nearest point in the ball of radius r - a."""
+        return centre * jnp.minimum(1.0, (self.radius - self.shift) / length(centre))
+
+
+def start(problem, name, rank, step, gap):
+    """The `Ball` before the first period, centre 0, for a subspace of that rank (None: all prices).
+
+    Raises:
+      ValueError: a market that does not take price vectors of a ball, or has fewer products than `rank`.
+    """
+    space = problem.action_space
+    if not isinstance(space, Interval) or not space.shape or "radius" not in problem.details:
+        raise ValueError(f"{name} prices several products within a ball, but this market has none")
+    products = space.shape[0]
+    rank = products if rank is None else rank
+    if rank > products:
+        raise ValueError(f"{name} needs a rank of at most the number of products {products}, got {rank}")
+    radius = jnp.asarray(problem.details["radius"], jnp.float32)
+    root = jnp.sqrt(jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 1.0))
+    share = jnp.minimum(gap * rank**0.5 / jnp.sqrt(root), 0.5)
+    zero = jnp.float32(0)
+    centre = jnp.zeros(products, jnp.float32)
+    shift, step = jnp.asarray(share * radius, jnp.float32), jnp.asarray(step * radius / root, jnp.float32)
+    return Ball(radius, shift, step, centre, zero, zero, jnp.int32(0))
+
+
+def length(x):
+    """Euclidean length, at least 1e-30."""
+    return jnp.maximum(jnp.sqrt(jnp.sum(x * x)), 1e-30)
+
+
+def check_numbers(step, gap):
+    """Refuse a negative step or a gap that is not positive."""
+    checks.number("step", step, low=0)
+    checks.number("gap", gap, low=1e-6)

@@ -1,0 +1,183 @@
+"""What policies with a Gaussian process over the price share: the prior, the posterior after each sale.
+
+The signal of a price (`arms`) is f(x) plus noise of variance s^2, with x the price as a share of the range of the grid and
+f a Gaussian process of constant mean and covariance v k(|x - x'|), r = |x - x'| / lengthscale:
+
+| kernel | k |
+|---|---|
+| "rbf" | exp(-r^2 / 2) |
+| "matern52" | (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r) |
+| "matern32" | (1 + sqrt(3) r) exp(-sqrt(3) r) |
+
+On the K prices of a grid the posterior is N(m, C), whatever the number of sales: nothing is forgotten, nothing kept. C is
+held as L L'. A sale of signal y at price k, with row l = L[k], changes (Potter's square root of the Kalman filter)
+
+    u = L l,   a = 1 / (l'l + s^2),   m <- m + a u (y - m_k),   L <- L - a / (1 + sqrt(a) s) u l'.
+
+A root cannot lose its positive definiteness to rounding, as C itself would in float32, and a draw is m + L z. The first L
+is the Cholesky factor of the prior, the largest remaining pivot first, without the pivots below 1e-5 v, which rounding has
+made up. A smooth process on K prices has far fewer than K dimensions: with the RBF kernel and the lengthscale .3 L has 10
+columns, however many prices; K where the lengthscale is traced, and nearly so for the Matern kernels. Memory and time are
+those of L for each lane and period: grids of some 30 prices.
+
+s is that of the market's noise where it is Gaussian, and 1 / (2 sqrt(buyers)), the largest that buying or not can have,
+elsewhere.
+
+Sources: C. E. Rasmussen, C. K. I. Williams (2006), "Gaussian Processes for Machine Learning", chapters 2 and 4; P. S.
+Maybeck (1979), "Stochastic Models, Estimation, and Control", volume 1, section 7.3 (Potter).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.policies.parts import arms
+from jaxprice.policies.parts.features import contract, squared_norm
+from jaxprice.types import Policy
+
+KERNELS = ("rbf", "matern52", "matern32")
+SMALLEST = 1e-5  # pivot of the prior below which a column is left out, in units of its variance
+QUIET = 1e-3  # smallest standard deviation of noise
+
+
+@struct.dataclass
+class State:
+    """The posterior over the signals of all prices.
+
+    Attributes:
+      time: number of the next sale, from 1, int scalar.
+      signal: what a sale teaches.
+      noise: standard deviation s of a signal, float scalar.
+      mean: m, float `[num_prices]`.
+      root: L, float `[num_prices, rank]`.
+    """
+
+    time: jax.Array
+    signal: arms.Signal
+    noise: jax.Array
+    mean: jax.Array
+    root: jax.Array
+
+    @property
+    def spread(self):
+        """Posterior standard deviations, float `[num_prices]`."""
+        return jnp.sqrt(squared_norm(self.root))
+
+    def draw(self, z, scale):
+        """A draw from N(m, scale^2 C), float `[num_prices]`, of standard normals `[rank]`."""
+        return self.mean + scale * contract(z, self.root, axis=1)
+
+    def add(self, action, signal):
+        """The posterior after one more sale."""
+        row, s = self.root[action], self.noise
+        gain = 1 / (jnp.sum(row * row) + s * s)
+        towards = contract(row, self.root, axis=1)
+        mean = self.mean + gain * (signal - self.mean[action]) * towards
+        shrink = gain / (1 + jnp.sqrt(gain) * s)
+        root = self.root - (shrink * towards)[:, None] * row[None, :]
+        return State(self.time + 1, self.signal, s, mean, root)
+
+
+def check(kernel, lengthscale, prior_mean, prior_sd, noise, signal, monotone, num_prices):
+    """Refuse bad options.
+
+    Raises:
+      ValueError: one is out of range, unknown, or asks rewards to fall with the price.
+    """
+    checks.choice("kernel", kernel, KERNELS)
+    checks.number("lengthscale", lengthscale, low=1e-3, high=1e3)
+    checks.number("prior_mean", prior_mean)
+    checks.number("prior_sd", prior_sd, low=1e-3)
+    if noise is not None:
+        checks.number("noise", noise, low=QUIET)
+    arms.check_signal(signal)
+    if monotone and signal != "demand":
+        raise ValueError(f"monotone must be False where the signal is {signal!r}: it is demand that falls with the price")
+    checks.positive_int("num_prices", num_prices)
+
+
+def covariance(kernel, distance):
+    """k at distances in units of the lengthscale, float `[...]`."""
+    return _covariance(jnp, kernel, distance)
+
+
+def _covariance(lib, kernel, distance):
+    if kernel == "rbf":
+        return lib.exp(-(distance**2) / 2)
+    r = math.sqrt(5 if kernel == "matern52" else 3) * distance
+    return (1 + r + (r**2 / 3 if kernel == "matern52" else 0)) * lib.exp(-r)
+
+
+def square_root(matrix, smallest, rank):
+    """An L `[K, rank]` with L L' = `matrix` `[K, K]`: its Cholesky factor, the largest remaining pivot first.
+
+    Pivots below `smallest` are left out: their columns are zeros.
+    """
+
+    def column(j, carry):
+        rest, pivots, root = carry
+        row = jnp.argmax(pivots)
+        pivot = pivots[row]
+        new = jnp.where((pivots >= 0) & (pivot > smallest), rest[row] / jnp.sqrt(jnp.maximum(pivot, smallest)), 0.0)
+        pivots = jnp.where(pivots >= 0, jnp.maximum(pivots - new * new, 0.0), -1.0).at[row].set(-1.0)
+        return rest - new[:, None] * new[None, :], pivots, root.at[j].set(new)
+
+    start = matrix, jnp.diagonal(matrix), jnp.zeros((rank, matrix.shape[0]), jnp.float32)
+    return jax.lax.fori_loop(0, rank, column, start)[2].T
+
+
+def rank_of(kernel, lengthscale, size):
+    """How many columns the root of the prior needs, an int: as many as on 128 prices and one more, at most `size`."""
+    if checks.is_traced(lengthscale):
+        return size
+    x = np.arange(128) / 127
+    rest = _covariance(np, kernel, np.abs(x[:, None] - x[None, :]) / float(lengthscale))
+    for rank in range(1, size):
+        worst = np.argmax(np.diagonal(rest))
+        if rest[worst, worst] <= SMALLEST:
+            return rank
+        rest = rest - np.outer(rest[worst], rest[worst]) / rest[worst, worst]
+    return size
+
+
+def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, noise, signal):
+    """The policy that keeps the posterior and plays what `choose(key, state)` says, on a price grid.
+
+    Raises:
+      ValueError: at `init`, a market without a grid of one price.
+    """
+
+    def init(key, problem):
+        del key
+        learned = arms.learn(problem, signal, name)
+        prices = jnp.asarray(problem.prices, jnp.float32)
+        if prices.ndim != 1:
+            raise ValueError(f"{name} sets one price, but here an action prices {prices.shape[1]} products")
+        span = jnp.maximum(jnp.max(prices) - jnp.min(prices), 1e-30)
+        shares = (prices - jnp.min(prices)) / span
+        variance = jnp.asarray(prior_sd, jnp.float32) ** 2
+        prior = variance * covariance(kernel, jnp.abs(shares[:, None] - shares[None, :]) / lengthscale)
+        root = square_root(prior, SMALLEST * variance, rank_of(kernel, lengthscale, problem.num_prices))
+        mean = jnp.full(prices.shape, prior_mean, jnp.float32)
+        return State(jnp.int32(1), learned, _noise(problem), mean, root)
+
+    def _noise(problem):
+        if noise is not None:
+            return jnp.asarray(noise, jnp.float32)
+        if problem.noise == "gaussian":
+            return jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32) / problem.buyers, QUIET)
+        return jnp.float32(0.5 / math.sqrt(problem.buyers))
+
+    def act(key, state, observation):
+        del observation
+        return choose(key, state)
+
+    def update(key, state, transition):
+        del key
+        return state.add(transition.action, state.signal.of(transition))
+
+    return Policy(init, act, update)

@@ -1,0 +1,187 @@
+"""What learners over a table of states and prices share: the states, the table, exploration and the rate of learning.
+
+States. Entry i of the observation is cut into b_i bins of equal width between its bounds l_i and u_i,
+
+    j_i = floor(b_i (o_i - l_i) / (u_i - l_i)),   at least 0 and at most b_i - 1,        s = (... j_0 b_1 + j_1) b_2 + ...,
+
+so the first entry varies slowest; entries with one bin, and those beyond the last bin count, are not looked at. With as many
+bins as an evenly spaced grid has prices, the bin of a price is its index, rounding included. By default the state is the
+last price (entry 1 of every observation of one product) in as many bins as there are prices, and bounds are those of prices.
+
+Learning. Q(s, a) is the value of a price, the discounted profit that follows it, and a visit to (s, a), its n-th, changes
+
+    Q(s, a) <- Q(s, a) + rate / n^power (target - Q(s, a)):
+
+power 0 is a constant rate; rate 1 and power 1 average the targets, 1/n; a power in (1/2, 1) forgets the first ones sooner.
+
+Exploration. In period t = 1, 2, ... any price is equally likely with probability e_t, else the first with the largest
+Q(s, a) is posted (ties to the lowest price):
+
+| exploration | e_t |
+|---|---|
+| "constant" | epsilon |
+| "exponential" | epsilon exp(-decay t), from the counter t, never by repeated multiplication |
+| "harmonic" | epsilon / (1 + decay t) |
+
+A table has one entry for each state and price, and with a power as many counts.
+
+Sources: C. J. C. H. Watkins, P. Dayan (1992), "Q-learning", doi:10.1007/BF00992698; E. Even-Dar, Y. Mansour (2003),
+"Learning rates for Q-learning", Journal of Machine Learning Research 5 (power); E. Calvano, G. Calzolari, V. Denicolo,
+S. Pastorello (2020), doi:10.1257/aer.20190623 (states and exponential exploration).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, samplers
+from jaxprice.policies.parts import arms
+
+EXPLORATIONS = ("constant", "exponential", "harmonic")
+ENTRIES = 2**20  # of a table
+
+
+@struct.dataclass
+class States:
+    """Which state an observation is.
+
+    Attributes:
+      low, high: bounds of the entries with bins, float `[len(bins)]`.
+      bins: bins of each of the first entries.
+    """
+
+    low: jax.Array
+    high: jax.Array
+    bins: tuple[int, ...] = struct.field(pytree_node=False)
+
+    def of(self, observation):
+        """The state of an observation, int scalar."""
+        state = jnp.int32(0)
+        for i, size in enumerate(self.bins):
+            if size > 1:
+                share = (observation[i] - self.low[i]) / jnp.maximum(self.high[i] - self.low[i], 1e-30)
+                place = jnp.clip(jnp.floor(size * share), 0.0, size - 1.0).astype(jnp.int32)
+                state = state * size + place
+        return state
+
+
+@struct.dataclass
+class State:
+    """State of a learner.
+
+    Attributes:
+      time: number of the next period, from 1, int scalar.
+      states: which state an observation is.
+      table: Q, float `[num_states, num_prices]`, money.
+      counts: visits n, float `[num_states, num_prices]`; None with a constant rate.
+      pending: state, action and reward of the period not learned from yet (int, int, float scalars), for SARSA, else None.
+    """
+
+    time: jax.Array
+    states: States
+    table: jax.Array
+    counts: Any
+    pending: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learner:
+    """The options that all learners have; see the module and `q_learning`."""
+
+    name: str
+    bins: Any
+    low: Any
+    high: Any
+    discount: Any
+    rate: Any
+    power: Any
+    exploration: str
+    epsilon: Any
+    decay: Any
+    initial: Any
+
+    def __post_init__(self):
+        if self.bins is not None:
+            bins = self.bins if isinstance(self.bins, list | tuple) else (self.bins,)
+            if not bins:
+                raise ValueError(
+                    "bins must have a number for each entry of the observation up to the last one used, got none"
+                )
+            object.__setattr__(self, "bins", tuple(checks.positive_int("bins", size) for size in bins))
+        for name in ("low", "high"):
+            value = checks.number(name, 0.0 if getattr(self, name) is None else getattr(self, name))
+            if np.shape(value) and (self.bins is None or np.shape(value) != (len(self.bins),)):
+                raise ValueError(f"{name} must be a number, or one for each of bins, got {value!r} for bins={self.bins!r}")
+        both = self.low is not None and self.high is not None
+        if both and not checks.is_traced((self.low, self.high)) and np.any(np.asarray(self.low) >= np.asarray(self.high)):
+            raise ValueError(f"low must be below high, got low={self.low!r} and high={self.high!r}")
+        checks.number("discount", self.discount, low=0, high=1 - 1e-6)
+        checks.number("rate", self.rate, low=0, high=1)
+        checks.number("power", self.power, low=0, high=1)
+        checks.choice("exploration", self.exploration, EXPLORATIONS)
+        checks.number("epsilon", self.epsilon, low=0, high=1)
+        checks.number("decay", self.decay, low=0)
+        checks.number("initial", self.initial)
+
+    @property
+    def counted(self):
+        """Whether visits are counted: the rate falls, or may."""
+        return checks.is_traced(self.power) or bool(np.any(np.asarray(self.power) != 0))
+
+    def init(self, key, problem):
+        """The state before the first period."""
+        del key
+        arms.require_grid(problem, self.name)
+        bins = self.bins
+        if bins is None and jnp.ndim(problem.prices) != 1:
+            raise ValueError(
+                f"{self.name} takes the last price for the state, but here an action prices several products: give bins"
+            )
+        bins = (1, problem.num_prices) if bins is None else bins
+        seen = None if problem.observation is None else problem.observation.shape[0]
+        if seen is not None and seen < len(bins):
+            raise ValueError(f"{self.name} has bins for {len(bins)} entries of the observation, but there are {seen}")
+        bounds = [given if given is not None else of for given, of in ((self.low, problem.low), (self.high, problem.high))]
+        if any(np.shape(bound) and np.shape(bound) != (len(bins),) for bound in bounds):
+            raise ValueError(f"{self.name} needs low and high here, where each of several products has its own")
+        low, high = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), (len(bins),)) for bound in bounds)
+        shape = math.prod(bins), problem.action_space.n
+        if math.prod(shape) > ENTRIES:
+            raise ValueError(f"{self.name}'s table must have at most {ENTRIES} entries, but bins={bins} makes it {shape}")
+        if np.shape(self.initial) not in ((), shape[1:], shape):
+            raise ValueError(
+                f"initial of {self.name} must be a number, {shape[1:]} or {shape}, got {np.shape(self.initial)}"
+            )
+        initial = jnp.asarray(self.initial, jnp.float32)
+        table = jnp.broadcast_to(initial.reshape((1,) * (2 - initial.ndim) + initial.shape), shape)
+        return State(jnp.int32(1), States(low, high, bins), table, jnp.zeros(shape, jnp.float32) if self.counted else None)
+
+    def explores(self, time):
+        """e_t, float scalar."""
+        if self.exploration == "constant":
+            return jnp.asarray(self.epsilon, jnp.float32)
+        shift = jnp.asarray(self.decay, jnp.float32) * time.astype(jnp.float32)
+        return self.epsilon * jnp.exp(-shift) if self.exploration == "exponential" else self.epsilon / (1 + shift)
+
+    def act(self, key, state, observation):
+        """A random price, or the first with the largest value."""
+        values = state.table[state.states.of(observation)]
+        coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
+        random = jnp.floor(which * values.shape[0]).astype(jnp.int32)
+        return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
+
+    def learn(self, state, place, action, target, weight=1.0):
+        """`(table, counts)` after a visit of that weight to (place, action)."""
+        counts, rate = state.counts, jnp.asarray(self.rate, jnp.float32)
+        if counts is not None:
+            visits = counts[place].at[action].add(jnp.float32(weight))
+            counts = counts.at[place].set(visits)
+            rate = rate * jnp.maximum(visits[action], 1.0) ** -jnp.asarray(self.power, jnp.float32)
+        row = state.table[place]  # whole rows are what vector code over lanes can pick and put back
+        row = row.at[action].add(weight * rate * (target - row[action]))
+        return state.table.at[place].set(row), counts
