@@ -174,6 +174,36 @@ def _advance(lane, axes, fenced, streams, numbers, params, carry, start, stop):
     return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
 
 
+def _advance_tiles(lane, axes, fenced, tile, streams, numbers, params, carry, start, stop):
+    """`_advance`, so many lanes at a time that what they know stays in cache; a tile goes through all the periods."""
+    size = numbers.shape[-1]
+    tiles = -(-size // tile)
+    if tiles == 1 or size % tiles:
+        return _advance(lane, axes, fenced, streams, numbers, params, carry, start, stop)
+    tile, flags = size // tiles, axes.carry
+    before, structure = jax.tree.flatten(carry)
+
+    def cut(tree, flags, first):
+        leaves, structure = jax.tree.flatten(tree)
+        parts = zip(leaves, flags, strict=True)
+        parts = [jax.lax.dynamic_slice_in_dim(x, first, tile, -1) if flag else x for x, flag in parts]
+        return jax.tree.unflatten(structure, parts)
+
+    def play(k, after):
+        first = k * tile
+        now = [x if flag else old for x, old, flag in zip(after, before, flags, strict=True)]
+        mine = cut(numbers, [True], first), cut(params, axes.params, first)
+        done = _advance(
+            lane, axes, fenced, streams, *mine, cut(jax.tree.unflatten(structure, now), flags, first), start, stop
+        )
+        return [
+            jax.lax.dynamic_update_slice_in_dim(x, new, first, -1) if flag else new
+            for x, new, flag in zip(after, jax.tree.leaves(done), flags, strict=True)
+        ]
+
+    return jax.tree.unflatten(structure, jax.lax.fori_loop(0, tiles, play, before))
+
+
 def _one(tree, flags):
     """Shapes of one lane's part of a tree."""
     return _of_shapes(_shapes(tree, flags))
@@ -219,8 +249,8 @@ def _record(carry, axes, lanes):
 class Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
-    def __init__(self, env, policy, mesh, given, batched):
-        self.env, self.policy, self.mesh, self.given, self.batched = env, policy, mesh, given, batched
+    def __init__(self, env, policy, mesh, given, batched, tile=None):
+        self.env, self.policy, self.mesh, self.given, self.batched, self.tile = env, policy, mesh, given, batched, tile
 
     def begin(self, seed, first, size, width, times, params, ahead=True):
         """Start `width` lanes from lane `first` -> arguments, carry and axes, and programs of the loop."""
@@ -233,7 +263,7 @@ class Engine:
         made, obs, env_state = opening(streams, numbers, params, np.int32(times[-1]))
         env, made, axes = _in_play(self.env, made, axes)
         one = [_shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
-        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, axes, *one)
+        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, self.tile, axes, *one)
         args = streams, numbers, made
         if ahead:  # compile the loop while the first period is compiled
             advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
@@ -279,18 +309,20 @@ def totals(env, policy, seed, lanes, horizon, params):
 
 
 @functools.lru_cache(maxsize=128)
-def engine(env, policy, mesh, given, batched):
-    return Engine(env, policy, mesh, given, batched)
+def engine(env, policy, mesh, given, batched, tile=None):
+    return Engine(env, policy, mesh, given, batched, tile)
 
 
 @functools.lru_cache(maxsize=256)
-def _periods(env, policy, mesh, axes, params, obs, env_state):
+def _periods(env, policy, mesh, tile, axes, params, obs, env_state):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
     lane = _Lane(env, policy, True)
     axes = _playing(lane, axes, _stream_shapes(), *(_of_shapes(x) for x in (params, obs, env_state)))
     enter = functools.partial(_enter, lane, axes)
     enter = Program(enter, (None, -1, axes.params, axes.obs, axes.env), mesh, out_axes=axes.carry)
     advance = functools.partial(_advance, lane, axes, on_cpu(mesh))
+    if tile:
+        advance = functools.partial(_advance_tiles, lane, axes, on_cpu(mesh), tile)
     advance = Program(advance, (None, -1, axes.params, axes.carry, None, None), mesh, donated=3, out_axes=axes.carry)
     trace = Program(functools.partial(_trace, lane, axes), (None, -1, axes.params, axes.carry, None), mesh)
     return axes, enter, advance, trace

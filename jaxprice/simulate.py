@@ -20,7 +20,7 @@ from jaxprice import devices as device_mesh
 from jaxprice.types import Discrete, Interval, Oracle, Policy, Subset
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
-CACHE = 2**20  # bytes: on a CPU, what policies know of a chunk should stay in cache
+CACHE = 2**19  # bytes: on a CPU, what policies know of the lanes that are played together should stay in cache
 
 
 def simulate(
@@ -89,10 +89,10 @@ def simulate(
     bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
     results = {}
     for name, policy in policies.items():
-        one = engine.engine(env, policy, mesh, params is not None, batched)
+        at_a_time = min(chunk or _lanes_per_device(mesh) * mesh.size, lanes)
+        width, tile = _width(mesh, at_a_time, sizes[name])
+        one = engine.engine(env, policy, mesh, params is not None, batched, tile)
         summary = stats.Summary(times, quantiles)
-        at_a_time = min(chunk or _lanes_per_device(mesh, sizes[name]) * mesh.size, lanes)
-        width = -(-at_a_time // mesh.size) * mesh.size
         for first in range(0, lanes, at_a_time):
             run = one.run_traced if traces else one.run
             out = run(seed, first, min(at_a_time, lanes - first), width, times, params, functools.partial(bar, name))
@@ -145,14 +145,23 @@ def _is_batched(env, params, lanes):
     return batched
 
 
-def _lanes_per_device(mesh, size):
-    """Lanes of a chunk on one device, for a policy that knows `size` bytes a lane."""
-    platform = mesh.devices.flat[0].platform
-    lanes = LANES_PER_DEVICE.get(platform, 2**17)
-    if platform == "cpu":
-        while lanes > 256 and lanes * size > CACHE:
-            lanes //= 2
-    return lanes
+def _lanes_per_device(mesh):
+    """Lanes of a chunk on one device."""
+    return LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17)
+
+
+def _width(mesh, lanes, size):
+    """Lanes to compute where so many are wanted, a multiple of devices and tiles, and the lanes of a tile or None.
+
+    On a CPU the lanes of a device are played a tile after the other, as many together as what a policy knows of them, `size`
+    bytes a lane, fits into the cache.
+    """
+    here = -(-lanes // mesh.size)
+    if mesh.devices.flat[0].platform != "cpu" or here * size <= CACHE:
+        return here * mesh.size, None
+    tiles = -(-here // max(256, CACHE // size))
+    here = -(-here // tiles) * tiles
+    return here * mesh.size, here // tiles
 
 
 def _check_policy(name, policy, env, params, batched):

@@ -16,7 +16,7 @@ import xarray as xr
 from flax import struct
 
 import jaxprice
-from jaxprice import devices, policies, program, random
+from jaxprice import devices, engine, policies, program, random
 from jaxprice.types import Discrete, Environment, Policy, Problem
 
 matplotlib.use("Agg")
@@ -171,6 +171,33 @@ def test_a_lane_does_not_depend_on_its_company(invariance, group, policy, case):
         reference, other = (invariance(group)[f"{policy}/{name}{suffix}"] for name in ("all", case))
         assert len(np.unique(reference)) > 50
         np.testing.assert_array_equal(other, reference[: other.size])
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["one market", "markets drawn"])
+def test_tiles_of_a_chunk_are_its_lanes(drawn):
+    """Lanes played a few at a time, for the cache: the same, bit by bit; three tiles, and lanes that are no whole tiles."""
+    env, params = jaxprice.make("PostedPrice", demand="linear", num_prices=5)
+    params, times = (None, params)[not drawn], np.array([1, 7, 40])
+    policy = policies.sliding_window_thompson(window=10)
+
+    def run(tile):
+        one = engine.engine(env, policy, devices.mesh(1), not drawn, False, tile)
+        return one.run(3, 0, LANES - 1, LANES - 1, times, params, lambda pulls: None)
+
+    whole, tiles, odd = run(None), run(5), run(4)
+    for name in engine.METRICS:
+        assert whole[name].shape == (3, LANES - 1)
+        np.testing.assert_array_equal(whole[name], tiles[name])
+        np.testing.assert_array_equal(whole[name], odd[name])
+
+
+def test_states_that_fill_the_cache_are_tiled():
+    width = sys.modules["jaxprice.simulate"]._width
+    one = devices.mesh(1)
+    assert width(one, 2000, 100) == (2000, None)
+    assert width(one, 2000, 4000) == (2000, 250)
+    assert width(one, 2001, 1000) == (2004, 501)
+    assert width(one, 100, 10**6) == (100, 100)
 
 
 def test_fewer_lanes_are_the_first_of_more(run, result):
