@@ -4,9 +4,11 @@
     python -m experiments.regret_growth --only ucb1 cusum_ucb
 
 The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
-and later), for batches of lanes with seeds of their own; the interval is that of the mean over batches. A rate T^a shows
-as a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
-predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
+and later), for batches of lanes with seeds of their own; the interval is that of the mean over batches. Where policy or
+market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of the
+final regret over seasons of three lengths, T / 16, T / 4 and T. A rate T^a shows as a, up to logarithms and early
+transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory predicts are rows too. `expected`
+is the rate of the theory; none is tuned to agree.
 """
 
 import csv
@@ -25,6 +27,33 @@ from jaxprice.policies.parts import recent
 
 BATCHES = 8
 START = 0.05
+ACROSS = (
+    "exp3",
+    "exp3_ix",
+    "exp3_p",
+    "exp3_s",
+    "rexp3",
+    "ucb1, after a change",
+    "sliding_window_ucb",
+    "discounted_ucb",
+    "discounted_thompson",
+    "sliding_window_thompson",
+    "cusum_ucb",
+    "glr_kl_ucb",
+    "ts_update",
+    "ts_fixed",
+    "blind_network",
+    "primal_dual_bwk",
+    "lp_ucb",
+    "thompson, stock ignored",
+    "kleinberg_leighton",
+    "kleinberg_leighton, adversarial",
+    "moving_window_least_squares",
+    "discounted_least_squares",
+    "change_point_least_squares",
+    "opok",
+    "opol",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +76,8 @@ SPREAD = ("BernoulliBandit", {"num_arms": 10})
 ELASTIC = ("GLMDemand", {"link": "linear", "num_prices": 6, "low": 0.5, "dimension": 3})
 BUYERS = ("GLMDemand", {"instance": "S1", "num_prices": 10, "dimension": 3})
 LOGIT = ("ParametricDemand", {"family": "logit", "parameters": (1.0, -1.0)})
+FALLING = ("PostedPrice", {"demand": "linear", "num_prices": 20})
+SHOWN = ("MNLAssortment", {})
 
 
 def rows(horizon):
@@ -58,6 +89,13 @@ def rows(horizon):
     stock, root = ("FiniteInventory", {"horizon": horizon, "stock": horizon // 4}), horizon**0.5
     line = {"demand": jaxprice.demand.Linear(9.0, 4.5), "num_prices": None, "low": 0.7, "high": 1.25}
     steep = ("PostedPrice", line | {"noise": "gaussian", "noise_scale": 0.1})
+    any_price = ("PostedPrice", {"demand": "linear", "num_prices": None, "low": 0.0, "high": 1.0})
+    one_value = any_price[1] | {"demand": jaxprice.demand.UniformValuation(0.637, 0.637001)}
+    base, _ = jaxprice.make("ParametricDemand", family="keskin_zeevi")
+    lines = [base.params_at(np.float32(numbers)) for numbers in ((1.0, 0.6), (1.2, 0.4))]
+    turn = ("NonStationary", {"market": base, "markets": lines, "changes": [horizon // 2], "horizon": horizon})
+    many = {"num_products": 20, "rank": 2, "noise_scale": 1.0}
+    greedy = dict(bins=1, discount=0.0, rate=1.0, power=1.0, exploration="harmonic", epsilon=1.0, decay=0.02)
     return {
         "ucb1": (policies.ucb1(), ARMS, "log T"),
         "kl_ucb": (policies.kl_ucb(), ARMS, "log T"),
@@ -117,20 +155,62 @@ def rows(horizon):
         "bayesian_linear_pricing": (policies.bayesian_linear_pricing(), LINE, "T^1/2 log T"),
         "kiefer_wolfowitz": (policies.kiefer_wolfowitz(), LINE, "T^1/2"),
         "bandit_gradient": (policies.bandit_gradient(), LINE, "T^3/4"),
+        "kleinberg_leighton": (policies.kleinberg_leighton(horizon=horizon), any_price, "T^1/2 log^1/2 T"),
+        "kleinberg_leighton, adversarial": (
+            policies.kleinberg_leighton(horizon=horizon, valuations="adversarial"),
+            any_price,
+            "at most T^2/3",
+        ),
+        "valuation_search": (policies.valuation_search(), ("PostedPrice", one_value), "log log T"),
+        "monotone_ucb": (policies.monotone_ucb(scale=0.5), FALLING, "log T"),
+        "gp_ucb": (policies.gp_ucb(), FALLING, "at most T^1/2"),
+        "gp_thompson, monotone": (policies.gp_thompson(monotone=True), FALLING, "at most T^1/2"),
+        "q_learning": (policies.q_learning(**greedy), ARMS, "log T"),
+        "neural_ucb": (policies.neural_ucb(), BUYERS, "T^1/2"),
+        "neural_thompson": (policies.neural_thompson(), BUYERS, "T^1/2"),
+        "random_features": (policies.random_features(), BUYERS, "T^1/2, and a linear part"),
+        "neural_linear": (policies.neural_linear(), BUYERS, "T, small"),
+        "moving_window_least_squares": (
+            policies.moving_window_least_squares(window=round(horizon ** (2 / 3))),
+            turn,
+            "T^2/3",
+        ),
+        "discounted_least_squares": (policies.discounted_least_squares(), turn, "T^2/3"),
+        "change_point_least_squares": (policies.change_point_least_squares(), turn, "T^1/2 log T"),
+        "slow_moving": (policies.slow_moving(gap=0.2), ("ReferencePrice", {}), "T^1/2"),
+        "mnl_ucb": (policies.mnl_ucb(scale=1.0), SHOWN, "at most T^1/2"),
+        "mnl_thompson": (policies.mnl_thompson(), SHOWN, "at most T^1/2"),
+        "mnl_newton": (policies.mnl_newton(), ("MNLPricing", {}), "T^1/2"),
+        "opok": (policies.opok(), ("LowRankDemand", many | {"features_known": True}), "T^3/4"),
+        "opol": (policies.opol(rank=2), ("LowRankDemand", many), "T^3/4"),
         "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),
     }
 
 
-def measure(policy, market, options):
+def measure(name, options):
     """Mean exponent over batches and its standard error; mean regret at the horizon and its standard error."""
-    kind, settings = market
-    env, params = jaxprice.make(kind, **settings)
-    times = np.unique(np.geomspace(START * options.horizon, options.horizon, 12).astype(int))
-    play = dict(lanes=options.lanes, horizon=options.horizon, checkpoints=times, params=params)
-    curves = [jaxprice.simulate(env, policy, seed=seed, **play)["regret"].values[0] for seed in range(BATCHES)]
+    if name in ACROSS:
+        times = [options.horizon // 16, options.horizon // 4, options.horizon]
+        curves = np.stack([final_regrets(name, horizon, options) for horizon in times], axis=1)
+    else:
+        times = np.unique(np.geomspace(START * options.horizon, options.horizon, 12).astype(int))
+        curves = regrets(name, options.horizon, times, options)
     slopes = np.array([stats.growth_exponent(times, np.maximum(curve, 1e-9)) for curve in curves])
-    last = np.array([curve[-1] for curve in curves])
+    last = curves[:, -1]
     return (*(f(x) for x in (slopes, last) for f in (np.mean, lambda x: x.std(ddof=1) / math.sqrt(BATCHES))),)
+
+
+def regrets(name, horizon, times, options):
+    """Mean regret of each batch at some times, float `[BATCHES, times]`."""
+    policy, (kind, settings), _ = rows(horizon)[name]
+    env, params = jaxprice.make(kind, **settings)
+    play = dict(lanes=options.lanes, horizon=horizon, checkpoints=times, params=params)
+    return np.stack([jaxprice.simulate(env, policy, seed=seed, **play)["regret"].values[0] for seed in range(BATCHES)])
+
+
+def final_regrets(name, horizon, options):
+    """Mean regret of each batch at the end of a season, float `[BATCHES]`."""
+    return regrets(name, horizon, [horizon], options)[:, 0]
 
 
 def main(options):
@@ -146,7 +226,7 @@ def main(options):
     for name in chosen:
         policy, market, expected = table[name]
         with console.status(name):
-            slope, error, regret, regret_error = measure(policy, market, options)
+            slope, error, regret, regret_error = measure(name, options)
         low, high = stats.interval(slope, error)
         described = policies.describe(policy)
         lines.append([name, described, market[0], expected, *(f"{x:.4g}" for x in (slope, low, high, regret, regret_error))])
