@@ -64,6 +64,19 @@ TRACKS = {
     "network": {
         "three resources": ("NetworkRevenue", {"horizon": HORIZON}),
     },
+    "segments": {
+        "hundred segments": ("SegmentedValuation", {"num_segments": 100, "num_prices": 20}),
+    },
+    "memory": {
+        "reference prices": ("ReferencePrice", {}),
+    },
+    "several products": {
+        "low rank": ("LowRankDemand", {"num_products": 20, "rank": 2, "features_known": True}),
+        "logit prices": ("MNLPricing", {}),
+    },
+    "assortments": {
+        "logit assortments": ("MNLAssortment", {}),
+    },
 }
 SMOKE = ("oracle", "random_price", "ucb1", "thompson")
 

@@ -91,17 +91,28 @@ def stages(options):
         ("GLMDemand", {"dimension": 10}),
         ("FiniteInventory", {"horizon": options.horizon}),
         ("NetworkRevenue", {"horizon": options.horizon}),
+        ("SegmentedValuation", {"num_segments": 100, "num_prices": 20}),
+        ("LowRankDemand", {"num_products": 20, "rank": 2}),
+        ("MNLPricing", {}),
+        ("MNLAssortment", {}),
+        ("RelatedProducts", {}),
     )
 
 
 def stage(policy, options):
     """The first of `stages` that a policy takes: `(environment, params)`."""
     for name, settings in stages(options):
-        env, params = jaxprice.make(name, **settings)
+        env, params = market(name, tuple(settings.items()))
         with contextlib.suppress(ValueError):
             jax.eval_shape(policy.init, jax.random.key(0), env.problem(params))
             return env, params
     raise ValueError("no stage has what this policy needs")
+
+
+@functools.cache
+def market(name, settings):
+    """`(environment, params)`, made once."""
+    return jaxprice.make(name, **dict(settings))
 
 
 def market_rows(horizon):

@@ -1,0 +1,38 @@
+"""Rows of the experiments that have no test of their own: each can be made and played, without playing it."""
+
+import jax
+import pytest
+
+import jaxprice
+from experiments import regret_growth, throughput
+from jaxprice import policies
+
+GROWTH = regret_growth.rows(1600)
+
+
+@pytest.mark.parametrize("name", GROWTH)
+def test_rows_of_growth_fit_their_markets(name):
+    policy, (kind, options), _ = GROWTH[name]
+    env, params = jaxprice.make(kind, **options)
+    jax.eval_shape(policy.init, jax.random.key(0), env.problem(params))
+    assert policies.describe(policy).startswith(name.split(",")[0])
+
+
+def test_seasons_of_three_lengths_are_rows():
+    assert set(regret_growth.ACROSS) <= set(GROWTH)
+
+
+def test_every_policy_has_a_stage_in_the_throughput():
+    options = throughput.Options()
+    rows = throughput.policy_rows()
+    assert sorted(rows) == sorted(set(policies.list()) - {"oracle"})
+    for policy, reference in rows.values():
+        throughput.stage(policy, options)
+        assert reference is None or callable(reference)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, reference) in throughput.policy_rows().items() if reference])
+def test_numpy_policies_play(name):
+    """A few periods of each reference earn or lose something."""
+    reference = throughput.policy_rows()[name][1]
+    assert reference(4, 3, 8, 0).run([0.2, 0.4, 0.6, 0.8] if hasattr(reference, "largest") else 0.5) > 0
