@@ -25,6 +25,7 @@ import jaxprice
 from jaxprice import policies, stats
 from jaxprice.policies.parts import recent
 
+HEADER = ("row", "policy", "market", "expected", "exponent", "low", "high", "regret", "regret_se")
 BATCHES = 8
 START = 0.05
 ACROSS = (
@@ -222,23 +223,26 @@ def main(options):
     printed = Table(title=f"growth of regret, {BATCHES} batches of {options.lanes} lanes, {options.horizon:,} periods")
     for column in ("row", "policy", "market", "expected", "exponent", "95 % interval", "regret"):
         printed.add_column(column)
-    lines, console = [], Console()
+    console, file = Console(), None
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        file = options.out.open("w", newline="")
+        csv.writer(file).writerow(HEADER)
     for name in chosen:
         policy, market, expected = table[name]
         with console.status(name):
             slope, error, regret, regret_error = measure(name, options)
         low, high = stats.interval(slope, error)
         described = policies.describe(policy)
-        lines.append([name, described, market[0], expected, *(f"{x:.4g}" for x in (slope, low, high, regret, regret_error))])
         regret_text = f"{regret:.4g} ± {stats.Z95 * regret_error:.2g}"
         printed.add_row(name, described, market[0], expected, f"{slope:.3f}", f"{low:.3f} to {high:.3f}", regret_text)
+        if file is not None:  # a row at once: a killed run keeps those it has
+            numbers = (f"{x:.4g}" for x in (slope, low, high, regret, regret_error))
+            csv.writer(file).writerow([name, described, market[0], expected, *numbers])
+            file.flush()
     console.print(printed)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with options.out.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["row", "policy", "market", "expected", "exponent", "low", "high", "regret", "regret_se"])
-            writer.writerows(lines)
+    if file is not None:
+        file.close()
 
 
 if __name__ == "__main__":

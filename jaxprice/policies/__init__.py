@@ -48,6 +48,7 @@ from jaxprice.policies.gp_thompson import gp_thompson
 from jaxprice.policies.gp_ucb import gp_ucb
 from jaxprice.policies.gradient_bandit import gradient_bandit
 from jaxprice.policies.guarded import guarded
+from jaxprice.policies.hierarchical_thompson import hierarchical_thompson
 from jaxprice.policies.imed import imed
 from jaxprice.policies.information_directed import information_directed
 from jaxprice.policies.iterated_least_squares import iterated_least_squares
@@ -60,6 +61,8 @@ from jaxprice.policies.lin_ucb import lin_ucb
 from jaxprice.policies.logistic_thompson import logistic_thompson
 from jaxprice.policies.lp_resolving import lp_resolving
 from jaxprice.policies.lp_ucb import lp_ucb
+from jaxprice.policies.meta_dynamic_pricing import meta_dynamic_pricing
+from jaxprice.policies.meta_thompson import meta_thompson
 from jaxprice.policies.mixture import mixture
 from jaxprice.policies.mle_cycle import mle_cycle
 from jaxprice.policies.mle_greedy import mle_greedy
@@ -72,6 +75,7 @@ from jaxprice.policies.moving_window_least_squares import moving_window_least_sq
 from jaxprice.policies.neural_linear import neural_linear
 from jaxprice.policies.neural_thompson import neural_thompson
 from jaxprice.policies.neural_ucb import neural_ucb
+from jaxprice.policies.o3fu import o3fu
 from jaxprice.policies.onsp import onsp
 from jaxprice.policies.opok import opok
 from jaxprice.policies.opol import opol
@@ -80,6 +84,7 @@ from jaxprice.policies.oracle import oracle
 from jaxprice.policies.per_context import per_context
 from jaxprice.policies.perturbed_pricing import perturbed_pricing
 from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
+from jaxprice.policies.private_pricing import private_pricing
 from jaxprice.policies.q_learning import q_learning
 from jaxprice.policies.random_features import random_features
 from jaxprice.policies.random_price import random_price
@@ -155,6 +160,7 @@ __all__ = [
     "gp_ucb",
     "gradient_bandit",
     "guarded",
+    "hierarchical_thompson",
     "imed",
     "information_directed",
     "iterated_least_squares",
@@ -169,6 +175,8 @@ __all__ = [
     "lp_resolving",
     "lp_ucb",
     "make",
+    "meta_dynamic_pricing",
+    "meta_thompson",
     "mixture",
     "mle_cycle",
     "mle_greedy",
@@ -181,6 +189,7 @@ __all__ = [
     "neural_linear",
     "neural_thompson",
     "neural_ucb",
+    "o3fu",
     "onsp",
     "opok",
     "opol",
@@ -190,6 +199,7 @@ __all__ = [
     "per_context",
     "perturbed_pricing",
     "primal_dual_bwk",
+    "private_pricing",
     "q_learning",
     "random_features",
     "random_price",
