@@ -124,27 +124,27 @@ def test_best_price_for_an_estimate(law):
 # ellipsoids
 
 
-def ellipsoid(x, p, sale, a, shape, eps):
+def ellipsoid(x, p, sale, a, shape, eps, margin):
     """One period: price before it is cut off, centre and A after it; in d >= 2 features."""
     d, w = x.size, math.sqrt(x @ shape @ x)
     if 2 * w <= eps:
-        return x @ a - w, a, shape
+        return x @ a - w - margin, a, shape
     c = 1 if sale else -1
-    b, alpha = shape @ x / w, c * (p - x @ a) / w
+    b, alpha = shape @ x / w, (c * (p - x @ a) - margin) / w
     if not -1 / d < alpha < 1:
         return x @ a, a, shape
     cut = shape - 2 * (1 + d * alpha) / ((d + 1) * (1 + alpha)) * np.outer(b, b)
     return x @ a, a + c * (1 + d * alpha) / (d + 1) * b, d**2 * (1 - alpha**2) / (d**2 - 1) * cut
 
 
-@pytest.mark.parametrize("name", [LINEAR, CERTAIN])
-def test_ellipsoid_step_for_step(name):
-    x, p, y, states = told(name, policies.ellipsoid_pricing())
-    eps = max(SEEN**2 / HORIZON, 3e-5)
+@pytest.mark.parametrize(("name", "margin"), [(LINEAR, 0.0), (CERTAIN, 0.0), (LINEAR, 0.02)])
+def test_ellipsoid_step_for_step(name, margin):
+    x, p, y, states = told(name, policies.ellipsoid_pricing(margin=margin))
+    eps = max(SEEN**2 / HORIZON, 3e-5, 4 * SEEN * margin)
     for lane in range(3):
         a, shape = np.zeros(SEEN), 9 * np.eye(SEEN)
         for t in range(HORIZON):
-            wanted, a, shape = ellipsoid(x[t, lane], p[t, lane], y[t, lane] > 0, a, shape, eps)
+            wanted, a, shape = ellipsoid(x[t, lane], p[t, lane], y[t, lane] > 0, a, shape, eps, margin)
             assert abs(p[t, lane] - np.clip(wanted, 0, 3)) < 1e-4
             factor = states.factor[t + 1, lane].astype(float)
             np.testing.assert_allclose(states.centre[t + 1, lane], a, atol=1e-4)
@@ -173,6 +173,22 @@ def test_ellipsoid_invariants(eps):
     np.testing.assert_allclose(ratio[central], exact, rtol=2e-2 if eps < 1e-2 else 1e-3)  # widths of 1e-3, prices to 1e-7
     np.testing.assert_array_equal(factor[1:][~explores], factor[:-1][~explores])
     assert np.all(y[~explores] == 1) and np.all((x @ theta - p)[~explores] <= eps + 1e-4)
+
+
+def test_shallow_cuts_keep_theta_where_central_ones_lose_it():
+    """Noise within the margin; each cut shrinks the volume."""
+    noise = 0.1
+    name = ("LinearValuation", (*CERTAIN[1], ("noise", "uniform"), ("scale", noise)))
+    inside = {}
+    for margin in (0.0, noise):
+        states = told(name, policies.ellipsoid_pricing(radius=2.0, threshold=0.1, margin=margin), 600)[-1]
+        centre, factor = states.centre[-1].astype(float), states.factor.astype(float)
+        theta = np.array([0.9, 0.6, 0.4])
+        away = np.linalg.solve(factor[-1], (theta - centre)[..., None])[..., 0]
+        inside[margin] = np.linalg.norm(away, axis=1) <= 1 + 1e-3
+        volume = np.abs(np.linalg.det(factor))
+        assert np.all(volume[1:] <= volume[:-1] * (1 + 1e-5)) and states.explored[-1].min() > 5
+    assert inside[noise].all() and inside[0.0].mean() < 0.5
 
 
 def test_ellipsoid_in_one_dimension_is_bisection():
@@ -579,6 +595,7 @@ NAMES = [
 WRONG = [
     ("ellipsoid_pricing", {"radius": 0.0}),
     ("ellipsoid_pricing", {"threshold": -1.0}),
+    ("ellipsoid_pricing", {"margin": -0.1}),
     ("emlp", {"radius": -1.0}),
     ("etc_glm", {"scale": 0.0}),
     ("etc_glm", {"least": 0.0}),

@@ -10,7 +10,12 @@ A buyer with features x values the product at x'theta exactly, ||theta|| <= radi
 
 If the price is cut off at an end of the interval, the cut is not through the centre: with alpha = c (p - x'a) / w the
 general formulas of the ellipsoid method apply, which the above are for alpha = 0 (below alpha = -1/d nothing changes). For
-d = 1 it is bisection. Exploitation cuts nothing: shallow cuts would lengthen the ellipsoid in directions that were known.
+d = 1 it is bisection. Exploitation cuts nothing: that would lengthen the ellipsoid in directions that were known.
+
+Shallow cuts, for buyers whose valuations are x'theta give or take `margin`: a sale only shows x'theta >= p - margin, so
+alpha is less by margin / w, and the price meant to sell is lower by margin. eps is then at least 4 d margin, for which
+alpha >= -1 / (2 d) and every cut still shrinks the volume. If noise never exceeds the margin, theta stays inside; for
+normal noise of standard deviation sigma a margin of sigma sqrt(2 log T) nearly does it. The constants are ours.
 
 Kept is F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with g = d sqrt((1 - alpha^2) /
 (d^2 - 1)), which has the square root of the condition of A, and the centre as a compensated sum. What float32 costs: widths
@@ -19,8 +24,8 @@ radius (1 + ||x||) lower. The theory wants eps of order d^2 / T, the default, wh
 radius.
 
 Regret: O(d^2 log(T / d)); at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the cost of a
-sale, and eps a period otherwise, which in float32 is linear in T beyond that horizon. With noise there is no guarantee:
-theta once cut away stays away.
+sale, and eps a period otherwise, which in float32 is linear in T beyond that horizon, as it is with a margin. With more
+noise than the margin there is no guarantee: theta once cut away stays away.
 
 Source: M. C. Cohen, I. Lobel, R. Paes Leme (2020), "Feature-based dynamic pricing", doi:10.1287/mnsc.2019.3485.
 """
@@ -45,7 +50,7 @@ class State:
 
     Attributes:
       low, high, cost: ends of the price interval and unit cost, float scalars.
-      radius, threshold: what the norm of theta is at most, and eps; float scalars.
+      radius, threshold, margin: what the norm of theta is at most, eps, and the noise expected; float scalars.
       centre: a, float `[d]`.
       lost: what rounding has kept from it, float `[d]`.
       factor: F, float `[d, d]`.
@@ -57,6 +62,7 @@ class State:
     cost: jax.Array
     radius: jax.Array
     threshold: jax.Array
+    margin: jax.Array
     centre: jax.Array
     lost: jax.Array
     factor: jax.Array
@@ -70,18 +76,20 @@ class State:
 
 
 @policy_maker(family="contextual pricing", source="Cohen, Lobel and Paes Leme (2020)", regret="d^2 log(T / d) without noise")
-def ellipsoid_pricing(radius=3.0, threshold=None):
+def ellipsoid_pricing(radius=3.0, threshold=None, margin=0.0):
     """EllipsoidPricing.
 
     Args:
       radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
       threshold: width eps below which it exploits, in units of the price, above 0; may be traced. By default d^2 / T; below
-        1e-5 radius it counts as that.
+        1e-5 radius, or 4 d margin, it counts as that.
+      margin: how far a valuation may be from x'theta, in units of the price, at least 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval with linear valuations.
     """
     checks.number("radius", radius, low=1e-6)
+    checks.number("margin", margin, low=0)
     if threshold is not None:
         checks.number("threshold", threshold, low=1e-12)
 
@@ -93,14 +101,15 @@ def ellipsoid_pricing(radius=3.0, threshold=None):
         d = problem.context_size
         numbers = (problem.low, problem.high, problem.cost, problem.horizon, radius)
         low, high, cost, horizon, size = (jnp.asarray(x, jnp.float32) for x in numbers)
-        eps = jnp.maximum(d * d / horizon if threshold is None else threshold, 1e-5 * size).astype(jnp.float32)
+        eps = jnp.maximum(d * d / horizon if threshold is None else threshold, 1e-5 * size)
+        eps, noise = jnp.maximum(eps, 4 * d * margin).astype(jnp.float32), jnp.asarray(margin, jnp.float32)
         zeros = jnp.zeros(d, jnp.float32)
-        return State(low, high, cost, size, eps, zeros, zeros, size * jnp.eye(d, dtype=jnp.float32), jnp.int32(0))
+        return State(low, high, cost, size, eps, noise, zeros, zeros, size * jnp.eye(d, dtype=jnp.float32), jnp.int32(0))
 
     def act(key, state, observation):
         del key
         x, middle, _, w = state.view(observation)
-        sure = middle - w - SAFE * state.radius * (1 + jnp.sqrt(jnp.sum(x * x)))
+        sure = middle - w - state.margin - SAFE * state.radius * (1 + jnp.sqrt(jnp.sum(x * x)))
         price = jnp.where(2 * w > state.threshold, middle, jnp.maximum(sure, state.cost))
         return jnp.clip(price, state.low, state.high)
 
@@ -110,7 +119,7 @@ def ellipsoid_pricing(radius=3.0, threshold=None):
         _, middle, f, w = state.view(transition.observation)
         width = jnp.maximum(w, 1e-30)
         side = sign(transition.demand)
-        alpha = side * (transition.price - middle) / width
+        alpha = (side * (transition.price - middle) - state.margin) / width
         explores = 2 * w > state.threshold
         cuts = explores & (alpha > -1 / d) & (alpha < 1)
         alpha = jnp.where(cuts, alpha, 0.0)
