@@ -79,6 +79,8 @@ BUYERS = ("GLMDemand", {"instance": "S1", "num_prices": 10, "dimension": 3})
 LOGIT = ("ParametricDemand", {"family": "logit", "parameters": (1.0, -1.0)})
 FALLING = ("PostedPrice", {"demand": "linear", "num_prices": 20})
 SHOWN = ("MNLAssortment", {})
+PRIVATE = {"link": "linear", "num_prices": 5, "low": 0.5, "dimension": 1, "context": "unit", "alpha": [0.9], "beta": [0.28]}
+PRIVATE = ("GLMDemand", PRIVATE)
 
 
 def rows(horizon):
@@ -96,6 +98,10 @@ def rows(horizon):
     lines = [base.params_at(np.float32(numbers)) for numbers in ((1.0, 0.6), (1.2, 0.4))]
     turn = ("NonStationary", {"market": base, "markets": lines, "changes": [horizon // 2], "horizon": horizon})
     many = {"num_products": 20, "rank": 2, "noise_scale": 1.0}
+    similar = {"market": "GaussianBandit", "options": {"num_arms": 4, "stds": 0.5}, "similarity": 0.7}
+    similar = jaxprice.make("RelatedProducts", **similar)[0]
+    in_turns = ("NonStationary", {"market": similar, "kind": "calendar", "num_markets": 20, "horizon": horizon})
+    in_sequence = ("NonStationary", {"market": similar, "num_markets": 40, "horizon": horizon})
     greedy = dict(bins=1, discount=0.0, rate=1.0, power=1.0, exploration="harmonic", epsilon=1.0, decay=0.02)
     return {
         "ucb1": (policies.ucb1(), ARMS, "log T"),
@@ -184,6 +190,10 @@ def rows(horizon):
         "mnl_newton": (policies.mnl_newton(), ("MNLPricing", {}), "T^1/2"),
         "opok": (policies.opok(), ("LowRankDemand", many | {"features_known": True}), "T^3/4"),
         "opol": (policies.opol(rank=2), ("LowRankDemand", many), "T^3/4"),
+        "hierarchical_thompson": (policies.hierarchical_thompson(20, "turns"), in_turns, "T^1/2 at worst"),
+        "meta_thompson": (policies.meta_thompson(40), in_sequence, "T: linear in the number of products"),
+        "o3fu": (policies.o3fu(width=0.3), LINE, "T^1/2"),
+        "private_pricing": (policies.private_pricing(epsilon=10.0, radius=1.0), PRIVATE, "T^1/2"),
         "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),
     }
 

@@ -1,0 +1,82 @@
+"""What policies share that sell several related products and learn what the products have in common: which is sold now.
+
+N products are sold in T periods, t = 0, 1, ..., in one of three orders:
+
+| order | product of period t | market |
+|---|---|---|
+| "sequence" | one after the other; product m starts at t = floor(m T / N) | `NonStationary`, "piecewise" |
+| "turns" | t mod N | `NonStationary`, "calendar" |
+| "features" | the first of the largest entry of the context: one feature a product | `GLMDemand`, "unit" contexts |
+
+With their default paths the named markets keep to these orders, and `RelatedProducts` inside draws products of one kind.
+T is the horizon that the seller is told; periods past it belong to the last product.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks
+
+ORDERS = ("sequence", "turns", "features")
+
+
+@struct.dataclass
+class Catalogue:
+    """The products and their order.
+
+    Attributes:
+      horizon: periods in all, int scalar.
+      size: number of products N.
+      order: one of `ORDERS`.
+    """
+
+    horizon: jax.Array
+    size: int = struct.field(pytree_node=False)
+    order: str = struct.field(pytree_node=False)
+
+    def now(self, time, observation=None):
+        """The product sold after `time` periods, int scalar; the order "features" needs the observation."""
+        if self.order == "features":
+            return jnp.argmax(observation[-self.size :]).astype(jnp.int32)
+        if self.order == "turns":
+            return time % self.size
+        each, left = self.horizon // self.size, self.horizon % self.size
+        later = jnp.arange(1, self.size, dtype=jnp.int32)
+        starts = later * each + later * left // self.size  # floor(m T / N), with no product above N^2 or T
+        return jnp.sum(time >= starts, dtype=jnp.int32)
+
+
+def check(products, order="sequence", orders=ORDERS):
+    """Refuse bad options.
+
+    Raises:
+      ValueError: no products, or an unknown order.
+    """
+    checks.positive_int("products", products)
+    checks.choice("order", order, orders)
+
+
+def catalogue(problem, products, order, name):
+    """The `Catalogue` of a problem.
+
+    Raises:
+      ValueError: products that buyers' features do not tell apart.
+    """
+    if order == "features" and problem.context_size != products:
+        raise ValueError(
+            f"{name} tells products={products} apart by as many features, but this market shows {problem.context_size}"
+        )
+    return Catalogue(jnp.asarray(problem.horizon, jnp.int32), products, order)
+
+
+def level(problem, mean, name):
+    """A prior mean for each price of a grid, float `[num_prices]`.
+
+    Raises:
+      ValueError: an array of another length.
+    """
+    array = jnp.asarray(mean, jnp.float32)
+    if array.shape not in ((), (problem.num_prices,)):
+        raise ValueError(f"{name} takes one mean or one for each of the {problem.num_prices} prices, got {array.shape}")
+    return jnp.broadcast_to(array, (problem.num_prices,))
