@@ -442,7 +442,7 @@ def _scatter(eqn, args, size):
     if eqn.params["mode"] == lax.GatherScatterMode.CLIP:
         index = jnp.clip(index, 0, shape[0] - 1)
     hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == _spread(index, True, operand.shape[:-1], size)
-    return [(jnp.where(hot, combine(operand, updates), operand), True)]
+    return [(jnp.where(hot, combine(operand, updates[None]), operand), True)]
 
 
 def _scatter_lanes(scatter, operand, indices, updates, dims, **options):

@@ -93,13 +93,60 @@ def _run(env, policy, horizon, params, problem, numbers):
     return jax.vmap(lane, 0, (1, 1, 1, 0))(numbers)
 
 
+def _of_lane(number, role, time=0):
+    """The key of a role, a period and a lane."""
+    return random.address(random.stream(0, role), time, number)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _open(env, params, numbers):
+    return jax.vmap(lambda number: env.reset_env(_of_lane(number, "reset"), params))(numbers)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sell(env, params, numbers, time, obs, env_state, actions):
+    def lane(number, obs, env_state, action):
+        key = _of_lane(number, "demand", time)
+        after, env_state, reward, _, info = env.step_env(key, env_state, action, params)
+        return after, env_state, Transition(obs, action, info["price"], info["demand"], reward, after), info
+
+    return jax.vmap(lane)(numbers, obs, env_state, actions)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(policy, problem, numbers, obs):
+    return jax.vmap(lambda number, obs: policy.init(_of_lane(number, "init"), problem.told(obs)))(numbers, obs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _act(policy, numbers, time, states, obs):
+    return jax.vmap(lambda number, *x: policy.act(_of_lane(number, "act", time), *x))(numbers, states, obs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _update(policy, numbers, time, states, sales):
+    return jax.vmap(lambda number, *x: policy.update(_of_lane(number, "update", time), *x))(numbers, states, sales)
+
+
 @functools.cache
 def play(policy, name, horizon=HORIZON):
-    """Play `policy` in the market `name`: `Played`, NumPy arrays."""
+    """Play `policy` in the market `name`: `Played`, NumPy arrays.
+
+    As `_run`, one call a period: the market is compiled once for all policies.
+    """
     env, params = market(name)
     params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
     numbers = np.arange(LANES, dtype=np.uint32)
-    return Played(*jax.device_get(_run(env, policy, horizon, params, env.problem(params), numbers)))
+    obs, env_state = _open(env, params, numbers)
+    state, periods = _init(policy, env.problem(params), numbers, obs), []
+    for time in range(horizon):
+        time = np.int32(time)
+        action = _act(policy, numbers, time, state, obs)
+        obs, env_state, sales, info = _sell(env, params, numbers, time, obs, env_state, action)
+        periods.append((state, sales, info))
+        state = _update(policy, numbers, time, state, sales)
+    states, sales, info = jax.tree.map(lambda *x: np.stack(x), *jax.device_get(periods))
+    return Played(states, sales, info, jax.device_get(state))
 
 
 def state_after(policy, problem, actions, demands, observation=None):
