@@ -87,7 +87,7 @@ def inventory_values(demand, prices, stock, horizon, salvage=0.0, cost=0.0):
     return values
 
 
-@pytest.mark.parametrize("salvage", [0.0, 25.0])
+@pytest.mark.parametrize("salvage", some([0.0, 25.0], 25.0))
 def test_inventory_season(salvage):
     """The value of a season against the DP; what a policy earns plus its regret is that value, in expectation."""
     env, params = jaxprice.make("FiniteInventory", horizon=40, stock=10, salvage=salvage)
@@ -145,6 +145,7 @@ def test_network_bound_is_ferreiras():
         assert float(params.value) == pytest.approx(value, abs=2e-6)
 
 
+@pytest.mark.slow
 def test_network_regret_is_what_the_bound_leaves():
     """T z minus the revenue, in expectation, for the oracle and, where no product sells below its resources, at random."""
     env, params = jaxprice.make("NetworkRevenue", demand="exponential", horizon=200)
@@ -165,6 +166,7 @@ def test_without_variation_the_path_is_the_wrapped_markets(kind):
         np.testing.assert_array_equal(still[field], moving[field])
 
 
+@pytest.mark.slow
 def test_paths_move_as_they_say():
     """Change points, calendar and season step for step; regimes and drift in law."""
     two = [jaxprice.make("BernoulliBandit", means=[m, 0.5])[1] for m in (0.1, 0.9)]

@@ -659,6 +659,7 @@ def assert_loses_less(policy, share, half):
     assert ours.mean() + 4 * error < share * stuck.mean(), (ours.mean(), stuck.mean())
 
 
+@pytest.mark.slow
 def test_ucb1_goes_linear_after_a_change_and_a_window_does_not():
     """UCB1 waits for log(t) to grow before it tries the bad arm again, which takes a share of the time that has passed.
 
