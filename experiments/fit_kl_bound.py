@@ -1,4 +1,4 @@
-"""Fit the first guess of `jaxprice.policies.kl_ucb.upper_bound`.
+"""Fit the first guess of `jaxprice.policies.parts.kl_bound.upper_bound`.
 
     python -m experiments.fit_kl_bound
 

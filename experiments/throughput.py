@@ -6,7 +6,7 @@
 Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or the first of `stages` that they take; markets are
 played by a random seller. Ours is timed through `simulate`, the first call (which compiles) apart, in seconds on the clock
 and of all cores (`compile_cpu_s`, which a busy machine does not change). The NumPy columns are the best we could write
-(`numpy_policies.py`, `numpy_pricing.py`, `numpy_markets.py`), apart from `ts_update`, which is set against one call of a
+(`numpy_policies.py`, `numpy_pricing.py`, `numpy_groups.py`, ...), apart from `ts_update`, which is set against one call of a
 solver a period, as it is usually written; they use one core, as NumPy does, ours uses all of them. The runs of both take
 turns and the best of each counts, so that what else the machine does disturbs the ratio little. The NumPy markets also check
 ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory of the process.
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import numpy_markets, numpy_policies, numpy_pricing
+from experiments import numpy_groups, numpy_markets, numpy_policies, numpy_pricing, numpy_private
 from jaxprice import engine, policies
 
 LONGEST = 2.0  # seconds that a timed run should take at most
@@ -76,6 +76,11 @@ def policy_rows():
         "constrained_least_squares": numpy_pricing.NumpyConstrainedLeastSquares,
         "ellipsoid_pricing": numpy_pricing.NumpyEllipsoidPricing,
         "ts_update": numpy_pricing.LinprogTSUpdate,
+        "q_learning": numpy_groups.NumpyQLearning,
+        "kleinberg_leighton": numpy_groups.NumpyKleinbergLeighton,
+        "private_pricing": numpy_private.NumpyPrivatePricing,
+        "mnl_ucb": numpy_groups.NumpyMNLUCB,
+        "hierarchical_thompson": numpy_groups.NumpyHierarchicalThompson,
     }
     return {name: (policies.make(name), references.get(name)) for name in policies.list() if name != "oracle"}
 
@@ -188,10 +193,12 @@ def measure_policy(name, options):
     ours, reference = policy_rows()[name]
     env, params = stage(ours, options)
     play = functools.partial(jaxprice.simulate, env, {name: ours}, lanes=options.lanes, params=params)
-    short = min(options.horizon, 200)
+    short = min(options.horizon, 50)
     compiling = compilation(lambda seed: play(seed=seed, horizon=short))
-    seconds, _ = timed(lambda seed: play(seed=seed, horizon=short), 0)
-    horizon = int(min(options.horizon, max(short, short * LONGEST / seconds)))  # shorter for slow policies
+    horizon, seconds = short, timed(lambda seed: play(seed=seed, horizon=short), 0)[0]
+    while horizon < options.horizon and seconds < LONGEST / 4:  # longer, until a run is long enough to be timed
+        horizon = min(4 * horizon, options.horizon)
+        seconds = timed(lambda seed, horizon=horizon: play(seed=seed, horizon=horizon), 0)[0]
     row = {"name": name, "kind": env.name, "arms": options.arms, "horizon": horizon}
     numpy_horizon = reference and max(1, round(options.numpy_horizon * reference.share))
     numpy_lanes = min(options.lanes, getattr(reference, "lanes", options.lanes))

@@ -60,8 +60,7 @@ class Problem:
       bounds: box known to hold the parameters of demand, float `[2, num_parameters]` (lowest, highest), in the order that
         the market's docstring gives; None: none known.
       details: other facts by name, as the market's docstring tells.
-      observation: zeros in the shape of an observation, for policies that keep some; None outside the engine, see
-        `Problem.told`.
+      observation: what the seller sees before the first sale; None outside the engine, see `Problem.told`.
       action_space: `Discrete`, `Interval` or `Subset`.
       buyers: customers a period; `demand / buyers` is the conversion rate.
       noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".
@@ -97,8 +96,8 @@ class Problem:
         return self.prices - self.cost
 
     def told(self, observation):
-        """The problem together with the shape of `observation`."""
-        return dataclasses.replace(self, observation=jax.tree.map(jnp.zeros_like, observation))
+        """The problem together with the first `observation`."""
+        return dataclasses.replace(self, observation=jax.tree.map(jnp.asarray, observation))
 
     def of_seller(self, i):
         """The problem of seller i in a market with several, where prices are `[num_prices, n]`."""

@@ -18,7 +18,7 @@ from scipy import optimize, stats
 
 import jaxprice
 from jaxprice import policies, random
-from jaxprice.policies.kl_ucb import upper_bound
+from jaxprice.policies.parts.kl_bound import upper_bound
 from jaxprice.types import Transition
 
 LEAD = 1e-4  # lead of an index that float32 cannot overturn

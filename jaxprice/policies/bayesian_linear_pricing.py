@@ -19,7 +19,6 @@ R. Ganti, M. Sustik, Q. Tran, B. Seaman (2018), "Thompson sampling for dynamic p
 B. Van Roy (2014), "Learning to optimize via posterior sampling", doi:10.1287/moor.2014.0650.
 """
 
-import math
 from typing import Any
 
 import jax
@@ -27,9 +26,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Discrete, Policy
+from jaxprice.types import Policy
 
 
 @struct.dataclass
@@ -76,23 +75,10 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
 
     def init(key, problem):
         del key
-        name, prices = "bayesian_linear_pricing", None
-        if isinstance(problem.action_space, Discrete):
-            arms.learn(problem, "demand", name)  # refuses what is not one price
-            prices = jnp.asarray(problem.prices, jnp.float32)
-            low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
-            market = line.Market(low, high, cost, low, high, problem.buyers)
-        else:
-            market = line.market(problem, name)
-        spread = 0.5 / math.sqrt(problem.buyers) if noise is None else noise
-        if noise is None and problem.noise == "gaussian":
-            spread = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
-        spread = jnp.asarray(spread, jnp.float32)
+        market, prices = line.market_or_grid(problem, "bayesian_linear_pricing")
+        spread = line.noise_of_demand(problem, noise)
         worth = prior(spread)
         return State(market, prices, spread, line.start(0.0, level, worth, worth * fall), jnp.int32(0))
-
-    def middle(market):
-        return (market.low + market.high) / 2, jnp.maximum((market.high - market.low) / 2, 1e-6)
 
     def weight(state):
         return prior(state.noise) + state.time.astype(jnp.float32)
@@ -101,7 +87,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
         del observation
         z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, (), jnp.uint32))
         sums, market = state.line.sums, state.market
-        center, unit = middle(market)
+        center, unit = market.middle()
         slope = (sums.product / sums.spread + state.noise * z2 / jnp.sqrt(sums.spread)) / unit
         mean = sums.demand + state.noise * z1 / jnp.sqrt(weight(state))
         intercept = mean - slope * (center + unit * sums.price)
@@ -111,7 +97,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
 
     def update(key, state, transition):
         del key
-        center, unit = middle(state.market)
+        center, unit = state.market.middle()
         x, demand = (transition.price - center) / unit, transition.demand / state.market.buyers
         added = state.line.add(x, demand, weight(state))
         return State(state.market, state.prices, state.noise, added, state.time + 1)

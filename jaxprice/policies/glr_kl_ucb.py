@@ -31,8 +31,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.kl_ucb import upper_bound
 from jaxprice.policies.parts import arms
+from jaxprice.policies.parts.kl_bound import upper_bound
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 

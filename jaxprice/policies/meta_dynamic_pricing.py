@@ -28,8 +28,6 @@ Source: H. Bastani, D. Simchi-Levi, R. Zhu (2022), "Meta dynamic pricing: transf
 doi:10.1287/mnsc.2021.4071, arXiv:1902.10918.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -183,24 +181,18 @@ def meta_dynamic_pricing(
         del key
         name = "meta_dynamic_pricing"
         market, catalogue = line.market(problem, name), related.catalogue(problem, products, "sequence", name)
-        spread_of_noise = 0.5 / math.sqrt(problem.buyers) if noise is None else noise
-        if noise is None and problem.noise == "gaussian":
-            spread_of_noise = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
         nothing, two = jnp.float32(0), jnp.zeros(2, jnp.float32)
         return State(
             jnp.int32(0),
             jnp.int32(0),
             catalogue,
             market,
-            jnp.asarray(spread_of_noise, jnp.float32),
+            line.noise_of_demand(problem, noise),
             line.start(),
             two,
             Estimates(nothing, two, jnp.zeros(3, jnp.float32)),
             *conservative(),
         )
-
-    def scale(market):
-        return (market.low + market.high) / 2, jnp.maximum((market.high - market.low) / 2, 1e-6)
 
     def act(key, state, observation):
         del observation
@@ -209,7 +201,7 @@ def meta_dynamic_pricing(
         root = jnp.sqrt(p)
         slope = z2 / jnp.sqrt(jnp.maximum(r - (q / root) ** 2, 1e-30))
         drawn = mean[0] + (z1 - q / root * slope) / root, mean[1] + slope
-        center, unit = scale(state.market)
+        center, unit = state.market.middle()
         fall = drawn[1] / unit
         price = state.market.best_price(drawn[0] - fall * (center + unit * state.line.sums.price), fall)
         since = state.time - state.begin
@@ -218,7 +210,7 @@ def meta_dynamic_pricing(
 
     def update(key, state, transition):
         del key
-        center, unit = scale(state.market)
+        center, unit = state.market.middle()
         since, demand = state.time - state.begin, transition.demand / state.market.buyers
         added = state.line.add((transition.price - center) / unit, demand, since.astype(jnp.float32))
         sign = jnp.where(since % 2 == 0, -1.0, 1.0)

@@ -29,7 +29,6 @@ Sources: J. Bu, D. Simchi-Levi, Y. Xu (2020), "Online pricing with offline data:
 arXiv:1910.08693; Y. Abbasi-Yadkori, D. Pal, C. Szepesvari (2011), "Improved algorithms for linear stochastic bandits".
 """
 
-import math
 from typing import Any
 
 import jax
@@ -38,9 +37,9 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, line
+from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Discrete, Policy
+from jaxprice.types import Policy
 
 POINTS = 48  # prices of each of the two grids
 
@@ -120,18 +119,8 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
 
     def init(key, problem):
         del key
-        name, grid = "o3fu", None
-        if isinstance(problem.action_space, Discrete):
-            arms.learn(problem, "demand", name)  # refuses what is not one price
-            grid = jnp.asarray(problem.prices, jnp.float32)
-            low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
-            market = line.Market(low, high, cost, low, high, problem.buyers)
-        else:
-            market = line.market(problem, name)
-        spread = 0.5 / math.sqrt(problem.buyers) if noise is None else noise
-        if noise is None and problem.noise == "gaussian":
-            spread = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
-        spread = jnp.asarray(spread, jnp.float32)
+        market, grid = line.market_or_grid(problem, "o3fu")
+        spread = line.noise_of_demand(problem, noise)
         weight = jnp.maximum(ridge * spread**2, 1e-20)
         sums = line.start(0.0, level, weight, weight * fall).sums
         if prices is not None and np.shape(prices)[0]:
@@ -143,7 +132,8 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
         return State(market, grid, spread, chance, running, jnp.asarray(weight, jnp.float32), jnp.int32(0))
 
     def scaled(market, price):
-        return (price - (market.low + market.high) / 2) / jnp.maximum((market.high - market.low) / 2, 1e-6)
+        middle, unit = market.middle()
+        return (price - middle) / unit
 
     def profit(state, price):
         """Optimistic profit at prices, float `[n]`."""

@@ -9,8 +9,8 @@ x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a r
 - Tail, the smaller shape at most 20: eight steps of the continued fraction of the incomplete beta function, which ends
   there by itself where the smaller shape is a small integer and is nearly converged elsewhere.
 - Tail, larger shapes: P(X > x) = 1 - Phi(W - log(h) / W) (Barndorff-Nielsen), with error O(r^(-3/2)).
-- Quantile at tail probability exp(-L), z = its normal quantile: W = z + log(h(z)) / z, solved for x by the bound of
-  `kl_ucb` (the equation is the same: 2 r kl(p, x) = W^2), and one Newton step on the logarithm of the tail, in log-odds
+- Quantile at tail probability exp(-L), z = its normal quantile: W = z + log(h(z)) / z, solved for x by
+  `kl_bound` (the equation is the same: 2 r kl(p, x) = W^2), and one Newton step on the logarithm of the tail, in log-odds
   of x.
 
 | function | error | range |
@@ -30,7 +30,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxprice.policies.kl_ucb import upper_bound
+from jaxprice.policies.parts.kl_bound import upper_bound
 
 LARGE = 20.0  # smaller shape from which the normal form is the better one
 STEPS = 8

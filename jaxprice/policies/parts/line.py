@@ -12,6 +12,7 @@ Source: B. P. Welford (1962), "Note on a method for calculating corrected sums o
 doi:10.1080/00401706.1962.10490022.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -19,7 +20,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.types import Interval, Policy
+from jaxprice.policies.parts import arms
+from jaxprice.types import Discrete, Interval, Policy
 
 FLAT = 1e-12  # sum of squares below which prices count as all the same
 
@@ -79,6 +81,10 @@ class Market:
     second: jax.Array
     buyers: int = struct.field(pytree_node=False)
 
+    def middle(self):
+        """Middle and half width of the interval, float scalars: where and in what unit priors are stated."""
+        return (self.low + self.high) / 2, jnp.maximum((self.high - self.low) / 2, 1e-6)
+
     def best_price(self, intercept, slope):
         """The price of the interval with the largest (p - cost) (intercept + slope p)."""
         peak = (self.cost - intercept / jnp.where(slope < 0, slope, -1.0)) / 2
@@ -118,6 +124,30 @@ def market(problem, name, first=0.0, second=1.0):
     low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
     tests = (jnp.asarray(low + share * (high - low), jnp.float32) for share in (first, second))
     return Market(low, high, cost, *tests, problem.buyers)
+
+
+def market_or_grid(problem, name):
+    """`(Market, grid)` of a problem with one price: grid is float `[num_prices]`, or None where the price is free.
+
+    Raises:
+      ValueError: the action is not one price.
+    """
+    if not isinstance(problem.action_space, Discrete):
+        return market(problem, name), None
+    arms.learn(problem, "demand", name)  # refuses what is not one price
+    low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
+    return Market(low, high, cost, low, high, problem.buyers), jnp.asarray(problem.prices, jnp.float32)
+
+
+def noise_of_demand(problem, noise):
+    """Standard deviation of the demand of one buyer, as its mean over the buyers of a period shows it, float32 scalar.
+
+    The number given; else the market's where its noise is Gaussian; else 1/2 over the root of the number of buyers, which
+    no average of purchases exceeds.
+    """
+    if noise is None and problem.noise == "gaussian":
+        noise = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
+    return jnp.asarray(0.5 / math.sqrt(problem.buyers) if noise is None else noise, jnp.float32)
 
 
 @struct.dataclass

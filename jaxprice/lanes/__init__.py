@@ -1,0 +1,25 @@
+"""Make code written for one lane wide: `vmap` with the lane axis last.
+
+A policy or a market is written for one lane, on scalars and on short arrays over arms. `jax.vmap` puts the lane axis
+first whenever a scalar meets an array, so that arms are contiguous and lanes strided, and XLA undoes the mixture with
+copies. `widen` keeps lanes last through every operation: the inner loop of each kernel runs over lanes and fills the
+vector registers.
+
+It interprets the jaxpr of the one-lane function (the pattern of JAX's documentation, "Writing custom Jaxpr
+interpreters in JAX"). Some primitives get a rule of their own:
+
+* elementwise operations and those that rearrange or reduce leading axes: the same with one more axis,
+* calls and loops: interpreted inside,
+* one arm of an array (`x[arm]`, `x.at[arm].add(1)`, `argmax(x)`): selections over the arms, which is vector code over
+  lanes where gathers and scatters go one lane at a time; beyond `SHORT` arms gathers and scatters, lanes last in them too,
+* addressed keys (`jaxprice.random`): a tuple of words, `[..., lanes]` each.
+
+Every other primitive falls back to `jax.vmap` of itself, lane axis last on both sides. The values are those of
+`jax.vmap(function, in_axes=-1, out_axes=-1)`, but for `argmax` and `argmin` of arrays with NaN.
+"""
+
+from jaxprice.lanes import indexing, loops, moves  # noqa: F401  registers the rules
+from jaxprice.lanes.interpret import kept, widen
+from jaxprice.lanes.reach import depends, live, needed, per_leaf
+
+__all__ = ["depends", "kept", "live", "needed", "per_leaf", "widen"]

@@ -1,0 +1,197 @@
+"""`widen` and its interpreter: evaluate the jaxpr of one lane on arrays whose last axis is the lanes.
+
+Every value is a pair `(array, is_wide)`; what is the same in all lanes is computed once, without a lane axis. A primitive
+is evaluated by its rule, `rule(eqn, args, size) -> pairs`, or by `jax.vmap` of itself where there is none, or where the
+rule answers None.
+"""
+
+import contextlib
+import contextvars
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+from jaxprice import random
+from jaxprice.lanes.reach import per_leaf
+
+SHORT = 32  # arms up to which one is picked by a chain of selections
+
+_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_CONTROL = ("scan", "while", "cond")  # jaxprs in their params that are no calls
+_KEPT = "kept_"
+_rules = {}
+_fence = contextvars.ContextVar("fence", default=None)
+
+
+def rule(names):
+    """Register the rule of the primitives named, a string with spaces between."""
+
+    def register(function):
+        _rules.update(dict.fromkeys(names.split(), function))
+        return function
+
+    return register
+
+
+def widen(function, in_axes, fence=None, out_axes=-1):
+    """Return `function` acting on many lanes at once, the lane axis last in every array.
+
+    Args:
+      function: code for one lane, on pytrees of arrays.
+      in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
+        the argument is shared by all lanes, or a list with True for each leaf that carries one and False for the others.
+      fence: a bool scalar, true at run time in a way that the compiler cannot see, or None. With it, random words and the
+        rows that an `argmax` searches are computed once and kept in memory. XLA:CPU has no kernels with several outputs:
+        it computes cheap values anew in every kernel that reads them, and for every row that it selects from. The one
+        thing it never looks through is a branch. Leave it out on other backends, where a branch is dear.
+      out_axes: -1: every array returned has a trailing lane axis; or a list of bools, one a leaf, as `depends` gives it.
+
+    Returns:
+      A function of the same arguments.
+
+    Raises:
+      ValueError: the number of arguments differs from `in_axes`, or the lane axes differ in length.
+    """
+
+    def wide(*args):
+        flags = per_leaf(in_axes, args)
+        leaves, tree = jax.tree.flatten(args)
+        if any(flag and jnp.ndim(leaf) == 0 for leaf, flag in zip(leaves, flags, strict=True)):
+            raise ValueError("an argument with lanes has a leaf without a lane axis: a scalar")
+        sizes = {jnp.shape(leaf)[-1] for leaf, flag in zip(leaves, flags, strict=True) if flag}
+        if len(sizes) != 1:
+            raise ValueError(f"the lane axes of the arguments must agree, got lengths {sorted(sizes)}")
+        size = sizes.pop()
+        one_lane = [
+            jax.ShapeDtypeStruct(jnp.shape(x)[:-1], jnp.result_type(x)) if flag else x
+            for x, flag in zip(leaves, flags, strict=True)
+        ]
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*jax.tree.unflatten(tree, one_lane))
+        with fenced(fence):
+            outs = interpret(closed, zip(leaves, flags, strict=True), size)
+        wanted = [True] * len(outs) if out_axes == -1 else out_axes
+        outs = [settle(*out, flag, aval, size) for out, flag, aval in zip(outs, wanted, closed.out_avals, strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
+
+    return wide
+
+
+def kept(function):
+    """Mark a function of arrays: where there is a fence, its results are computed once and kept in memory.
+
+    For results that several kernels read and that cost more than reading them back; elsewhere it changes nothing.
+    """
+
+    @functools.wraps(function)
+    def marked(*args):
+        return function(*args)
+
+    marked.__name__ = _KEPT + function.__name__
+    return jax.jit(marked)
+
+
+@contextlib.contextmanager
+def fenced(fence):
+    token = _fence.set(fence)
+    try:
+        yield
+    finally:
+        _fence.reset(token)
+
+
+def once(function, *operands):
+    """`function(*operands)`, an array, computed in kernels of its own if there is a fence."""
+    fence = _fence.get()
+    if fence is None:
+        return function(*operands)
+    out = jax.eval_shape(function, *operands)
+    return lax.cond(fence, function, lambda *_: jnp.zeros(out.shape, out.dtype), *operands)
+
+
+def interpret(closed, args, size):
+    """Evaluate a closed jaxpr on `(value, is_wide)` pairs -> list of such pairs."""
+    env = {var: (value, False) for var, value in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+    env.update(zip(closed.jaxpr.invars, args, strict=True))
+
+    def read(atom):
+        return (atom.val, False) if isinstance(atom, jex.Literal) else env[atom]
+
+    for eqn in closed.jaxpr.eqns:
+        args = [read(atom) for atom in eqn.invars]
+        if not any(flag for _, flag in args):
+            outs = [(value, False) for value in bind(eqn, [value for value, _ in args])]
+        elif (inner := _callee(eqn)) is not None:
+            keep = eqn.params.get("name", "").startswith(_KEPT) and _fence.get() is not None
+            outs = (_keep if keep else interpret)(inner, args, size)
+        else:
+            rule = _rules.get(eqn.primitive.name)
+            outs = rule and rule(eqn, args, size)
+            if outs is None:
+                outs = [(value, True) for value in _fall_back(eqn, args)]
+        env.update(zip(eqn.outvars, outs, strict=True))
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def _keep(closed, args, size):
+    """As `interpret`, behind the fence."""
+    fence, flags = _fence.get(), [flag for _, flag in args]
+
+    def results(*values):
+        outs = interpret(closed, zip(values, flags, strict=True), size)
+        return [settle(*out, True, aval, size) for out, aval in zip(outs, closed.out_avals, strict=True)]
+
+    values = [value for value, _ in args]
+    shapes = jax.eval_shape(results, *values)
+    outs = lax.cond(fence, results, lambda *_: [jnp.zeros(x.shape, x.dtype) for x in shapes], *values)
+    return [(out, True) for out in outs]
+
+
+def bind(eqn, values):
+    """The primitive of `eqn` on `values` -> list of results."""
+    out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def _fall_back(eqn, args):
+    """`jax.vmap` of one primitive, lane axis last; its keys become ordinary key arrays."""
+    axes = [-1 if flag else None for _, flag in args]
+    return jax.vmap(lambda *values: bind(eqn, values), axes, -1)(*[join(value) for value, _ in args])
+
+
+def _callee(eqn):
+    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None."""
+    if eqn.primitive.name in _CONTROL:
+        return None
+    for name in _CALLS:
+        inner = eqn.params.get(name)
+        if isinstance(inner, jex.ClosedJaxpr):
+            return inner
+        if isinstance(inner, jex.Jaxpr):
+            return jex.ClosedJaxpr(inner, ())
+    return None
+
+
+def spread(value, flag, shape, size):
+    """Give `value` the shape `[*shape, size]`; a wide key stays a tuple of words."""
+    if isinstance(value, tuple):
+        return tuple(spread(word, True, shape, size) for word in value)
+    value = jnp.asarray(value)
+    if not flag:
+        value = value[..., None]
+    value = value.reshape((1,) * (len(shape) + 1 - value.ndim) + value.shape) if value.ndim != len(shape) + 1 else value
+    return jnp.broadcast_to(value, (*shape, size))
+
+
+def join(value):
+    """A wide key as an ordinary array of keys `[..., lanes]`; anything else as it is."""
+    return random.from_words(value) if isinstance(value, tuple) else value
+
+
+def settle(value, flag, wide, aval, size):
+    """A loop-carried value as an array, with its lane axis exactly when `wide`."""
+    if wide:
+        return join(spread(value, flag, aval.shape, size))
+    return jnp.asarray(value, aval.dtype) if not jnp.issubdtype(aval.dtype, jax.dtypes.extended) else value

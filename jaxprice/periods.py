@@ -1,0 +1,257 @@
+"""The loop of the engine: what one lane does in a period, made wide, over many periods.
+
+Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period, and ends with the
+sale: what passes from the sale to the update crosses the end of the loop, so it is in memory once, and XLA does not compute
+it again for every arm and every array that the update writes. Second, the sums of a period (regret, reward, ...) are plain
+float32 sums over at most `BLOCK` periods, which are then added into compensated sums. What reaches no sum is not carried.
+
+What cannot differ between lanes has no lane axis: the calendar, a market shared by all, its tables and its oracle. Which
+leaves these are is read off the code of one lane (`lanes.depends`).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import random
+from jaxprice.lanes import depends, live, widen
+from jaxprice.types import Environment, Oracle, Policy, Transition
+
+METRICS = ("regret", "reward", "revenue", "optimal")
+BLOCK = 256  # periods whose sums are plain float32  # periods whose sums are plain float32
+
+
+@struct.dataclass
+class Carry:
+    """What one lane carries from period to period.
+
+    Attributes:
+      policy, env: states of the policy and of the market.
+      transition: the last period, which the policy has not learned from yet.
+      part, total: sums of the metrics in this block and before it.
+    """
+
+    policy: Any
+    env: Any
+    transition: Transition
+    part: dict
+    total: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Lane:
+    """The code of one lane: everything scalar."""
+
+    env: Environment
+    policy: Policy
+    given: bool  # params are given, not drawn
+
+    def open(self, streams, number, params, horizon):
+        """Take or draw a market and start it -> `(params, observation, state)`."""
+        if not self.given:
+            params = self.env.sample_params(random.address(streams["market"], 0, number))
+        params = jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=horizon))
+        return params, *self.env.reset_env(random.address(streams["reset"], 0, number), params)
+
+    def enter(self, streams, number, params, obs, env_state):
+        """Start the policy and play the first period."""
+        state = None
+        if not isinstance(self.policy, Oracle):
+            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params).told(obs))
+        env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
+        return Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
+
+    def step(self, streams, number, time, params, carry):
+        """Learn from the last period, then play this one."""
+        state = carry.policy
+        if not isinstance(self.policy, Oracle):
+            state = self.policy.update(random.address(streams["update"], time - 1, number), state, carry.transition)
+        obs = carry.transition.next_observation
+        env_state, transition, now = self.play(streams, number, time, params, state, carry.env, obs)
+        part = {name: carry.part[name] + now[name] for name in METRICS}
+        return Carry(state, env_state, transition, part, carry.total)
+
+    def play(self, streams, number, time, params, state, env_state, obs):
+        """One period: the seller acts, the market answers."""
+        if isinstance(self.policy, Oracle):
+            action = self.env.optimal_action(env_state, params)
+        else:
+            action = self.policy.act(random.address(streams["act"], time, number), state, obs)
+        key = random.address(streams["demand"], time, number)
+        next_obs, env_state, reward, _, info = self.env.step_env(key, env_state, action, params)
+        metrics = {
+            "regret": info["regret"],
+            "reward": reward,
+            "revenue": jnp.sum(info["price"] * info["demand"]),
+            "optimal": info["optimal_reward"],
+        }
+        metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+        return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Which leaves differ between lanes: a bool for each leaf of params, observation, market state and `Carry`."""
+
+    params: tuple
+    obs: tuple
+    env: tuple
+    carry: tuple = ()
+
+
+def opening_axes(lane, axis, streams, params, horizon):
+    """Axes of what `lane.open` returns, before `in_play`; params those of one lane, or their shapes."""
+    number = jax.ShapeDtypeStruct((), jnp.uint32)
+    args = streams, number, params, horizon
+    flags = iter(depends(lane.open, (None, -1, axis, None), *args))
+    return Axes(*(tuple(next(flags) for _ in jax.tree.leaves(tree)) for tree in jax.eval_shape(lane.open, *args)))
+
+
+def in_play(env, params, axes):
+    """What periods are played with: `(environment, params, axes)`."""
+    playing, left = env.in_play(params)
+    flags = jax.tree.unflatten(jax.tree.structure(params), axes.params)
+    return playing, left, dataclasses.replace(axes, params=tuple(jax.tree.leaves(env.in_play(flags)[1])))
+
+
+def playing_axes(lane, axes, streams, params, obs, env_state):
+    """The axes with those of the `Carry`: what may differ between lanes in any period; arguments of one lane, or shapes."""
+    number, time = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
+    first = streams, number, params, obs, env_state
+    flags = depends(lane.enter, (None, -1, axes.params, axes.obs, axes.env), *first)
+    carry = jax.eval_shape(lane.enter, *first)
+    rounds = streams, number, time, params, carry
+    flags = depends(lane.step, (None, -1, None, axes.params, None), *rounds, loop=flags)
+    flags = jax.tree.unflatten(jax.tree.structure(carry), flags)
+    flags = dataclasses.replace(flags, total=flags.part)  # blocks are added into totals
+    return dataclasses.replace(axes, carry=tuple(jax.tree.leaves(flags)))
+
+
+def open_lanes(lane, axis, axes, streams, numbers, params, horizon):
+    """Start the market of every lane -> `(params, observations, states)`."""
+    out_axes = [*axes.params, *axes.obs, *axes.env]
+    return widen(lane.open, (None, -1, axis, None), out_axes=out_axes)(streams, numbers, params, horizon)
+
+
+def enter_lanes(lane, axes, streams, numbers, params, obs, env_state):
+    """Play the first period of every lane."""
+    in_axes = None, -1, axes.params, axes.obs, axes.env
+    return widen(lane.enter, in_axes, out_axes=axes.carry)(streams, numbers, params, obs, env_state)
+
+
+def _step(lane, axes, fence=None):
+    return widen(lane.step, (None, -1, None, axes.params, axes.carry), fence=fence, out_axes=axes.carry)
+
+
+def advance_lanes(lane, axes, fenced, streams, numbers, params, carry, start, stop):
+    """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
+    leaves, tree = jax.tree.flatten(carry)
+    one = streams, numbers[0], start, one_lane(params, axes.params), one_lane(carry, axes.carry)
+    flags = live(lane.step, one, _metrics)
+
+    def fill(carried):
+        carried = iter(carried)
+        return jax.tree.unflatten(tree, [next(carried) if flag else x for flag, x in zip(flags, leaves, strict=True)])
+
+    def pick(carry):
+        return [x for flag, x in zip(flags, jax.tree.leaves(carry), strict=True) if flag]
+
+    def period(time, carried):
+        step = _step(lane, axes, time > 0 if fenced else None)
+        return pick(step(streams, numbers, time, params, fill(carried)))
+
+    def block(time_and_carried):
+        time, carried = time_and_carried
+        end = jnp.minimum(time + BLOCK, stop)
+        return end, pick(_fold(fill(jax.lax.fori_loop(time, end, period, carried))))
+
+    return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
+
+
+def advance_tiles(lane, axes, fenced, tile, streams, numbers, params, carry, start, stop):
+    """`advance_lanes`, so many lanes at a time that what they know stays in cache; a tile goes through all the periods."""
+    size = numbers.shape[-1]
+    tiles = -(-size // tile)
+    if tiles == 1 or size % tiles:
+        return advance_lanes(lane, axes, fenced, streams, numbers, params, carry, start, stop)
+    tile, flags = size // tiles, axes.carry
+    before, structure = jax.tree.flatten(carry)
+
+    def cut(tree, flags, first):
+        leaves, structure = jax.tree.flatten(tree)
+        parts = zip(leaves, flags, strict=True)
+        parts = [jax.lax.dynamic_slice_in_dim(x, first, tile, -1) if flag else x for x, flag in parts]
+        return jax.tree.unflatten(structure, parts)
+
+    def play(k, after):
+        first = k * tile
+        now = [x if flag else old for x, old, flag in zip(after, before, flags, strict=True)]
+        mine = cut(numbers, [True], first), cut(params, axes.params, first)
+        done = advance_lanes(
+            lane, axes, fenced, streams, *mine, cut(jax.tree.unflatten(structure, now), flags, first), start, stop
+        )
+        return [
+            jax.lax.dynamic_update_slice_in_dim(x, new, first, -1) if flag else new
+            for x, new, flag in zip(after, jax.tree.leaves(done), flags, strict=True)
+        ]
+
+    return jax.tree.unflatten(structure, jax.lax.fori_loop(0, tiles, play, before))
+
+
+def one_lane(tree, flags):
+    """Shapes of one lane's part of a tree."""
+    return of_shapes(shapes(tree, flags))
+
+
+def _metrics(carry):
+    return carry.part, carry.total
+
+
+def _fold(carry):
+    """Add the sums of a block to the totals; what rounding loses stays in `part` (Kahan)."""
+    total = {name: carry.total[name] + carry.part[name] for name in METRICS}
+    part = {name: carry.part[name] - (total[name] - carry.total[name]) for name in METRICS}
+    return dataclasses.replace(carry, part=part, total=total)
+
+
+def trace_lanes(lane, axes, streams, numbers, params, carry, times):
+    """Play `times` `[T]` and keep every period: name -> `[T, lanes]`, or `[T, n, lanes]` with n products."""
+    step = _step(lane, axes)
+
+    def body(carry, time):
+        nothing = jax.tree.map(jnp.zeros_like, carry.part)  # so that `part` is this period's
+        carry = step(streams, numbers, time, params, dataclasses.replace(carry, part=nothing))
+        return carry, record(carry, axes, numbers.shape)
+
+    return jax.lax.scan(body, carry, times)[1]
+
+
+def record(carry, axes, lanes):
+    """The period just played, in every lane: its transition and its own metrics."""
+
+    def fields(carry):
+        seen = carry.transition
+        record = {name: carry.part[name] for name in ("regret", "optimal")}
+        return record | {"action": seen.action, "price": seen.price, "demand": seen.demand, "reward": seen.reward}
+
+    wide = fields(jax.tree.unflatten(jax.tree.structure(carry), axes.carry))
+    return {
+        name: x if wide[name] else jnp.broadcast_to(x[..., None], (*x.shape, *lanes)) for name, x in fields(carry).items()
+    }
+
+
+def shapes(tree, lanes):
+    """Shapes of one lane's part of a tree, hashable; `lanes`: whether the leaves have lanes, or a bool for each."""
+    leaves, structure = jax.tree.flatten(tree)
+    flags = [lanes] * len(leaves) if isinstance(lanes, bool) else lanes
+    shapes = [jnp.shape(x)[:-1] if flag else jnp.shape(x) for x, flag in zip(leaves, flags, strict=True)]
+    return structure, tuple((shape, jnp.result_type(x)) for shape, x in zip(shapes, leaves, strict=True))
+
+
+def of_shapes(shapes):
+    """The tree of shapes that `shapes` describes."""
+    structure, leaves = shapes
+    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
