@@ -737,7 +737,7 @@ def test_extremes(name):
         ("boltzmann", {"temperature": 0.0}),
         ("boltzmann", {"schedule": "linear"}),
         ("gittins", {"discount": 1.0}),
-        ("gittins", {"horizon": 500}),
+        ("gittins", {"horizon": 501}),
         ("gittins", {"horizon": 0}),
         ("gittins", {"discount": 0.9, "horizon": 10}),
         ("gittins", {"b": 0.2}),
