@@ -54,6 +54,8 @@ ACROSS = (
     "change_point_least_squares",
     "opok",
     "opol",
+    "private_quadrisection",
+    "private_quadrisection, no noise",
 )
 
 
@@ -81,6 +83,8 @@ FALLING = ("PostedPrice", {"demand": "linear", "num_prices": 20})
 SHOWN = ("MNLAssortment", {})
 PRIVATE = {"link": "linear", "num_prices": 5, "low": 0.5, "dimension": 1, "context": "unit", "alpha": [0.9], "beta": [0.28]}
 PRIVATE = ("GLMDemand", PRIVATE)
+CUBES = {"link": "linear", "context": "uniform", "low": 0.5, "high": 4.5, "noise_scale": 0.058}
+CUBES = ("GLMDemand", CUBES | {"alpha": [0.9, 0.78, 0.78], "beta": [0.2, 0.0, 0.0]})
 
 
 def rows(horizon):
@@ -103,6 +107,7 @@ def rows(horizon):
     in_turns = ("NonStationary", {"market": similar, "kind": "calendar", "num_markets": 20, "horizon": horizon})
     in_sequence = ("NonStationary", {"market": similar, "num_markets": 40, "horizon": horizon})
     greedy = dict(bins=1, discount=0.0, rate=1.0, power=1.0, exploration="harmonic", epsilon=1.0, decay=0.02)
+    cubes = dict(horizon=horizon, features=2, highest=3**-0.5)
     return {
         "ucb1": (policies.ucb1(), ARMS, "log T"),
         "kl_ucb": (policies.kl_ucb(), ARMS, "log T"),
@@ -194,6 +199,8 @@ def rows(horizon):
         "meta_thompson": (policies.meta_thompson(40), in_sequence, "T: linear in the number of products"),
         "o3fu": (policies.o3fu(width=0.3), LINE, "T^1/2"),
         "private_pricing": (policies.private_pricing(epsilon=10.0, radius=1.0), PRIVATE, "T^1/2"),
+        "private_quadrisection": (policies.private_quadrisection(epsilon=10.0, **cubes), CUBES, "T^2/3 + T^1/3 / epsilon"),
+        "private_quadrisection, no noise": (policies.private_quadrisection(epsilon=None, **cubes), CUBES, "T^2/3"),
         "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),
     }
 

@@ -10,6 +10,7 @@ Equations:
 - Normals: `sqrt(-2 log u) * (cos t, sin t)` with `t` uniform on the circle (Box and Muller). One word is enough for
   both: the angle is then the word times 2**32 over the golden ratio, modulo 2**32, which lays the 2**32 possible points
   out as a sunflower (Vogel), a Fibonacci lattice in (radius, angle) without gaps or clumps.
+- Laplace: a logarithm of 31 bits with a sign of one.
 - Gamma: Wilson and Hilferty saw that `(X/a)**(1/3)` is nearly normal. Expanding the exact quantile of `log(X/a)` around
   that gives a series in `y = z/sqrt(a)` and `s = 1/a`: a polynomial in two variables (25 terms, ninth degree in z).
   Its coefficients are not the series' but a minimax fit over all a >= 1. The logarithm rather than the cube root keeps
@@ -24,6 +25,7 @@ integrates it; `experiments/fit_samplers.py` makes the coefficients and counts t
 |---|---|---|
 | `uniform` | 6e-8 | 2**23 equally likely values, symmetric about 1/2, never 0 or 1 |
 | `normal` | 8e-7 | every word its own quantile, z within 0.04 out to 6.4 either side |
+| `laplace` | 1e-7 | each sign 2**31 quantiles, to 22.2 either side |
 | `normal_pair`, `normal_pair_from_word` | 1e-7 | each half, and both jointly, to radius 6.66 |
 | `gamma`, `gamma_boosted` | 3.2e-6 | shapes from 1 to 1e7; from 1e-3 |
 | `beta`, `beta_boosted` | 6.4e-6 | the same; the sum of two gammas' errors bounds it, 3.9e-6 is the largest seen |
@@ -100,6 +102,19 @@ def normal(words: Words) -> Result:
     """
     tail = lax.bitcast_convert_type(_checked(words) & 0x7FFFFFFF, jnp.int32)
     return _with_sign(_horner(jnp.sqrt(_minus_2_log(tail, 32)), _NORMAL), words)
+
+
+def laplace(words: Words) -> Result:
+    """Laplace variates of mean zero and scale one, whose variance is 2: an exponential with a sign.
+
+    Args:
+        words: random words, shape `(...)`, uint32.
+
+    Returns:
+        Variates, shape `(...)`, float32, at most 22.2 either side of zero.
+    """
+    tail = lax.bitcast_convert_type(_checked(words) & 0x7FFFFFFF, jnp.int32)
+    return _with_sign(0.5 * _minus_2_log(tail, 31), words)
 
 
 def normal_pair(words_a: Words, words_b: Words) -> tuple[Result, Result]:

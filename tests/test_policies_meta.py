@@ -538,3 +538,47 @@ def test_markets_that_they_cannot_play_are_refused():
     ):
         with pytest.raises(ValueError, match=r"hierarchical_thompson|meta_thompson|meta_dynamic_pricing|o3fu"):
             policy.init(jax.random.key(0), problem_of(label))
+
+
+@pytest.mark.parametrize("label", ["bandit", "noisy"])
+def test_prior_thompson_keeps_the_posterior(label):
+    env, _ = market(label)
+    policy = policies.prior_thompson(env, markets=50, seed=3)
+    played = play(policy, label, horizon=30)
+    words = random.stream(3, "init")
+    draws = [env.sample_params(random.address(words, 0, number)).means for number in range(50)]
+    means, problem = np.asarray(draws, float), problem_of(label)
+    buyers, sigma = problem.buyers, float(problem.noise_scale)
+    for k in SOME:
+        log_weights = np.zeros(50)
+        for state, sale in played.lane(k):
+            np.testing.assert_allclose(state.log_weights, log_weights - log_weights.max(), rtol=1e-3, atol=2e-3)
+            d, y = means[:, int(sale.action)], float(sale.demand)
+            if problem.noise == "gaussian":
+                log_weights = log_weights - 0.5 * ((y - buyers * d) / sigma) ** 2
+            else:
+                log_weights = log_weights + y * np.log(d) + (buyers - y) * np.log1p(-d)
+
+
+def test_prior_thompson_is_thompson_where_the_prior_is_uniform():
+    env, _ = market("bandit")
+    policy = policies.prior_thompson(env, markets=4000)
+    state = jax.jit(policy.init)(jax.random.key(0), problem_of("bandit"))
+    sale = Transition(jnp.zeros(3), jnp.int32(0), jnp.float32(1), jnp.float32(1), jnp.float32(1), jnp.zeros(3))
+    after = jax.jit(policy.update)(jax.random.key(0), state, sale)
+    keys = jax.random.split(jax.random.key(1), 4000)
+    for one, chance in ((state, 1 / 4), (after, 2 / 5)):  # Beta(2, 1) against three uniform arms: the integral of 2 x x^3
+        picks = np.asarray(jax.jit(jax.vmap(policy.act, (0, None, None)))(keys, one, jnp.zeros(3)))
+        error = 4 * (chance * (1 - chance) * (1 / 4000 + 1 / 4000)) ** 0.5  # of the draws, and of the markets
+        assert abs(np.mean(picks == 0) - chance) < error
+
+
+def test_prior_thompson_refusals():
+    env, _ = market("bandit")
+    with pytest.raises(ValueError, match="markets must be at most 100000"):
+        policies.prior_thompson(env, markets=200_000)
+    with pytest.raises(ValueError, match="whose mean demand is a table over prices"):
+        policies.prior_thompson(market("features")[0])
+    policy = policies.prior_thompson(env, markets=5)
+    with pytest.raises(ValueError, match="prior_thompson was made for 4 prices"):
+        policy.init(jax.random.key(0), problem_of("mnl prices"))

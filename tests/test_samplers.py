@@ -16,8 +16,8 @@ GAMMA_ERROR = 3.5e-6
 SPACINGS = 2 * float(np.finfo(np.float32).eps)  # relative size of two float32 spacings
 PROBABILITIES = np.r_[1e-5, 1e-4, 1e-3, 0.01, 0.03:0.97:33j, 0.99, 0.999, 1 - 1e-4, 1 - 1e-5]
 
-uniform, normal, normal_pair, normal_pair_from_word = (
-    jax.jit(getattr(samplers, name)) for name in ("uniform", "normal", "normal_pair", "normal_pair_from_word")
+uniform, normal, laplace, normal_pair, normal_pair_from_word = (
+    jax.jit(getattr(samplers, name)) for name in ("uniform", "normal", "laplace", "normal_pair", "normal_pair_from_word")
 )
 gamma, gamma_boosted, log_gamma_boosted, beta, beta_boosted = (
     jax.jit(getattr(samplers, name)) for name in ("gamma", "gamma_boosted", "log_gamma_boosted", "beta", "beta_boosted")
@@ -63,6 +63,19 @@ def test_normal_inverts_the_distribution():
     assert np.abs(special.ndtr(-np.abs(z)) - tail / 2**32).max() < 1e-6
     assert np.abs(-np.abs(z) - exact).max() < 0.05  # the tail too
     assert (z[positive] >= -1e-6).all() and (z[~positive] <= 1e-6).all()
+
+
+def test_laplace_inverts_the_distribution():
+    words = np.unique(np.r_[lattice(2**12), 2 ** np.arange(32) - 1, 2**31 - 2 ** np.arange(31)].astype(np.uint32))
+    x = np.asarray(laplace(jnp.asarray(words)), np.float64)
+    tail = ((words & (2**31 - 1)) + 0.5) / 2**31  # the low 31 bits count out from the tail, the top one is the sign
+    np.testing.assert_array_equal(x, -np.asarray(laplace(jnp.asarray(words ^ np.uint32(2**31)))))
+    assert (x[words < 2**31] >= 0).all() and (x[words >= 2**31] <= 0).all()
+    assert np.abs(np.exp(-np.abs(x)) - tail).max() < 2e-7
+    np.testing.assert_allclose(np.abs(x), -np.log(tail), rtol=2e-7, atol=1e-7)
+    assert 22.1 < x.max() < 22.2
+    even = np.asarray(laplace(lattice(2**12)), np.float64)
+    assert abs(even.mean()) < 1e-4 and abs((even**2).mean() - 2) < 1e-3
 
 
 def test_normal_pair_is_box_and_muller():

@@ -84,7 +84,9 @@ from jaxprice.policies.oracle import oracle
 from jaxprice.policies.per_context import per_context
 from jaxprice.policies.perturbed_pricing import perturbed_pricing
 from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
+from jaxprice.policies.prior_thompson import prior_thompson
 from jaxprice.policies.private_pricing import private_pricing
+from jaxprice.policies.private_quadrisection import private_quadrisection
 from jaxprice.policies.q_learning import q_learning
 from jaxprice.policies.random_features import random_features
 from jaxprice.policies.random_price import random_price
@@ -199,7 +201,9 @@ __all__ = [
     "per_context",
     "perturbed_pricing",
     "primal_dual_bwk",
+    "prior_thompson",
     "private_pricing",
+    "private_quadrisection",
     "q_learning",
     "random_features",
     "random_price",

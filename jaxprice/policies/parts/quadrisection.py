@@ -1,0 +1,121 @@
+"""Cubes of features that close in on a price by quarters, and what they have learned, with or without noise.
+
+See `private_quadrisection`, which says what is done with it and why.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+PRICES = 5  # of a cube
+LEVELS = 21  # of a tree: horizons up to 5 (2^21 - 1)
+
+
+@struct.dataclass
+class Rule:
+    """What is decided before the first sale, float scalars.
+
+    Attributes:
+      unit: revenue of one, money.
+      scale: of the Laplace noise.
+      width: c1; with local trust, k1 / epsilon.
+      slack, least: c1' and the larger of c2 (k2) and 1.
+    """
+
+    unit: jax.Array
+    scale: jax.Array
+    width: jax.Array
+    slack: jax.Array
+    least: jax.Array
+
+
+@struct.dataclass
+class State:
+    """State of a seller; `[C]` is 2 with central trust (revenue, buyers) and 1 with local (revenue).
+
+    Attributes:
+      time: periods played, int scalar.
+      rule: noise and margins.
+      low, high: ends of each cube's interval, money, float `[J]`.
+      rounds: periods that offered each price since the interval changed, int `[5, J]`.
+      sums: sums since then, float `[5, C, J]`; with local trust, noisy.
+      noise: what is added to them, float `[5, C, J]`; None with local trust or without noise.
+      nodes: noise of the last node of each level of the trees, float `[5, LEVELS, C, J]`; None likewise.
+      side, features: cubes along a feature, and the number d of features.
+    """
+
+    time: jax.Array
+    rule: Rule
+    low: jax.Array
+    high: jax.Array
+    rounds: jax.Array
+    sums: jax.Array
+    noise: Any
+    nodes: Any
+    side: int = struct.field(pytree_node=False)
+    features: int = struct.field(pytree_node=False)
+
+    def released(self):
+        """All that prices depend on, float `[5, C, J]`."""
+        return self.sums if self.noise is None else self.sums + self.noise
+
+    def cube(self, shares):
+        """The cube of features in [0, 1], `[d]`: int scalar."""
+        digits = jnp.clip(jnp.floor(self.side * shares), 0, self.side - 1).astype(jnp.int32)
+        return jnp.sum(digits * jnp.asarray(self.side ** np.arange(self.features), jnp.int32), dtype=jnp.int32)
+
+    def price(self, cube):
+        """What a cube offers now, float scalar."""
+        low, high = self.low[cube], self.high[cube]
+        share = (self.time % PRICES).astype(jnp.float32) / (PRICES - 1)
+        return jnp.minimum(low + (high - low) * share, high)
+
+    def add(self, one, fresh):
+        """The state after a period that brought `one` and the Laplace noise `fresh` (None: none), float `[C, J]` each."""
+        k = self.time % PRICES
+        offered = self.rounds[k] + 1
+        state = self.replace(time=self.time + 1, rounds=self.rounds.at[k].set(offered))
+        if self.nodes is None:
+            one = one if fresh is None else one + fresh
+        else:
+            nodes = jnp.where(bits(offered & -offered)[:, None], fresh[None], self.nodes[k])
+            total = jnp.sum(jnp.where(bits(offered)[:, None], nodes, 0.0), axis=0)
+            state = state.replace(nodes=self.nodes.at[k].set(nodes), noise=self.noise.at[k].set(total))
+        return state.replace(sums=self.sums.at[k].add(one))
+
+    def cut(self):
+        """The state after the tests of all cubes: those that pass get a new interval, and forget."""
+        released = self.released()
+        up, down = (rises(self.rule, *sides) for sides in ((released, self.rounds), (released[::-1], self.rounds[::-1])))
+        quarter, over = (self.high - self.low) / (PRICES - 1), up | down
+        sums, noise = jax.tree.map(lambda x: jnp.where(over[None, None], 0.0, x), (self.sums, self.noise))
+        return self.replace(
+            low=jnp.where(up, self.low + quarter, self.low),
+            high=jnp.where(down & ~up, self.high - quarter, self.high),
+            rounds=jnp.where(over[None], 0, self.rounds),
+            sums=sums,
+            noise=noise,
+        )
+
+
+def bits(count):
+    """Which bits of numbers `[J]` are set, the lowest first, bool `[LEVELS, J]`."""
+    return (count[None] >> jnp.arange(LEVELS, dtype=jnp.int32)[:, None]) & 1 == 1
+
+
+def rises(rule, released, rounds):
+    """Whether estimated revenue rises by the margin along the first three prices, bool `[J]`."""
+    revenue = released[:3, 0]
+    if released.shape[1] == 1:
+        periods = jnp.sum(rounds, axis=0, dtype=jnp.int32)
+        n = periods.astype(jnp.float32)
+        gap = jnp.min(revenue[1:] - revenue[:-1], axis=0)
+        return (gap > 15 * rule.width * jnp.sqrt(n)) & (n >= rule.least) & (periods % PRICES == 0)
+    buyers = released[:3, 1]
+    means, fewest = revenue / jnp.maximum(buyers, 1.0), jnp.min(buyers, axis=0)
+    m = jnp.maximum(fewest, 1.0)
+    gap = jnp.min(means[1:] - means[:-1], axis=0)
+    return (gap > 3 * rule.width / jnp.sqrt(m) + 3 * rule.slack / m) & (fewest >= rule.least)
