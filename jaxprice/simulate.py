@@ -76,6 +76,10 @@ def simulate(
     lanes, horizon = checks.positive_int("lanes", lanes), checks.positive_int("horizon", horizon)
     if env.longest is not None and horizon > env.longest:
         raise ValueError(f"horizon must be at most {env.longest}, for which {env.name} was made, got {horizon}")
+    for name, policy in policies.items():
+        longest = getattr(policy, "longest", None)
+        if longest is not None and horizon > longest:
+            raise ValueError(f"policy {name!r} was made for at most {longest} periods, got the horizon {horizon}")
     times = _checkpoints(checkpoints, horizon)
     mesh = device_mesh.mesh(devices)
     random.stream(seed, "market")

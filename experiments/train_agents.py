@@ -1,0 +1,238 @@
+"""Train agents: those that come with the package, and those of the experiments.
+
+    python -m experiments.train_agents                              # the agents that come with the package
+    python -m experiments.train_agents --only n10_k5 --seeds 5      # one recipe, five runs
+    python -m experiments.train_agents --only n100_k5 --resume      # goes on where a killed run stopped
+
+A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 held-out
+lifetimes (Bernoulli bandits of up to 12 pulls: by its exact value over all reward paths); the best by the score on other
+held-out lifetimes, seen during training, is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one
+line a run: seed, CPU seconds, score), and `<recipe>.png` (learning curves).
+"""
+
+import csv
+import dataclasses
+import functools
+import time
+from pathlib import Path
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from rich.console import Console
+
+import jaxprice
+from jaxprice import agents, policies
+from jaxprice.agents import imitation, lifetimes, rl2
+
+SCORED = 20_000  # lifetimes
+SHIPPED = ("bandit_rl2", "bandit_in_context", "pricing_rl2", "pricing_in_context")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How one agent is trained.
+
+    Attributes:
+      market, settings: as for `jaxprice.make`; its task distribution counts.
+      horizon: periods of a lifetime.
+      network, options, inputs: as for `networks.make`.
+      method: "ppo", "a2c", "distil" (from the finite-horizon Gittins policy) or "dpt".
+      updates, lanes, minibatches, hyper, return_reward: as for `rl2.train` and `imitation.train`.
+    """
+
+    market: str
+    settings: dict
+    horizon: int
+    network: str
+    method: str
+    updates: int
+    lanes: int
+    hyper: agents.Hyper
+    options: dict = dataclasses.field(default_factory=dict)
+    inputs: agents.Inputs = dataclasses.field(default_factory=agents.Inputs)
+    minibatches: int = 4
+    return_reward: str = "posterior_mean"
+
+    @property
+    def env(self):
+        """The market."""
+        return jaxprice.make(self.market, **self.settings)[0]
+
+    @property
+    def actions(self):
+        """Number of actions."""
+        return self.env.action_space().n
+
+    @property
+    def built(self):
+        """The network."""
+        scale = 0.1 if self.method in ("distil", "dpt") else 0.01
+        return agents.networks.make(self.network, actions=self.actions, inputs=self.inputs, head_scale=scale, **self.options)
+
+    @property
+    def deploy(self):
+        """How the agent acts."""
+        return "sample" if self.method == "dpt" else "argmax"
+
+    def train(self, seeds, **options):
+        """`(weights, curve)` of the runs."""
+        shared = {"horizon": self.horizon, "updates": self.updates, "seeds": seeds, "lanes": self.lanes}
+        shared |= {"hyper": self.hyper} | options
+        if self.method in ("ppo", "a2c"):
+            shared |= {"minibatches": self.minibatches, "return_reward": self.return_reward}
+            return rl2.train(self.env, self.built, algorithm=self.method, **shared)
+        if self.method == "distil":
+            return imitation.train(self.env, self.built, policies.gittins(horizon=self.horizon), **shared)
+        return imitation.train(self.env, self.built, policies.oracle(), actor=policies.thompson(), **shared)
+
+
+def bandit(arms, horizon, network, method, updates, lanes, **changes):
+    """A recipe on Bernoulli arms with uniform means."""
+    return Recipe("BernoulliBandit", {"num_arms": arms}, horizon, network, method, updates, lanes, **changes)
+
+
+def posted(horizon, network, method, updates, lanes, demand="logit", **changes):
+    """A recipe on posted prices."""
+    settings = {"demand": demand, "num_prices": 10}
+    inputs = agents.Inputs(grid=True)
+    shared = {"return_reward": "mean", "inputs": inputs} | changes
+    return Recipe("PostedPrice", settings, horizon, network, method, updates, lanes, **shared)
+
+
+def recipes():
+    """Name -> `Recipe`."""
+    short = agents.Hyper(learning_rate=1.5e-3, entropy=0.02, trace=1.0)
+    long = agents.Hyper(learning_rate=1e-3, entropy=0.02, trace=0.97, warm_up=0.05)
+    stats = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
+    imitating = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
+    named = {f"n10_k{k}": bandit(k, 10, "gru", "ppo", 900, 1024, hyper=short) for k in (5, 10, 50)}
+    for k in (5, 10):
+        named |= {
+            f"n100_k{k}_distilled": bandit(k, 100, "min_gru", "distil", 1000, 64, hyper=imitating),
+            f"n100_k{k}_ppo": bandit(k, 100, "min_gru", "ppo", 400, 128, hyper=long),
+            f"n100_k{k}_stats": bandit(k, 100, "stats", "ppo", 300, 256, hyper=stats),
+        }
+    return named | {
+        "bandit_rl2": named["n10_k5"],
+        "bandit_in_context": named["n100_k5_distilled"],
+        "pricing_rl2": posted(100, "min_gru", "ppo", 400, 128, hyper=long),
+        "pricing_in_context": posted(100, "stats", "ppo", 300, 256, hyper=stats),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to train."""
+
+    only: tuple[str, ...] = SHIPPED
+    """Recipes."""
+    seeds: int = 3
+    """Runs of each."""
+    first_seed: int = 0
+    """Seed of the first run."""
+    updates: int | None = None
+    """Instead of the recipe's."""
+    together: bool = False
+    """Runs under one vmap; otherwise one after the other, each with its own time."""
+    resume: bool = False
+    """Keep checkpoints under `--out`, and go on from those that are there."""
+    out: Path = Path("results/agents")
+    """Results folder."""
+
+
+@functools.lru_cache(maxsize=4)
+def _scorer(env, network, horizon, deploy):
+    play = lifetimes.Play(env, network, horizon, deploy=deploy)
+    return jax.jit(jax.vmap(play.live, (None, None, 0)))
+
+
+def score(recipe, weights):
+    """Expected reward of a lifetime, the oracle's, and the standard error of their difference, on fresh markets."""
+    play = _scorer(recipe.env, recipe.built, recipe.horizon, recipe.deploy)
+    earned, best = [], []
+    for first in range(0, SCORED, 2000):
+        numbers = np.arange(first, first + 2000, dtype=np.uint32)
+        lives = play(weights, lifetimes.streams(2**31), numbers)
+        earned.append(np.asarray(lives.expected.sum(axis=1), float))
+        best.append(np.asarray(lives.optimal.sum(axis=1), float))
+    earned, best = np.concatenate(earned), np.concatenate(best)
+    return earned.mean(), best.mean(), (best - earned).std() / SCORED**0.5
+
+
+def exact(recipe, agent):
+    """Exact value of a short bandit's agent, else None."""
+    if recipe.market != "BernoulliBandit" or recipe.horizon > 12:
+        return None
+    from jaxprice.oracles import reward_paths
+
+    return float(reward_paths.value(recipe.env, agent.policy(), recipe.horizon))
+
+
+def train(name, recipe, options, console):
+    """Train the runs of one recipe, write its files, and return the rows."""
+    if options.updates:
+        recipe = dataclasses.replace(recipe, updates=options.updates)
+    seeds = list(range(options.first_seed, options.first_seed + options.seeds))
+    rows, curves, kept = [], [], None
+    for group in [seeds] if options.together else [[seed] for seed in seeds]:
+        folder = options.out / "checkpoints" / f"{name}-{group[0]}-{len(group)}" if options.resume else None
+        clocks = time.perf_counter(), time.process_time()
+        weights, curve = recipe.train(group, folder=folder, progress=True)
+        wall, cpu = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clocks, strict=True))
+        curves.append(curve)
+        for run, seed in enumerate(group):
+            agent = agents.Agent(recipe.network, recipe.actions, agents.one(weights, run), recipe.options, recipe.inputs,
+                                 recipe.deploy)  # fmt: skip
+            earned, best, error = score(recipe, agent.weights)
+            row = {"recipe": name, "seed": seed, "updates": recipe.updates, "reward": earned, "oracle": best}
+            row |= {"regret_se": error, "exact": exact(recipe, agent)}
+            row |= {"wall_s": round(wall / len(group), 1), "cpu_s": round(cpu / len(group), 1)}
+            console.print(" ".join(f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}"
+                                   for key, value in row.items()))  # fmt: skip
+            rows.append(row)
+            held_out = float(curve["held_out"][-1, run])
+            if kept is None or held_out > kept[0]:
+                kept = held_out, dataclasses.replace(agent, told=told(name, recipe, row))
+    options.out.mkdir(parents=True, exist_ok=True)
+    agents.save(options.out / f"{name}.npz", kept[1])
+    with (options.out / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(name, recipe, curves, options.out / f"{name}.png")
+    return rows
+
+
+def told(name, recipe, row):
+    """What the card of an agent says of its training."""
+    about = {"name": name, "market": recipe.market, "settings": recipe.settings, "horizon": recipe.horizon}
+    about |= {"method": recipe.method, "updates": recipe.updates, "lanes": recipe.lanes, "seed": row["seed"]}
+    about |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
+    about |= {"return_reward": recipe.return_reward if recipe.method in ("ppo", "a2c") else None}
+    return about | {"scores": {key: row[key] for key in ("reward", "oracle", "regret_se", "exact")}}
+
+
+def draw(name, recipe, curves, path):
+    """Learning curves: the held-out share of the oracle's reward."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for curve in curves:
+        for run in range(curve["held_out"].shape[1]):
+            axes.plot(curve["update"][:, run], curve["held_out"][:, run], lw=1)
+    axes.set(xlabel="update", ylabel="share of the oracle's reward, held out", title=f"{name} ({recipe.method})")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(options):
+    """Train what is asked for."""
+    known, console = recipes(), Console()
+    for name in options.only:
+        jaxprice.checks.choice("recipe", name, known)
+    for name in options.only:
+        train(name, known[name], options, console)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

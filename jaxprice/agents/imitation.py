@@ -1,0 +1,85 @@
+"""Supervised learning in context: a network is told what a teacher would have done at every point of a lifetime.
+
+The loss is the cross-entropy of the teacher's action at every period. What makes it one algorithm or another is who acts and
+who teaches:
+
+| | acts | teaches | converges to |
+|---|---|---|---|
+| on-policy distillation | the agent itself | a policy that is better, or an oracle that knows the prior | the teacher |
+| decision-pretrained transformer (DPT) | another policy, say `thompson` | the market's own oracle | Thompson sampling |
+
+A DPT agent must be deployed by sampling, since what it learns is the posterior probability that an action is best; its
+largest is not a policy that explores. With `actor=None` it sees the histories that it makes itself.
+
+Sources: S. Ross, G. J. Gordon, J. A. Bagnell (2011), "A reduction of imitation learning and structured prediction to
+no-regret online learning", arXiv:1011.0686; J. Lee, A. Xie, A. Pacchiano, Y. Chandak, C. Finn, O. Nachum, E. Brunskill
+(2023), "Supervised pretraining can learn in-context reinforcement learning", arXiv:2306.14892.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxprice import checks
+from jaxprice.agents import learning, lifetimes
+from jaxprice.types import Oracle, Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy:
+    """One update on the labels of lifetimes."""
+
+    def __call__(self, training, state, hyper, streams, lanes, share):
+        """As `learning` asks of a learner."""
+        play, optimiser = training.play, learning.adam(training.clip_norm)
+
+        def loss(weights, lives):
+            says = jax.vmap(lambda facts, seen: play.network.apply(weights, facts, seen, method="apply_sequence"))(
+                lives.facts, lives.seen
+            )
+            error = optax.softmax_cross_entropy_with_integer_labels(says.logits, lives.label).mean()
+            agrees = jnp.mean(jnp.argmax(says.logits, axis=-1) == lives.label)
+            return error, {"loss": error, "agreement": agrees}
+
+        def minibatch(state, lanes):
+            lives = jax.vmap(play.live, (None, None, 0))(state.weights, streams, lanes)
+            gradient, metrics = learning.over_devices(jax.grad(loss, has_aux=True)(state.weights, lives))
+            return learning.descend(optimiser, state, gradient, hyper, share), metrics
+
+        state, metrics = jax.lax.scan(minibatch, state, lanes)
+        return state, jax.tree.map(jnp.mean, metrics)
+
+
+def train(env, network, teacher, *, horizon, updates, seeds=0, actor=None, lanes=64, hyper=None, deploy=None, **options):
+    """Train agents on a teacher's actions.
+
+    Args:
+      env: the market whose task distribution they learn from.
+      network: from `networks.make`.
+      teacher: a `Policy`, or `policies.oracle()` for the best action of the market.
+      horizon: periods of a lifetime.
+      updates: in all.
+      seeds: one integer, or one a run.
+      actor: a `Policy` that makes the histories; None: the agent.
+      lanes: lifetimes of an update.
+      hyper: `learning.Hyper`; by default a learning rate of 2e-3 with weight decay 1e-4 and a tenth of warm-up.
+      deploy: "sample" or "argmax", how agents are scored; by default "sample" where the market's oracle teaches.
+      **options: of `learning.run`.
+
+    Returns:
+      `(weights, curve)`, see `learning.run`.
+
+    Raises:
+      ValueError: bad input.
+    """
+    for name, policy in (("teacher", teacher), ("actor", actor)):
+        if not isinstance(policy, Policy) and (name == "teacher" or policy is not None):
+            raise ValueError(f"{name} must be a Policy, got {policy!r}")
+    deploy = deploy or ("sample" if isinstance(teacher, Oracle) else "argmax")
+    checks.choice("deploy", deploy, ("sample", "argmax"))
+    play = lifetimes.Play(env, network, horizon, actor=actor, teacher=teacher)
+    training = learning.Training(play, lanes, 1, clip_norm=1.0)
+    hyper = learning.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1) if hyper is None else hyper
+    return learning.run(training, CrossEntropy(), hyper, seeds, updates, judge=deploy, **options)

@@ -1,0 +1,179 @@
+"""Lifetimes of an agent: it plays a market of the task distribution from the first sale to the horizon, and all is kept.
+
+Randomness is addressed as in the engine, by (seed, role, lane, time): lane n of a seed meets the same market and the same
+buyers whoever plays, on any number of devices.
+
+The reward that a learner is trained on, in units of `inputs.Facts.unit`, is one of
+
+| `return_reward` | is | needs |
+|---|---|---|
+| "sampled" | what came of the action | nothing |
+| "mean" | its expectation in this market | the truth, which a simulator has |
+| "posterior_mean" | its expectation given what was seen, (1 + s) / (2 + n) | Bernoulli arms with uniform prior |
+
+All three have the same mean given what was seen, so that the policy gradient is unbiased with each; the third has the
+smallest variance. Inputs are always what was sampled.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks, random
+from jaxprice.agents import inputs
+from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+from jaxprice.types import Environment, Oracle, Policy, Transition
+
+RETURN_REWARDS = ("sampled", "mean", "posterior_mean")
+
+
+@struct.dataclass
+class Lifetime:
+    """What one lane lived through; arrays have a leading axis `[T]`, but for `facts`.
+
+    Attributes:
+      facts, seen: what the agent was told and saw.
+      action: what was played, int `[T]`.
+      log_prob: of the action under the agent's weights, `[T]`; zero where somebody else acted.
+      value: the agent's, `[T]`.
+      reward: what it is trained on, in units, `[T]`.
+      expected, optimal: expected reward of the action and of the oracle, money, `[T]`.
+      label: what the teacher would have played, int `[T]`; zero without one.
+    """
+
+    facts: inputs.Facts
+    seen: inputs.Seen
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    reward: jax.Array
+    expected: jax.Array
+    optimal: jax.Array
+    label: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """Who plays where.
+
+    Attributes:
+      env: the market and its task distribution.
+      network: the agent's.
+      horizon: periods of a lifetime.
+      return_reward: see the module.
+      deploy: "sample" or "argmax", how the agent acts.
+      actor: a `Policy` that acts instead of the agent, or None.
+      teacher: a `Policy` or `Oracle` whose action is the label, or None.
+    """
+
+    env: Environment
+    network: Any
+    horizon: int
+    return_reward: str = "sampled"
+    deploy: str = "sample"
+    actor: Policy | None = None
+    teacher: Policy | None = None
+
+    def __post_init__(self):
+        checks.positive_int("horizon", self.horizon)
+        checks.choice("return_reward", self.return_reward, RETURN_REWARDS)
+        checks.choice("deploy", self.deploy, ("sample", "argmax"))
+        if self.return_reward == "posterior_mean" and not isinstance(self.env, BernoulliBandit):
+            raise ValueError(f"return_reward 'posterior_mean' needs a BernoulliBandit, got {self.env.name}; take 'mean'")
+        if self.env.longest is not None and self.horizon > self.env.longest:
+            raise ValueError(f"horizon must be at most {self.env.longest} in {self.env.name}, got {self.horizon}")
+
+    def open(self, streams, number):
+        """A market of the task distribution: `(params, problem, observation, state)`."""
+        params = self.env.sample_params(random.address(streams["market"], 0, number))
+        params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(self.horizon))
+        params = self.env.solve(params) if self.env.tables else params
+        params = jax.tree.map(jnp.asarray, params)
+        obs, state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
+        return params, self.env.problem(params).told(obs), obs, state
+
+    def example(self):
+        """`Facts` and `Seen` before the first decision, of one market."""
+        _, problem, obs, _ = self.open(streams(0), jnp.uint32(0))
+        return inputs.facts(problem), inputs.before(problem, obs)
+
+    def live(self, weights, streams, number):
+        """The `Lifetime` of lane `number`.
+
+        Args:
+          weights: of the network.
+          streams: from `streams`.
+          number: lane, uint32 scalar.
+        """
+        params, problem, obs, state = self.open(streams, number)
+        facts, seen = inputs.facts(problem), inputs.before(problem, obs)
+        memory = self.network.apply(weights, facts, method="start")
+        others = {"actor": self.actor, "teacher": self.teacher}
+        others = {who: policy for who, policy in others.items() if policy is not None}
+        knows = {
+            who: policy.init(jax.random.fold_in(random.address(streams["init"], 0, number), k), problem)
+            for k, (who, policy) in enumerate(others.items())
+            if not isinstance(policy, Oracle)
+        }
+        counts = jnp.zeros((2, facts.margins.shape[0]))
+
+        def asked(who, key, knows, obs, state):
+            if isinstance(others[who], Oracle):
+                return jnp.asarray(self.env.optimal_action(state, params), jnp.int32)
+            return jnp.asarray(others[who].act(key, knows[who], obs), jnp.int32)
+
+        def period(carry, time):
+            seen, memory, obs, state, knows, counts = carry
+            keys = {role: random.address(streams[role], time, number) for role in ("act", "demand", "update")}
+            memory, says = self.network.apply(weights, memory, facts, seen, method="step")
+            log_probs = jax.nn.log_softmax(says.logits)
+            if "actor" in others:
+                action = asked("actor", jax.random.fold_in(keys["act"], 1), knows, obs, state)
+            elif self.deploy == "argmax":
+                action = jnp.argmax(says.logits).astype(jnp.int32)
+            else:
+                action = jax.random.categorical(keys["act"], says.logits).astype(jnp.int32)
+            label = jnp.int32(0)
+            if "teacher" in others:
+                label = asked("teacher", jax.random.fold_in(keys["act"], 2), knows, obs, state)
+            expected = self.env.expected_reward(state, action, params)
+            optimal = self.env.optimal_reward(state, params)
+            next_obs, state, reward, _, info = self.env.step_env(keys["demand"], state, action, params)
+            sale = Transition(obs, action, info["price"], info["demand"], reward, next_obs)
+            now = Lifetime(
+                facts=None,
+                seen=seen,
+                action=action,
+                log_prob=jnp.float32(0) if "actor" in others else log_probs[action],
+                value=says.value,
+                reward=self.counted(facts, reward, expected, counts, action),
+                expected=jnp.asarray(expected, jnp.float32),
+                optimal=jnp.asarray(optimal, jnp.float32),
+                label=label,
+            )
+            hot = jax.nn.one_hot(action, counts.shape[1])
+            counts = counts + jnp.stack([hot, hot * reward / facts.unit])
+            knows = {
+                who: others[who].update(jax.random.fold_in(keys["update"], k), knows[who], sale)
+                for k, who in enumerate(others)
+                if who in knows
+            }
+            return (inputs.after(facts, seen, sale), memory, next_obs, state, knows, counts), now
+
+        carry = seen, memory, obs, state, knows, counts
+        _, life = jax.lax.scan(period, carry, jnp.arange(self.horizon, dtype=jnp.int32))
+        return life.replace(facts=facts)
+
+    def counted(self, facts, reward, expected, counts, action):
+        """The reward that the return is made of, in units."""
+        if self.return_reward == "posterior_mean":
+            return (1 + counts[1, action]) / (2 + counts[0, action])
+        return jnp.asarray(reward if self.return_reward == "sampled" else expected, jnp.float32) / facts.unit
+
+
+def streams(seed):
+    """Streams of random words by role, of an integer or a uint32 scalar."""
+    return {role: jnp.asarray(random.stream(seed, role)) for role in random.ROLES}

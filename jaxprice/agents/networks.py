@@ -1,0 +1,105 @@
+"""Networks that learn in context: one interface, whatever the memory.
+
+    start(facts) -> memory                                     before the first period
+    step(memory, facts, seen) -> memory, output                one decision, memory of constant size
+    apply_sequence(facts, seen[T]) -> output[T]                all decisions of a lifetime at once, for training
+
+for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds logits `[actions]` and a value. Scanning `step` over a
+lifetime gives what `apply_sequence` gives. `make` builds a network by name:
+
+| name | memory | parallel over time |
+|---|---|---|
+| "gru", "lstm" | recurrent, as in RL^2 | inputs only |
+| "min_gru" | gated linear recurrence, residual blocks | all |
+| "transformer" | keys and values of every period | all |
+| "stats" | counts and sums of each action; equivariant to their order | all |
+| "none" | none: for ablations | all |
+
+`SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics.
+
+Sources: as in `cores` and `stats_net`.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxprice import checks, devices
+from jaxprice.agents import cores
+from jaxprice.agents.inputs import Inputs, Output
+from jaxprice.agents.stats_net import StatsNet
+
+NAMES = (*cores.CORES, "stats")
+
+
+class SequenceNetwork(nn.Module):
+    """A core between an input layer and two heads.
+
+    Attributes:
+      core: one of `cores`.
+      actions: number of actions.
+      inputs: what it is fed.
+      head_scale: of the initial weights of the policy head; .01 for reinforcement learning, .1 for imitation.
+    """
+
+    core: nn.Module
+    actions: int
+    inputs: Inputs
+    head_scale: float = 0.01
+
+    def setup(self):
+        self.policy = nn.Dense(self.actions, kernel_init=nn.initializers.orthogonal(self.head_scale))
+        self.value_hidden = nn.Dense(self.core.size, kernel_init=nn.initializers.orthogonal(2**0.5))
+        self.value = nn.Dense(1, kernel_init=nn.initializers.zeros_init())
+
+    def start(self, facts):
+        """Memory before the first period."""
+        del facts
+        return self.core.start()
+
+    def step(self, memory, facts, seen):
+        """One decision: `(memory, Output)`."""
+        memory, hidden = self.core.step(memory, self.inputs.token(facts, seen))
+        return memory, self.heads(hidden)
+
+    def apply_sequence(self, facts, seen):
+        """All decisions of a lifetime: `Output` with a leading axis `[T]`."""
+        return self.heads(self.core.apply_sequence(jax.vmap(self.inputs.token, (None, 0))(facts, seen)))
+
+    def heads(self, hidden):
+        """Logits and value of hidden states `[..., size]`."""
+        return Output(self.policy(hidden), self.value(nn.tanh(self.value_hidden(hidden)))[..., 0])
+
+
+def make(name, *, actions, inputs=None, head_scale=0.01, **options):
+    """A network by name.
+
+    Args:
+      name: one of `NAMES`.
+      actions: number of actions; "stats" takes any.
+      inputs: `Inputs`, or None for the default ones.
+      head_scale: of the initial weights of the policy head.
+      **options: of the core, see `cores`; of "stats", see `stats_net`.
+
+    Raises:
+      ValueError: an unknown name or option, or no actions.
+    """
+    devices.use_cpu_cores()
+    checks.choice("network", name, NAMES)
+    checks.positive_int("actions", actions)
+    inputs = Inputs() if inputs is None else inputs
+    kind = StatsNet if name == "stats" else cores.CORES[name]
+    allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
+    if unknown := sorted(set(options) - allowed):
+        raise ValueError(f"network {name!r} takes the options {sorted(allowed)}, got {unknown}")
+    for key, value in options.items():
+        checks.positive_int(key, value) if key in ("size", "layers", "heads", "longest") else None
+    if name == "stats":
+        return StatsNet(head_scale=head_scale, **options)
+    return SequenceNetwork(kind(**options), actions, inputs, head_scale)
+
+
+def initial(network, key, facts, seen):
+    """Fresh weights for one lane's `facts` and `seen`."""
+    with_time = jax.tree.map(lambda x: jnp.asarray(x)[None], seen)
+    return network.init(key, facts, with_time, method="apply_sequence")

@@ -1,0 +1,143 @@
+"""RL^2: an agent whose memory is trained by reinforcement over whole lifetimes, by PPO or by A2C.
+
+A lifetime of T periods in a market drawn from the task distribution is one episode; memory is kept throughout it, so that
+what the weights learn is how to learn in a market. With rewards r_t in units, values v_t of the network times T,
+
+    A_t = sum_(i >= 0) (g l)^i d_(t+i),   d_t = r_t - r' + g v_(t+1) - v_t,   v_T = 0,   R_t = A_t + v_t,
+
+g the discount, l the trace and r' the mean reward of the batch, the policy follows
+
+    max  min(q_t A_t, clip(q_t, 1 - c, 1 + c) A_t) + h_t entropy,      q_t = pi(a_t) / pi_old(a_t),
+
+A_t less its mean over lanes at the same t and in units of its standard deviation, h_t falling to zero, and the value fits
+R_t / T in mean square. Several passes over several minibatches of lifetimes make PPO; a single pass over the whole batch,
+where q_t = 1, is A2C.
+
+Departures from Duan et al.: PPO for TRPO; the time left is an input unless `Inputs(time=False)`; means over lanes at the
+same t are taken from advantages, which the undiscounted problem asks for; rewards are centred, with no effect on what is
+best.
+
+Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXiv:1611.05763; J. Schulman et al. (2017),
+"Proximal policy optimization algorithms", arXiv:1707.06347; V. Mnih et al. (2016), arXiv:1602.01783.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxprice import checks
+from jaxprice.agents import learning, lifetimes
+
+
+@dataclasses.dataclass(frozen=True)
+class PPO:
+    """One update by PPO.
+
+    Attributes:
+      epochs: passes over the lifetimes.
+    """
+
+    epochs: int = 2
+
+    def __post_init__(self):
+        checks.positive_int("epochs", self.epochs)
+
+    def __call__(self, training, state, hyper, streams, lanes, share):
+        """As `learning` asks of a learner."""
+        play, optimiser = training.play, learning.adam(training.clip_norm)
+        lives = jax.vmap(jax.vmap(play.live, (None, None, 0)), (None, None, 0))(state.weights, streams, lanes)
+        advantage, returns = advantages(lives, hyper, play.horizon)
+        batch = lives, advantage, returns
+
+        def loss(weights, batch):
+            lives, advantage, returns = batch
+            says = jax.vmap(lambda facts, seen: play.network.apply(weights, facts, seen, method="apply_sequence"))(
+                lives.facts, lives.seen
+            )
+            log_probs = jax.nn.log_softmax(says.logits)
+            mine = jnp.take_along_axis(log_probs, lives.action[..., None], -1)[..., 0]
+            ratio = jnp.exp(mine - lives.log_prob)
+            cut = jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip)
+            gain = jnp.minimum(ratio * advantage, cut * advantage).mean()
+            entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1).mean()
+            value = jnp.mean((says.value - returns / play.horizon) ** 2)
+            total = -gain + hyper.value_weight * value - hyper.entropy * (1 - share) * entropy
+            return total, {"loss": total, "value_loss": value, "entropy": entropy}
+
+        def minibatch(state, batch):
+            gradient, metrics = jax.grad(loss, has_aux=True)(state.weights, batch)
+            gradient, metrics = learning.over_devices((gradient, metrics))
+            return learning.descend(optimiser, state, gradient, hyper, share), metrics
+
+        def epoch(state, _):
+            return jax.lax.scan(minibatch, state, batch)
+
+        state, metrics = jax.lax.scan(epoch, state, None, length=self.epochs)
+        metrics = jax.tree.map(jnp.mean, metrics)
+        return state, metrics | learning.over_devices({"reward": lives.reward.sum(axis=-1).mean()})
+
+
+def a2c():
+    """One update by A2C: PPO with one pass; take one minibatch."""
+    return PPO(epochs=1)
+
+
+def advantages(lives, hyper, horizon):
+    """Normalised advantages, and returns: `[..., T]` both."""
+    centred = lives.reward - learning.over_devices(lives.reward.mean())
+    values = lives.value * horizon
+    later = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], axis=-1)
+    errors = centred + hyper.discount * later - values
+
+    def back(ahead, error):
+        ahead = error + hyper.discount * hyper.trace * ahead
+        return ahead, ahead
+
+    _, raw = jax.lax.scan(back, jnp.zeros_like(errors[..., 0]), jnp.moveaxis(errors, -1, 0), reverse=True)
+    raw = jnp.moveaxis(raw, 0, -1)
+    axes = tuple(range(raw.ndim - 1))
+    level = raw - learning.over_devices(raw.mean(axis=axes))
+    spread = jnp.sqrt(learning.over_devices(jnp.mean(level**2)))
+    return level / jnp.maximum(spread, 1e-8), raw + values
+
+
+def train(
+    env,
+    network,
+    *,
+    horizon,
+    updates,
+    seeds=0,
+    algorithm="ppo",
+    lanes=256,
+    minibatches=4,
+    hyper=None,
+    return_reward="sampled",
+    **options,
+):
+    """Train agents by reinforcement.
+
+    Args:
+      env: the market whose task distribution they learn from.
+      network: from `networks.make`.
+      horizon: periods of a lifetime.
+      updates: in all.
+      seeds: one integer, or one a run.
+      algorithm: "ppo" or "a2c".
+      lanes, minibatches: lifetimes of an update, and parts that it is split into (A2C: 1).
+      hyper: `learning.Hyper`.
+      return_reward: see `lifetimes`.
+      **options: of `learning.run`.
+
+    Returns:
+      `(weights, curve)`, see `learning.run`.
+
+    Raises:
+      ValueError: bad input.
+    """
+    checks.choice("algorithm", algorithm, ("ppo", "a2c"))
+    play = lifetimes.Play(env, network, horizon, return_reward=return_reward)
+    learn = a2c() if algorithm == "a2c" else PPO()
+    training = learning.Training(play, lanes, 1 if algorithm == "a2c" else minibatches)
+    return learning.run(training, learn, hyper or learning.Hyper(), seeds, updates, **{"judge": "argmax", **options})

@@ -1,0 +1,246 @@
+"""Training of agents: probes, resume, invariance to devices, runs under one vmap, refusals; and what a trained agent is."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rows import some
+
+import jaxprice
+from jaxprice import agents, policies
+from jaxprice.agents import imitation, learning, lifetimes, probes, rl2
+from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+
+T = 6
+HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
+BANDIT = BernoulliBandit(num_arms=3)
+
+
+def network(env, name="gru", size=16, **inputs):
+    return agents.networks.make(name, actions=env.num_arms, size=size, inputs=agents.Inputs(**inputs))
+
+
+def trained(env, net, updates=60, **options):
+    settings = {"horizon": T, "lanes": 128, "minibatches": 2, "hyper": HYPER, "chunk": 20, "held_out": 256}
+    return rl2.train(env, net, updates=updates, seeds=[0, 1], **(settings | options))
+
+
+@pytest.mark.parametrize("probe", some(probes.NAMES, "flip"))
+def test_probe(probe):
+    env = probes.make(probe)
+    _, curve = trained(env, network(env))
+    reached = curve["held_out"][-1] * T
+    wanted = env.optimum(T) - (1 if probe == "delayed" else 0)  # there the last action pays nobody
+    assert np.all(reached >= wanted - 0.15), (probe, curve["held_out"])
+    if probe != "one_arm":
+        assert np.all(curve["held_out"][-1] > curve["held_out"][0] - 0.02)
+
+
+def test_memory_cut_fails_where_memory_is_needed():
+    env = probes.make("flip")
+    _, curve = trained(env, network(env, "none", action=False, demand=False, reward=False))
+    assert np.all(np.abs(curve["held_out"][-1] - 0.5) < 0.1)
+
+
+@pytest.mark.slow
+def test_a2c_learns_too():
+    env = probes.make("flip")
+    _, curve = trained(env, network(env), updates=120, algorithm="a2c")
+    assert np.all(curve["held_out"][-1] * T > env.optimum(T) - 0.3)
+
+
+def leaves(tree):
+    return [np.asarray(x) for x in jax.tree.leaves(tree)]
+
+
+def test_a_killed_run_resumes_with_the_same_weights(tmp_path):
+    net = network(BANDIT)
+    whole, curve = trained(BANDIT, net, updates=6, chunk=2, folder=tmp_path / "whole")
+    seen, save = [], agents.learning.checkpoint.Store.save
+
+    def stop(self, state, curve, step):
+        save(self, state, curve, step)
+        seen.append(step)
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents.learning.checkpoint.Store, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            trained(BANDIT, net, updates=6, chunk=2, folder=tmp_path / "killed")
+    resumed, again = trained(BANDIT, net, updates=6, chunk=2, folder=tmp_path / "killed")
+    assert seen == [2, 4]
+    for a, b in zip(leaves(whole), leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(curve["held_out"], again["held_out"], rtol=1e-6)
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        trained(BANDIT, net, updates=8, chunk=2, folder=tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_runs_of_one_vmap_are_those_apart_and_hyperparameters_are_traced():
+    net = network(BANDIT)
+    rates = dataclasses.replace(HYPER, learning_rate=jnp.array([1e-2, 1e-3]))
+    together, _ = trained(BANDIT, net, updates=3, seeds=[4, 5], hyper=rates)
+    for run, (seed, rate) in enumerate([(4, 1e-2), (5, 1e-3)]):
+        alone, _ = trained(BANDIT, net, updates=3, seeds=seed, hyper=dataclasses.replace(HYPER, learning_rate=rate))
+        for a, b in zip(leaves(agents.one(together, run)), leaves(agents.one(alone)), strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_number_of_devices_does_not_matter():
+    if jax.local_device_count() < 2:
+        pytest.skip("one device")
+    net = network(BANDIT)
+    one, two = (trained(BANDIT, net, updates=3, devices=devices)[0] for devices in (1, 2))
+    for a, b in zip(leaves(one), leaves(two), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_distillation_learns_the_teacher_and_dpt_the_posterior():
+    env = BernoulliBandit(num_arms=2)
+    settings = {"horizon": T, "lanes": 256, "hyper": agents.Hyper(learning_rate=1e-2, warm_up=0.1), "chunk": 50}
+    _, curve = imitation.train(env, network(env), policies.gittins(horizon=T), updates=150, **settings)
+    assert curve["agreement"][-1] > 0.95
+    _, curve = imitation.train(env, network(env), policies.oracle(), updates=150, **settings, actor=policies.thompson())
+    ignorant = np.log(2)  # before anything is seen
+    assert ignorant * 0.6 < curve["loss"][-1] < ignorant * 0.95
+
+
+@pytest.mark.parametrize("name", ["sampled", "mean", "posterior_mean"])
+def test_return_rewards_have_the_same_mean(name):
+    net = network(BANDIT)
+    play = lifetimes.Play(BANDIT, net, T, return_reward=name)
+    weights = agents.networks.initial(net, jax.random.key(0), *play.example())
+    lives = jax.jit(jax.vmap(play.live, (None, None, 0)))(weights, lifetimes.streams(0), jnp.arange(4000, dtype=jnp.uint32))
+    total, truth = np.asarray(lives.reward.sum(axis=1), float), T / 2  # fresh weights play at random
+    assert abs(total.mean() - truth) < 4 * total.std() / 4000**0.5
+    shared = T * (T - 1) / 3 / 12  # two periods in the same arm share its mean
+    spread = {"sampled": (T / 4 + shared) ** 0.5, "mean": (T / 12 + shared) ** 0.5}
+    if name in spread:
+        assert abs(total.std() / spread[name] - 1) < 4 * (2 * 4000) ** -0.5
+    else:
+        assert total.std() < 0.8 * spread["mean"]
+
+
+def test_advantages_against_plain_loops():
+    rng = np.random.default_rng(0)
+    reward, value = rng.random((2, 5, T)).astype(np.float32)
+    lives = lifetimes.Lifetime(*[None] * 9).replace(reward=jnp.asarray(reward), value=jnp.asarray(value))
+    hyper = agents.Hyper(trace=0.9, discount=0.8)
+    ours, returns = _on_one_device(lambda: rl2.advantages(lives, hyper, T))
+    values, raw = value.astype(float) * T, np.zeros((5, T))
+    for lane in range(5):
+        for t in range(T):
+            for i in range(t, T):
+                later = values[lane, i + 1] if i + 1 < T else 0.0
+                error = reward[lane, i] - reward.mean() + 0.8 * later - values[lane, i]
+                raw[lane, t] += (0.8 * 0.9) ** (i - t) * error
+    level = raw - raw.mean(axis=0)
+    np.testing.assert_allclose(ours, level / np.sqrt((level**2).mean()), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(returns, raw + values, rtol=1e-4, atol=1e-5)
+
+
+def _on_one_device(function):
+    mesh = jaxprice.devices.mesh(1)
+    spec = jax.sharding.PartitionSpec()
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(), out_specs=spec, check_vma=False))()
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_step(tmp_path):
+    net = network(BANDIT)
+
+    def learn(training, state, hyper, streams, lanes, share):
+        bad = jnp.where(state.update == 3, jnp.nan, 0.0)
+        return state, {"loss": bad}
+
+    training = learning.Training(lifetimes.Play(BANDIT, net, T), 4, 1)
+    with pytest.raises(FloatingPointError, match="loss is not finite at update 4; the weights of update 2 are kept"):
+        learning.run(training, learn, HYPER, 0, 6, folder=tmp_path, chunk=2, held_out=4)
+    store = agents.learning.checkpoint.Store(tmp_path, "")
+    assert store.manager.latest_step() == 2
+
+
+def agent(name="gru", env=BANDIT, **changes):
+    net = agents.networks.make(name, actions=env.num_arms, size=8)
+    weights = agents.networks.initial(net, jax.random.key(3), *lifetimes.Play(env, net, T).example())
+    keys = iter(jax.random.split(jax.random.key(4), 100))
+    weights = jax.tree.map(lambda w: w + jax.random.normal(next(keys), w.shape), weights)
+    return agents.Agent(**({"name": name, "actions": env.num_arms, "weights": weights, "options": {"size": 8}} | changes))
+
+
+@pytest.mark.parametrize("name", ["gru", "min_gru", "stats"])
+@pytest.mark.parametrize("deploy", ["argmax", "sample"])
+def test_a_trained_agent_plays_as_it_lived(name, deploy):
+    one = agent(name, deploy=deploy)
+    result = jaxprice.simulate(BANDIT, one.policy(), seed=5, lanes=20, horizon=T, traces=True)
+    play = lifetimes.Play(BANDIT, one.network, T, deploy=deploy)
+    live = jax.jit(jax.vmap(play.live, (None, None, 0)))
+    lives = live(one.weights, lifetimes.streams(5), jnp.arange(20, dtype=jnp.uint32))
+    np.testing.assert_array_equal(result["trace_action"].values.squeeze(), np.asarray(lives.action).T)
+    assert np.ptp(lives.action) > 0
+
+
+def test_an_agent_is_saved_and_read_back(tmp_path):
+    one = agent(told={"horizon": T, "score": 0.5})
+    path = tmp_path / "deep" / "one.npz"
+    agents.save(path, one)
+    back, policy = agents.load_agent(path), agents.load(path)
+    assert back.card == one.card == policy.card and policy.longest is None
+    for a, b in zip(leaves(one.weights), leaves(back.weights), strict=True):
+        np.testing.assert_array_equal(a, b)
+    runs = [jaxprice.simulate(BANDIT, p, lanes=8, horizon=T)["lane_regret"].values for p in (one.policy(), policy)]
+    np.testing.assert_array_equal(*runs)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_refusals_of_agents(tmp_path):
+    with pytest.raises(ValueError, match=re.escape("saved as one .npz file")):
+        agents.save(tmp_path / "one.bin", agent())
+    with pytest.raises(ValueError, match="unknown agent"):
+        agents.load("no such agent")
+    np.savez(tmp_path / "other.npz", x=1)
+    with pytest.raises(ValueError, match="is not an agent of version 1"):
+        agents.load(tmp_path / "other.npz")
+    other = BernoulliBandit(num_arms=4)
+    with pytest.raises(ValueError, match="trained for 3 actions, the market has 4"):
+        jaxprice.simulate(other, agent().policy(), lanes=2, horizon=T)
+    jaxprice.simulate(other, agent("stats").policy(), lanes=2, horizon=T)  # takes any number
+    with pytest.raises(ValueError, match="at most 5 periods, got the horizon 6"):
+        jaxprice.simulate(BANDIT, agent("transformer", options={"size": 8, "longest": 5}).policy(), lanes=2, horizon=T)
+    env, _ = jaxprice.make("FiniteInventory", stock=3, horizon=T)
+    with pytest.raises(ValueError, match="trained"):
+        jaxprice.simulate(env, agent().policy(), lanes=2, horizon=T)
+    with pytest.raises(ValueError, match="choose one of a number of actions"):
+        jaxprice.simulate(jaxprice.make("PostedPrice", num_prices=None)[0], agent().policy(), lanes=2, horizon=T)
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("updates must be an integer of at least 1, got 0", {"updates": 0}),
+        ("lanes must be a multiple of the 3 minibatches, got 128", {"minibatches": 3}),
+        ("lanes must be a multiple of minibatches x devices", {"lanes": 2, "minibatches": 2, "devices": 2}),
+        ("unknown algorithm 'ppoo'", {"algorithm": "ppoo"}),
+        ("unknown return_reward", {"return_reward": "truth"}),
+        ("horizon must be an integer of at least 1", {"horizon": 0}),
+        ("clip must be in", {"hyper": agents.Hyper(clip=2.0)}),
+        ("learning_rate must be", {"hyper": agents.Hyper(learning_rate=-1.0)}),
+    ],
+)
+def test_bad_options(message, options):
+    with pytest.raises(ValueError, match=message):
+        trained(BANDIT, network(BANDIT), **options)
+
+
+def test_posterior_mean_needs_the_prior():
+    env, _ = jaxprice.make("PostedPrice", num_prices=3)
+    with pytest.raises(ValueError, match="needs a BernoulliBandit, got PostedPrice"):
+        rl2.train(env, network(BANDIT), horizon=T, updates=1, return_reward="posterior_mean")
+    with pytest.raises(ValueError, match="teacher must be a Policy"):
+        imitation.train(BANDIT, network(BANDIT), "gittins", horizon=T, updates=1)
