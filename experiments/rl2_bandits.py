@@ -1,0 +1,414 @@
+"""The bandit table of Duan et al. (2016), RL^2, Table 1: nine settings, seven baselines, and agents trained here.
+
+    python -m experiments.rl2_bandits                   # all 63 baseline cells, minutes on two cores
+    python -m experiments.rl2_bandits --preset smoke    # seconds
+    python -m experiments.rl2_bandits --preset full     # a hundred thousand tasks and more, for a GPU
+
+A cell is the expected total reward of n pulls with k arms whose means are U[0, 1]: n k / (k + 1), which is what the best
+arm earns, less the mean pseudo-regret over tasks. `experiments.duan_baselines` says what the baselines are. Each
+hyperparameter is chosen on the tasks that are reported, as in the paper, and once more on other tasks, which is unbiased.
+That of OTS is chosen on the first batch alone, of 1,000 tasks by default, as many as the paper has; by default from part of
+its grid.
+
+z is our value less the printed one over sqrt(se^2 + se_paper^2), with the paper's standard error of 1,000 sampled totals
+estimated from ours. All methods meet the same tasks and the same luck at the same pull, so that `gap`, the reward
+less that of the finite-horizon Gittins index, is paired; the index is not optimal, but nearly so (`policies.gittins`). It
+is empty where there is no table of the index for the horizon.
+
+Agents are the files of `--agents`, such as `n10_k5.npz`, and those that come with the package, each in the setting of its
+card. SNAIL is copied from its paper. The measures of exploration failure of Krishnamurthy et al. (2024) are not here: they
+need every pull of every lane.
+
+Written under `--out`: `table.csv` (after every setting), `gaps.png`, `manifest.json`, and all cells in `cells/`, from which
+a second run resumes.
+
+Sources: Y. Duan, J. Schulman, X. Chen, P. L. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning
+via slow reinforcement learning", arXiv:1611.02779, Table 1; N. Mishra, M. Rohaninejad, X. Chen, P. Abbeel (2018), "A simple
+neural attentive meta-learner", arXiv:1707.03141, Table 3.
+"""
+
+import csv
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import jaxprice
+from experiments import duan_baselines as baselines
+from jaxprice import agents, checks, policies, stats
+
+PAPER, SNAIL = "Duan et al. (2016), Table 1", "Mishra et al. (2018), Table 3"
+PAPER_TASKS = 1000
+METHODS = ("Random", "Gittins", "TS", "OTS", "UCB1", "eps-greedy", "Greedy")
+PRINTED = {  # (pulls, arms): METHODS, RL^2, then SNAIL and its 95 % half-width
+    (10, 5): (5.0, 6.6, 5.7, 6.5, 6.7, 6.6, 6.6, 6.7, 6.6, 0.1),
+    (10, 10): (5.0, 6.6, 5.5, 6.2, 6.7, 6.6, 6.6, 6.7, 6.7, 0.1),
+    (10, 50): (5.1, 6.5, 5.2, 5.5, 6.6, 6.5, 6.5, 6.8, 6.7, 0.1),
+    (100, 5): (49.9, 78.3, 74.7, 77.9, 78.0, 75.4, 74.8, 78.7, 79.1, 1.0),
+    (100, 10): (49.9, 82.8, 76.7, 81.4, 82.4, 77.4, 77.1, 83.5, 83.5, 0.8),
+    (100, 50): (49.8, 85.2, 64.5, 67.7, 84.3, 78.3, 78.0, 84.9, 85.1, 0.6),
+    (500, 5): (249.8, 405.8, 402.0, 406.7, 405.8, 388.2, 380.6, 401.6, 408.1, 4.9),
+    (500, 10): (249.0, 437.8, 429.5, 438.9, 437.1, 408.0, 395.0, 432.5, 432.4, 3.5),
+    (500, 50): (249.6, 463.7, 427.2, 437.6, 457.6, 413.6, 402.8, 438.9, 442.6, 2.5),
+}
+HEADER = ("cell", "published", "ours", "se", "z", "source", "gap", "gap_se", "hyperparameter",
+          "ours_unbiased", "se_unbiased", "hyperparameter_unbiased")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to run."""
+
+    preset: Literal["smoke", "default", "full"] = "default"
+    """smoke: one setting, 400 tasks; default: 20,000, 10,000, 4,000 tasks for 10, 100, 500 pulls; full: 50 times that."""
+    out: Path = Path("results/rl2_bandits")
+    """Results folder."""
+    agents: Path = Path("experiments/results/rl2_bandits/agents")
+    """Folder of trained agents."""
+    only: tuple[str, ...] = ()
+    """Only these settings, such as n10_k5; by default all of the preset."""
+    seed: int = 0
+    """Seed of all tasks, below 40,000."""
+
+
+class Plan(NamedTuple):
+    """Settings, tasks of each number of pulls, tasks played together, draws that OTS tries, and where lattices end."""
+
+    cells: tuple
+    tasks: dict
+    lanes: int
+    draws: tuple
+    end: int
+
+
+class Tuned(NamedTuple):
+    """A baseline with a hyperparameter.
+
+    Attributes:
+      make: number -> `Policy`, the number traced.
+      grid: label -> number, or table.
+      batches: how many batches of tasks it is chosen on; None: all.
+    """
+
+    make: Callable
+    grid: dict
+    batches: int | None = None
+
+
+class Outcome(NamedTuple):
+    """Regret of each task, float `[tasks]`, standard deviation of a sampled total, hyperparameter; `other_*`: unbiased."""
+
+    regret: Any
+    spread: float
+    chosen: str
+    other_regret: Any
+    other_chosen: str
+
+
+def plan_of(options):
+    """The `Plan` of a preset.
+
+    Raises:
+      ValueError: an unknown setting, or a seed out of range.
+    """
+    if not 0 <= options.seed < 40_000:
+        raise ValueError(f"seed must be in [0, 40000), got {options.seed}")
+    names = {f"n{n}_k{k}": (n, k) for n, k in PRINTED}
+    for name in options.only:
+        checks.choice("setting", name, names)
+    cells = tuple(names[name] for name in options.only) or tuple(PRINTED)
+    if options.preset == "smoke":
+        cells = cells if options.only else ((10, 5),)
+        end = 2 * max(n for n, _ in cells) + 2
+        return Plan(cells, dict.fromkeys((10, 100, 500), 400), 200, (1, 5), end)
+    tasks, scale = {10: 20_000, 100: 10_000, 500: 4_000}, 50 if options.preset == "full" else 1
+    draws = tuple(range(1, 21)) if options.preset == "full" else (1, 2, 3, 5, 7, 10, 14, 20)
+    return Plan(cells, {n: scale * size for n, size in tasks.items()}, 1000 * scale, draws, 1000)
+
+
+@functools.cache
+def tables(size, end):
+    """Approximations of the Gittins index, label -> ranks."""
+    made = {"closed form": baselines.closed_form(size), "stopping horizons": baselines.posterior_mean(size)}
+    made |= {f"calibrated, {g}": baselines.calibrated(size, g, end) for g in (0.9, 0.99, 0.999, 0.9999)}
+    return {label: jax.numpy.asarray(baselines.ranks(table)) for label, table in made.items()}
+
+
+def methods(plan):
+    """Name -> `Tuned` or `Policy`."""
+    tenths = [i / 10 for i in range(11)]
+    size = max(n for n, _ in plan.cells)
+    gittins = tables(size, plan.end)
+    return {
+        "Random": policies.random_price(),
+        "Gittins": Tuned(baselines.index_policy, gittins),
+        "TS": policies.thompson(),
+        "OTS": Tuned(baselines.ots_map, {f"N={n}": np.int32(n) for n in plan.draws}, batches=1),
+        "UCB1": Tuned(baselines.ucb1, {f"c={c}": np.float32(c) for c in tenths}),
+        "eps-greedy": Tuned(baselines.epsilon_greedy, {f"eps={e}": np.float32(e) for e in tenths}),
+        "Greedy": Tuned(baselines.index_policy, {"": gittins["stopping horizons"]}),
+    }
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(arms, make, lanes):
+    """A batch of tasks: `(number, seed, horizon) -> (regret, reward)`, `[lanes]` each; compiled once for all numbers."""
+    env, _ = jaxprice.make("BernoulliBandit", num_arms=arms)
+
+    def totals(number, seed, horizon):
+        out = jaxprice.rollout(env, make(number), seed=seed, lanes=lanes, horizon=horizon)
+        return out["regret"], out["reward"]
+
+    return jax.jit(totals)
+
+
+def play(cell, policy, lanes, seeds):
+    """A policy without hyperparameter, by `simulate`: `Outcome`."""
+    n, k = cell
+    env, _ = jaxprice.make("BernoulliBandit", num_arms=k)
+    runs = [
+        jaxprice.simulate(env, policy, seed=int(seed), lanes=lanes, horizon=n, checkpoints=[n]).isel(policy=0, time=0)
+        for seed in seeds
+    ]
+    regret = np.concatenate([run["lane_regret"].values for run in runs])
+    spread = math.sqrt(np.mean([float(run["reward_se"]) ** 2 * lanes for run in runs]))
+    return Outcome(regret, spread, "", regret, "")
+
+
+def tune(cell, tuned, lanes, seeds, other):
+    """A baseline with its hyperparameter chosen on the tasks of `seeds`, and chosen on those of `other`: `Outcome`."""
+    n, k = cell
+    run, done = _compiled(k, tuned.make, lanes), {}
+
+    def totals(label, seed):
+        if (label, seed) not in done:
+            done[label, seed] = run(tuned.grid[label], np.uint32(seed), np.int32(n))
+        return done[label, seed]
+
+    def best(seeds):
+        if len(tuned.grid) == 1:
+            return next(iter(tuned.grid))
+        outs = {label: [totals(label, seed)[0] for seed in seeds[: tuned.batches]] for label in tuned.grid}
+        return min(outs, key=lambda label: np.mean([np.asarray(regret, float).mean() for regret in outs[label]]))
+
+    def whole(label):
+        regret, reward = zip(*(jax.device_get(totals(label, seed)) for seed in seeds), strict=True)
+        return np.concatenate(regret).astype(float), float(np.concatenate(reward).std(ddof=1))
+
+    chosen, other_chosen = best(seeds), best(other)
+    return Outcome(*whole(chosen), chosen, whole(other_chosen)[0], other_chosen)
+
+
+def found_agents(folder, cell):
+    """Name -> `(agent, digest)` for one setting: of the folder, and of the package; each only once.
+
+    The setting is what the agent's card says, or the name of its file.
+
+    Raises:
+      ValueError: an agent whose file is named after another setting than that of its card.
+    """
+    made = {}
+    for path in [*sorted(folder.glob("*.npz")), *agents.list_agents()]:
+        agent, named = agents.load_agent(path), re.search(r"n(\d+)_k(\d+)(?!\d)", Path(path).stem)
+        if agent.told.get("market", "BernoulliBandit") != "BernoulliBandit":
+            continue
+        here = agent.told.get("horizon", int(named[1]) if named else None), agent.actions
+        if named and here != (int(named[1]), int(named[2])):
+            raise ValueError(f"agent {str(path)!r} must be for (pulls, arms) as its name says, but its card says {here}")
+        arrays = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(agent.weights))
+        digest = hashlib.sha256(arrays).hexdigest()
+        if here == cell and digest not in [known for _, known in made.values()]:
+            name = agent.told.get("name", "").removeprefix(f"n{cell[0]}_k{cell[1]}").strip("_") or "RL^2"
+            made[f"{name} (ours)" if f"{name} (ours)" not in made else f"{name} (ours), {Path(path).stem}"] = agent, digest
+    return made
+
+
+def kept(path, told, make):
+    """What `make` returns, or what it returned when it was told the same."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    path = path.with_name(f"{path.name}-{digest}.npz")
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            return Outcome(*(file[name] if file[name].ndim else file[name].item() for name in Outcome._fields))
+    outcome = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    np.savez(temporary, **outcome._asdict())
+    os.replace(temporary, path)
+    return outcome
+
+
+def run_cell(cell, plan, options, made, step):
+    """Method -> `Outcome`, with "oracle" where there is a table for the horizon."""
+    n, k = cell
+    first = 100_000 * options.seed
+    seeds = [first + i for i in range(plan.tasks[n] // plan.lanes)]
+    other = [first + 50_000 + i for i in range(len(seeds))]
+    told = {"cell": cell, "lanes": plan.lanes, "seeds": seeds, "version": importlib.metadata.version("jaxprice")}
+
+    def outcome(name, about, make):
+        step(f"{name}, n={n}, k={k}")
+        file = re.sub(r"[^\w-]+", "-", f"n{n}_k{k}-{name}")
+        return kept(options.out / "cells" / file, told | {"name": name, "about": about}, make)
+
+    outcomes = {}
+    for name, method in made.items():
+        if isinstance(method, Tuned):
+            about = [list(method.grid), plan.end if name == "Gittins" else None]
+            outcomes[name] = outcome(name, about, lambda m=method: tune(cell, m, plan.lanes, seeds, other))
+        else:
+            outcomes[name] = outcome(name, None, lambda m=method: play(cell, m, plan.lanes, seeds))
+    for name, (agent, digest) in found_agents(options.agents, cell).items():
+        outcomes[name] = outcome(name, [agent.card, digest], lambda a=agent: play(cell, a.policy(), plan.lanes, seeds))
+    try:
+        oracle = policies.gittins(horizon=n)
+    except ValueError:
+        return outcomes
+    outcomes["oracle"] = outcome("oracle", None, lambda: play(cell, oracle, plan.lanes, seeds))
+    return outcomes
+
+
+def rows_of(cell, outcomes):
+    """A dict with the keys `HEADER` and `method`, `n` and `k` for each method; NaN where there is no number."""
+    n, k = cell
+    printed, best = PRINTED[cell], n * k / (k + 1)
+    known = dict(zip((*METHODS, "RL^2"), printed, strict=False))
+    blank = dict.fromkeys(HEADER, math.nan) | {"n": n, "k": k, "hyperparameter": "", "hyperparameter_unbiased": ""}
+    rows = []
+    for name, outcome in outcomes.items():
+        learned = name not in METHODS and name != "oracle"
+        published = known.get("RL^2" if learned else name, math.nan)
+        total, se = mean_and_error(best - outcome.regret)
+        unbiased, unbiased_se = mean_and_error(best - outcome.other_regret)
+        row = blank | {"method": name, "published": published, "ours": total, "se": se}
+        row |= {"z": (total - published) / math.hypot(se, outcome.spread / math.sqrt(PAPER_TASKS))}
+        row |= {"source": "" if math.isnan(published) else PAPER + (", RL^2" if learned else "")}
+        row |= {"hyperparameter": outcome.chosen, "hyperparameter_unbiased": outcome.other_chosen}
+        row |= {"ours_unbiased": unbiased, "se_unbiased": unbiased_se, "spread": outcome.spread}
+        if "oracle" in outcomes and name != "oracle":
+            row["gap"], row["gap_se"] = map(float, stats.paired_difference(outcomes["oracle"].regret, outcome.regret))
+        rows.append(row)
+    spread = outcomes.get("oracle", outcome).spread
+    rows.append(blank | {"method": "RL^2", "published": known["RL^2"], "source": PAPER, "spread": spread})
+    spread = printed[9] / stats.Z95 * math.sqrt(PAPER_TASKS)
+    rows.append(blank | {"method": "SNAIL", "published": printed[8], "source": SNAIL, "spread": spread})
+    return [row | {"cell": f"n={n} k={k} {row['method']}"} for row in rows]
+
+
+def mean_and_error(values):
+    """Mean and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size))
+
+
+def write(rows, path):
+    """The columns `HEADER` as CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER, extrasaction="ignore")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
+    os.replace(temporary, path)
+
+
+def show(rows, console):
+    """Print a table for each setting."""
+
+    def number(x, digits=3):
+        return "" if math.isnan(x) else f"{x:.{digits}f}"
+
+    for n, k in dict.fromkeys((row["n"], row["k"]) for row in rows):
+        printed = Table(title=f"n = {n}, k = {k}", title_justify="left", title_style="bold")
+        for name in ("method", "printed", "ours", "se", "z", "gap to the oracle", "chosen", "chosen elsewhere"):
+            printed.add_column(name, justify="left" if name in ("method", "chosen") else "right", no_wrap=True)
+        for row in (row for row in rows if (row["n"], row["k"]) == (n, k)):
+            gap = "" if math.isnan(row["gap"]) else f"{row['gap']:.3f} ± {stats.Z95 * row['gap_se']:.3f}"
+            parts = number(row["published"], 1), number(row["ours"]), number(row["se"]), number(row["z"], 1)
+            same = row["hyperparameter_unbiased"] == row["hyperparameter"]
+            unbiased = "" if same else f"{row['hyperparameter_unbiased']}: {row['ours_unbiased']:.3f}"
+            printed.add_row(row["method"], *parts, gap, row["hyperparameter"], unbiased)
+        console.print(printed)
+
+
+def draw(rows, path):
+    """Reward lost to the oracle, in % of the pulls, with 95 % intervals; hollow: as printed, against our oracle."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    oracle = {(row["n"], row["k"]): row["ours"] for row in rows if row["method"] == "oracle"}
+    if not oracle:
+        return
+    columns = min(3, len(oracle))
+    lines = -(-len(oracle) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, 3.2 * lines), squeeze=False, layout="constrained")
+    for ax in axes.flat[len(oracle) :]:
+        ax.set_axis_off()
+    for ax, ((n, k), best) in zip(axes.flat, oracle.items(), strict=False):
+        mine = [row for row in rows if (row["n"], row["k"]) == (n, k) and row["method"] != "oracle"]
+        for place, row in enumerate(mine):
+            error = row["spread"] / math.sqrt(PAPER_TASKS)
+            if not math.isnan(row["published"]):
+                lost = 100 * (best - row["published"]) / n
+                ax.errorbar(lost, place + 0.2, xerr=100 * stats.Z95 * error / n, fmt="o", mfc="white", color="C1", lw=1)
+            if not math.isnan(row["gap"]):
+                ax.errorbar(
+                    -100 * row["gap"] / n, place, xerr=100 * stats.Z95 * row["gap_se"] / n, fmt="o", color="C0", ms=4
+                )
+        ax.set_xscale("symlog", linthresh=0.1)
+        ax.axvline(0, color="grey", lw=0.8)
+        ax.set_yticks(range(len(mine)), [row["method"] for row in mine], fontsize=8)
+        ax.invert_yaxis()
+        ax.set_title(f"n = {n}, k = {k}", fontsize=10)
+    figure.supxlabel(
+        "lost to the finite-horizon Gittins index, % of the pulls (hollow: as printed in the papers)", fontsize=10
+    )
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(options):
+    """Play, print, write."""
+    console, plan = Console(), plan_of(options)
+    if not console.is_terminal:
+        console = Console(width=110)
+    made, rows = methods(plan), []
+    columns = TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as bar:
+        job = bar.add_task("", total=len(plan.cells) * (len(made) + 1))
+        for cell in plan.cells:
+            outcomes = run_cell(cell, plan, options, made, lambda text: bar.update(job, description=text, advance=1))
+            rows += rows_of(cell, outcomes)
+            write(rows, options.out / "table.csv")
+    show(rows, console)
+    draw(rows, options.out / "gaps.png")
+    about = {"options": dataclasses.asdict(options), "plan": plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}}
+    about |= {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")}
+    about["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    (options.out / "manifest.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
+    scores = [abs(row["z"]) for row in rows if row["method"] in METHODS]
+    console.print(
+        f"{sum(z <= 3 for z in scores)} of {len(scores)} baseline cells within 3 standard errors of the printed ones, "
+        f"{sum(z <= 2 for z in scores)} within 2 -> {options.out}/table.csv, gaps.png"
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
