@@ -86,7 +86,7 @@ class Params:
     value: Any = None
 
 
-def outcomes(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params):
+def choices(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params):
     """What one customer may do: buy nothing, buy from the competitor, or buy 1..U units here.
 
     Args:
@@ -96,7 +96,7 @@ def outcomes(phase, competitor, loyalty, customer, price, offer, product, exposu
       params: the market.
 
     Returns:
-      Probabilities `[2 + U]`, and the components of the reward `[2 + U, 5]`, for satisfaction its probability.
+      Probabilities `[2 + U]`, and what is paid for 1..U units, float `[U]`.
     """
     price, rival = jnp.asarray(params.prices)[price], jnp.asarray(params.competitor_prices)[competitor]
     sensitivity = jnp.asarray(params.sensitivity)[customer]
@@ -109,24 +109,35 @@ def outcomes(phase, competitor, loyalty, customer, price, offer, product, exposu
     base = base + jnp.ravel(params.fit)[customer * params.fit.shape[1] + product] + params.exposure * exposure
     base = base + jnp.asarray(params.promotion)[phase] * (offer > 0)
     here = base + jnp.asarray(params.tastes) - sensitivity * paid
-    chances = jax.nn.softmax(jnp.append(jnp.stack([jnp.zeros_like(rival), params.rival - sensitivity * rival]), here))
-    content = jax.nn.sigmoid(params.contentment + sensitivity * (rival - paid / units))
-    nothing, one = np.zeros(2, np.float32), np.ones_like(units)
-    columns = (
-        jnp.append(nothing, paid - params.cost * units) - params.exposure_cost * exposure,
-        jnp.append(nothing, one),
-        jnp.append(nothing, paid),
-        jnp.append(np.float32([0, -1]), one),
-        jnp.append(nothing + params.aside, content),
-    )
-    return chances, jnp.stack(columns, axis=1)
+    there = jnp.stack([jnp.zeros_like(rival), params.rival - sensitivity * rival])
+    return jax.nn.softmax(jnp.append(there, here)), paid
+
+
+def components(choice, paid, competitor, customer, exposure, params):
+    """Components of the reward of one choice, float `[5]`; for satisfaction its probability.
+
+    Args:
+      choice: 0 nothing, 1 the competitor, 1 + n units here; int scalar.
+      paid: for n units, float scalar; of no meaning elsewhere.
+      competitor, customer, exposure, params: as in `choices`.
+    """
+    units, here = jnp.maximum(choice - 1, 0).astype(jnp.float32), choice > 1
+    paid, rival = jnp.where(here, paid, 0.0), jnp.asarray(params.competitor_prices)[competitor]
+    sensitivity = jnp.asarray(params.sensitivity)[customer]
+    content = jax.nn.sigmoid(params.contentment + sensitivity * (rival - paid / jnp.maximum(units, 1.0)))
+    one = here.astype(jnp.float32)
+    profit = paid - params.cost * units - params.exposure_cost * exposure
+    share = one - (choice == 1).astype(jnp.float32)
+    return jnp.stack([profit, one, paid, share, jnp.where(here, content, params.aside)])
 
 
 def means(phase, competitor, loyalty, customer, price, offer, product, exposure, params):
     """Mean components of the reward, `[5]`."""
 
     def mean(redeems):
-        chances, seen = outcomes(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params)
+        chances, paid = choices(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params)
+        each = jnp.arange(chances.shape[0], dtype=jnp.int32), jnp.append(np.zeros(2, np.float32), paid)
+        seen = jax.vmap(lambda choice, paid: components(choice, paid, competitor, customer, exposure, params))(*each)
         return jnp.sum(chances[:, None] * seen, axis=0)
 
     share = jnp.asarray(params.redemption)[customer]

@@ -25,7 +25,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, random
-from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, means, outcomes, usual
+from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, choices, components, means, usual
 from jaxprice.envs.market import moving, observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.oracles import dynamic_programming
@@ -240,16 +240,16 @@ class Storefront(LongRunMarket):
         price = jnp.asarray(params.prices)[parts[0]]
         u, v = jax.random.uniform(key, (4,), jnp.float32), jax.random.uniform(moving(key), (2,), jnp.float32)
         redeems = u[0] < jnp.asarray(params.redemption)[state.customer]
-        chances, outcome = outcomes(*self._cell(state), *parts, redeems, params)
+        chances, paid = choices(*self._cell(state), *parts, redeems, params)
         bought = random.choose(u[1], chances)
-        outcome = jnp.sum(jnp.where((jnp.arange(2 + self.units) == bought)[:, None], outcome, 0.0), axis=0)
+        outcome = components(bought, paid[jnp.maximum(bought - 2, 0)], state.competitor, state.customer, parts[3], params)
         satisfied = (u[2] < outcome[4]).astype(jnp.float32)
-        components = jnp.append(outcome[:4], satisfied)
-        reward = jnp.sum(components * jnp.asarray(params.weights))
-        units, paid = jnp.maximum(bought - 1, 0).astype(jnp.float32), components[2]
+        outcome = jnp.append(outcome[:4], satisfied)
+        reward = jnp.sum(outcome * jnp.asarray(params.weights))
+        units, paid = jnp.maximum(bought - 1, 0).astype(jnp.float32), outcome[2]
         index = self._row(state) * self.num_types + state.customer
         regret = jnp.ravel(params.regrets)[index * self.num_actions + action]
-        info = sale(price, units, reward, regret, params.value, components=components)
+        info = sale(price, units, reward, regret, params.value, components=outcome)
         step = jnp.where(satisfied > 0, (u[3] < params.rise).astype(jnp.int32), -(u[3] < params.fall).astype(jnp.int32))
         law = jnp.asarray(params.competition).reshape(-1, self.sizes[4])
         competitor = random.choose(v[0], law[state.competitor * self.num_prices + parts[0]])
