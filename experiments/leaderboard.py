@@ -16,6 +16,7 @@ with all its statistics. Running it again resumes.
 
 import csv
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Literal
@@ -105,10 +106,16 @@ def takes(policy, env):
     if policy == "oracle":
         return True
     try:
-        jax.eval_shape(policies.make(policy).init, jax.random.key(0), env.problem(env.default_params()))
+        jax.eval_shape(policies.make(policy).init, jax.random.key(0), _problem(env))
     except ValueError:
         return False
     return True
+
+
+@functools.lru_cache(maxsize=64)
+def _problem(env):
+    """What sellers are told, made once."""
+    return env.problem(env.default_params())
 
 
 def play(options, console):

@@ -328,6 +328,7 @@ def batch_of(made, lanes, **moved):
     return dataclasses.replace(batch, markets=dataclasses.replace(batch.markets, **moved))
 
 
+@pytest.mark.slow
 def test_later_products_lose_less_and_the_meta_regret_dies_out():
     """Bandits N(mu, .1^2), one mu; `known` is Thompson sampling with the true prior, and `alone` learns nothing of it."""
     count, each, lanes, mu = 12, 40, 400, np.array([0.1, 0.9, 0.6, 0.3], np.float32)
@@ -352,6 +353,7 @@ def test_later_products_lose_less_and_the_meta_regret_dies_out():
     assert abs(alone[6:].mean() / alone[:6].mean() - 1) < 0.1  # who learns nothing from one to the next does not improve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", ["known", "estimated"])
 def test_meta_dynamic_pricing_gains_from_product_to_product(covariance):
     count, each, lanes = 10, 50, 300

@@ -203,6 +203,7 @@ def regret(env, params, horizon, lanes, **rows):
     return found
 
 
+@pytest.mark.slow
 def test_those_who_forget_follow_a_jump_and_others_do_not():
     env, _ = jaxprice.make("ParametricDemand", family="keskin_zeevi")
     markets = [jax.tree.map(np.asarray, env.params_at(z)) for z in ((1.0, 0.6), (1.2, 0.4))]  # best prices 5/6 and 3/2
@@ -221,6 +222,7 @@ def test_those_who_forget_follow_a_jump_and_others_do_not():
         assert late[name] < 0.5 * late["none"], late
 
 
+@pytest.mark.slow
 def test_slow_prices_learn_where_tests_mislead():
     """Den Boer and Keskin: with a reference price the line of tests is wrong for ever; slow prices come near the best."""
     env, params = jaxprice.make("ReferencePrice")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from harness import HORIZON, LANES, assert_choices, assert_index, play, problem_of, state_after
+from rows import some
 from scipy import stats
 
 from jaxprice import policies
@@ -409,7 +410,7 @@ def test_refuses_markets_without_grid_or_context(name, label):
         policies.make(name).init(jax.random.key(0), problem_of(label))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, "neural_ucb"))
 def test_one_context_over_and_over(name):
     """The same sale for ever, with huge steps: everything stays finite."""
     policy = policies.make(name, **SMALL, rate=1.0)

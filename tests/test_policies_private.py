@@ -213,6 +213,7 @@ def test_inverse_of_matrices_positive_or_not():
     assert checked > 15
 
 
+@pytest.mark.slow
 def test_privacy_costs_regret_and_local_privacy_costs_more():
     """Linear demand, 4,000 buyers; epsilon = 1e6 is next to no noise."""
     env, params = jaxprice.make(

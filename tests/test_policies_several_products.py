@@ -178,6 +178,7 @@ def regret(name, horizon, lanes, **rows):
     return found
 
 
+@pytest.mark.slow
 def test_regret_of_assortments_levels_off():
     """With a gap between sets: the second half of the horizon costs far less than the first."""
     found = regret(SETS, 2000, 32, exact=policies.mnl_thompson(), ucb=policies.mnl_ucb(scale=0.5))
@@ -291,6 +292,7 @@ def test_one_period_estimates_the_gradient(baseline):
     assert np.all(np.abs(gradient) > 20 * error)
 
 
+@pytest.mark.slow
 def test_low_rank_pays():
     """Twenty products, two directions: to know them, or to learn them, costs less than to search all prices."""
     size = (("num_products", 20), ("rank", 2), ("noise_scale", 1.0))
