@@ -18,10 +18,11 @@ seeds as one part and that of markets as the other. Regret is expected, not samp
 | stock | Bernoulli demand, a quarter of the horizon in stock | - |
 | calibrated | one of the markets fitted to real purchases | - |
 
-Agents, all with weights frozen: "RL2 min_gru" is recurrent and reads the raw history; "stats" sees counts and sums of each
-price. Both are trained by PPO with expected rewards in the return, which a simulator has and data have not. Ablations train
-the recurrent one without memory, without its last action, and with another network. Thompson sampling with the true prior
-is `prior_thompson` with 2,000 markets; where demand has no table (features, stock) it is the policy made for the setting.
+Agents, all with weights frozen and saved under `agents/` of the results: "RL2 min_gru" is recurrent and reads the raw
+history; "stats" sees counts and sums of each price. Both are trained by PPO with expected rewards in the return, which a
+simulator has and data have not. Ablations train the recurrent one without memory, without its last action, and with another
+network. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets; where demand has no table (features,
+stock) it is the policy made for the setting.
 """
 
 import csv
@@ -119,7 +120,7 @@ ABLATIONS = {
 }
 
 
-def train(label, recipe, options):
+def train(label, title, recipe, options):
     """The policies of one agent, one a seed."""
     name, settings, inputs, updates, lanes, hyper = recipe
     env, inputs = market(label), agents.Inputs(grid=True, **inputs)
@@ -131,7 +132,9 @@ def train(label, recipe, options):
             env, network, horizon=HORIZON, updates=updates, seeds=seed, lanes=lanes, hyper=hyper, return_reward="mean",
             chunk=50, held_out=256, progress=True,
         )  # fmt: skip
-        one = agents.Agent(name, env.action_space().n, agents.one(weights), settings, inputs)
+        told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": lanes, "seed": seed}
+        one = agents.Agent(name, env.action_space().n, agents.one(weights), settings, inputs, told=told)
+        agents.save(options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-"), one)
         made.append(one.policy())
     return made
 
@@ -214,7 +217,7 @@ def main(options):
     options.out.mkdir(parents=True, exist_ok=True)
     for label in options.only or TASKS:
         recipes = AGENTS | (ABLATIONS if options.ablations and label == next(iter(TASKS)) else {})
-        made = {name: train(label, recipe, options) for name, recipe in recipes.items()}
+        made = {name: train(label, name, recipe, options) for name, recipe in recipes.items()}
         fresh = [row for on in TASKS[label] for row in play(label, on, made, options)]
         if label in LONGER:
             fresh += play(label, label, made, options, horizon=2 * HORIZON)

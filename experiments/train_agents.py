@@ -1,13 +1,14 @@
-"""Train agents: those that come with the package, and those of the experiments.
+"""Train bandit agents: those that come with the package, and those of the table of Duan et al.
 
-    python -m experiments.train_agents                              # the agents that come with the package
+    python -m experiments.train_agents                              # those that come with the package
     python -m experiments.train_agents --only n10_k5 --seeds 5      # one recipe, five runs
-    python -m experiments.train_agents --only n100_k5 --resume      # goes on where a killed run stopped
+    python -m experiments.train_agents --only n100_k5_ppo --resume  # goes on where a killed run stopped
 
 A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 held-out
 lifetimes (Bernoulli bandits of up to 12 pulls: by its exact value over all reward paths); the best by the score on other
 held-out lifetimes, seen during training, is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one
-line a run: seed, CPU seconds, score), and `<recipe>.png` (learning curves).
+line a run: seed, CPU seconds, score), and `<recipe>.png` (learning curves). `SHIPPED` says which files are in the package
+and under what names.
 """
 
 import csv
@@ -27,7 +28,7 @@ from jaxprice import agents, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 
 SCORED = 20_000  # lifetimes
-SHIPPED = ("bandit_rl2", "bandit_in_context", "pricing_rl2", "pricing_in_context")
+SHIPPED = {"bandit_rl2": "n10_k5", "bandit_in_context": "n100_k5_distilled"}  # those for pricing: `meta_pricing`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,40 +94,27 @@ def bandit(arms, horizon, network, method, updates, lanes, **changes):
     return Recipe("BernoulliBandit", {"num_arms": arms}, horizon, network, method, updates, lanes, **changes)
 
 
-def posted(horizon, network, method, updates, lanes, demand="logit", **changes):
-    """A recipe on posted prices."""
-    settings = {"demand": demand, "num_prices": 10}
-    inputs = agents.Inputs(grid=True)
-    shared = {"return_reward": "mean", "inputs": inputs} | changes
-    return Recipe("PostedPrice", settings, horizon, network, method, updates, lanes, **shared)
-
-
 def recipes():
     """Name -> `Recipe`."""
     short = agents.Hyper(learning_rate=1.5e-3, entropy=0.02, trace=1.0)
     long = agents.Hyper(learning_rate=1e-3, entropy=0.02, trace=0.97, warm_up=0.05)
     stats = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
     imitating = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
-    named = {f"n10_k{k}": bandit(k, 10, "gru", "ppo", 900, 1024, hyper=short) for k in (5, 10, 50)}
+    named = {f"n10_k{k}": bandit(k, 10, "gru", "ppo", 600, 1024, hyper=short) for k in (5, 10, 50)}
     for k in (5, 10):
         named |= {
             f"n100_k{k}_distilled": bandit(k, 100, "min_gru", "distil", 1000, 64, hyper=imitating),
             f"n100_k{k}_ppo": bandit(k, 100, "min_gru", "ppo", 400, 128, hyper=long),
             f"n100_k{k}_stats": bandit(k, 100, "stats", "ppo", 300, 256, hyper=stats),
         }
-    return named | {
-        "bandit_rl2": named["n10_k5"],
-        "bandit_in_context": named["n100_k5_distilled"],
-        "pricing_rl2": posted(100, "min_gru", "ppo", 400, 128, hyper=long),
-        "pricing_in_context": posted(100, "stats", "ppo", 300, 256, hyper=stats),
-    }
+    return named
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What to train."""
 
-    only: tuple[str, ...] = SHIPPED
+    only: tuple[str, ...] = tuple(SHIPPED.values())
     """Recipes."""
     seeds: int = 3
     """Runs of each."""

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rows import some
+from strict import strict
 
 import jaxprice
 from jaxprice import agents, policies
 from jaxprice.agents import imitation, learning, lifetimes, probes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+from jaxprice.types import Transition
 
 T = 6
 HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
@@ -184,6 +186,23 @@ def test_a_trained_agent_plays_as_it_lived(name, deploy):
     lives = live(one.weights, lifetimes.streams(5), jnp.arange(20, dtype=jnp.uint32))
     np.testing.assert_array_equal(result["trace_action"].values.squeeze(), np.asarray(lives.action).T)
     assert np.ptp(lives.action) > 0
+
+
+@pytest.mark.parametrize("name", agents.networks.NAMES)
+def test_strict_settings_allow_an_agent(name):
+    one = agent(name)
+    with strict():
+        env, params = jaxprice.make("BernoulliBandit", num_arms=BANDIT.num_arms)
+        obs, _ = env.reset(jax.random.key(0), params)
+        policy, problem = one.policy(), env.problem(params)
+        state = jax.jit(policy.init)(jax.random.key(1), problem.told(obs))
+        for time in range(2):
+            action = jax.jit(policy.act)(jax.random.key(2 + time), state, obs)
+            sale = Transition(obs, action, jnp.float32(1), jnp.float32(1), jnp.float32(1), obs)
+            after = jax.jit(policy.update)(jax.random.key(5 + time), state, sale)
+            assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
+            state = after
+        assert all(np.all(np.isfinite(x)) for x in leaves(state))
 
 
 def test_an_agent_is_saved_and_read_back(tmp_path):

@@ -45,7 +45,7 @@ class GRU(nn.Module):
         return jnp.concatenate([update, jnp.zeros(2 * self.size)]).astype(dtype)
 
     def start(self):
-        return jnp.zeros(self.size)
+        return jnp.zeros(self.size, jnp.float32)
 
     def step(self, memory, token):
         memory = self.advance(memory, self.into(token))
@@ -80,7 +80,7 @@ class LSTM(nn.Module):
         return jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), self.size).astype(dtype)
 
     def start(self):
-        return jnp.zeros(self.size), jnp.zeros(self.size)
+        return jnp.zeros(self.size, jnp.float32), jnp.zeros(self.size, jnp.float32)
 
     def step(self, memory, token):
         memory = self.advance(memory, self.into(token))
@@ -125,7 +125,7 @@ class MinGRU(nn.Module):
         return jnp.concatenate([jnp.linspace(-4.0, 1.0, self.size), jnp.zeros(self.size)]).astype(dtype)
 
     def start(self):
-        return jnp.zeros((self.layers, self.size))
+        return jnp.zeros((self.layers, self.size), jnp.float32)
 
     def step(self, memory, token):
         x, states = self.embed(token), []
@@ -171,19 +171,19 @@ class Transformer(nn.Module):
         if self.size % self.heads:
             raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
         self.embed = nn.Dense(self.size)
-        self.position = self.param("position", nn.initializers.normal(0.02), (self.longest, self.size))
+        self.position = self.param("position", nn.initializers.normal(0.02), (self.longest, self.size), jnp.float32)
         self.attend = [nn.Dense(3 * self.size, use_bias=False) for _ in range(self.layers)]
         self.out = [nn.Dense(self.size) for _ in range(self.layers)]
         self.wide = [nn.Dense(4 * self.size) for _ in range(self.layers)]
         self.narrow = [nn.Dense(self.size) for _ in range(self.layers)]
 
     def start(self):
-        return jnp.int32(0), jnp.zeros((self.layers, 2, self.longest, self.size))
+        return jnp.int32(0), jnp.zeros((self.layers, 2, self.longest, self.size), jnp.float32)
 
     def step(self, memory, token):
         time, cache = memory
         x = self.embed(token) + self.position[time]
-        seen = jnp.arange(self.longest) <= time
+        seen = jnp.arange(self.longest, dtype=jnp.int32) <= time
         for block in range(self.layers):
             query, key, value = jnp.split(self.attend[block](_normed(x)), 3)
             cache = cache.at[block, 0, time].set(key).at[block, 1, time].set(value)
@@ -204,7 +204,7 @@ class Transformer(nn.Module):
     def mixed(self, query, key, value, seen):
         """Values weighed by attention, float `[queries, size]`; `seen` `[queries, keys]`."""
         query, key, value = (x.reshape(x.shape[0], self.heads, -1) for x in (query, key, value))
-        scores = jnp.einsum("qhd,khd->hqk", query, key) / jnp.sqrt(query.shape[-1])
+        scores = jnp.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
         weights = jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=-1)
         return jnp.einsum("hqk,khd->qhd", weights, value).reshape(query.shape[0], self.size)
 

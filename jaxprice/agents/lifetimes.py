@@ -118,7 +118,7 @@ class Play:
             for k, (who, policy) in enumerate(others.items())
             if not isinstance(policy, Oracle)
         }
-        counts = jnp.zeros((2, facts.margins.shape[0]))
+        counts = jnp.zeros((2, facts.margins.shape[0]), jnp.float32)
 
         def asked(who, key, knows, obs, state):
             if isinstance(others[who], Oracle):
@@ -154,7 +154,7 @@ class Play:
                 optimal=jnp.asarray(optimal, jnp.float32),
                 label=label,
             )
-            hot = jax.nn.one_hot(action, counts.shape[1])
+            hot = jax.nn.one_hot(action, counts.shape[1], dtype=jnp.float32)
             counts = counts + jnp.stack([hot, hot * reward / facts.unit])
             knows = {
                 who: others[who].update(jax.random.fold_in(keys["update"], k), knows[who], sale)

@@ -43,7 +43,7 @@ class StatsNet(nn.Module):
 
     def start(self, facts):
         """Counts and sums before the first period, `[2, actions]`."""
-        return jnp.zeros((2, facts.margins.shape[0]))
+        return jnp.zeros((2, facts.margins.shape[0]), jnp.float32)
 
     def step(self, memory, facts, seen):
         """One decision: `(memory, Output)`."""
