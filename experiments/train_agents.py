@@ -4,11 +4,11 @@
     python -m experiments.train_agents --only n10_k5 --seeds 5      # one recipe, five runs
     python -m experiments.train_agents --only n100_k5_ppo --resume  # goes on where a killed run stopped
 
-A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 held-out
-lifetimes (Bernoulli bandits of up to 12 pulls: by its exact value over all reward paths); the best by the score on other
-held-out lifetimes, seen during training, is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one
-line a run: seed, CPU seconds, score), and `<recipe>.png` (learning curves). `SHIPPED` says which files are in the package
-and under what names.
+A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 fresh lifetimes
+(Bernoulli bandits of up to 12 pulls also by their exact value over all reward paths); the best by the score on held-out
+lifetimes that was seen during training is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line a
+run: seed, CPU seconds, score, and the paired gap to the finite-horizon Gittins policy), and `<recipe>.png` (learning curves).
+`SHIPPED` says which files are in the package and under what names.
 """
 
 import csv
@@ -130,23 +130,24 @@ class Options:
     """Results folder."""
 
 
-@functools.lru_cache(maxsize=4)
-def _scorer(env, network, horizon, deploy):
-    play = lifetimes.Play(env, network, horizon, deploy=deploy)
-    return jax.jit(jax.vmap(play.live, (None, None, 0)))
-
-
-def score(recipe, weights):
-    """Expected reward of a lifetime, the oracle's, and the standard error of their difference, on fresh markets."""
-    play = _scorer(recipe.env, recipe.built, recipe.horizon, recipe.deploy)
-    earned, best = [], []
+def score(recipe, weights, actor=None):
+    """Expected reward of every fresh lifetime under the agent, or under a policy that acts for it, and the oracle's."""
+    play = lifetimes.Play(recipe.env, recipe.built, recipe.horizon, deploy=recipe.deploy, actor=actor)
+    live, parts = jax.jit(jax.vmap(play.live, (None, None, 0))), []
     for first in range(0, SCORED, 2000):
-        numbers = np.arange(first, first + 2000, dtype=np.uint32)
-        lives = play(weights, lifetimes.streams(2**31), numbers)
-        earned.append(np.asarray(lives.expected.sum(axis=1), float))
-        best.append(np.asarray(lives.optimal.sum(axis=1), float))
-    earned, best = np.concatenate(earned), np.concatenate(best)
-    return earned.mean(), best.mean(), (best - earned).std() / SCORED**0.5
+        lives = live(weights, lifetimes.streams(2**31), np.arange(first, first + 2000, dtype=np.uint32))
+        parts.append([np.asarray(x.sum(axis=1), float) for x in (lives.expected, lives.optimal)])
+    return np.concatenate(parts, axis=1)
+
+
+@functools.lru_cache(maxsize=4)
+def gittins(arms, horizon):
+    """What the finite-horizon Gittins policy earns in the same lifetimes, float `[SCORED]`."""
+    recipe = bandit(arms, horizon, "none", "distil", 1, 1, hyper=agents.Hyper())
+    weights = agents.networks.initial(
+        recipe.built, jax.random.key(0), *lifetimes.Play(recipe.env, recipe.built, 1).example()
+    )
+    return score(recipe, weights, policies.gittins(horizon=horizon))[0]
 
 
 def exact(recipe, agent):
@@ -173,9 +174,17 @@ def train(name, recipe, options, console):
         for run, seed in enumerate(group):
             agent = agents.Agent(recipe.network, recipe.actions, agents.one(weights, run), recipe.options, recipe.inputs,
                                  recipe.deploy)  # fmt: skip
-            earned, best, error = score(recipe, agent.weights)
-            row = {"recipe": name, "seed": seed, "updates": recipe.updates, "reward": earned, "oracle": best}
-            row |= {"regret_se": error, "exact": exact(recipe, agent)}
+            earned, best = score(recipe, agent.weights)
+            gap = earned - gittins(recipe.actions, recipe.horizon)
+            row = {
+                "recipe": name,
+                "seed": seed,
+                "updates": recipe.updates,
+                "reward": earned.mean(),
+                "regret": (best - earned).mean(),
+            }
+            row |= {"regret_se": (best - earned).std() / SCORED**0.5, "gap": gap.mean(), "gap_se": gap.std() / SCORED**0.5}
+            row |= {"exact": exact(recipe, agent)}
             row |= {"wall_s": round(wall / len(group), 1), "cpu_s": round(cpu / len(group), 1)}
             console.print(" ".join(f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}"
                                    for key, value in row.items()))  # fmt: skip
@@ -199,7 +208,9 @@ def told(name, recipe, row):
     about |= {"method": recipe.method, "updates": recipe.updates, "lanes": recipe.lanes, "seed": row["seed"]}
     about |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
     about |= {"return_reward": recipe.return_reward if recipe.method in ("ppo", "a2c") else None}
-    return about | {"scores": {key: row[key] for key in ("reward", "oracle", "regret_se", "exact")}}
+    return about | {
+        "scores": {key: row[key] and float(row[key]) for key in ("reward", "regret", "regret_se", "gap", "gap_se", "exact")}
+    }
 
 
 def draw(name, recipe, curves, path):

@@ -26,8 +26,8 @@ def network(env, name="gru", size=16, **inputs):
 
 
 def trained(env, net, updates=60, **options):
-    settings = {"horizon": T, "lanes": 128, "minibatches": 2, "hyper": HYPER, "chunk": 20, "held_out": 256}
-    return rl2.train(env, net, updates=updates, seeds=[0, 1], **(settings | options))
+    settings = {"horizon": T, "lanes": 128, "minibatches": 2, "hyper": HYPER, "chunk": 20, "held_out": 256, "seeds": [0, 1]}
+    return rl2.train(env, net, updates=updates, **(settings | options))
 
 
 @pytest.mark.parametrize("probe", some(probes.NAMES, "flip"))
@@ -248,6 +248,9 @@ def test_refusals_of_agents(tmp_path):
         ("unknown algorithm 'ppoo'", {"algorithm": "ppoo"}),
         ("unknown return_reward", {"return_reward": "truth"}),
         ("horizon must be an integer of at least 1", {"horizon": 0}),
+        ("chunk must be an integer of at least 1", {"chunk": 0}),
+        ("seeds must be an integer in", {"seeds": -1}),
+        ("seeds must be an integer in", {"seeds": 0.5}),
         ("clip must be in", {"hyper": agents.Hyper(clip=2.0)}),
         ("learning_rate must be", {"hyper": agents.Hyper(learning_rate=-1.0)}),
     ],

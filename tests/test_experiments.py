@@ -1,11 +1,13 @@
 """Rows of the experiments that have no test of their own: each can be made and played, without playing it."""
 
 import jax
+import numpy as np
 import pytest
 
 import jaxprice
-from experiments import regret_growth, throughput
-from jaxprice import policies
+from experiments import meta_pricing, regret_growth, throughput, train_agents
+from jaxprice import agents, policies
+from jaxprice.agents import lifetimes
 
 GROWTH = regret_growth.rows(1600)
 
@@ -36,3 +38,20 @@ def test_numpy_policies_play(name):
     """A few periods of each reference earn or lose something."""
     reference = throughput.policy_rows()[name][1]
     assert reference(4, 3, 8, 0).run([0.2, 0.4, 0.6, 0.8] if hasattr(reference, "largest") else 0.5) > 0
+
+
+@pytest.mark.parametrize("name", train_agents.recipes())
+def test_recipes_of_agents_fit_their_markets(name):
+    recipe = train_agents.recipes()[name]
+    play = lifetimes.Play(recipe.env, recipe.built, recipe.horizon)
+    weights = jax.eval_shape(lambda: agents.networks.initial(recipe.built, jax.random.key(0), *play.example()))
+    assert sum(leaf.size for leaf in jax.tree.leaves(weights)) * 4 < 1_000_000
+    assert recipe.deploy == "argmax" and recipe.hyper.check() is recipe.hyper
+
+
+def test_meta_pricing_adds_both_errors():
+    runs = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])  # two seeds, three markets
+    mean, error = meta_pricing.summary(runs)
+    assert mean == 3.0
+    assert error == pytest.approx((1 / 3 + 2 / 2) ** 0.5)  # markets: variance 1 over 3; seeds: variance 2 over 2
+    assert meta_pricing.summary(runs[:1])[1] == pytest.approx((1 / 3) ** 0.5)

@@ -168,7 +168,12 @@ def run(
     hyper.check()
     if checks.positive_int("updates", updates) * training.lanes >= 2**32:
         raise ValueError(f"updates x lanes must be below 2**32, got {updates} x {training.lanes}")
-    seeds = np.atleast_1d(np.asarray(seeds, np.uint32))
+    for name, value in (("chunk", chunk), ("held_out", held_out)):
+        checks.positive_int(name, value)
+    given, seeds = seeds, np.atleast_1d(seeds)
+    if seeds.ndim != 1 or seeds.dtype.kind not in "iu" or not np.all((seeds >= 0) & (seeds < 2**32)):
+        raise ValueError(f"seeds must be an integer in [0, 2**32) or several, got {given!r}")
+    seeds = seeds.astype(np.uint32)
     hyper = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), seeds.shape), hyper)
     mesh = device_mesh.mesh(devices)
     if training.lanes // training.minibatches % mesh.size:
