@@ -6,9 +6,9 @@
 
 A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 fresh lifetimes
 (Bernoulli bandits of up to 12 pulls also by their exact value over all reward paths); the best by the score on held-out
-lifetimes that was seen during training is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line a
-run: seed, CPU seconds, score, and the paired gap to the finite-horizon Gittins policy), and `<recipe>.png` (learning curves).
-`SHIPPED` says which files are in the package and under what names.
+lifetimes that was seen during training is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line
+a run: seed, CPU seconds, score, and the paired gap to the finite-horizon Gittins policy), and `<recipe>.png` (learning
+curves). `SHIPPED` says which files are in the package and under what names.
 """
 
 import csv
