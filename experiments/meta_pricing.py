@@ -18,11 +18,12 @@ seeds as one part and that of markets as the other. Regret is expected, not samp
 | stock | Bernoulli demand, a quarter of the horizon in stock | - |
 | calibrated | one of the markets fitted to real purchases | - |
 
-Agents, all with weights frozen and saved under `agents/` of the results: "RL2 min_gru" is recurrent and reads the raw
-history; "stats" sees counts and sums of each price. Both are trained by PPO with expected rewards in the return, which a
-simulator has and data have not. Ablations train the recurrent one without memory, without its last action, and with another
-network. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets; where demand has no table (features,
-stock) it is the policy made for the setting.
+Agents, all with weights frozen and saved under `agents/` of the results (a run that is killed reads them back): "RL2
+min_gru" is recurrent and reads the raw history; "stats" sees counts and sums of each price; both are trained by PPO with
+expected rewards in the return, which a simulator has and data have not. "distilled" is the recurrent network, told on the
+histories that it makes what is best under the posterior mean of the true prior. Ablations train the recurrent one without
+memory, without its last action, and with another network. Thompson sampling with the true prior is `prior_thompson` with
+2,000 markets; where demand has no table (features, stock) it is the policy made for the setting.
 """
 
 import csv
@@ -39,7 +40,7 @@ from rich.table import Table
 
 import jaxprice
 from jaxprice import agents, policies
-from jaxprice.agents import rl2
+from jaxprice.agents import imitation, rl2
 
 SALES = (5, 10, 20, 50, 100)
 HORIZON = 100
@@ -107,35 +108,60 @@ def classics(env):
         return {"logistic Thompson": policies.logistic_thompson(), "LinUCB": policies.lin_ucb()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How an agent is trained.
+
+    Attributes:
+      network, settings, inputs: as for `networks.make`.
+      updates, lanes, hyper: of training.
+      distilled: whether it imitates the greedy policy under the true prior, instead of learning by PPO.
+    """
+
+    network: str
+    settings: dict
+    updates: int
+    lanes: int
+    hyper: agents.Hyper
+    inputs: dict = dataclasses.field(default_factory=dict)
+    distilled: bool = False
+
+
 LONG = agents.Hyper(learning_rate=1e-3, entropy=0.02, trace=0.97, warm_up=0.05)
 STATS = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
+IMITATION = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
 AGENTS = {
-    "RL2 min_gru": ("min_gru", {"size": 64}, {}, 400, 128, LONG),
-    "stats": ("stats", {"size": 32, "attention": True}, {}, 300, 128, STATS),
+    "RL2 min_gru": Recipe("min_gru", {"size": 64}, 400, 128, LONG),
+    "stats": Recipe("stats", {"size": 32, "attention": True}, 300, 128, STATS),
+    "distilled": Recipe("min_gru", {"size": 64}, 500, 64, IMITATION, distilled=True),
 }
 ABLATIONS = {
-    "without memory": ("none", {"size": 64}, {}, 400, 128, LONG),
-    "without last action": ("min_gru", {"size": 64}, {"action": False}, 400, 128, LONG),
-    "RL2 gru": ("gru", {"size": 64}, {}, 400, 128, LONG),
+    "without memory": Recipe("none", {"size": 64}, 400, 128, LONG),
+    "without last action": Recipe("min_gru", {"size": 64}, 400, 128, LONG, {"action": False}),
+    "RL2 gru": Recipe("gru", {"size": 64}, 400, 128, LONG),
 }
 
 
 def train(label, title, recipe, options):
-    """The policies of one agent, one a seed."""
-    name, settings, inputs, updates, lanes, hyper = recipe
-    env, inputs = market(label), agents.Inputs(grid=True, **inputs)
-    network = agents.networks.make(name, actions=env.action_space().n, inputs=inputs, **settings)
-    updates = max(2, round(updates * SCALE[options.preset]))
-    made = []
+    """The policies of one agent, one a seed; those that were trained before are read back."""
+    env, inputs = market(label), agents.Inputs(grid=True, **recipe.inputs)
+    actions, made = env.action_space().n, []
+    network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
+    updates = max(2, round(recipe.updates * SCALE[options.preset]))
+    shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper}
+    shared |= {"chunk": 50, "held_out": 256, "progress": True}
     for seed in options.seeds:
-        weights, _ = rl2.train(
-            env, network, horizon=HORIZON, updates=updates, seeds=seed, lanes=lanes, hyper=hyper, return_reward="mean",
-            chunk=50, held_out=256, progress=True,
-        )  # fmt: skip
-        told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": lanes, "seed": seed}
-        one = agents.Agent(name, env.action_space().n, agents.one(weights), settings, inputs, told=told)
-        agents.save(options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-"), one)
-        made.append(one.policy())
+        told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}
+        path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
+        if not (path.exists() and agents.load_agent(path).told == told):
+            if recipe.distilled:
+                teacher = policies.prior_thompson(env, greedy=True)
+                weights, _ = imitation.train(env, network, teacher, seeds=seed, **shared)
+            else:
+                weights, _ = rl2.train(env, network, seeds=seed, return_reward="mean", **shared)
+            one = agents.Agent(recipe.network, actions, agents.one(weights), recipe.settings, inputs, told=told)
+            agents.save(path, one)
+        made.append(agents.load(path))
     return made
 
 
@@ -217,6 +243,8 @@ def main(options):
     options.out.mkdir(parents=True, exist_ok=True)
     for label in options.only or TASKS:
         recipes = AGENTS | (ABLATIONS if options.ablations and label == next(iter(TASKS)) else {})
+        if label in ("valuations", "stock"):  # no table of demand: no posterior to imitate
+            recipes = {name: recipe for name, recipe in recipes.items() if not recipe.distilled}
         made = {name: train(label, name, recipe, options) for name, recipe in recipes.items()}
         fresh = [row for on in TASKS[label] for row in play(label, on, made, options)]
         if label in LONGER:

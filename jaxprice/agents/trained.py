@@ -9,7 +9,6 @@ import dataclasses
 import importlib.resources
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +143,9 @@ def save(path, agent):
         raise ValueError(f"an agent is saved as one .npz file, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = flax.traverse_util.flatten_dict(agent.weights, sep="/")
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-        np.savez(file, card=json.dumps(agent.card), **{key: np.asarray(value) for key, value in flat.items()})
-    os.replace(file.name, path)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    np.savez(temporary, card=json.dumps(agent.card), **{key: np.asarray(value) for key, value in flat.items()})
+    os.replace(temporary, path)
 
 
 def load_agent(path):
