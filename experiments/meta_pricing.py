@@ -132,8 +132,8 @@ STATS = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
 IMITATION = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
 AGENTS = {
     "RL2 min_gru": Recipe("min_gru", {"size": 64}, 400, 128, LONG),
-    "stats": Recipe("stats", {"size": 32, "attention": True}, 300, 128, STATS),
     "distilled": Recipe("min_gru", {"size": 64}, 500, 64, IMITATION, distilled=True),
+    "stats": Recipe("stats", {"size": 32, "attention": True}, 300, 128, STATS),
 }
 ABLATIONS = {
     "without memory": Recipe("none", {"size": 64}, 400, 128, LONG),
