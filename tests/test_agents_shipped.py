@@ -39,10 +39,9 @@ def test_the_bandit_agent_in_context_is_close_to_gittins():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pricing_rl2", "pricing_in_context"])
-def test_pricing_agents_beat_thompson_with_the_true_prior_in_the_first_sales(name):
+def test_the_pricing_agent_in_context_beats_thompson_with_the_true_prior_in_the_first_sales():
     env, _ = jaxprice.make("PostedPrice", demand="logit", num_prices=10)
-    sellers = {"agent": agents.load(name), "thompson": policies.prior_thompson(env)}
+    sellers = {"agent": agents.load("pricing_in_context"), "thompson": policies.prior_thompson(env)}
     lost = {}
     for seller, policy in sellers.items():
         run = jaxprice.simulate(env, {seller: policy}, seed=11, lanes=3000, horizon=100, traces=True)
