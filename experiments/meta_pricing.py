@@ -1,6 +1,6 @@
 """Meta-learned pricing: what an agent that was trained on other products earns in the first sales of a new one.
 
-    python -m experiments.meta_pricing                    # default: three training seeds, about half an hour on two cores
+    python -m experiments.meta_pricing                    # default: three training seeds; some forty minutes a distribution
     python -m experiments.meta_pricing --preset smoke     # seconds
     python -m experiments.meta_pricing --only logit stock
 
@@ -12,7 +12,7 @@ seeds as one part and that of markets as the other. Regret is expected, not samp
 
 | distribution | market | shifted to |
 |---|---|---|
-| logit, beta | posted price, ten prices | the other family; steeper demand; twice the horizon |
+| logit, beta | posted price, ten prices | the other family; logit also linear demand, and twice the horizon |
 | hierarchical | linear demand around that of a kind (Bastani, Simchi-Levi and Zhu) | another kind |
 | valuations | linear in four features | - |
 | stock | Bernoulli demand, a quarter of the horizon in stock | - |

@@ -259,6 +259,20 @@ def test_bad_options(message, options):
         trained(BANDIT, network(BANDIT), **options)
 
 
+def test_another_teacher_is_another_configuration():
+    def told(teacher):
+        play = lifetimes.Play(BANDIT, network(BANDIT), T, teacher=teacher)
+        hyper, seeds = jax.tree.map(np.float32, HYPER), np.uint32([0])
+        return learning.checkpoint.fingerprint(learning.Training(play, 4), imitation.CrossEntropy(), hyper, seeds, 5)
+
+    teachers = [policies.gittins(horizon=T), policies.gittins(horizon=T + 1), policies.oracle()]
+    teachers += [policies.prior_thompson(BANDIT, markets=5, greedy=greedy) for greedy in (False, True)]
+    assert len({told(teacher) for teacher in teachers}) == len(teachers)
+    assert told(policies.gittins(horizon=T)) == told(policies.gittins(horizon=T))
+    with pytest.raises(ValueError, match="has no description"):
+        told(agent().policy())
+
+
 def test_lanes_must_divide_among_devices():
     if jax.local_device_count() < 2:
         pytest.skip("one device")

@@ -36,9 +36,7 @@ class CrossEntropy:
         play, optimiser = training.play, learning.adam(training.clip_norm)
 
         def loss(weights, lives):
-            says = jax.vmap(lambda facts, seen: play.network.apply(weights, facts, seen, method="apply_sequence"))(
-                lives.facts, lives.seen
-            )
+            says = play.says(weights, lives)
             error = optax.softmax_cross_entropy_with_integer_labels(says.logits, lives.label).mean()
             agrees = jnp.mean(jnp.argmax(says.logits, axis=-1) == lives.label)
             return error, {"loss": error, "agreement": agrees}

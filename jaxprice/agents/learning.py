@@ -162,7 +162,7 @@ def run(
       `learn`, and "held_out", the expected reward of a lifetime on held-out markets as a share of the oracle's.
 
     Raises:
-      ValueError: numbers out of range, or a checkpoint of another configuration.
+      ValueError: numbers out of range; a checkpoint of another configuration, or one of policies without a description.
       FloatingPointError: the loss is not a number; the last good checkpoint is kept.
     """
     hyper.check()
@@ -179,7 +179,8 @@ def run(
     if training.lanes // training.minibatches % mesh.size:
         wanted = training.minibatches * mesh.size
         raise ValueError(f"lanes must be a multiple of minibatches x devices = {wanted}, got {training.lanes}")
-    store = checkpoint.Store(folder, checkpoint.fingerprint(training, learn, hyper, seeds, updates))
+    told = None if folder is None else checkpoint.fingerprint(training, learn, hyper, seeds, updates)
+    store = checkpoint.Store(folder, told)
     begun = [_start(training)(seed) for seed in seeds]
     state, curve = jax.tree.map(lambda *x: jnp.stack(x), *begun), {}
     state, curve = store.resume(state, curve)

@@ -167,6 +167,12 @@ class Play:
         _, life = jax.lax.scan(period, carry, jnp.arange(self.horizon, dtype=jnp.int32))
         return life.replace(facts=facts)
 
+    def says(self, weights, lives):
+        """What the network says at every period of `lives` `[lanes]`, given weights: `Output` `[lanes, T]`."""
+        network = self.network
+        whole = jax.vmap(lambda facts, seen: network.apply(weights, facts, seen, method="apply_sequence"))
+        return whole(lives.facts, lives.seen)
+
     def counted(self, facts, reward, expected, counts, action):
         """The reward that the return is made of, in units."""
         if self.return_reward == "posterior_mean":

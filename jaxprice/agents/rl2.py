@@ -52,9 +52,7 @@ class PPO:
 
         def loss(weights, batch):
             lives, advantage, returns = batch
-            says = jax.vmap(lambda facts, seen: play.network.apply(weights, facts, seen, method="apply_sequence"))(
-                lives.facts, lives.seen
-            )
+            says = play.says(weights, lives)
             log_probs = jax.nn.log_softmax(says.logits)
             mine = jnp.take_along_axis(log_probs, lives.action[..., None], -1)[..., 0]
             ratio = jnp.exp(mine - lives.log_prob)

@@ -106,4 +106,5 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
         new = state.log_weights + likely
         return state.replace(log_weights=new - jnp.max(new))
 
+    act.description = f"prior_thompson({env!r}, markets={markets}, seed={seed}, greedy={greedy})"
     return Policy(init, act, update)
