@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 
@@ -219,7 +220,12 @@ class Environment:
         if not self.tables:
             return params
         bare = dataclasses.replace(params, **dict.fromkeys(self.tables))
-        return jax.device_get(_solver(self, batched)(bare))
+        if batched:
+            return jax.device_get(_solver(self, True)(bare))
+        leaves, structure = jax.tree.flatten(bare)
+        arrays = [np.asarray(leaf) for leaf in leaves]
+        numbers = tuple((array.dtype, array.shape, array.tobytes()) for array in arrays)
+        return _solution(self, structure, numbers, jax.config.jax_enable_x64)
 
     def refresh(self, state, params):
         """The state once the numbers of the market have moved to `params`, for states that hold what follows from them."""
@@ -267,3 +273,11 @@ class Environment:
 @functools.lru_cache(maxsize=64)
 def _solver(env, batched):
     return jax.jit(jax.vmap(env.solve) if batched else env.solve)
+
+
+@functools.lru_cache(maxsize=4)
+def _solution(env, structure, leaves, wide):
+    """What `solve` returns for one market: a market that is simulated again and again is solved once (`wide`: under x64)."""
+    del wide
+    arrays = [np.frombuffer(content, dtype).reshape(shape) for dtype, shape, content in leaves]
+    return jax.device_get(_solver(env, False)(jax.tree.unflatten(structure, arrays)))

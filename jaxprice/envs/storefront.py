@@ -17,6 +17,7 @@ No published setting: the numbers are ours, in units of the lowest price.
 """
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -26,7 +27,7 @@ from flax import struct
 
 from jaxprice import checks, devices, random
 from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, choices, components, means, usual
-from jaxprice.envs.market import moving, observe, sale
+from jaxprice.envs.market import observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.oracles import dynamic_programming
 from jaxprice.types import Discrete, Problem
@@ -97,8 +98,16 @@ class Storefront(LongRunMarket):
 
     def sample_params(self, key):
         """The default market with normal deviations of tastes, types and seasons."""
-        keys = iter(jax.random.split(key, 16))
-        return self.solve(self.params_of(lambda shape: jax.random.normal(next(keys), shape, jnp.float32)))
+        ages, incomes, browsings, phases = self.sizes[:4]
+        count = self.num_types * (1 + self.num_products) + 2 * (ages + browsings) + incomes + phases + 4
+        normals, taken = jax.random.normal(key, (count,), jnp.float32), 0
+
+        def deviation(shape):
+            nonlocal taken
+            taken += math.prod(shape)
+            return normals[taken - math.prod(shape) : taken].reshape(shape)
+
+        return self.solve(self.params_of(deviation))
 
     def params_of(self, deviation):
         """Params, not solved yet; `deviation(shape)`: by how many standard deviations numbers differ from the usual ones."""
@@ -230,7 +239,7 @@ class Storefront(LongRunMarket):
         )
 
     def reset_env(self, key, params):
-        customer = random.choose(jax.random.uniform(key, (), jnp.float32), jnp.asarray(params.types))
+        customer = self._customer(jax.random.uniform(key, (), jnp.float32), params)
         middle = (jnp.int32(size // 2) for size in self.sizes[4:])
         state = State(jnp.int32(0), *middle, customer)
         return self._see(state, 0.0, 0.0, params), state
@@ -238,7 +247,7 @@ class Storefront(LongRunMarket):
     def step_env(self, key, state, action, params):
         parts = self._parts(action)
         price = jnp.asarray(params.prices)[parts[0]]
-        u, v = jax.random.uniform(key, (4,), jnp.float32), jax.random.uniform(moving(key), (2,), jnp.float32)
+        u = jax.random.uniform(key, (6,), jnp.float32)
         redeems = u[0] < jnp.asarray(params.redemption)[state.customer]
         chances, paid = choices(*self._cell(state), *parts, redeems, params)
         bought = random.choose(u[1], chances)
@@ -252,9 +261,9 @@ class Storefront(LongRunMarket):
         info = sale(price, units, reward, regret, params.value, components=outcome)
         step = jnp.where(satisfied > 0, (u[3] < params.rise).astype(jnp.int32), -(u[3] < params.fall).astype(jnp.int32))
         law = jnp.asarray(params.competition).reshape(-1, self.sizes[4])
-        competitor = random.choose(v[0], law[state.competitor * self.num_prices + parts[0]])
+        competitor = random.choose(u[4], law[state.competitor * self.num_prices + parts[0]])
         loyalty = jnp.clip(state.loyalty + step, 0, self.sizes[5] - 1)
-        state = State(state.time + 1, competitor, loyalty, random.choose(v[1], jnp.asarray(params.types)))
+        state = State(state.time + 1, competitor, loyalty, self._customer(u[5], params))
         unit_price = jnp.where(units > 0, paid / jnp.maximum(units, 1.0), price)
         return self._see(state, unit_price, units, params), state, info["reward"], jnp.bool_(False), info
 
@@ -268,6 +277,10 @@ class Storefront(LongRunMarket):
     def optimal_action(self, state, params):
         return jnp.ravel(params.best)[self._row(state) * self.num_types + state.customer]
 
+    def _customer(self, u, params):
+        """The type that a uniform number falls on, int scalar."""
+        return jnp.sum(u >= jnp.cumsum(jnp.asarray(params.types))[:-1], dtype=jnp.int32)
+
     def _cell(self, state):
         """Phase, competitor level, loyalty level and type."""
         return state.time % self.sizes[3], state.competitor, state.loyalty, state.customer
@@ -279,22 +292,20 @@ class Storefront(LongRunMarket):
 
     def _parts(self, action):
         """Index of the price, of `OFFERS`, of the product and of the exposure."""
-        action, exposure = action // self.num_exposures, action % self.num_exposures
-        action, product = action // self.num_products, action % self.num_products
-        codes = jnp.asarray([OFFERS.index(name) for name in self.offers])
-        return action // len(self.offers), codes[action % len(self.offers)], product, exposure
+        shape = (self.num_prices, len(self.offers), self.num_products, self.num_exposures)
+        price, offer, product, exposure = np.unravel_index(np.arange(self.num_actions), shape)
+        codes = np.array([OFFERS.index(name) for name in self.offers])
+        table = np.stack([price, codes[offer], product, exposure]).astype(np.int32)
+        return tuple(jnp.asarray(table)[:, action])
 
     def _see(self, state, price, demand, params):
-        ages, incomes, browsings, phases, levels, loyalties = self.sizes
+        _, _, _, phases, levels, loyalties = self.sizes
         gone = state.time / params.max_steps_in_episode
         place = state.competitor / max(levels - 1, 1), state.loyalty / max(loyalties - 1, 1)
-        age, income, browsing = (
-            state.customer // (incomes * browsings),
-            state.customer // browsings % incomes,
-            state.customer % browsings,
-        )
-        ones = [jnp.arange(size) == index for size, index in ((ages, age), (incomes, income), (browsings, browsing))]
-        return observe(gone, price, demand, jnp.arange(phases) == state.time % phases, *place, *ones)
+        kinds = np.unravel_index(np.arange(self.num_types), self.sizes[:3])  # age, income and browsing state of each type
+        ones = [np.eye(size, dtype=np.float32)[kind] for size, kind in zip(self.sizes[:3], kinds, strict=True)]
+        context = jnp.asarray(np.concatenate(ones, axis=1))[state.customer]
+        return observe(gone, price, demand, np.arange(phases) == state.time % phases, *place, context)
 
 
 def _check_weights(weights, shape):

@@ -1,0 +1,108 @@
+"""The index of the studies, made afresh from their results: command, time, device, and how many cells agree.
+
+    python -m experiments.summary                           # prints it
+    python -m experiments.summary --only misra_segments
+    python -m experiments.summary --write experiments/README.md
+
+A study is a folder of `--results` with a `table.csv` of published and own numbers and a `manifest.json`. A cell agrees if it
+lies within three standard errors of the published number, the paper's own error counted where it is known. `--write` puts
+the index between the two marks of a Markdown file.
+"""
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments.study import AGREED
+from jaxprice import checks
+
+COLUMNS = ("study", "command", "time", "device", "cells", "published", "agree")
+START, END = "<!-- summary: start -->", "<!-- summary: end -->"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to show."""
+
+    only: tuple[str, ...] = ()
+    """These studies alone."""
+    results: Path = Path("experiments/results")
+    """Folder of the results."""
+    write: Path | None = None
+    """Markdown file that has the marks between which the index goes."""
+
+
+def studies(folder):
+    """Study -> `(rows of its table as dicts, manifest)`, by name.
+
+    Raises:
+      ValueError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"results must be a folder, got {str(folder)!r}")
+    found = {}
+    for path in sorted(folder.glob("*/table.csv")):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        if rows and "published" in rows[0]:
+            told = path.with_name("manifest.json")
+            found[path.parent.name] = rows, json.loads(told.read_text()) if told.exists() else {}
+    return found
+
+
+def line(name, rows, manifest):
+    """One line of the index: texts, in the order of `COLUMNS`."""
+    known = [abs(float(row["z"])) for row in rows if row["published"] and row["z"]]
+    seconds = manifest.get("seconds", math.nan)
+    time = "" if math.isnan(seconds) else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+    agree = f"{sum(z <= AGREED for z in known)} of {len(known)}" if known else "-"
+    command = manifest.get("command", f"python -m experiments.{name}")
+    command = command if isinstance(command, str) else f"python -m experiments.{name}"
+    device = ", ".join(sorted(set(manifest.get("devices", []))))
+    return manifest.get("title", name), command, time, device, str(len(rows)), str(len(known)), agree
+
+
+def markdown(lines):
+    """The index as a Markdown table."""
+    rows = [COLUMNS, ["---"] * len(COLUMNS), *([text, f"`{command}`", *rest] for text, command, *rest in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def insert(path, text):
+    """Put a text between the marks of a file.
+
+    Raises:
+      ValueError: the file does not have both marks, in order.
+    """
+    content = path.read_text() if path.is_file() else ""
+    before, start, rest = content.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"write must be a file with the marks {START} and {END}, got {str(path)!r}")
+    path.write_text(f"{before}{START}\n{text}\n{END}{after}")
+
+
+def main(options):
+    """Print the index, and write it."""
+    found = studies(options.results)
+    for name in options.only:
+        checks.choice("study", name, found)
+    lines = [line(name, *found[name]) for name in options.only or found]
+    printed = Table(title="published results")
+    for column in COLUMNS:
+        printed.add_column(column)
+    for cells in lines:
+        printed.add_row(*cells)
+    Console().print(printed)
+    if options.write is not None:
+        insert(options.write, markdown(lines))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
