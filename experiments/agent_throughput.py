@@ -86,6 +86,7 @@ def actor(name, options):
 
 def main(options):
     """Measure, print, and append to the file."""
+    jaxprice.use_cpu_cores()  # before anything starts the backend
     console, rows = Console(), []
     plain = plain_ppo.PlainPPO(options.arms, options.horizon, options.lanes)
     state = plain.start(jax.random.key(0))

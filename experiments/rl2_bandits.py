@@ -29,7 +29,6 @@ neural attentive meta-learner", arXiv:1707.03141, Table 3.
 
 import csv
 import dataclasses
-import datetime
 import functools
 import hashlib
 import importlib.metadata
@@ -37,6 +36,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -50,6 +50,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments import duan_baselines as baselines
+from experiments import study
 from jaxprice import agents, checks, policies, stats
 
 PAPER, SNAIL = "Duan et al. (2016), Table 1", "Mishra et al. (2018), Table 3"
@@ -389,7 +390,7 @@ def main(options):
     console, plan = Console(), plan_of(options)
     if not console.is_terminal:
         console = Console(width=110)
-    made, rows = methods(plan), []
+    start, made, rows = time.perf_counter(), methods(plan), []
     columns = TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar:
         job = bar.add_task("", total=len(plan.cells) * (len(made) + 1))
@@ -400,8 +401,8 @@ def main(options):
     show(rows, console)
     draw(rows, options.out / "gaps.png")
     about = {"options": dataclasses.asdict(options), "plan": plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}}
-    about |= {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")}
-    about["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"
+    about |= study.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start)
     (options.out / "manifest.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
     scores = [abs(row["z"]) for row in rows if row["method"] in METHODS]
     console.print(

@@ -146,7 +146,7 @@ def main(study, options):
     rows = study.rows(sizes, results)
     write(rows, out / "table.csv")
     draw(study, sizes, results, rows, out / "figure.png")
-    about = told | manifest(study, options, seconds)
+    about = told | manifest(study.name, study.title, options.preset, seconds) | {"public": study.public}
     _replace(out / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
     show(study, rows, console)
     console.print(f"{summary(rows)}; {seconds:.0f} s -> {out}/table.csv, figure.png")
@@ -233,14 +233,13 @@ def draw(study, sizes, results, rows, path):
     plt.close(figure)
 
 
-def manifest(study, options, seconds):
+def manifest(name, title, preset, seconds):
     """What is told of a run beside its configuration, as plain data."""
+    flags = "" if preset == "default" else f" --preset {preset}"
     return {
-        "title": study.title,
-        "command": f"python -m experiments.{study.name}"
-        + ("" if options.preset == "default" else f" --preset {options.preset}"),
+        "title": title,
+        "command": f"python -m experiments.{name}{flags}",
         "seconds": round(seconds, 1),
-        "public": study.public,
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
         "versions": {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

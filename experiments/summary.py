@@ -64,7 +64,8 @@ def line(name, rows, manifest):
     agree = f"{sum(z <= AGREED for z in known)} of {len(known)}" if known else "-"
     command = manifest.get("command", f"python -m experiments.{name}")
     command = command if isinstance(command, str) else f"python -m experiments.{name}"
-    device = ", ".join(sorted(set(manifest.get("devices", []))))
+    devices = [text.removeprefix("cpu: ").replace("cpu", "CPU core") for text in manifest.get("devices", [])]
+    device = ", ".join(f"{devices.count(kind)} x {kind}" for kind in dict.fromkeys(devices))
     return manifest.get("title", name), command, time, device, str(len(rows)), str(len(known)), agree
 
 

@@ -1,4 +1,8 @@
-"""Compiled code is kept between the processes of a test run, and for the next run of the same tests."""
+"""Compiled code is kept between the processes of a test run, and for the next run of the same tests.
+
+Most of a run goes into compiling small programs that run once. So what a test compiles is left unoptimised, but for tests
+marked `optimised`, which are about the compiled code itself or run long, and for slow ones; `--optimised` does so for all.
+"""
 
 import os
 import sys
@@ -13,6 +17,23 @@ KEPT = {
 }
 for name, value in KEPT.items():  # before jax is imported, and handed on to the processes that tests start
     os.environ.setdefault(name, value)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--optimised", action="store_true", help="compile all tests as users have it compiled")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "optimised: compiled as users have it compiled")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before the fixtures of a test, which compile too."""
+    import jax
+
+    full = item.config.getoption("optimised") or any(item.get_closest_marker(mark) for mark in ("optimised", "slow"))
+    jax.config.update("jax_disable_most_optimizations", not full)
 
 
 @pytest.fixture(scope="module", autouse=True)

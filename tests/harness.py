@@ -50,10 +50,15 @@ def market(name):
     return env, jax.tree.map(jnp.asarray, params)
 
 
+@functools.cache
+def _told(name):
+    env, params = market(name)
+    return env.problem(params)
+
+
 def problem_of(name, horizon=HORIZON, **changes):
     """What the seller is told, for a horizon of so many periods."""
-    env, params = market(name)
-    return dataclasses.replace(env.problem(params), **({"horizon": jnp.int32(horizon)} | changes))
+    return dataclasses.replace(_told(name), **({"horizon": jnp.int32(horizon)} | changes))
 
 
 class Played(NamedTuple):
@@ -129,13 +134,16 @@ def _update(policy, numbers, time, states, sales):
 
 
 @functools.cache
-def play(policy, name, horizon=HORIZON):
+def play(policy, name, horizon=HORIZON, changes=()):
     """Play `policy` in the market `name`: `Played`, NumPy arrays.
 
-    As `_run`, one call a period: the market is compiled once for all policies.
+    As `_run`, one call a period: the market is compiled once for all policies, and once for all other numbers of it,
+    `changes`, as `((leaf, value), ...)`.
     """
     env, params = market(name)
-    params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
+    changes = {"max_steps_in_episode": horizon} | dict(changes)
+    changes = {leaf: np.asarray(value, getattr(params, leaf).dtype) for leaf, value in changes.items()}
+    params = jax.tree.map(jnp.asarray, dataclasses.replace(params, **changes))
     numbers = np.arange(LANES, dtype=np.uint32)
     obs, env_state = _open(env, params, numbers)
     state, periods = _init(policy, env.problem(params), numbers, obs), []

@@ -16,6 +16,8 @@ from jaxprice.agents import imitation, learning, lifetimes, probes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.types import Transition
 
+pytestmark = pytest.mark.optimised
+
 T = 6
 HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
 BANDIT = BernoulliBandit(num_arms=3)

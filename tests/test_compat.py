@@ -145,6 +145,7 @@ def test_gymnax_wrappers(gymnax_view):
     np.testing.assert_allclose(info["returned_episode_returns"], total, rtol=1e-6)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "name, options, steps",
     [

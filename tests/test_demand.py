@@ -11,6 +11,8 @@ from scipy import special, stats
 
 from jaxprice import demand
 
+pytestmark = pytest.mark.optimised
+
 CURVES = demand.curves()
 SAMPLES = 50
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import market, play
 from rows import some
 from scipy import optimize, special
 
@@ -99,22 +100,19 @@ def test_inventory_season(salvage):
     total = (result["regret"] + result["reward"]).values
     assert np.all(np.abs(total - values[40, 10]) < 4 * result["reward_se"].values)
     if salvage:
-        short = jaxprice.simulate(env, sellers, lanes=200, horizon=7, params=params).isel(time=-1)
+        short = jaxprice.simulate(env, sellers, lanes=20_000, horizon=7, params=params).isel(time=-1)
         total = (short["regret"] + short["reward"]).values
         assert np.all(np.abs(total - values[7, 10]) < 4 * short["reward_se"].values + 1e-3)
 
 
 def test_stock_is_never_negative_and_lost_sales_stop():
-    env, params = jaxprice.make("FiniteInventory", horizon=30, stock=2)
-    trace = jaxprice.simulate(env, policies.fixed_price(29.9), lanes=300, horizon=30, params=params, traces=True)
-    sold = trace["trace_demand"].values[0].cumsum(axis=0)
+    sold = play(policies.fixed_price(29.9), "inventory", changes=(("stock", 2),)).sales.demand.cumsum(axis=0)
     assert sold.max() == 2 and np.all(np.diff(sold, axis=0) >= 0)
-    env, params = jaxprice.make("NetworkRevenue", horizon=50)
-    trace = jaxprice.simulate(env, policies.random_price(), lanes=300, horizon=50, params=params, traces=True)
-    sold = trace["trace_demand"].values[0]  # [T, n, lanes]
-    used = np.einsum("tnl,nm->ml", sold, params.consumption)
-    assert np.all(used <= params.stock[:, None]) and sold.min() == 0
-    assert np.isclose(used.max(axis=1) / params.stock, 1, atol=0.1).any()  # some resource does run out
+    params = market("network")[1]
+    sold = play(policies.random_price(), "network").sales.demand  # [T, lanes, n]
+    used = np.einsum("tln,nm->lm", sold, params.consumption)
+    assert np.all(used <= params.stock) and sold.min() == 0
+    assert np.isclose(used.max(axis=0) / params.stock, 1, atol=0.1).any()  # some resource does run out
 
 
 def test_discretised_gallego_van_ryzin():
@@ -345,14 +343,14 @@ def test_related_products():
 
 def test_tasks_are_split_without_overlap():
     env, _ = jaxprice.make("RelatedProducts")
-    train, held_out = related_products.split(env, train=300, held_out=200, seed=5)
-    more, _ = related_products.split(env, train=400, held_out=1, seed=5)
-    np.testing.assert_array_equal(more.demand.slope[:300], train.demand.slope)
+    train, held_out = related_products.split(env, train=200, held_out=300, seed=5)
+    more, _ = related_products.split(env, train=300, held_out=200, seed=5)
+    np.testing.assert_array_equal(more.demand.slope[:200], train.demand.slope)
     assert not set(train.demand.slope.tolist()) & set(held_out.demand.slope.tolist())
-    other, _ = related_products.split(env, train=300, held_out=1, seed=6)
+    other, _ = related_products.split(env, train=200, held_out=300, seed=6)
     assert not np.any(other.demand.slope == train.demand.slope)
-    result = jaxprice.simulate(env, policies.random_price(), lanes=200, horizon=3, params=held_out)
-    assert result["lane_regret"].shape == (1, 200)
+    result = jaxprice.simulate(env, policies.random_price(), lanes=300, horizon=3, params=held_out)
+    assert result["lane_regret"].shape == (1, 300)
 
 
 NAN = float("nan")

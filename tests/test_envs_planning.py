@@ -133,8 +133,11 @@ def test_regret_and_reward_sum_to_the_long_run_average(name):
     left = np.asarray(walks(name)[1], float)
     assert abs(left.mean()) < 4 * left.std() / LANES**0.5 + WALK * 1e-5 * max(1, params.value)
     np.testing.assert_allclose(env.optimal_reward(None, params), params.value)
-    if name == "backlog":
-        return
+
+
+@pytest.mark.parametrize("name", some([x for x in MARKETS if x != "backlog"], "reference, grid", "lost sales"))
+def test_the_engine_reports_the_long_run_average(name):
+    env, params = market(name)
     sellers = {"oracle": policies.oracle(), "random": policies.random_price()}
     result = jaxprice.simulate(env, sellers, lanes=LANES, horizon=200, params=params)
     total = (result["regret"] + result["reward"]).sel(time=200)

@@ -26,6 +26,7 @@ EXACT = 1e-6  # regret that rounding may leave
 MARKETS = {
     "bernoulli bandit": ("BernoulliBandit", {}),
     "gaussian bandit": ("GaussianBandit", {}),
+    "informative bandit": ("InformativeBandit", {"num_arms": 10}),
     "linear": ("PostedPrice", {"demand": "linear", "cost": 0.2}),
     "logit": ("PostedPrice", {"demand": "logit"}),
     "probit": ("PostedPrice", {"demand": "probit"}),

@@ -46,9 +46,11 @@ def test_files(tmp_path):
     assert (tmp_path / "leaderboard.png").stat().st_size > 5000
 
 
-def test_a_policy_is_asked_whether_it_takes_a_market():
+def test_a_policy_is_asked_whether_it_takes_a_market(monkeypatch):
+    asked = {"grid", "grid, moving", "features", "stock", "interval"}
+    monkeypatch.setattr(leaderboard, "TRACKS", {track: rows for track, rows in leaderboard.TRACKS.items() if track in asked})
     suite = leaderboard.suite("default")
-    for name, tracks in {"ucb1": {"grid", "grid, moving", "features", "stock"}, "oracle": set(suite)}.items():
+    for name, tracks in {"ucb1": asked - {"interval"}, "oracle": set(suite)}.items():
         taken = {track for track, labels in suite.items() if all(leaderboard.takes(name, env) for env in labels.values())}
         assert tracks <= taken
     assert not any(leaderboard.takes("ucb1", env) for env in suite["interval"].values())

@@ -8,6 +8,8 @@ import pytest
 import jaxprice
 from experiments import numpy_groups, numpy_private, throughput
 
+pytestmark = pytest.mark.optimised
+
 SEASONS = {  # lanes and periods
     "q_learning": (3200, 400),
     "kleinberg_leighton": (400, 300),

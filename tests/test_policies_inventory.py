@@ -117,16 +117,9 @@ def assert_optimal(mixes, reward, use, capacity):
     np.testing.assert_allclose((mixes * reward).sum(axis=1), best, rtol=2e-5, atol=1e-5)
 
 
-@functools.cache
 def play_with(name, **numbers):
     """Play in the market "inventory" with other numbers, which compiles nothing new."""
-    env, params = market("inventory")
-    numbers = {key: jnp.asarray(value, jnp.asarray(getattr(params, key)).dtype) for key, value in numbers.items()}
-    params = dataclasses.replace(params, **({"max_steps_in_episode": jnp.int32(HORIZON)} | numbers))
-    lanes = np.arange(LANES, dtype=np.uint32)
-    return harness.Played(
-        *jax.device_get(harness._run(env, policies.make(name), HORIZON, params, env.problem(params), lanes))
-    )
+    return play(policies.make(name), "inventory", changes=tuple(numbers.items()))
 
 
 def random_programmes(K, M, n, size=300, seed=0):

@@ -201,10 +201,12 @@ def test_inverse_of_matrices_positive_or_not():
     rng, checked = np.random.default_rng(0), 0
     for _ in range(20):
         a = rng.standard_normal((6, 6))
-        inverted = np.asarray(private.inverse(jnp.asarray(a @ a.T + np.eye(6), jnp.float32), 1e-3), float)
+        inverted = np.asarray(
+            private.products(jnp.asarray(a @ a.T + np.eye(6), jnp.float32), np.eye(6, dtype=np.float32), 1e-3), float
+        )
         np.testing.assert_allclose(inverted, np.linalg.inv(a @ a.T + np.eye(6)), rtol=2e-3, atol=2e-5)
         a = a + a.T
-        inverted = np.asarray(private.inverse(jnp.asarray(a, jnp.float32), 0.5), float)
+        inverted = np.asarray(private.products(jnp.asarray(a, jnp.float32), np.eye(6, dtype=np.float32), 0.5), float)
         assert np.linalg.eigvalsh(inverted).min() > 0
         added = np.linalg.inv(inverted) - a
         assert np.abs(added - np.diag(added.diagonal())).max() < 2e-3 * np.abs(added).max()

@@ -13,6 +13,7 @@ import pytest
 import jaxprice
 from jaxprice import policies, stats
 
+pytestmark = pytest.mark.optimised
 MEANS = np.linspace(0.1, 0.9, 10)
 GAPS = MEANS.max() - MEANS
 

@@ -10,6 +10,8 @@ from scipy import special
 
 from jaxprice import samplers
 
+pytestmark = pytest.mark.optimised
+
 SHAPES = [1, 1.02, 1.1, 1.3, 1.5, 1.8, 2, 2.5, 3, 4, 6, 10, 20, 50, 150, 500, 2e3, 1e4, 1e5, 1e6, 1e7]
 SMALL = [1e-3, 0.01, 0.05, 0.2, 0.5, 0.9, 0.999]
 GAMMA_ERROR = 3.5e-6

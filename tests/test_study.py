@@ -121,7 +121,7 @@ def test_the_index_counts_what_agrees(tmp_path, capsys):
     found = summary.studies(tmp_path)
     assert list(found) == ["one"]
     assert summary.line("one", *found["one"]) == (
-        "One", "python -m experiments.one", "2.5 min", "cpu: cpu", "3", "2", "1 of 2",
+        "One", "python -m experiments.one", "2.5 min", "2 x CPU core", "3", "2", "1 of 2",
     )  # fmt: skip
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{summary.START}\nold\n{summary.END}\nafter\n")

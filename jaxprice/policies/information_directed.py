@@ -30,9 +30,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice import checks, samplers
+from jaxprice import checks, lanes, samplers
 from jaxprice.policies.imed import divergence
-from jaxprice.policies.parts.beta_law import upper_tail
+from jaxprice.policies.parts import beta_law
 from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
 
@@ -70,25 +70,28 @@ def information_directed(nodes=24, information="mutual", a=1.0, b=1.0, signal="d
 
 def regret_and_information(a, b, weights, nodes, information="mutual"):
     """Expected regret, information gain and chance to be best of every arm, float `[K]` each; arguments as in the policy."""
-    mean = a / (a + b)
-    theta, mass = _nodes(a, b, nodes)  # [K, nodes]
-    value = weights[:, None] * theta
-    # distribution function of arm k (last axis) at the values of arm j (first)
-    x = value[:, :, None] / jnp.where(weights > 0, weights, 1.0)[None, None, :]
-    inside = jnp.clip(x, 1e-7, 1 - 1e-6)
-    tail, density = upper_tail(1 - inside, b[None, None, :], a[None, None, :])
-    surely = (x >= 1) | (weights <= 0)[None, None, :]
-    below = jnp.where(surely, 1.0, jnp.where(x < 1e-7, 0.0, tail))
-    partial = jnp.where(surely, mean[None, None, :], mean[None, None, :] * below - density / (a + b)[None, None, :])
-    partial = jnp.where(x < 1e-7, 0.0, jnp.maximum(partial, 0.0))
-    own = jnp.eye(a.size, dtype=bool)[:, None, :]
-    others = jnp.prod(jnp.where(own, 1.0, below), axis=2)
-    joint = jnp.where(weights > 0, 1.0, 0.0)[:, None] * mass * others  # of theta_j and A* = j
-    best = jnp.sum(joint, axis=1)
+    mean, failures = a / (a + b), beta_law.law(b[None, :], a[None, :])  # the laws of 1 - theta_k
+    theta, mass = _nodes(a, b, nodes)
+    own, pays = jnp.eye(a.size, dtype=bool), weights > 0
+
+    def add(sums, node):
+        """Sums over nodes of the chance of theta_j and A* = j, `[j]`, and of that times the mean of theta_k, `[j, k]`."""
+        theta, mass = node
+        x = (weights * theta)[:, None] / jnp.where(pays, weights, 1.0)[None, :]
+        surely, never = (x >= 1) | ~pays[None, :], x < 1e-7  # theta_k <= x
+        below, density = _below(jnp.clip(x, 1e-7, 1 - 1e-6), failures)
+        below = jnp.where(surely, 1.0, jnp.where(never, 0.0, below))
+        partial = jnp.maximum(mean[None, :] * below - density / (a + b)[None, :], 0.0)
+        partial = jnp.where(surely, mean[None, :], jnp.where(never, 0.0, partial))
+        given = jnp.minimum(partial / jnp.maximum(below, 1e-30), 1.0)  # E[theta_k | theta_j, A* = j]
+        joint = jnp.where(pays, mass, 0.0) * jnp.prod(jnp.where(own, 1.0, below), axis=1)
+        given = jnp.where(own, theta[:, None], given)
+        return (sums[0] + joint, sums[1] + joint[:, None] * given), None
+
+    start = jnp.zeros_like(a), jnp.zeros((a.size, a.size), a.dtype)
+    (best, means), _ = jax.lax.scan(add, start, (theta.T, mass.T))
     total = jnp.maximum(jnp.sum(best), 1e-30)
-    given = jnp.minimum(partial / jnp.maximum(below, 1e-30), 1.0)  # E[theta_k | theta_j, A* = j]
-    given = jnp.where(own, theta[:, :, None], given)
-    means = jnp.sum(joint[:, :, None] * given, axis=1) / jnp.maximum(best, 1e-30)[:, None]
+    means = means / jnp.maximum(best, 1e-30)[:, None]
     best = best / total
     means = jnp.where((best > 1e-12)[:, None], jnp.clip(means, 0.0, 1.0), mean[None, :])  # [j, k]
     ahead = jnp.diagonal(means)[:, None] * weights[:, None] - weights[None, :] * means
@@ -98,6 +101,12 @@ def regret_and_information(a, b, weights, nodes, information="mutual"):
     if information == "mutual":
         apart = divergence(means, jnp.broadcast_to(mean[None, :], means.shape))
     return regret, jnp.sum(best[:, None] * apart, axis=0), best
+
+
+def _below(x, failures):
+    """P(theta <= x), and the density of theta times x (1 - x)."""
+    half_square = lanes.kept(failures.half_square)(1 - x)
+    return lanes.kept(failures.tail)(1 - x, half_square), failures.density(half_square)
 
 
 def draw(u, regret, gain):

@@ -70,8 +70,7 @@ def mnl_ucb(scale=48.0, cut=False):
     def update(key, state, transition):
         del key
         epochs, over = state.epochs.after(transition.demand)
-        best = state.shop.best(bounds(epochs))
-        return State(state.shop, epochs.replace(offered=jnp.where(over, best, epochs.offered)))
+        return State(state.shop, epochs.replace(offered=state.shop.best(bounds(epochs), epochs.offered, over)))
 
     def bounds(epochs):
         """u_i after the last epoch, float `[n]`."""

@@ -29,7 +29,7 @@ made of 32-bit words in float32: this is for research on what privacy costs, not
 
 The shift h = ridge + shift sigma_t sqrt(2 D), D the length of z, is known beforehand: with shift 1 about the norm of noise
 of standard deviation sigma_t. Where A + h I still is not positive, its diagonal is raised until it is (Gill and Murray). The
-elimination is a loop of D steps on D x D numbers in every period, D at most `MOST`.
+elimination is a loop of D steps on some D x D / 2 numbers in every period, D at most `MOST`.
 
 The width alpha sqrt(h) is that of the theory: alpha is a bound on |theta|, and what noise adds to b is of the order sqrt(h).
 
@@ -51,13 +51,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, linalg, samplers
+from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, features
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 LEVELS = 24  # of the tree: horizons below 2^24
 MOST = 32  # length D of z
+STAGE = 5  # rows of a stage of the elimination
 SENSITIVITY = 8**0.5  # S
 
 
@@ -71,7 +72,8 @@ class State:
       form: features of the prices.
       sigma: standard deviation of the noise of one release, float scalar.
       sums: sum of v v', the upper triangle row by row without y^2, float `[D (D + 3) / 2]`; with local trust, noisy.
-      nodes: noise of the last node of each level of the tree, float `[LEVELS, D (D + 3) / 2]`; None with local trust.
+      nodes: sums of the noise of the nodes now in use from each level of the tree up, float `[LEVELS + 1, D (D + 3) / 2]`,
+        the last zero; None with local trust.
     """
 
     time: jax.Array
@@ -85,17 +87,21 @@ class State:
         """The sums with their noise, float `[D (D + 3) / 2]`: all that prices depend on."""
         if self.nodes is None:
             return self.sums
-        return self.sums + jnp.sum(jnp.where(bits(self.time)[:, None], self.nodes, 0.0), axis=0)
+        return self.sums + self.above(self.time)
+
+    def above(self, time):
+        """Noise of the nodes for the bits of `time` that are set, the lowest of which was the last to be."""
+        return jax.lax.dynamic_index_in_dim(self.nodes, level(time), keepdims=False)
 
     def noise(self):
         """Standard deviation sigma_t of the noise in `released`, float scalar."""
-        count = self.time.astype(jnp.float32) if self.nodes is None else jnp.sum(bits(self.time), dtype=jnp.float32)
+        count = (self.time if self.nodes is None else jax.lax.population_count(self.time)).astype(jnp.float32)
         return self.sigma * jnp.sqrt(count)
 
 
-def bits(time):
-    """Which bits of a number of periods are set, the lowest first, bool `[LEVELS]`."""
-    return (time >> jnp.arange(LEVELS, dtype=jnp.int32)) & 1 == 1
+def level(time):
+    """The lowest bit of a number of periods that is set, int scalar; `LEVELS` if none is."""
+    return jnp.minimum(jax.lax.population_count((time & -time) - 1), LEVELS)
 
 
 def scale(epsilon, delta, releases):
@@ -128,24 +134,31 @@ def matrices(packed, size):
     return full[:, :size], full[:, size]
 
 
-def inverse(a, floor):
-    """The inverse of a symmetric matrix plus what makes its diagonal positive, as Gill and Murray do; float `[D, D]`.
+def products(a, right, floor):
+    """R' (A + E)^-1 R by elimination, for symmetric A `[D, D]` and R `[D, m]`, float `[m, m]`.
 
-    A pivot is raised to `floor`, and to the largest square of its row in units of the largest entry of the matrix, which
-    leaves alone what is positive definite with pivots above the floor.
+    E makes pivots positive, as Gill and Murray do: one is raised to `floor`, and to the largest square of its row in units
+    of the largest entry of A, which leaves alone what is positive definite with pivots above the floor. Rows are eliminated
+    `STAGE` at a time; then the table is cut, so that what is done with is not carried on.
     """
-    unit, index = jnp.maximum(jnp.max(jnp.abs(a)), floor), jnp.arange(a.shape[0], dtype=jnp.int32)
+    unit = jnp.maximum(jnp.max(jnp.abs(a)), floor)
+    table, found = jnp.concatenate([a, right], axis=1), jnp.zeros((right.shape[1], right.shape[1]), a.dtype)
+    for start in range(0, a.shape[0], STAGE):
+        size = a.shape[0] - start
+        index = jnp.arange(size, dtype=jnp.int32)
 
-    def sweep(i, m):
-        row, here = m[i], index == i
-        pivot = jnp.maximum(row[i], jnp.max(jnp.where(index > i, row * row, 0.0)) / unit)
-        pivot = jnp.maximum(pivot, floor)
-        row = jnp.where(here, pivot, row) / pivot
-        swept = m - row[:, None] * row[None, :] * pivot
-        swept = jnp.where(here[:, None], row[None, :], jnp.where(here[None, :], row[:, None], swept))
-        return jnp.where(here[:, None] & here[None, :], -1 / pivot, swept)
+        def eliminate(i, carry, size=size, index=index):
+            table, found = carry
+            row = table[i]
+            others = jnp.where(index > i, row[:size], 0.0)
+            pivot = jnp.maximum(jnp.maximum(row[i], jnp.max(others * others) / unit), floor)
+            found = found + row[size:, None] * (row[size:] / pivot)[None, :]
+            return table - (others / pivot)[:, None] * row[None, :], found
 
-    return -jax.lax.fori_loop(0, a.shape[0], sweep, a)
+        done = min(STAGE, size)
+        table, found = jax.lax.fori_loop(0, done, eliminate, (table, found))
+        table = table[done:, done:]
+    return found
 
 
 @policy_maker(
@@ -190,7 +203,7 @@ def private_pricing(
             raise ValueError(f"private_pricing takes contexts of at most {MOST // 2} features, this market has {size // 2}")
         sums, nodes, releases = jnp.zeros(size * (size + 3) // 2, jnp.float32), None, jnp.float32(1)
         if trust == "central":
-            nodes = jnp.zeros((LEVELS, sums.shape[0]), jnp.float32)
+            nodes = jnp.zeros((LEVELS + 1, sums.shape[0]), jnp.float32)
             powers = jnp.left_shift(jnp.int32(1), jnp.arange(LEVELS, dtype=jnp.int32))
             releases = jnp.sum(jnp.asarray(problem.horizon, jnp.int32) >= powers, dtype=jnp.float32)
         sigma = jnp.asarray(scale(epsilon, delta, jnp.maximum(releases, 1.0)), jnp.float32)
@@ -206,12 +219,11 @@ def private_pricing(
         (size,), x = state.form.shape, context(state, observation)
         a, b = matrices(state.released(), size)
         h = ridge + shift * state.noise() * (2 * size) ** 0.5
-        inverted = inverse(a + h * jnp.eye(size, dtype=jnp.float32), ridge)
-        half, levels = size // 2, state.form.levels
-        mean = state.form.apply(linalg.dot(inverted, b), x)
-        blocks = inverted.reshape(2, half, 2, half)
-        q = jnp.sum(x[None, :, None, None] * blocks * x[None, None, None, :], axis=(1, 3))
-        square = q[0, 0] + 2 * levels * q[0, 1] + levels**2 * q[1, 1]
+        zeros, levels = jnp.zeros_like(x), state.form.levels
+        right = jnp.stack([b, jnp.concatenate([x, zeros]), jnp.concatenate([zeros, x])], axis=1)
+        found = products(a + h * jnp.eye(size, dtype=jnp.float32), right, ridge)
+        mean = found[0, 1] + levels * found[0, 2]
+        square = found[1, 1] + 2 * levels * found[1, 2] + levels**2 * found[2, 2]
         return jnp.argmax(state.signal.weights * (mean + alpha * jnp.sqrt(h * jnp.maximum(square, 0.0))))
 
     def update(key, state, transition):
@@ -220,8 +232,8 @@ def private_pricing(
         time = state.time + 1
         if state.nodes is None:
             return state.replace(time=time, sums=state.sums + one + noise)
-        lowest = time & -time == jnp.left_shift(jnp.int32(1), jnp.arange(LEVELS, dtype=jnp.int32))
-        nodes = jnp.where(lowest[:, None], noise[None, :], state.nodes)
+        noise = noise + state.above(time & state.time)  # of the bits above the one now set
+        nodes = jax.lax.dynamic_update_index_in_dim(state.nodes, noise, level(time), 0)
         return state.replace(time=time, sums=state.sums + one, nodes=nodes)
 
     return Policy(init, act, update)

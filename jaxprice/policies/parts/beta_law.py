@@ -6,9 +6,10 @@ X ~ Beta(a, b), r = a + b, p = a / r. The density is that of a normal seen throu
 
 x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a ratio of Stirling remainders, 1 + O(1 / r).
 
-- Tail, the smaller shape at most 20: eight steps of the continued fraction of the incomplete beta function, which ends
+- Tail, the smaller shape at most 20: six steps of the continued fraction of the incomplete beta function, which ends
   there by itself where the smaller shape is a small integer and is nearly converged elsewhere.
-- Tail, larger shapes: P(X > x) = 1 - Phi(W - log(h) / W) (Barndorff-Nielsen), with error O(r^(-3/2)).
+- Tail, larger shapes: P(X > x) = 1 - Phi(W) + phi(W) (1 / U - 1 / W), U = (x - p) sqrt(r / (p (1 - p))) (Lugannani and
+  Rice), with error O(r^(-3/2)).
 - Quantile at tail probability exp(-L), z = its normal quantile: W = z + log(h(z)) / z, solved for x by
   `kl_bound` (the equation is the same: 2 r kl(p, x) = W^2), and one Newton step on the logarithm of the tail, in log-odds
   of x.
@@ -21,19 +22,76 @@ x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a r
 
 The first row is float32: where shapes differ by 1e5, x or 1 - x is known to few digits.
 
-Sources: N. M. Temme (1992), "Asymptotic inversion of the incomplete beta function", doi:10.1016/0377-0427(92)90244-R; O.
-E. Barndorff-Nielsen (1986), doi:10.1093/biomet/73.2.307; Digital Library of Mathematical Functions, 8.17.22 and 5.10.1.
+Sources: N. M. Temme (1992), "Asymptotic inversion of the incomplete beta function", doi:10.1016/0377-0427(92)90244-R; R.
+Lugannani, S. Rice (1980), "Saddle point approximation for the distribution of the sum of independent random variables",
+doi:10.2307/1426607; O. E. Barndorff-Nielsen (1986), doi:10.1093/biomet/73.2.307; Digital Library of Mathematical Functions,
+8.17.22 and 5.10.1.
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from jaxprice.policies.parts.kl_bound import upper_bound
 
 LARGE = 20.0  # smaller shape from which the normal form is the better one
-STEPS = 8
+STEPS = 6
+
+
+@struct.dataclass
+class Law:
+    """X ~ Beta(a, b) with what its tails need and x does not change; float `[...]` each.
+
+    Attributes:
+      a, b: the shapes.
+      mean: p.
+      peak: of the density times x (1 - x).
+      levels, mirrored: of the continued fractions for X and for 1 - X, see `_levels`.
+    """
+
+    a: jax.Array
+    b: jax.Array
+    mean: jax.Array
+    peak: jax.Array
+    levels: tuple
+    mirrored: tuple
+
+    def half_square(self, x):
+        """W^2 / 2, for x that broadcasts against the shapes."""
+        up, gap, (a, b, p, _) = self._side(x)
+        far = jnp.where(up, 1 - x, x)
+        return jnp.maximum(b * jnp.log1p(gap / far) - a * jnp.log1p(gap * (1 / p)), 0.0)
+
+    def density(self, half_square):
+        """The density times x (1 - x)."""
+        return self.peak * jnp.exp(-half_square)
+
+    def tail(self, x, half_square):
+        """P(X > x)."""
+        up, gap, (a, b, p, q) = self._side(x)
+        w, u = jnp.sqrt(2 * half_square), gap * jnp.sqrt((a + b) / (p * q))
+        near = w < 0.2  # u and w are almost the same there
+        skew = (a - b) / (3 * jnp.sqrt(a * b * (a + b)))
+        skew = jnp.where(near, skew, (w - u) / jnp.where(near, 1.0, u * w))
+        normal = (_mills(w) + skew) * math.sqrt(0.5 / math.pi)
+        levels = jax.tree.map(lambda mine, other: jnp.where(up, mine, other), self.levels, self.mirrored)
+        fraction = self.peak * _fraction(jnp.where(up, 1 - x, x), a, b, levels)
+        beyond = jnp.exp(-half_square) * jnp.where(jnp.minimum(a, b) < LARGE, fraction, normal)
+        return jnp.where(up, beyond, 1 - beyond)
+
+    def _side(self, x):
+        """Whether x is above the mean, by how much it is off, and a, b, p, 1 - p or, below the mean, those of 1 - X."""
+        up = x >= self.mean
+        here = self.a, self.b, self.mean, self.b / (self.a + self.b)
+        return up, jnp.abs(x - self.mean), [jnp.where(up, v, here[i ^ 1]) for i, v in enumerate(here)]
+
+
+def law(a, b):
+    """The `Law` of shapes `a`, `b`, float `[...]` from 1."""
+    a, b = (jnp.asarray(v, jnp.float32) for v in (a, b))
+    return Law(a, b, a / (a + b), jnp.exp(_log_peak(a, b)), _levels(a, b), _levels(b, a))
 
 
 def upper_tail(x, a, b):
@@ -46,17 +104,9 @@ def upper_tail(x, a, b):
     Returns:
       Two float32 arrays `[...]`.
     """
-    x, a, b = jnp.broadcast_arrays(*(jnp.asarray(v, jnp.float32) for v in (x, a, b)))
-    flip = x * (a + b) < a
-    x, y = jnp.where(flip, 1 - x, x), jnp.where(flip, x, 1 - x)
-    a, b = jnp.where(flip, b, a), jnp.where(flip, a, b)
-    w, log_density, log_h = _normal_form(x, y, a, b)
-    near = w < 0.2  # h is a ratio of two small numbers there
-    shift = jnp.where(near, (a - b) / (3 * jnp.sqrt(a * b * (a + b))), log_h / jnp.where(near, 1.0, w))
-    normal = 0.5 * jax.lax.erfc((w - shift) * math.sqrt(0.5))
-    density = jnp.exp(log_density)
-    tail = jnp.where(jnp.minimum(a, b) < LARGE, density * _fraction(y, a, b), normal)
-    return jnp.where(flip, 1 - tail, tail), density
+    x, shapes = jnp.asarray(x, jnp.float32), law(a, b)
+    half_square = shapes.half_square(x)
+    return shapes.tail(x, half_square), shapes.density(half_square)
 
 
 def upper_quantile(a, b, log_tail):
@@ -78,23 +128,22 @@ def upper_quantile(a, b, log_tail):
     w = jnp.maximum(z + jnp.log(z * jnp.sqrt(p * (b / r) / r) / gap) / z, 0.01)
     divergence = jax.lax.optimization_barrier(w * w / (2 * r))  # without it XLA rewrites both bounds in circles
     x = jnp.clip(upper_bound(p, divergence), 1e-30, 1 - 6e-8)
-    _, log_density, _ = _normal_form(x, 1 - x, a, b)
-    fraction = _fraction(1 - x, a, b)
+    fraction = _fraction(1 - x, a, b, _levels(a, b))
+    log_density = _log_peak(a, b) - Law(a, b, p, None, None, None).half_square(x)
     step = (log_density + jnp.log(fraction) - log_tail) * fraction
     return jnp.where(jnp.minimum(a, b) < LARGE, x / (x + (1 - x) * jnp.exp(-step)), x)
 
 
-def _normal_form(x, y, a, b):
-    """W >= 0, the logarithm of x^a y^b / B(a, b), and log(h), for x = 1 - y at or above the mean."""
-    r = a + b
-    p, q = a / r, b / r
-    gap = jnp.maximum(x - p, 0.0)
-    half = jnp.maximum(b * jnp.log1p(gap / y) - a * jnp.log1p(gap / p), 0.0)
-    w = jnp.sqrt(2 * half)
-    stirling = _stirling(a) + _stirling(b) - _stirling(r)
-    log_density = 0.5 * jnp.log(a * q / (2 * math.pi)) - half - stirling
-    log_h = jnp.log(jnp.maximum(w, 1e-30) * jnp.sqrt(p * q / r) / jnp.maximum(gap, 1e-30))
-    return w, log_density, log_h
+def _mills(w):
+    """(1 - Phi(w)) / phi(w) for w >= 0, within 3e-6 of it."""
+    top = 1.2533104 + w * (0.96095075 + w * (0.33184245 + w * 0.05087132))
+    return top / (1 + w * (1.564532 + w * (1.0135615 + w * (0.33177013 + w * 0.05087239))))
+
+
+def _log_peak(a, b):
+    """The logarithm of x^a (1 - x)^b / B(a, b) where it is largest: at the mean."""
+    stirling = _stirling(a) + _stirling(b) - _stirling(a + b)
+    return 0.5 * jnp.log(a * (b / (a + b)) / (2 * math.pi)) - stirling
 
 
 def _stirling(x):
@@ -103,15 +152,21 @@ def _stirling(x):
     return (1 / 12) / (x + (1 / 30) / (x + (53 / 210) / (x + (195 / 371) / tail)))
 
 
-def _fraction(y, a, b):
-    """P(X > 1 - y) over x^a y^b / B(a, b), by the continued fraction."""
+def _levels(a, b):
+    """Factors of y in the levels of the continued fraction, `(odd, even)` for each of the steps, innermost first."""
 
-    def two_steps(i, rest):
-        m = (STEPS - i).astype(jnp.float32)
+    def of_step(m):
         two_m = b + 2 * m
-        odd = (b + m) * (a + b + m) * y / (two_m * (two_m + 1))
-        even = m * (a - m) * y / ((two_m - 1) * two_m)
-        return 1 + even * rest / (rest - odd)
+        odd = (b + m) * (a + b + m) / (two_m * (two_m + 1))
+        return odd, m * (a - m) / ((two_m - 1) * two_m)
 
-    rest = jax.lax.fori_loop(0, STEPS, two_steps, jnp.ones_like(y))
-    return rest / ((rest - (a + b) * y / (b + 1)) * b)
+    return tuple(of_step(float(m)) for m in range(STEPS, 0, -1))
+
+
+def _fraction(y, a, b, levels):
+    """P(X > 1 - y) over x^a y^b / B(a, b), by the continued fraction: numerators and denominators, divided at the end."""
+    top, bottom = 1.0, 1.0
+    for odd, even in levels:
+        bottom = top - odd * y * bottom
+        top = bottom + even * y * top
+    return top / ((top - (a + b) * y / (b + 1) * bottom) * b)

@@ -27,10 +27,12 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
+from jaxprice.policies.parts import rounds
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.sale_likelihood import log_chance, score, sign
 
 ROWS = 64
+CLOSE = 1e-5  # of a move to the estimate
 
 
 @struct.dataclass
@@ -80,12 +82,13 @@ class Sales:
     def revised(self, now, estimate):
         """The sales with `estimate(sales)` for reference if `now`; nothing is computed otherwise.
 
-        `now` is a bool scalar that all lanes share. A branch inside a loop of one round or none: for a branch alone,
-        `lanes.widen` would transpose the arrays in every period.
+        `now` is a bool scalar that all lanes share. A loop of one round or none: a branch would put the lanes first. The
+        barrier keeps XLA from taking the fit out of the loop.
         """
 
         def fit(_, reference):
-            return lax.cond(now, lambda sales: estimate(sales), lambda sales: reference, self)
+            sales, reference = lax.optimization_barrier((self, reference))
+            return estimate(sales)
 
         return self.replace(reference=lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, self.reference))
 
@@ -101,7 +104,7 @@ def no_sales(size):
     return Sales(jnp.int32(0), blank, rows, rows, zeros, jnp.zeros((size, size), jnp.float32), zeros)
 
 
-def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, rounds=12, steps=50):
+def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, steps=50):
     """The estimate, float `[D]`.
 
     Args:
@@ -111,50 +114,59 @@ def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, rounds=12, st
       radius: of the ball, float scalar.
       norm: "l2" or "l1", what the radius is of.
       penalty: weight of the l1 norm in the mean log likelihood, float scalar; with the l1 ball only.
-      rounds: number of quadratic models.
+      newton: quadratic models at most; fewer where the estimate moves no more.
       steps: number of gradient steps on each.
     """
-    z, o, r = sales.features[:ROWS], sales.offsets[:ROWS], sales.reference
-    c = jnp.where(jnp.arange(ROWS) < sales.count, sales.signs[:ROWS], 0.0)
-    least = jnp.asarray(penalty * sales.count.astype(jnp.float32), jnp.float32)
-    start_slope = sales.slope - _times(sales.bend, r)
+    radius, least = (jnp.asarray(x, jnp.float32) for x in (radius, penalty * sales.count.astype(jnp.float32)))
+    given = sales, radius, least
 
-    def at(theta):
-        """Minus the log likelihood with its penalty, the gradient of the log likelihood, minus its Hessian."""
-        w, beyond = jnp.sum(z * theta[None], axis=1) - o, theta - r
-        m, k = score(law, c * w)
-        turn = _times(sales.bend, beyond)
-        value = least * jnp.sum(jnp.abs(theta)) - jnp.sum(c * c * log_chance(law, c * w))
-        value = value - jnp.sum(beyond * (start_slope - turn / 2))
-        gradient = jnp.sum(z * (c * m)[:, None], axis=0) + start_slope - turn
-        kept = z * (c * c * k)[:, None]
-        return value, gradient, jnp.sum(kept[:, :, None] * z[:, None, :], axis=0) + sales.bend
+    def going(carry):
+        made, (theta, *_), move, _ = carry
+        return (made < newton) & (jnp.max(jnp.abs(move)) > CLOSE * (1 + jnp.max(jnp.abs(theta))))
 
-    def peak(theta, gradient, bend):
-        """Where the quadratic model about theta is largest in the ball, less the penalty."""
-        size = 1 / jnp.maximum(jnp.max(jnp.sum(jnp.abs(bend), axis=0)), 1e-20)
-
-        def step(_, carry):
-            here, ahead, pace = carry
-            slope = gradient - _times(bend, ahead - theta)
-            new = onto_ball(ahead + size * slope, radius, norm, size * least)
-            back = jnp.sum((ahead - new) * (new - here)) > 0
-            after = jnp.where(back, 1.0, (1 + jnp.sqrt(1 + 4 * pace * pace)) / 2)
-            push = jnp.where(back, 0.0, (pace - 1) / after)
-            return new, new + push * (new - here), after
-
-        return lax.fori_loop(0, steps, step, (theta, theta, jnp.float32(1)))[0]
-
-    def improve(_, carry):
-        (theta, *now), move, scale = carry
+    def improve(carry, given):
+        made, (theta, *now), move, scale = carry
         moved = theta + scale * move
-        new = at(moved)
+        new = _expand(moved, law, *given)
         better = new[0] <= now[0] + 1e-6 * (1 + jnp.abs(now[0]))  # differences below rounding tell nothing
         best = jax.tree.map(lambda x, y: jnp.where(better, x, y), (moved, *new), (theta, *now))
-        return best, peak(best[0], *best[2:]) - best[0], jnp.where(better, 1.0, scale / 2)
+        return made + 1, best, _peak(*best, *given[1:], norm, steps) - best[0], jnp.where(better, 1.0, scale / 2)
 
-    first = (start, *at(start))
-    return lax.fori_loop(0, rounds, improve, (first, peak(start, *first[2:]) - start, jnp.float32(1)))[0][0]
+    first = start, *_expand(start, law, *given)
+    move = _peak(*first, radius, least, norm, steps) - start
+    return rounds.repeat(going, improve, (jnp.int32(0), first, move, jnp.float32(1)), given)[1][0]
+
+
+def _expand(theta, law, sales, radius, least):
+    """Minus the log likelihood with its penalty, the gradient of the log likelihood, minus its Hessian."""
+    del radius
+    z, beyond = sales.features[:ROWS], theta - sales.reference
+    c = jnp.where(jnp.arange(ROWS) < sales.count, sales.signs[:ROWS], 0.0)
+    w = jnp.sum(z * theta[None], axis=1) - sales.offsets[:ROWS]
+    m, k = score(law, c * w)
+    turn = _times(sales.bend, theta)
+    value = least * jnp.sum(jnp.abs(theta)) - jnp.sum(c * c * log_chance(law, c * w))
+    value = value - jnp.sum(beyond * (sales.slope - (turn + _times(sales.bend, sales.reference)) / 2))
+    gradient = jnp.sum(z * (c * m)[:, None], axis=0) + sales.slope - turn
+    kept = z * (c * c * k)[:, None]
+    return value, gradient, jnp.sum(kept[:, :, None] * z[:, None, :], axis=0) + sales.bend
+
+
+def _peak(theta, value, gradient, bend, radius, least, norm, steps):
+    """Where the quadratic model about theta is largest in the ball, less the penalty."""
+    del value
+    size = 1 / jnp.maximum(jnp.max(jnp.sum(jnp.abs(bend), axis=0)), 1e-20)
+
+    def step(_, carry):
+        here, ahead, pace = carry
+        slope = gradient - _times(bend, ahead - theta)
+        new = onto_ball(ahead + size * slope, radius, norm, size * least)
+        back = jnp.sum((ahead - new) * (new - here)) > 0
+        after = jnp.where(back, 1.0, (1 + jnp.sqrt(1 + 4 * pace * pace)) / 2)
+        push = jnp.where(back, 0.0, (pace - 1) / after)
+        return new, new + push * (new - here), after
+
+    return lax.fori_loop(0, steps, step, (theta, theta, jnp.float32(1)))[0]
 
 
 def _times(matrix, vector):

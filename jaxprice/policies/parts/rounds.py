@@ -1,0 +1,53 @@
+"""A loop of as many rounds as the slowest lane needs.
+
+`lax.while_loop` in the code of one lane stops at different times in different lanes. `jax.vmap` then puts the lanes first in
+every array that the loop reads, in every period, even if no lane makes a round. `repeat` is that loop with the lanes last
+(`jaxprice.lanes`), and costs next to nothing in a period without rounds; for that, XLA must not take out of the loop what is
+the same in all rounds.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from jaxprice import lanes
+
+
+def repeat(going, step, carry, given):
+    """`carry = step(carry, given)` for as long as `going(carry)`, a bool scalar, in each lane by itself.
+
+    Args:
+      going: `carry -> bool scalar`; closes over nothing that is traced, as `step`.
+      step: `(carry, given) -> carry`.
+      carry: arrays, a pytree.
+      given: arrays that stay as they are, a pytree.
+
+    Returns:
+      The last carry.
+    """
+
+    @custom_vmap
+    def run(carry, given):
+        return lax.while_loop(going, lambda carry: step(carry, given), carry)
+
+    @run.def_vmap
+    def _(size, batched, carry, given):
+        carry = jax.tree.map(lambda x, flag: _lanes_last(x, flag, size), carry, batched[0])
+        given = jax.tree.map(lambda x, flag: jnp.moveaxis(x, 0, -1) if flag else x, given, batched[1])
+        wide_going = lanes.widen(going, (-1,))
+        wide_step = lanes.widen(step, (-1, jax.tree.leaves(batched[1])))
+
+        def wide(carry):
+            goes = wide_going(carry)
+            new = wide_step(*lax.optimization_barrier((carry, given)))
+            return jax.tree.map(lambda x, old: jnp.where(jnp.broadcast_to(goes, x.shape), x, old), new, carry)
+
+        carry = lax.while_loop(lambda carry: jnp.any(wide_going(carry)), wide, carry)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), carry), jax.tree.map(lambda x: True, carry)
+
+    return run(carry, given)
+
+
+def _lanes_last(x, flag, size):
+    return jnp.moveaxis(x, 0, -1) if flag else jnp.broadcast_to(x[..., None], (*x.shape, size))
