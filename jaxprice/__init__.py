@@ -4,7 +4,7 @@ State a market, state a policy, and get a trustworthy answer: regret with confid
 over thousands of markets, in seconds.
 """
 
-from jaxprice import demand, envs, plot, policies, stats
+from jaxprice import demand, envs, invariants, plot, policies, stats
 from jaxprice.devices import use_cpu_cores
 from jaxprice.envs import list_envs, make
 from jaxprice.simulate import rollout, simulate
@@ -19,6 +19,7 @@ __all__ = [
     "Transition",
     "demand",
     "envs",
+    "invariants",
     "list_envs",
     "make",
     "plot",
