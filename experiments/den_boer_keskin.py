@@ -1,6 +1,6 @@
 """Reference prices: a seller who tests prices now and then never learns demand, one whose prices move slowly does.
 
-    python -m experiments.den_boer_keskin                  # about two minutes on two cores
+    python -m experiments.den_boer_keskin                  # about three minutes on two cores
     python -m experiments.den_boer_keskin --preset smoke   # seconds
     python -m experiments.den_boer_keskin --preset full    # 64 times the periods and eight times the lanes: for a GPU
 

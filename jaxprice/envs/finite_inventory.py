@@ -11,7 +11,7 @@ price gives up of it, g(x) - arrival D(p) (p - cost - x) >= 0; summed over the s
 The rewards count salvage in the last period.
 
 Bernoulli periods approximate the continuous-time Poisson market of Gallego and van Ryzin: with rate a(p) per unit of time
-and steps dt, `arrival D(p) = a(p) dt`, and V differs from the continuous J* by O(dt) (tested at two step sizes; 0.6 % of J*
+and steps dt, `arrival D(p) = a(p) dt`, and V differs from the continuous J* by O(dt) (tested at two step sizes; 0.4 % of J*
 with 10 units, lam* t = 10 and 100 steps). Make it with `arrivals`, the expected number of customers in the season.
 
 Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite

@@ -1,0 +1,199 @@
+"""What sellers do once they have stopped learning: limit cycles, forced deviations, best replies.
+
+Every seller of an oligopoly (`Game`) sets the price that a fixed table names for the last prices of all, so that play goes
+round in a cycle sooner or later. Profits and prices are means over this cycle. `deviate` forces a seller off it for once;
+`losses` sets each seller's table against a best reply to those of its rivals, found by value iteration.
+
+Arrays of tables, `greedy`, are int `[runs, n, K^n]`: index of the price of each seller in each state; the states of a cycle
+are the pair `visited` of int arrays `[V]` that `limit_cycles` returns: number of the run, and state.
+
+Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
+collusion", doi:10.1257/aer.20190623.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxprice
+from jaxprice.oracles import logit_pricing
+
+FAR = 400  # periods after which a discounted profit no longer counts: .95^400 = 1e-9
+EQUAL = 1e-7  # share of a value up to which it counts as the largest: profits are known to seven digits
+
+
+class Game(NamedTuple):
+    """A stage game on grids of prices; a state and a joint action are numbered alike, the first seller varying slowest.
+
+    Attributes:
+      prices: grid of each seller, `[K, n]`.
+      profits: of each seller for every joint action, `[K^n, n]`.
+      nash, monopoly: mean profit of a seller in the one-shot equilibrium and in the joint monopoly, off the grid.
+    """
+
+    prices: np.ndarray
+    profits: np.ndarray
+    nash: float
+    monopoly: float
+
+    def gain(self, profit):
+        """Share of the way from Nash (0) to monopoly (1) of a mean profit."""
+        return (profit - self.nash) / (self.monopoly - self.nash)
+
+    def actions(self, joint):
+        """Price index of each seller, int `[..., n]`, of joint actions `[...]`."""
+        return np.stack(np.unravel_index(joint, (len(self.prices),) * self.prices.shape[1]), axis=-1)
+
+    def joint(self, actions):
+        """Number of a joint action, int `[...]`, of price indices `[..., n]`."""
+        return np.ravel_multi_index(tuple(np.moveaxis(actions, -1, 0)), (len(self.prices),) * self.prices.shape[1])
+
+    def initial(self, discount):
+        """Q before the first period, the same in all states, float `[n, K]`."""
+        n, size = self.prices.shape[1], len(self.prices)
+        shaped = self.profits.reshape((size,) * n + (n,))
+        return np.stack([shaped[..., i].mean(tuple(j for j in range(n) if j != i)) for i in range(n)]) / (1 - discount)
+
+
+def game(num_sellers=2, **market):
+    """The `Game` of `LogitOligopoly`; by default that of Calvano et al.
+
+    Args:
+      num_sellers: n.
+      **market: other arguments of `LogitOligopoly`, without capacity and noise.
+    """
+    env, params = jaxprice.make("LogitOligopoly", num_sellers=num_sellers, **market)
+    prices = np.asarray(env.grid(params))
+    every = np.stack(np.unravel_index(np.arange(len(prices) ** num_sellers), (len(prices),) * num_sellers), axis=-1)
+    profits = env.profits(jnp.asarray(prices[every, np.arange(num_sellers)]), params)
+    ends = (float(jnp.mean(env.profits(at, params))) for at in (env.nash(params), env.monopoly(params)))
+    return Game(prices.astype(float), np.asarray(profits, float), *ends)
+
+
+def limit_cycles(game, greedy, start):
+    """The states in which play goes round.
+
+    Args:
+      game: a `Game`.
+      greedy: int `[runs, n, K^n]`.
+      start: the state of each run that play begins in, int `[runs]`.
+
+    Returns:
+      `(lanes, states)`, int `[V]` each: number of the run and state, for every state of the cycle of every run.
+    """
+    lanes, states = np.arange(len(start)), np.asarray(start)
+    for _ in range(len(game.profits)):  # no path is longer before it closes
+        states = game.joint(greedy[lanes, :, states])
+    first, visits = states, [(lanes, states)]
+    while lanes.size:
+        states = game.joint(greedy[lanes, :, states])
+        open_ = states != first[lanes]
+        lanes, states = lanes[open_], states[open_]
+        visits.append((lanes, states))
+    return tuple(np.concatenate(part) for part in zip(*visits, strict=True))
+
+
+def described(game, visited):
+    """Profit gain, mean price and number of states of each run's limit cycle."""
+    lanes, states = visited
+    prices = game.prices[game.actions(states), np.arange(game.prices.shape[1])]
+    return {
+        "gain": _each(lanes, game.gain(game.profits[states].mean(axis=-1))),
+        "price": _each(lanes, prices.mean(axis=-1)),
+        "length": np.bincount(lanes),
+    }
+
+
+def deviate(game, greedy, visited, discount, shown):
+    """Force each seller, in each state of the cycle, for one period to its best static reply on the grid.
+
+    Args:
+      game, greedy, visited: see the module.
+      discount: weight of the next period.
+      shown: periods from the deviation on whose prices are told.
+
+    Returns:
+      A dict, means over the states of a run's cycle and over deviators: `path`, `[runs, 2, shown + 1]`, prices of the
+      deviator and (mean) of its rivals, from the period before the deviation; `pays`, `[runs]`, share of the deviations to
+      another price than planned that raise the deviator's discounted profits, and `worth`, `[runs]`, by what share of them;
+      NaN where there are none.
+    """
+    lanes, states = visited
+    n = game.prices.shape[1]
+    planned, paths, real, worth = greedy[lanes, :, states], [], [], []
+    for i in range(n):
+        forced = planned.copy()
+        forced[:, i] = _static_profits(game, planned, i).argmax(axis=1)
+        now, path, earned = [game.joint(forced), game.joint(planned)], [states], np.zeros((2, len(lanes)))
+        for t in range(FAR):
+            earned += discount**t * game.profits[np.stack(now), i]
+            path.append(now[0])
+            now = [game.joint(greedy[lanes, :, x]) for x in now]
+        prices = game.prices[game.actions(np.stack(path[: shown + 1])), np.arange(n)]
+        paths.append([prices[..., i], np.delete(prices, i, axis=-1).mean(axis=-1)])
+        real.append(forced[:, i] != planned[:, i])
+        worth.append(earned[0] / earned[1] - 1)
+    real, worth, runs = np.array(real), np.array(worth), len(greedy)
+
+    def per_deviation(values):
+        sums = [np.sum([np.bincount(lanes, x, runs) for x in which], axis=0) for which in (values * real, real)]
+        return np.divide(*sums, out=np.full(runs, np.nan), where=sums[1] > 0)
+
+    mean = np.mean(paths, axis=0)  # [2, shown + 1, V]
+    return {
+        "path": np.array([[_each(lanes, x) for x in side] for side in mean]).transpose(2, 0, 1),
+        "pays": per_deviation(worth > 0),
+        "worth": per_deviation(worth),
+    }
+
+
+def losses(game, greedy, visited, discount):
+    """How far fixed tables are from best replies to one another, by value iteration in double precision.
+
+    Args:
+      game, greedy, visited: see the module.
+      discount: weight of the next period.
+
+    Returns:
+      A dict: `path_loss`, `[runs]`, share of the discounted profits of a best reply that is lost by play as planned, mean
+      over the states of the cycle and over sellers; `best_path`, bool `[runs]`, whether every price on the cycle is part of
+      a best reply; `best_states`, `[runs]`, the share of all states in which all prices are.
+    """
+    lanes, states = visited
+    size, n = game.prices.shape
+    earned, now = np.zeros((len(lanes), n)), states
+    for t in range(FAR):
+        now = game.joint(greedy[lanes, :, now])
+        earned += discount**t * game.profits[now]
+    gaps, lost = [], []
+    for i in range(n):
+        actions = np.repeat(greedy.transpose(0, 2, 1)[:, :, None], size, axis=2)
+        actions[..., i] = np.arange(size)
+        joint = game.joint(actions)
+        with jax.enable_x64(True):
+            values = jax.vmap(logit_pricing.dynamic_best_response, (0, 0, None))(game.profits[joint, i], joint, discount)
+        values = np.asarray(values)
+        own = np.take_along_axis(values, greedy[:, i, :, None].astype(int), axis=-1)[..., 0]
+        top = values.max(axis=-1)
+        gaps.append(1 - own / top)
+        lost.append(1 - earned[:, i] / top[lanes, states])
+    best = np.max(gaps, axis=0) < EQUAL
+    return {
+        "path_loss": _each(lanes, np.mean(lost, axis=0)),
+        "best_path": np.bincount(lanes, ~best[lanes, states]) == 0,
+        "best_states": best.mean(axis=1),
+    }
+
+
+def _static_profits(game, planned, i):
+    """Profit of seller i at each of its prices, the others as planned `[V, n]`: float `[V, K]`."""
+    options = np.repeat(planned[:, None], len(game.prices), axis=1)
+    options[:, :, i] = np.arange(len(game.prices))
+    return game.profits[game.joint(options), i]
+
+
+def _each(lanes, values):
+    """Mean over the states of each run's cycle, `[runs]`."""
+    return np.bincount(lanes, values) / np.bincount(lanes)
