@@ -61,6 +61,8 @@ MARKETS = {
     "lost sales": ("Replenishment", {}),
     "backlog": ("Replenishment", {"backlog": True, "law": "binomial", "largest": 12}),
     "storefront": ("Storefront", {"size": "small", "num_products": 2, "num_exposures": 2}),
+    "wheel": ("WheelBandit", {}),
+    "labelled rows": ("LabelledRows", {"hit": 0.9, "miss": 0.2}),
 }
 VARIANTS = (  # rows of a kind that another row shows: slow tests
     "valuation, uniform, mixing",
@@ -81,8 +83,9 @@ VARIANTS = (  # rows of a kind that another row shows: slow tests
     "valuation, gaussian, grid",
     "inventory, interval",
 )
-LONG = ("storefront", "valuation, mixture, adversary", "low rank", "related products", "oligopoly", "season")  # to play
-ROWS = some(MARKETS, *(name for name in MARKETS if name not in VARIANTS))
+LONG = ("storefront",)  # to compile; test_envs_planning looks at it
+ROWS = some(MARKETS, *(name for name in MARKETS if name not in (*VARIANTS, *LONG)))
+BANDITS = ("wheel", "labelled rows")  # whose arms have one price
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
     **dict.fromkeys(("inventory", "inventory, interval", "inventory, salvage", "related inventory"), ("values",)),
@@ -159,7 +162,7 @@ def played(name):
     return play(name, lanes_of(name), False), play(name, lanes_of(name), True)
 
 
-@pytest.mark.parametrize("name", some(MARKETS, *(x for x in MARKETS if x not in (*VARIANTS, *LONG))))
+@pytest.mark.parametrize("name", ROWS)
 def test_a_random_seller_and_the_oracle(name):
     """Finite, of the promised shapes; no period makes the regret negative, and the oracle has none."""
     (first, random_seen, _), (_, oracle_seen, _) = played(name)
@@ -175,7 +178,7 @@ def test_a_random_seller_and_the_oracle(name):
         assert seen["observation"].dtype == np.float32 and seen["observation"].ndim == 3
         assert seen["observation"].shape[2:] == first.shape[1:]
         np.testing.assert_array_equal(seen["state"].time, np.broadcast_to(np.arange(1, PERIODS + 1), (LANES, PERIODS)))
-    assert np.ptp(random_seen["info"]["price"]) > 0
+    assert np.ptp(random_seen["info"]["price"]) > 0 or name in BANDITS
     assert random_seen["info"]["regret"].mean() > 0
     if name not in BOUNDS:
         assert np.abs(oracle_seen["info"]["regret"]).max() == 0
@@ -261,7 +264,8 @@ def test_strict_settings_allow_it(name):
     assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves((before, reward, info)))
 
 
-@pytest.mark.parametrize("name", some(MARKETS, "linear valuation", "inventory", "season"))
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", some(MARKETS, "linear valuation"))
 def test_lanes_do_not_depend_on_the_chunk(name):
     """The engine, with markets drawn: bit by bit the same lanes, whatever is computed beside them."""
     env, _ = market(name)

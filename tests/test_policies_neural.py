@@ -15,6 +15,8 @@ from scipy import stats
 from jaxprice import policies
 from jaxprice.policies.parts import network
 
+pytestmark = pytest.mark.optimised
+
 MARKET = "features"
 MEMORY, BATCH = 64, 16
 SMALL = {"width": 4, "depth": 2, "memory": MEMORY, "batch": BATCH}  # the buffer is full after half the horizon

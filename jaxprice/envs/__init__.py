@@ -12,6 +12,8 @@ from jaxprice.envs import (
     finite_inventory,
     gaussian_bandit,
     glm_demand,
+    informative_bandit,
+    labelled_rows,
     linear_valuation,
     logit_oligopoly,
     low_rank_demand,
@@ -27,6 +29,7 @@ from jaxprice.envs import (
     replenishment,
     segmented_valuation,
     storefront,
+    wheel_bandit,
 )
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket
@@ -34,6 +37,8 @@ from jaxprice.envs.fair_pricing import FairPricing
 from jaxprice.envs.finite_inventory import FiniteInventory
 from jaxprice.envs.gaussian_bandit import GaussianBandit
 from jaxprice.envs.glm_demand import GLMDemand
+from jaxprice.envs.informative_bandit import InformativeBandit
+from jaxprice.envs.labelled_rows import LabelledRows
 from jaxprice.envs.linear_valuation import LinearValuation
 from jaxprice.envs.logit_oligopoly import LogitOligopoly
 from jaxprice.envs.low_rank_demand import LowRankDemand
@@ -49,6 +54,7 @@ from jaxprice.envs.related_products import RelatedProducts
 from jaxprice.envs.replenishment import Replenishment
 from jaxprice.envs.segmented_valuation import SegmentedValuation
 from jaxprice.envs.storefront import Storefront
+from jaxprice.envs.wheel_bandit import WheelBandit
 
 _KINDS = {
     Storefront: storefront,
@@ -71,6 +77,9 @@ _KINDS = {
     RelatedProducts: related_products,
     ParametricDemand: parametric_demand,
     LowRankDemand: low_rank_demand,
+    InformativeBandit: informative_bandit,
+    WheelBandit: wheel_bandit,
+    LabelledRows: labelled_rows,
 }
 
 __all__ = ["CalibratedMarket", "list_envs", "make", *(kind.__name__ for kind in _KINDS)]

@@ -62,6 +62,7 @@ def neural_linear(
     depth=2,
     memory=1024,
     batch=32,
+    form="additive",
     signal="demand",
 ):
     """Neural-linear Thompson sampling.
@@ -77,16 +78,17 @@ def neural_linear(
       depth: number of hidden layers.
       memory: sales kept, a multiple of `batch`.
       batch: sales in a step of training.
+      form: "additive", the price is an input, or "arms", each arm has one of its own: for arms of the same price.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
-      ValueError: options out of range, an unknown signal; at `init`, no price grid or no context.
+      ValueError: options out of range, an unknown form or signal; at `init`, no price grid or no context.
     """
     checks.number("scale", scale, low=0)
     checks.positive_int("every", every)
     if noise is not None:
         checks.number("noise", noise, low=1e-6)
-    trainer = network.Trainer("neural_linear", width, depth, memory, batch, steps, rate, ridge, signal)
+    trainer = network.Trainer("neural_linear", width, depth, memory, batch, steps, rate, ridge, form, signal)
 
     def prior():
         factor = jnp.eye(width + 1, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))

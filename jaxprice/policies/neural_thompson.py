@@ -30,7 +30,9 @@ from jaxprice.policies.registry import policy_maker
     regret="D sqrt(T) for the full matrix",
     feedback="demand or reward",
 )
-def neural_thompson(scale=0.1, ridge=0.1, rate=0.005, steps=1, width=32, depth=1, memory=512, batch=32, signal="demand"):
+def neural_thompson(
+    scale=0.1, ridge=0.1, rate=0.005, steps=1, width=32, depth=1, memory=512, batch=32, form="additive", signal="demand"
+):
     """Neural Thompson sampling, with the diagonal of the Gram matrix of gradients.
 
     Args:
@@ -42,13 +44,14 @@ def neural_thompson(scale=0.1, ridge=0.1, rate=0.005, steps=1, width=32, depth=1
       depth: number of hidden layers.
       memory: sales kept for training, a multiple of `batch`.
       batch: sales in a step of training.
+      form: "additive", the price is an input, or "arms", each arm has one of its own: for arms of the same price.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
-      ValueError: options out of range, an unknown signal; at `init`, no price grid or no context.
+      ValueError: options out of range, an unknown form or signal; at `init`, no price grid or no context.
     """
     checks.number("scale", scale, low=0)
-    trainer = network.Trainer("neural_thompson", width, depth, memory, batch, steps, rate, ridge, signal)
+    trainer = network.Trainer("neural_thompson", width, depth, memory, batch, steps, rate, ridge, form, signal)
 
     def choose(key, signal, mean, spread):
         return jnp.argmax(signal.weights * (mean + scale * spread * linear_model.normals(key, mean.shape)))

@@ -10,7 +10,8 @@ by a linear form in features z_k of length D. With s_k = p_k / (highest price):
 | "additive" | (x, s_k) | one vector `[d + 1]`: all buyers have one price sensitivity |
 
 "joint" is linear (or generalised linear) demand with features; "disjoint" takes any dependence on the price, and has more
-to learn. No form adds a constant to x: a market where demand does not vanish with x has one among its features.
+to learn. Networks take "additive" inputs, or "arms": (x, e_k) with the k-th unit vector, which tells apart arms of the same
+price. No form adds a constant to x: a market where demand does not vanish with x has one among its features.
 """
 
 import functools
@@ -24,6 +25,7 @@ from jaxprice import checks
 from jaxprice.policies.parts import arms
 
 FORMS = ("disjoint", "joint", "additive")
+INPUTS = ("additive", "arms")  # of networks
 SHORT = 32  # terms up to which a sum of products is written out
 
 
@@ -33,7 +35,7 @@ class Features:
 
     Attributes:
       levels: prices in units of the highest, float `[num_prices]`.
-      form: one of `FORMS`.
+      form: one of `FORMS` or `INPUTS`.
       size: entries of a context.
     """
 
@@ -51,6 +53,8 @@ class Features:
         """Shape of the coefficients: `(K, d)` in the disjoint form, else `(D,)`."""
         if self.disjoint:
             return self.levels.shape[0], self.size
+        if self.form == "arms":
+            return (self.size + self.levels.shape[0],)
         return (2 * self.size if self.form == "joint" else self.size + 1,)
 
     def context(self, observation):
@@ -61,6 +65,8 @@ class Features:
         """Features of one price, float `[D]`."""
         if self.disjoint:
             return context
+        if self.form == "arms":
+            return jnp.concatenate([context, jax.nn.one_hot(action, self.levels.shape[0], dtype=jnp.float32)])
         level = self.levels[action]
         return jnp.concatenate([context, level * context if self.form == "joint" else level[None]])
 

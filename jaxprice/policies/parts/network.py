@@ -1,6 +1,7 @@
 """A small network of the signal of a price given the context, and how it is trained sale by sale.
 
-Input z_k = (x, s_k) for price k: the context and the price in units of the highest. With L hidden layers of m units,
+Input z_k = (x, s_k) for price k: the context and the price in units of the highest; in the form "arms", (x, e_k) with the
+k-th unit vector, for arms of one price, which are all the same to a network of the price. With L hidden layers of m units,
 
     h_0 = z,   h_l = max(0, W_l'h_{l-1} + b_l),   f(z) = v'h_L + c.
 
@@ -91,7 +92,8 @@ class Learned:
     def prices(self, observation):
         """Inputs of all prices, float `[num_prices, n]`."""
         context, levels = self.form.context(observation), self.form.levels
-        return jnp.concatenate([jnp.broadcast_to(context, (levels.shape[0], context.shape[0])), levels[:, None]], axis=1)
+        told = jnp.eye(levels.shape[0], dtype=jnp.float32) if self.form.form == "arms" else levels[:, None]
+        return jnp.concatenate([jnp.broadcast_to(context, (levels.shape[0], context.shape[0])), told], axis=1)
 
     def price(self, transition):
         """Input of the price that was posted, float `[n]`."""
@@ -101,7 +103,7 @@ class Learned:
 class Trainer:
     """Network, optimiser and loss under given options; the state is `Learned`."""
 
-    def __init__(self, name, width, depth, memory, batch, steps, rate, ridge, signal):
+    def __init__(self, name, width, depth, memory, batch, steps, rate, ridge, form, signal):
         for option, value in (("width", width), ("depth", depth), ("memory", memory), ("batch", batch), ("steps", steps)):
             checks.positive_int(option, value)
         if width % 2:
@@ -111,12 +113,13 @@ class Trainer:
         checks.number("rate", rate, low=0)
         checks.number("ridge", ridge, low=1e-6)
         arms.check_signal(signal)
+        self.form = checks.choice("form", form, features.INPUTS)
         self.name, self.memory, self.batch, self.steps, self.ridge, self.source = name, memory, batch, steps, ridge, signal
         self.network, self.optimiser = Network(width, depth), optax.adam(rate, eps=EPSILON)
 
     def init(self, key, problem):
         """The state before the first sale."""
-        form = features.describe(problem, "additive", self.name)
+        form = features.describe(problem, self.form, self.name)
         size = form.shape[0]
         weights = start(key, size, self.network.width, self.network.depth)
         inputs = jnp.zeros((self.memory, size), jnp.float32)

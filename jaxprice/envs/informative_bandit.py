@@ -1,0 +1,135 @@
+"""The informative bandit: one arm pays little, but what it pays tells which of the others is the target.
+
+With n = num_arms - 1 candidates, one of them the target (all equally likely), every arm pays the same each time:
+
+    the target pays `prize`,   other candidates pay 1,   the last arm pays i / n if candidate i = 1, ..., n is the target.
+
+With n = 10 and a prize of 5, the last arm pays .55 on average, and an untried candidate 1.4. Over five pulls the best that
+can be done without knowing the target is to pull the last arm once and the target from then on; a policy that takes arms as
+independent, or that only ever plays what may be the best arm, never tries it.
+
+In the words of pricing: every arm has the price `prize` and no cost, and demand is the payout in units of it.
+
+Source: J. X. Wang, Z. Kurth-Nelson, D. Tirumala, H. Soyer, J. Z. Leibo, R. Munos, C. Blundell, D. Kumaran, M. Botvinick
+(2016), "Learning to reinforcement learn", arXiv:1611.05763, section 3.1.3.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.types import Discrete, Problem
+
+
+@struct.dataclass
+class Params:
+    """One bandit.
+
+    Attributes:
+      means: demand for each arm, its payout in units of the prize, float `[num_arms]`.
+      prices, cost: the prize `[num_arms]`, and zero.
+      max_steps_in_episode: horizon.
+    """
+
+    means: jax.Array
+    prices: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class InformativeBandit(StationaryMarket):
+    """The informative bandit; under the prior each candidate is the target with the same probability.
+
+    Observation: share of the horizon gone, last price, last demand, and the last payout once more, one-hot, as the paper
+      has it: float `[3 + num_arms]`. Its entry k is one after a payout of (k + 1) / n, the last one after more than 1, and
+      all are zero before the first pull. A payout of 1 is that of an ordinary candidate and of the last arm with i = n.
+    Action: index of an arm, int scalar.
+    Reward: the payout, float scalar; nothing is random but the target.
+    Oracle: the target. What can be earned without being told it is less (`experiments.informative_bandit`).
+
+    Attributes:
+      num_arms: candidates and the informative arm.
+      prize: payout of the target.
+    """
+
+    num_arms: int = 11
+    prize: float = 5.0
+    buyers = 1
+    noise = "gaussian"
+
+    @property
+    def num_actions(self):
+        return self.num_arms
+
+    def default_params(self):
+        return self.params_of(0)
+
+    def params_of(self, target, horizon=5):
+        """Params with the given target, an index of the candidates."""
+        n, xp = self.num_arms - 1, jnp if isinstance(target, jax.Array) else np
+        candidates = xp.where(xp.arange(n, dtype=xp.int32) == target, xp.float32(self.prize), xp.float32(1))
+        payouts = xp.append(candidates, xp.asarray(target + 1, xp.float32) / xp.float32(n))
+        return Params(
+            means=payouts / xp.float32(self.prize),
+            prices=np.full(self.num_arms, self.prize, np.float32),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(horizon),
+        )
+
+    def sample_params(self, key):
+        return self.params_of(jax.random.randint(key, (), 0, self.num_arms - 1, jnp.int32))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.prices[0],
+            high=params.prices[0],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0),
+            action_space=Discrete(self.num_arms),
+            noise=self.noise,
+        )
+
+    def table(self, params):
+        return jnp.asarray(params.means)
+
+    def draw(self, key, action, mean, params):
+        return mean
+
+    def _observe(self, state, price, demand, params):
+        n = self.num_arms - 1
+        place = jnp.clip(jnp.round(n * self.prize * jnp.asarray(demand, jnp.float32)) - 1, 0, n).astype(jnp.int32)
+        coded = (jnp.arange(n + 1, dtype=jnp.int32) == place) & (state.time > 0)
+        return jnp.concatenate([super()._observe(state, price, demand, params), coded.astype(jnp.float32)])
+
+
+def make(target=0, *, num_arms=11, prize=5.0, horizon=5):
+    """An informative bandit and its params.
+
+    Args:
+      target: index of the target, below num_arms - 1.
+      num_arms: arms, the informative one among them; at least 3.
+      prize: what the target pays, above 1.
+      horizon: pulls in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range.
+    """
+    if checks.positive_int("num_arms", num_arms) < 3:
+        raise ValueError(f"num_arms must be an integer of at least 3, got {num_arms!r}")
+    if isinstance(target, bool) or not isinstance(target, int | np.integer) or not 0 <= target < num_arms - 1:
+        raise ValueError(f"target must be an index of the {num_arms - 1} candidates, from 0, got {target!r}")
+    if not checks.number("prize", prize, low=1, scalar=True) > 1:
+        raise ValueError(f"prize must be above 1, what the other candidates pay, got {prize!r}")
+    env = InformativeBandit(num_arms=int(num_arms), prize=float(prize))
+    return env, env.params_of(int(target), checks.positive_int("horizon", horizon))

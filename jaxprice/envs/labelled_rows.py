@@ -1,0 +1,225 @@
+"""A classification table as a bandit: the context is a row, an arm is a label, and the right label pays.
+
+Every period a row is drawn with replacement from a table of R rows; the seller sees its features x and names a label k:
+
+    reward 1 with probability `hit` if k is the label of the row, with probability `miss` else.
+
+With hit = 1 and miss = 0 this is the usual reduction of classification, in which a policy's regret is the number of rows it
+got wrong. The oracle knows the label, and what a model of x can reach may be worse.
+
+Tables: arrays of the user, one of the sets that scikit-learn ships, or rows drawn around a centre for each label. Features
+are centred and divided by their standard deviation and by sqrt(d), constant ones left out, so that |x|^2 is 1 on average;
+with `intercept` a constant 1 comes in front.
+
+| data | rows | features that vary | labels |
+|---|---|---|---|
+| "digits" | 1797 | 61 | 10 |
+| "breast_cancer" | 569 | 30 | 2 |
+| "wine" | 178 | 13 | 3 |
+
+Sources: A. Bietti, A. Agarwal, J. Langford (2021), "A contextual bandit bake-off", arXiv:1802.04064; C. Riquelme, G. Tucker,
+J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, devices, noise
+from jaxprice.envs.contextual_bandit import ContextualBandit
+from jaxprice.types import Discrete, Problem
+
+DATA = ("digits", "breast_cancer", "wine")
+SPREAD = 0.5  # of rows drawn, around the centre of their label
+
+
+@struct.dataclass
+class Params:
+    """One table.
+
+    Attributes:
+      rows: contexts, float `[R, d]`.
+      labels: int `[R]`.
+      hit, miss: probability that the right label pays, and a wrong one.
+      prices, cost: ones `[num_arms]`, and zero.
+      max_steps_in_episode: horizon.
+    """
+
+    rows: jax.Array
+    labels: jax.Array
+    hit: jax.Array
+    miss: jax.Array
+    prices: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@struct.dataclass
+class State:
+    """Periods played and label of the row, int scalars; and its features, float `[d]`."""
+
+    time: jax.Array
+    label: jax.Array
+    context: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledRows(ContextualBandit):
+    """Labels as arms; see the module.
+
+    Observation: share of the horizon gone, last price (always 1), last reward, context; float `[3 + d]`.
+    Action: index of a label, int scalar.
+    Reward: 0 or 1, float scalar.
+    Oracle: the label of the row.
+
+    Tables drawn by `sample_params` have centres N(0, I / d) for each label and rows N(centre, SPREAD^2 I / d).
+
+    Attributes:
+      num_rows, num_features, num_arms: R, d (with the constant, if there is one) and labels.
+      intercept: whether the first feature is a constant 1.
+      hit, miss, horizon: of every table drawn.
+    """
+
+    num_rows: int = 300
+    num_features: int = 5
+    num_arms: int = 3
+    intercept: bool = True
+    hit: float = 1.0
+    miss: float = 0.0
+    horizon: int = 2000
+
+    @property
+    def num_actions(self):
+        return self.num_arms
+
+    def default_params(self):
+        return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
+
+    def params_of(self, rows, labels):
+        """Params with the given table."""
+        return Params(
+            rows=rows,
+            labels=labels,
+            hit=np.float32(self.hit),
+            miss=np.float32(self.miss),
+            prices=np.ones(self.num_arms, np.float32),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def sample_params(self, key):
+        free = self.num_features - self.intercept
+        of_centres, of_labels, of_rows = jax.random.split(key, 3)
+        centres = jax.random.normal(of_centres, (self.num_arms, free), jnp.float32)
+        labels = jax.random.randint(of_labels, (self.num_rows,), 0, self.num_arms, jnp.int32)
+        around = SPREAD * jax.random.normal(of_rows, (self.num_rows, free), jnp.float32)
+        rows = (centres[labels] + around) * np.float32(free**-0.5)
+        if self.intercept:
+            rows = jnp.concatenate([jnp.ones((self.num_rows, 1), jnp.float32), rows], axis=1)
+        return self.params_of(rows, labels)
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.prices[0],
+            high=params.prices[0],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=np.float32(0.5),
+            action_space=Discrete(self.num_arms),
+            context_size=self.num_features,
+        )
+
+    def start(self, key, params):
+        return self._fresh(key, jnp.int32(0), params)
+
+    def move(self, key, state, params):
+        return self._fresh(key, state.time, params)
+
+    def _fresh(self, key, time, params):
+        row = jax.random.randint(key, (), 0, self.num_rows, jnp.int32)
+        return State(time, jnp.asarray(params.labels)[row], jnp.asarray(params.rows)[row])
+
+    def means(self, state, params):
+        right = jnp.arange(self.num_arms, dtype=jnp.int32) == state.label
+        return jnp.where(right, params.hit, params.miss)
+
+    def draw(self, key, mean, params):
+        return noise.draw(key, mean, "bernoulli")
+
+
+def load(name):
+    """`(features [R, d], labels [R])` of a set that scikit-learn ships, as NumPy arrays.
+
+    Raises:
+      ValueError: an unknown name.
+      ImportError: scikit-learn is not installed.
+    """
+    checks.choice("data", name, DATA)
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(f'data={name!r} needs scikit-learn: pip install "jaxprice[benchmarks]"') from error
+    found = getattr(datasets, f"load_{name}")()
+    return np.asarray(found.data, float), np.asarray(found.target)
+
+
+def standard(features, intercept=True):
+    """Features as contexts, see the module; float32 `[R, d]`."""
+    features = np.asarray(features, float)
+    spread = features.std(axis=0)
+    kept = features[:, spread > 1e-9]
+    rows = (kept - kept.mean(axis=0)) / kept.std(axis=0) / np.sqrt(max(kept.shape[1], 1))
+    return np.column_stack([np.ones(len(rows)), rows] if intercept else [rows]).astype(np.float32)
+
+
+def make(data=None, *, features=None, labels=None, num_arms=None, hit=1.0, miss=0.0, intercept=True, horizon=2000):
+    """A bandit over a table and its params.
+
+    Args:
+      data: "digits", "breast_cancer" or "wine", which want scikit-learn.
+      features: a table of one's own, `[R, d]`, with `labels`; neither and no data: rows drawn around three centres.
+      labels: of its rows, integers from 0, `[R]`.
+      num_arms: number of labels; by default the largest and one.
+      hit, miss: probability that the right label pays, and a wrong one; miss < hit.
+      intercept: whether contexts have a constant 1 in front.
+      horizon: periods in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: unknown data, both data and a table, a table of wrong shapes, numbers out of range.
+      ImportError: scikit-learn is not installed.
+    """
+    for name, value in (("hit", hit), ("miss", miss)):
+        checks.number(name, value, low=0, high=1, scalar=True)
+    if not miss < hit:
+        raise ValueError(f"miss must be below hit, got miss={miss!r} and hit={hit!r}")
+    rules = {"hit": float(hit), "miss": float(miss), "intercept": bool(intercept)}
+    rules |= {"horizon": checks.positive_int("horizon", horizon)}
+    if (features is None) != (labels is None):
+        raise ValueError("features and labels make up a table together: give both or neither")
+    if data is not None:
+        if features is not None:
+            raise ValueError(f"data={data!r} is a table of its own: leave out features and labels")
+        features, labels = load(data)
+    if features is None:
+        devices.use_cpu_cores()
+        arms = 3 if num_arms is None else checks.positive_int("num_arms", num_arms)
+        env = LabelledRows(num_arms=arms, num_features=4 + rules["intercept"], **rules)
+        return env, env.default_params()
+    features, labels = checks.array("features", features, (None, None)), np.asarray(labels)
+    if labels.shape != features.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ValueError(
+            f"labels must be {len(features)} integers of at least 0, one a row, got {labels.dtype} of shape {labels.shape}"
+        )
+    arms = int(labels.max()) + 1 if num_arms is None else checks.positive_int("num_arms", num_arms)
+    if labels.max() >= arms:
+        raise ValueError(f"num_arms must be above the largest label {labels.max()}, got {arms}")
+    rows = standard(features, intercept)
+    env = LabelledRows(num_rows=len(rows), num_features=rows.shape[1], num_arms=arms, **rules)
+    return env, env.params_of(rows, labels.astype(np.int32))

@@ -1,0 +1,169 @@
+"""The wheel bandit: rewards are the same almost everywhere, and large in a thin rim that only exploration finds.
+
+A context x is uniform in the unit disc. Arm 0 always pays `safe` on average. The four others stand for the quadrants and pay
+`low`, but outside the circle of radius delta the arm of the quadrant of x pays `high`, with low < safe < high:
+
+    mean of arm k = high   if |x| >= delta and x is in quadrant k (1: +, +; 2: +, -; 3: -, +; 4: -, -),
+                    safe   else if k = 0,   low   else.
+
+Rewards are Gaussian around their means. The rim has 1 - delta^2 of the disc, so that the regret of a uniformly random arm in
+a period is, exactly,
+
+    delta^2 4 (safe - low) / 5 + (1 - delta^2) ((high - safe) + 3 (high - low)) / 5.
+
+The context has a constant 1 in front (`intercept`), as the linear models of the paper's code. In the words of pricing: every
+arm has the price `high` and no cost, and demand is the reward in units of it.
+
+Source: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127; the task distribution,
+delta ~ U[0, 1], is that of M. Garnelo et al. (2018), "Neural processes", arXiv:1807.01622.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.envs.contextual_bandit import ContextualBandit
+from jaxprice.envs.market import Visit
+from jaxprice.types import Discrete, Problem
+
+ARMS = 5
+
+
+@struct.dataclass
+class Params:
+    """One wheel.
+
+    Attributes:
+      delta: radius of the circle, in [0, 1].
+      levels: mean demand `[3]` where the mean reward is safe, low and high.
+      noise_scale: standard deviation of demand.
+      prices, cost: the largest mean reward `[5]`, and zero.
+      max_steps_in_episode: horizon.
+    """
+
+    delta: jax.Array
+    levels: jax.Array
+    noise_scale: jax.Array
+    prices: jax.Array
+    cost: jax.Array
+    max_steps_in_episode: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class WheelBandit(ContextualBandit):
+    """The wheel; see the module.
+
+    Observation: share of the horizon gone, last price, last demand, context; float `[3 + 2]`, or `[3 + 3]` with intercept.
+    Action: index of an arm, int scalar.
+    Reward: Gaussian, float scalar.
+    Oracle: the arm of the quadrant outside the circle, arm 0 inside.
+
+    Attributes:
+      intercept: whether the context has a constant 1 in front.
+      safe, low, high, noise_scale, horizon: of every wheel drawn, in units of reward.
+    """
+
+    intercept: bool = True
+    safe: float = 1.2
+    low: float = 1.0
+    high: float = 50.0
+    noise_scale: float = 0.01
+    horizon: int = 2000
+
+    @property
+    def num_actions(self):
+        return ARMS
+
+    def default_params(self):
+        return self.params_of(0.95)
+
+    def params_of(self, delta):
+        """Params with the given radius."""
+        return Params(
+            delta=delta if isinstance(delta, jax.Array) else np.float32(delta),
+            levels=np.float32([self.safe / self.high, self.low / self.high, 1]),
+            noise_scale=np.float32(self.noise_scale / self.high),
+            prices=np.full(ARMS, self.high, np.float32),
+            cost=np.float32(0),
+            max_steps_in_episode=np.int32(self.horizon),
+        )
+
+    def sample_params(self, key):
+        return self.params_of(jax.random.uniform(key, (), jnp.float32))
+
+    def problem(self, params):
+        return Problem(
+            prices=params.prices,
+            low=params.prices[0],
+            high=params.prices[0],
+            cost=params.cost,
+            horizon=params.max_steps_in_episode,
+            noise_scale=params.noise_scale,
+            action_space=Discrete(ARMS),
+            noise="gaussian",
+            context_size=2 + self.intercept,
+        )
+
+    def start(self, key, params):
+        return Visit(jnp.int32(0), self._fresh(key))
+
+    def move(self, key, state, params):
+        return Visit(state.time, self._fresh(key))
+
+    def _fresh(self, key):
+        u = jax.random.uniform(key, (2,), jnp.float32)
+        radius, angle = jnp.sqrt(u[0]), np.float32(2 * np.pi) * u[1]
+        x = [radius * jnp.cos(angle), radius * jnp.sin(angle)]
+        return jnp.stack([jnp.float32(1), *x] if self.intercept else x)
+
+    def means(self, state, params):
+        x, y = state.context[-2], state.context[-1]
+        quadrant = 1 + 2 * (x <= 0).astype(jnp.int32) + (y <= 0).astype(jnp.int32)
+        arms = jnp.arange(ARMS, dtype=jnp.int32)
+        rim, levels = x * x + y * y >= params.delta**2, jnp.asarray(params.levels)
+        return jnp.where(rim & (arms == quadrant), levels[2], jnp.where(arms == 0, levels[0], levels[1]))
+
+    def draw(self, key, mean, params):
+        return mean + params.noise_scale * jax.random.normal(key, (), jnp.float32)
+
+
+def uniform_regret(delta, safe=1.2, low=1.0, high=50.0):
+    """Expected regret of a uniformly random arm in a period, float."""
+    return 0.8 * delta**2 * (safe - low) + (1 - delta**2) * (high - safe + 3 * (high - low)) / 5
+
+
+def make(delta=0.95, *, safe=1.2, low=1.0, high=50.0, noise_scale=0.01, intercept=True, horizon=2000):
+    """A wheel and its params.
+
+    Args:
+      delta: radius of the circle within which arm 0 is best, in [0, 1].
+      safe: mean reward of arm 0.
+      low, high: mean rewards of the arms of quadrants, in and outside their part of the rim; 0 <= low < safe < high.
+      noise_scale: standard deviation of rewards.
+      intercept: whether the context has a constant 1 in front.
+      horizon: pulls in an episode.
+
+    Returns:
+      `(environment, params)`.
+
+    Raises:
+      ValueError: numbers out of range.
+    """
+    checks.number("delta", delta, low=0, high=1, scalar=True)
+    for name, value in (("safe", safe), ("low", low), ("high", high), ("noise_scale", noise_scale)):
+        checks.number(name, value, low=0, scalar=True)
+    if not low < safe < high:
+        raise ValueError(f"low must be below safe and safe below high, got low={low!r}, safe={safe!r}, high={high!r}")
+    env = WheelBandit(
+        intercept=bool(intercept),
+        safe=float(safe),
+        low=float(low),
+        high=float(high),
+        noise_scale=float(noise_scale),
+        horizon=checks.positive_int("horizon", horizon),
+    )
+    return env, env.params_of(float(delta))
