@@ -82,13 +82,12 @@ class Sales:
     def revised(self, now, estimate):
         """The sales with `estimate(sales)` for reference if `now`; nothing is computed otherwise.
 
-        `now` is a bool scalar that all lanes share. A loop of one round or none: a branch would put the lanes first. The
-        barrier keeps XLA from taking the fit out of the loop.
+        `now` is a bool scalar that all lanes share. A branch inside a loop of one round or none: for a branch alone,
+        `lanes.widen` would transpose the arrays in every period, and out of a loop alone XLA takes the fit into every period.
         """
 
         def fit(_, reference):
-            sales, reference = lax.optimization_barrier((self, reference))
-            return estimate(sales)
+            return lax.cond(now, lambda sales: estimate(sales), lambda sales: reference, self)
 
         return self.replace(reference=lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, self.reference))
 
