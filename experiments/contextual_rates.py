@@ -43,6 +43,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 import jaxprice
 from experiments import study
@@ -283,6 +284,7 @@ def draw(figure, sizes, results, rows):
                 when, end * (np.asarray(when) / when[-1]) ** power, style, color="0.6", lw=1, label=f"$T^{{{power:g}}}$"
             )
         axes.set(xscale="log", yscale="log", xlabel="horizon T", ylabel="regret", title=title)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=7)
 
 

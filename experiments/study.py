@@ -34,6 +34,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jaxprice import devices
+
 HEADER = ("cell", "published", "ours", "se", "z", "source", "note")
 AGREED = 3.0  # |z| up to which a cell counts as reproduced
 
@@ -122,6 +124,7 @@ def main(study, options):
     Raises:
       ValueError: the results folder is a file, or cannot be written.
     """
+    devices.use_cpu_cores()
     console, sizes = Console(), study.presets[options.preset]
     told = {
         "study": study.name,

@@ -58,7 +58,7 @@ def studies(folder):
 
 def line(name, rows, manifest):
     """One line of the index: texts, in the order of `COLUMNS`."""
-    known = [abs(float(row["z"])) for row in rows if row["published"] and row["z"]]
+    known = [abs(float(row["z"])) for row in rows if row["published"] and row["z"] not in ("", "nan")]
     seconds = manifest.get("seconds", math.nan)
     time = "" if math.isnan(seconds) else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
     agree = f"{sum(z <= AGREED for z in known)} of {len(known)}" if known else "-"

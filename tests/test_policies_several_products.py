@@ -230,6 +230,7 @@ def test_opok_step_for_step(policy, name, dimension, baseline):
     assert np.linalg.norm(played.last.ball.centre, axis=-1).max() > 1  # it has moved
 
 
+@pytest.mark.optimised
 def test_opol_step_for_step():
     """Basis and centre are those of singular vectors, from the period on in which every column has seen demand."""
     played, rank = play(policies.opol(baseline=True), LOW_RANK), 2
