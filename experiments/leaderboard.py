@@ -92,6 +92,8 @@ class Options:
     """Results folder."""
     policies: tuple[str, ...] = ()
     """Only these; by default all of the preset."""
+    tracks: tuple[str, ...] = ()
+    """Only these tracks; by default all."""
 
 
 def suite(preset):
@@ -120,7 +122,10 @@ def _problem(env):
 
 def play(options, console):
     """Run what is missing: `(track, label, policy)` -> share and its standard error."""
+    for track in options.tracks:
+        jaxprice.checks.choice("track", track, TRACKS)
     tracks = suite(options.preset)
+    tracks = {track: tracks[track] for track in options.tracks or tracks}
     lanes = {"smoke": 16, "default": 500, "full": 100_000}[options.preset]
     horizon = 100 if options.preset == "smoke" else HORIZON
     names = options.policies or (SMOKE if options.preset == "smoke" else tuple(policies.list()))

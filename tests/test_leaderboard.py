@@ -57,6 +57,12 @@ def test_a_policy_is_asked_whether_it_takes_a_market(monkeypatch):
     assert set(leaderboard.SMOKE) <= set(policies.list())
 
 
+def test_unknown_tracks_and_policies_are_refused(tmp_path):
+    for wrong in ({"tracks": ("grids",)}, {"policies": ("ucb",)}):
+        with pytest.raises(ValueError, match="did you mean"):
+            leaderboard.play(leaderboard.Options("smoke", tmp_path, **wrong), Console(quiet=True))
+
+
 @pytest.mark.slow
 def test_a_small_run_resumes(tmp_path):
     options = leaderboard.Options("smoke", tmp_path / "board")
