@@ -83,7 +83,7 @@ class Sales:
         """The sales with `estimate(sales)` for reference if `now`; nothing is computed otherwise.
 
         `now` is a bool scalar that all lanes share. A branch inside a loop of one round or none: for a branch alone,
-        `lanes.widen` would transpose the arrays in every period, and out of a loop alone XLA takes the fit into every period.
+        `lanes.widen` would transpose the arrays in every period; out of a loop alone XLA takes the fit, into every period.
         """
 
         def fit(_, reference):
