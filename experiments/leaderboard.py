@@ -117,7 +117,8 @@ def takes(policy, env):
 @functools.lru_cache(maxsize=64)
 def _problem(env):
     """What sellers are told, made once."""
-    return env.problem(env.default_params())
+    params = env.default_params()
+    return env.problem(params).told(env.reset_env(jax.random.key(0), params)[0])
 
 
 def play(options, console):
@@ -138,6 +139,7 @@ def play(options, console):
         for track, labels in tracks.items()
         for label, env in labels.items()
     }
+    grids = {where: grid for where, grid in grids.items() if grid.policies}
     shares = {}
     columns = TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar:

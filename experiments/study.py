@@ -125,6 +125,8 @@ def main(study, options):
       ValueError: the results folder is a file, or cannot be written.
     """
     devices.use_cpu_cores()
+    if options.preset == "smoke":
+        devices.compile_quickly()
     console, sizes = Console(), study.presets[options.preset]
     told = {
         "study": study.name,

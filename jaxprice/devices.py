@@ -6,6 +6,7 @@ number itself (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count
 """
 
 import contextlib
+import importlib.metadata
 import os
 
 import jax
@@ -27,6 +28,18 @@ def use_cpu_cores(count=None):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # the backend is up: its devices are what there is
         jax.config.update("jax_num_cpu_devices", count or cores)
+
+
+def compile_quickly():
+    """Compile with few optimisations from now on: for runs so short that compiling is most of them.
+
+    Before the backend starts, it also turns off the MLIR form of fusions, where jaxlib still has the plain one: that is 40 %
+    of what is left of compiling. `jax_disable_most_optimizations` may be set back to False at any time.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    flags, version = os.environ.get("XLA_FLAGS", ""), importlib.metadata.version("jaxlib").split(".")[:2]
+    if tuple(map(int, version)) < (0, 11) and "xla_cpu_use_fusion_emitters" not in flags:  # unknown to 0.12, which aborts
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 
 
 def mesh(devices=None):

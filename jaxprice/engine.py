@@ -10,6 +10,9 @@ from jaxprice import periods, program, random
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program, on_cpu
 
+DRAWN = 2**28  # bytes: markets drawn by the prior are kept for the next policy while they are no more
+_drawn = {}
+
 
 class Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
@@ -25,7 +28,9 @@ class Engine:
             rows = np.minimum(first + np.arange(width), first + size - 1)
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
         opening, axes = _market(self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched))
-        made, obs, env_state = opening(streams, numbers, params, np.int32(times[-1]))
+        open_lanes = functools.partial(opening, streams, numbers, params, np.int32(times[-1]))
+        which = self.env, self.mesh, int(seed), first, width, int(times[-1]), jax.config.jax_enable_x64
+        made, obs, env_state = open_lanes() if self.given else _kept(which, open_lanes)
         env, made, axes = periods.in_play(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
         axes, enter, advance, trace = _periods(env, self.policy, self.mesh, self.tile, axes, *one)
@@ -102,8 +107,19 @@ def _market(env, mesh, given, batched, *params):
     return Program(opening, (None, -1, axis, None), mesh, out_axes=[*axes.params, *axes.obs, *axes.env]), axes
 
 
+def _kept(which, make):
+    """What `make` returned for these lanes, or returns now; the oldest are let go of when they are too many bytes."""
+    if which in _drawn:
+        return _drawn[which]
+    made = _drawn[which] = make()
+    while sum(leaf.nbytes for leaf in jax.tree.leaves(list(_drawn.values()))) > DRAWN:
+        del _drawn[next(iter(_drawn))]
+    return made
+
+
 def forget():
-    """Drop all compiled code, as in a fresh process."""
+    """Drop all compiled code and drawn markets, as in a fresh process."""
+    _drawn.clear()
     for cache in (engine, _periods, _market):
         cache.cache_clear()
     program.forget()

@@ -25,6 +25,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "optimised: compiled as users have it compiled")
+    if not config.getoption("optimised"):
+        from jaxprice import devices
+
+        devices.compile_quickly()  # handed on to the processes that tests start
 
 
 @pytest.hookimpl(tryfirst=True)

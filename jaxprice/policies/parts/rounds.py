@@ -50,4 +50,5 @@ def repeat(going, step, carry, given):
 
 
 def _lanes_last(x, flag, size):
+    x = jnp.asarray(x)  # a constant comes as a plain number
     return jnp.moveaxis(x, 0, -1) if flag else jnp.broadcast_to(x[..., None], (*x.shape, size))

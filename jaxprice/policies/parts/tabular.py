@@ -143,6 +143,9 @@ class Learner:
                 f"{self.name} takes the last price for the state, but here an action prices several products: give bins"
             )
         bins = (1, problem.num_prices) if bins is None else bins
+        if problem.observation is not None and not hasattr(problem.observation, "shape"):
+            kind = type(problem.observation).__name__
+            raise ValueError(f"{self.name} needs observations that are arrays, but here one is a {kind}")
         seen = None if problem.observation is None else problem.observation.shape[0]
         if seen is not None and seen < len(bins):
             raise ValueError(f"{self.name} has bins for {len(bins)} entries of the observation, but there are {seen}")
