@@ -218,17 +218,23 @@ def measure(name, options):
     return (*(f(x) for x in (slopes, last) for f in (np.mean, lambda x: x.std(ddof=1) / math.sqrt(BATCHES))),)
 
 
-def regrets(name, horizon, times, options):
-    """Mean regret of each batch at some times, float `[BATCHES, times]`."""
+def played(name, horizon, options, **how):
+    """A row played for so many periods, as from `simulate`."""
     policy, (kind, settings), _ = rows(horizon)[name]
     env, params = jaxprice.make(kind, **settings)
-    play = dict(lanes=options.lanes, horizon=horizon, checkpoints=times, params=params)
-    return np.stack([jaxprice.simulate(env, policy, seed=seed, **play)["regret"].values[0] for seed in range(BATCHES)])
+    return jaxprice.simulate(env, policy, **({"lanes": options.lanes, "horizon": horizon, "params": params} | how))
+
+
+def regrets(name, horizon, times, options):
+    """Mean regret of each batch at some times, float `[BATCHES, times]`."""
+    batches = [played(name, horizon, options, seed=seed, checkpoints=times) for seed in range(BATCHES)]
+    return np.stack([batch["regret"].values[0] for batch in batches])
 
 
 def final_regrets(name, horizon, options):
     """Mean regret of each batch at the end of a season, float `[BATCHES]`."""
-    return regrets(name, horizon, [horizon], options)[:, 0]
+    together = played(name, horizon, options, lanes=BATCHES * options.lanes, checkpoints=[horizon])
+    return together["lane_regret"].values[0].reshape(BATCHES, -1).mean(axis=1)
 
 
 def main(options):
