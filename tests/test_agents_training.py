@@ -16,8 +16,6 @@ from jaxprice.agents import imitation, learning, lifetimes, probes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.types import Transition
 
-pytestmark = pytest.mark.optimised
-
 T = 6
 HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
 BANDIT = BernoulliBandit(num_arms=3)
@@ -32,6 +30,7 @@ def trained(env, net, updates=60, **options):
     return rl2.train(env, net, updates=updates, **(settings | options))
 
 
+@pytest.mark.optimised  # it trains
 @pytest.mark.parametrize("probe", some(probes.NAMES, "flip"))
 def test_probe(probe):
     env = probes.make(probe)
@@ -43,6 +42,7 @@ def test_probe(probe):
         assert np.all(curve["held_out"][-1] > curve["held_out"][0] - 0.02)
 
 
+@pytest.mark.optimised  # it trains
 def test_memory_cut_fails_where_memory_is_needed():
     env = probes.make("flip")
     _, curve = trained(env, network(env, "none", action=False, demand=False, reward=False))
