@@ -30,7 +30,6 @@ def trained(env, net, updates=60, **options):
     return rl2.train(env, net, updates=updates, **(settings | options))
 
 
-@pytest.mark.optimised  # it trains
 @pytest.mark.parametrize("probe", some(probes.NAMES, "flip"))
 def test_probe(probe):
     env = probes.make(probe)
@@ -42,7 +41,6 @@ def test_probe(probe):
         assert np.all(curve["held_out"][-1] > curve["held_out"][0] - 0.02)
 
 
-@pytest.mark.optimised  # it trains
 def test_memory_cut_fails_where_memory_is_needed():
     env = probes.make("flip")
     _, curve = trained(env, network(env, "none", action=False, demand=False, reward=False))
