@@ -191,7 +191,7 @@ STUDY = study.Study(
     name="broder_rusmevichientong",
     title="Broder and Rusmevichientong (2012), Table 2 and Fig. 3: maximum likelihood pricing",
     presets={
-        "smoke": Sizes(64, 50, 2, 3_000, 2_000),
+        "smoke": Sizes(16, 10, 2, 2_000, 1_000),
         "default": Sizes(2000, 50, 6, 100_000, 10_000),
         "full": Sizes(200_000, 50, 400, 100_000, 10_000),
     },

@@ -257,7 +257,7 @@ STUDY = study.Study(
     name="kleinberg_leighton",
     title="Kleinberg and Leighton (2003): regret against identical, independent and adversarial valuations",
     presets={
-        "smoke": Sizes(64, (4, 16, 256), (500, 2000), 2, 16),
+        "smoke": Sizes(32, (4, 16), (250, 1000), 2, 8),
         "default": Sizes(2000, (4, 16, 256, 65_536), (1000, 4000, 16_000, 64_000, 256_000), 8, 32),
         "full": Sizes(100_000, (4, 16, 256, 65_536), (1000, 4000, 16_000, 64_000, 256_000, 1_024_000), 16, 1000),
     },

@@ -51,7 +51,7 @@ from rich.table import Table
 import jaxprice
 from experiments import duan_baselines as baselines
 from experiments import study
-from jaxprice import agents, checks, policies, stats
+from jaxprice import agents, checks, devices, policies, stats
 
 PAPER, SNAIL = "Duan et al. (2016), Table 1", "Mishra et al. (2018), Table 3"
 PAPER_TASKS = 1000
@@ -387,6 +387,8 @@ def draw(rows, path):
 
 def main(options):
     """Play, print, write."""
+    if options.preset == "smoke":
+        devices.compile_quickly()
     console, plan = Console(), plan_of(options)
     if not console.is_terminal:
         console = Console(width=110)
