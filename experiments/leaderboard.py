@@ -140,6 +140,8 @@ def play(options, console):
         for label, env in labels.items()
     }
     grids = {where: grid for where, grid in grids.items() if grid.policies}
+    if not grids:
+        raise ValueError(f"policies must take a market of the tracks {list(tracks)}, but none of {list(names)} does")
     shares = {}
     columns = TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar:

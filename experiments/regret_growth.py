@@ -6,9 +6,9 @@
 The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
 and later), for batches of lanes with seeds of their own; the interval is that of the mean over batches. Where policy or
 market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of the
-final regret over seasons of three lengths, T / 16, T / 4 and T. A rate T^a shows as a, up to logarithms and early
-transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory predicts are rows too. `expected`
-is the rate of the theory; none is tuned to agree.
+final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a shows as
+a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
+predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
 """
 
 import csv

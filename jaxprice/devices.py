@@ -33,8 +33,8 @@ def use_cpu_cores(count=None):
 def compile_quickly():
     """Compile with few optimisations from now on: for runs so short that compiling is most of them.
 
-    Before the backend starts, it also turns off the MLIR form of fusions, where jaxlib still has the plain one: that is 40 %
-    of what is left of compiling. `jax_disable_most_optimizations` may be set back to False at any time.
+    Before the backend starts, it also turns off the MLIR form of fusions, where jaxlib still has the plain one: that took
+    a sample of the tests from 34 to 21 CPU seconds. `jax_disable_most_optimizations` may be set back to False at any time.
     """
     jax.config.update("jax_disable_most_optimizations", True)
     flags, version = os.environ.get("XLA_FLAGS", ""), importlib.metadata.version("jaxlib").split(".")[:2]

@@ -10,7 +10,6 @@ from jax import lax
 
 from jaxprice import random
 from jaxprice.lanes import kept, widen
-from jaxprice.policies.parts import rounds
 
 LANES = 5
 RNG = np.random.default_rng(7)
@@ -503,13 +502,3 @@ def test_bad_axes_are_refused(axes, args, message):
 def test_a_scalar_has_no_lane_axis():
     with pytest.raises(ValueError, match="lane ax"):
         widen(lambda x: x, (EACH,))(np.float32(1))
-
-
-def test_a_loop_of_rounds_may_start_from_constants():
-    def doubled(x):
-        start = True, jnp.float32(1)
-        return rounds.repeat(lambda c: c[0], lambda c, most: (2 * c[1] < most, 2 * c[1]), start, x)[1]
-
-    x, wanted = jnp.float32([1.5, 8, 100, 3]), [2, 8, 128, 4]
-    for wide in (jax.vmap(doubled), widen(doubled, (-1,)), jax.jit(widen(doubled, (-1,)))):
-        np.testing.assert_array_equal(wide(x), wanted)

@@ -61,6 +61,9 @@ def test_unknown_tracks_and_policies_are_refused(tmp_path):
     for wrong in ({"tracks": ("grids",)}, {"policies": ("ucb",)}):
         with pytest.raises(ValueError, match="did you mean"):
             leaderboard.play(leaderboard.Options("smoke", tmp_path, **wrong), Console(quiet=True))
+    alone = leaderboard.Options("smoke", tmp_path, policies=("mnl_ucb",), tracks=("grid",))
+    with pytest.raises(ValueError, match=r"take a market of the tracks \['grid'\], but none of \['mnl_ucb'\] does"):
+        leaderboard.play(alone, Console(quiet=True))
 
 
 @pytest.mark.slow

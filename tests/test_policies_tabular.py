@@ -246,3 +246,10 @@ def test_refuses_markets_that_do_not_fit(name, options, label):
     problem = problem_of(label).told(jnp.zeros(3))
     with pytest.raises(ValueError, match=name):
         policies.make(name, **options).init(jax.random.key(0), problem)
+
+
+def test_observations_that_are_no_arrays_are_refused():
+    env, params = jaxprice.make("SegmentedValuation", num_segments=5, num_prices=4)
+    observation, _ = env.reset(jax.random.key(0), params)
+    with pytest.raises(ValueError, match="needs observations that are arrays, but here one is a Observation"):
+        policies.q_learning().init(jax.random.key(1), env.problem(params).told(observation))

@@ -620,3 +620,22 @@ def test_thompson_refuses_gaussian_demand():
     env, params = jaxprice.make("GaussianBandit")
     with pytest.raises(ValueError, match="thompson needs bernoulli demand"):
         jaxprice.simulate(env, policies.thompson(), lanes=2, horizon=10, params=params)
+
+
+def test_markets_drawn_for_one_policy_are_kept_for_the_next(monkeypatch):
+    """The same numbers whether they are drawn again or not, and no more bytes than allowed."""
+    env, _ = jaxprice.make("PostedPrice", num_prices=4)
+    play = {"lanes": 6, "horizon": 5, "seed": 3}
+    engine.forget()
+    first = jaxprice.simulate(env, policies.ucb1(), **play)["lane_regret"].values
+    assert len(engine._drawn) == 1
+    second = jaxprice.simulate(env, policies.ucb1(), **play)["lane_regret"].values
+    assert len(engine._drawn) == 1
+    other = jaxprice.simulate(env, policies.ucb1(), **(play | {"seed": 4}))["lane_regret"].values
+    assert len(engine._drawn) == 2 and np.any(other != first)
+    monkeypatch.setattr(engine, "DRAWN", 0)
+    engine._drawn.clear()
+    third = jaxprice.simulate(env, policies.ucb1(), **play)["lane_regret"].values
+    assert not engine._drawn
+    np.testing.assert_array_equal(second, first)
+    np.testing.assert_array_equal(third, first)
