@@ -66,13 +66,14 @@ NOTES = {
 
 
 class Sizes(NamedTuple):
-    """Simulations and how many of `SEASONS`, of one product and of each network; batches of simulations."""
+    """Simulations and how many of `SEASONS`, of one product and of each network; batches; sellers, all if none is named."""
 
     lanes: int
     seasons: int
     network_lanes: int
     network_seasons: int
     batches: int = 10
+    chosen: tuple[str, ...] = ()
 
     def horizons(self, market):
         """The seasons played in a market."""
@@ -106,6 +107,11 @@ def known(resolve):
     return policies.lp_resolving(demand=(*DEMAND, 0.0), resolve=resolve)
 
 
+def playing(sizes, market):
+    """The sellers of a market that the sizes ask for."""
+    return {name: policy for name, policy in sellers(market).items() if name in (sizes.chosen or (name,))}
+
+
 @functools.lru_cache(maxsize=1)
 def product(longest):
     """One product for all seasons up to the longest and all stocks: one environment, compiled once, and its params."""
@@ -129,7 +135,7 @@ def play(sizes, seed, market, horizon):
         env, params = product(sizes.horizons(market)[-1])
         params, lanes = dataclasses.replace(params, stock=np.int32(ALPHAS[market] * horizon)), sizes.lanes
     run = {"seed": seed, "lanes": lanes, "horizon": horizon, "params": params, "checkpoints": [horizon]}
-    result = jaxprice.simulate(env, sellers(market), **run).isel(time=0)
+    result = jaxprice.simulate(env, playing(sizes, market), **run).isel(time=0)
     names = "reward", "reward_se", "regret", "regret_se", "lane_regret"
     return {name: result[name].transpose("policy", ...).values for name in names}
 
@@ -166,7 +172,7 @@ def percents(sizes, results):
             if market in ALPHAS:
                 earned, error = exact[f"{market} optimum"][k] - run["regret"], run["regret_se"]
             table = 100 * np.stack([earned, error, spread], axis=1) / (T * exact[market])
-            made |= {(market, name, T): tuple(row) for name, row in zip(sellers(market), table.tolist(), strict=True)}
+            made |= {(market, name, T): tuple(row) for name, row in zip(playing(sizes, market), table.tolist(), strict=True)}
     return made
 
 
@@ -178,7 +184,7 @@ def exponents(sizes, results, market):
         least = T * exact[market] - exact[f"{market} optimum"][k]
         losses.append([least + batch.mean(axis=1) for batch in batches])
     slopes = np.apply_along_axis(lambda loss: stats.growth_exponent(sizes.horizons(market), loss), 0, np.array(losses))
-    return {name: study.mean(each) for name, each in zip(sellers(market), slopes.T, strict=True)}
+    return {name: study.mean(each) for name, each in zip(playing(sizes, market), slopes.T, strict=True)}
 
 
 def told(source, market, name, horizon):
@@ -217,7 +223,7 @@ def draw(figure, sizes, results, rows):
     colours = {name: f"C{i}" for i, name in enumerate(sellers("alpha 0.25"))}
     for market, axes in zip((*ALPHAS, *FAMILIES), (*products, *networks), strict=True):
         seasons = np.array(sizes.horizons(market))
-        for name in sellers(market):
+        for name in playing(sizes, market):
             mean, error, _ = np.transpose([values[market, name, T] for T in seasons])
             axes.errorbar(seasons, mean, stats.Z95 * error, label=name, color=colours[name], marker="o", ms=3, lw=1.2)
         if market in ALPHAS:
@@ -239,7 +245,11 @@ def draw(figure, sizes, results, rows):
 STUDY = study.Study(
     name="ferreira_inventory",
     title="Ferreira, Simchi-Levi and Wang (2018), percent of the fluid bound with limited stock",
-    presets={"smoke": Sizes(20, 1, 20, 1), "default": Sizes(500, 5, 100, 3), "full": Sizes(50_000, 5, 10_000, 5)},
+    presets={
+        "smoke": Sizes(20, 1, 20, 1, chosen=("TS-update", "PD-BwK", "demand known, solved once")),
+        "default": Sizes(500, 5, 100, 3),
+        "full": Sizes(50_000, 5, 10_000, 5),
+    },
     cells=cells,
     rows=rows,
     draw=draw,

@@ -51,13 +51,14 @@ READING = (
 
 
 class Sizes(NamedTuple):
-    """Simulations of each law, rounds, segments, prices, consumers a round."""
+    """Simulations of each law, rounds, segments, prices, consumers a round; sellers, all if none is named."""
 
     draws: int
     horizon: int = 20_000
     segments: int = 1000
     prices: int = 100
     consumers: int = 10
+    chosen: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -97,13 +98,14 @@ def play(sizes, seed, name, law):
 
 def cells(sizes, seed):
     """Cell name -> function that plays it."""
-    every = [(name, law) for name in sellers() for law in LAWS]
+    every = [(name, law) for name in sizes.chosen or sellers() for law in LAWS]
     return {f"{name}, {law}": functools.partial(play, sizes, seed, name, law) for name, law in every}
 
 
 def percents(results):
     """Policy -> percent of every simulation, `[laws, draws]`."""
-    return {name: np.stack([results[f"{name}, {law}"]["percent"] for law in LAWS]) for name in sellers()}
+    played = [name for name in sellers() if f"{name}, {LAWS[0]}" in results]
+    return {name: np.stack([results[f"{name}, {law}"]["percent"] for law in LAWS]) for name in played}
 
 
 def infinite(law, prices=100):
@@ -150,7 +152,7 @@ def rows(sizes, results):
             table.append(study.Row(f"{name}, {label}", *ours, **known, note="; ".join(filter(None, notes))))
     for name, each in percent.items():
         table += [study.Row(f"{name}, {law}", *study.mean(draws)) for law, draws in zip(LAWS, each, strict=True)]
-    for name in ("LTE 5 %", "Thompson", "UCB1, price-scaled", "UCB-PI"):
+    for name in (name for name in ("LTE 5 %", "Thompson", "UCB1, price-scaled", "UCB-PI") if name in percent):
         table.append(study.Row(f"UCB-PI-tuned less {name}, paired", *over_all(percent["UCB-PI-tuned"] - percent[name])))
     for law in LAWS:
         price, revenue, random = infinite(law, sizes.prices)
@@ -164,7 +166,8 @@ def draw(figure, sizes, results, rows):
     """Left: mean, smallest and largest of each policy, published beside. Right: the mean under each law."""
     figure.set_size_inches(11, 5.5)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
-    ours, names, percent = {row.cell: row.ours for row in rows}, list(sellers()), percents(results)
+    ours, percent = {row.cell: row.ours for row in rows}, percents(results)
+    names = list(percent)
     for place, name in enumerate(names):
         mean, *span = (ours[f"{name}, {label}"] for label in ("mean", "smallest", "largest"))
         left.plot(span, [place, place], "|-", color="C0", lw=2)
@@ -177,6 +180,7 @@ def draw(figure, sizes, results, rows):
     left.invert_yaxis()
     left.legend(loc="lower left", fontsize=8)
     shown = {"UCB1": "v", "UCB-tuned": "^", "LTE 5 %": "s", "Thompson": "P", "UCB-PI": "o", "UCB-PI-tuned": "D"}
+    shown = {name: marker for name, marker in shown.items() if name in percent}
     for k, (name, marker) in enumerate(shown.items()):
         mean, error = np.transpose([study.mean(draws) for draws in percent[name]])
         places = np.arange(len(LAWS)) + 0.1 * (k - 2.5)
@@ -192,7 +196,11 @@ def draw(figure, sizes, results, rows):
 STUDY = study.Study(
     name="misra_segments",
     title="Misra, Schwartz and Abernethy (2019), percent of the optimum with segments",
-    presets={"smoke": Sizes(draws=2, horizon=200), "default": Sizes(draws=16), "full": Sizes(draws=1000)},
+    presets={
+        "smoke": Sizes(draws=2, horizon=200, chosen=("UCB1", "LTE 5 %", "Thompson", "UCB-PI-tuned")),
+        "default": Sizes(draws=16),
+        "full": Sizes(draws=1000),
+    },
     cells=cells,
     rows=rows,
     draw=draw,

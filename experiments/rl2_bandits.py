@@ -404,7 +404,7 @@ def main(options):
     draw(rows, options.out / "gaps.png")
     about = {"options": dataclasses.asdict(options), "plan": plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}}
     title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"
-    about |= study.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start)
+    about |= study.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start, time.process_time())
     (options.out / "manifest.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
     scores = [abs(row["z"]) for row in rows if row["method"] in METHODS]
     console.print(

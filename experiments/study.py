@@ -138,7 +138,7 @@ def main(study, options):
     told = json.loads(json.dumps(told, default=str))
     out = open_folder(Path("results") / study.name if options.out is None else options.out, told)
     cells = study.cells(sizes, options.seed)
-    results, seconds = {}, 0.0
+    results, seconds = {}, np.zeros(2)
     columns = TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     bar = Progress(*columns, console=console)
     with bar:
@@ -151,10 +151,10 @@ def main(study, options):
     rows = study.rows(sizes, results)
     write(rows, out / "table.csv")
     draw(study, sizes, results, rows, out / "figure.png")
-    about = told | manifest(study.name, study.title, options.preset, seconds) | {"public": study.public}
+    about = told | manifest(study.name, study.title, options.preset, *seconds) | {"public": study.public}
     _replace(out / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
     show(study, rows, console)
-    console.print(f"{summary(rows)}; {seconds:.0f} s -> {out}/table.csv, figure.png")
+    console.print(f"{summary(rows)}; {seconds[0]:.0f} s -> {out}/table.csv, figure.png")
     return rows, out
 
 
@@ -184,16 +184,16 @@ def open_folder(out, told):
 
 
 def kept(folder, name, make):
-    """`(arrays, seconds)` of a cell: what `make` returns, or what it returned before."""
+    """A cell: what `make` returns, or what it returned before; and its seconds, `[on the clock, of all cores]`."""
     slug = re.sub(r"[^\w.-]+", "-", name).strip("-")
     path = folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        return arrays, float(arrays.pop("_seconds"))
-    start = time.perf_counter()
+        return arrays, np.resize(np.append(arrays.pop("_seconds"), np.nan), 2)  # once the clock's alone were kept
+    start = time.perf_counter(), time.process_time()
     arrays = {key: np.asarray(value) for key, value in make().items()}
-    seconds = time.perf_counter() - start
+    seconds = np.subtract((time.perf_counter(), time.process_time()), start)
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     np.savez(temporary, _seconds=seconds, **arrays)
     os.replace(temporary, path)
@@ -238,13 +238,14 @@ def draw(study, sizes, results, rows, path):
     plt.close(figure)
 
 
-def manifest(name, title, preset, seconds):
-    """What is told of a run beside its configuration, as plain data."""
+def manifest(name, title, preset, seconds, cpu_seconds):
+    """What is told of a run beside its configuration, as plain data; the seconds of all cores may be NaN (unknown)."""
     flags = "" if preset == "default" else f" --preset {preset}"
     return {
         "title": title,
         "command": f"python -m experiments.{name}{flags}",
-        "seconds": round(seconds, 1),
+        "seconds": round(float(seconds), 1),
+        "cpu_seconds": None if math.isnan(cpu_seconds) else round(float(cpu_seconds), 1),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
         "versions": {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

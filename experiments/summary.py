@@ -5,14 +5,14 @@
     python -m experiments.summary --write experiments/README.md
 
 A study is a folder of `--results` with a `table.csv` of published and own numbers and a `manifest.json`. A cell agrees if it
-lies within three standard errors of the published number, the paper's own error counted where it is known. `--write` puts
-the index between the two marks of a Markdown file.
+lies within three standard errors of the published number, the paper's own error counted where it is known. Time is that of
+the clock, and of all cores together, which what else a machine does changes less. `--write` puts the index between the two
+marks of a Markdown file.
 """
 
 import csv
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import tyro
@@ -22,7 +22,7 @@ from rich.table import Table
 from experiments.study import AGREED
 from jaxprice import checks
 
-COLUMNS = ("study", "command", "time", "device", "cells", "published", "agree")
+COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "published", "agree")
 START, END = "<!-- summary: start -->", "<!-- summary: end -->"
 
 
@@ -59,14 +59,14 @@ def studies(folder):
 def line(name, rows, manifest):
     """One line of the index: texts, in the order of `COLUMNS`."""
     known = [abs(float(row["z"])) for row in rows if row["published"] and row["z"] not in ("", "nan")]
-    seconds = manifest.get("seconds", math.nan)
-    time = "" if math.isnan(seconds) else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+    times = [manifest.get(clock) for clock in ("seconds", "cpu_seconds")]
+    times = ["" if x is None else f"{x:.0f} s" if x < 120 else f"{x / 60:.1f} min" for x in times]
     agree = f"{sum(z <= AGREED for z in known)} of {len(known)}" if known else "-"
     command = manifest.get("command", f"python -m experiments.{name}")
     command = command if isinstance(command, str) else f"python -m experiments.{name}"
     devices = [text.removeprefix("cpu: ").replace("cpu", "CPU core") for text in manifest.get("devices", [])]
     device = ", ".join(f"{devices.count(kind)} x {kind}" for kind in dict.fromkeys(devices))
-    return manifest.get("title", name), command, time, device, str(len(rows)), str(len(known)), agree
+    return manifest.get("title", name), command, *times, device, str(len(rows)), str(len(known)), agree
 
 
 def markdown(lines):

@@ -1,7 +1,8 @@
 """Compiled code is kept between the processes of a test run, and for the next run of the same tests.
 
 Most of a run goes into compiling small programs that run once. So what a test compiles is left unoptimised, but for tests
-marked `optimised`, which are about the compiled code itself or run long, and for slow ones; `--optimised` does so for all.
+marked `optimised`, which are about the compiled code itself or run long, and for slow ones, unless they are slow for their
+number alone (`many`); `--optimised` does so for all.
 """
 
 import os
@@ -25,6 +26,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "optimised: compiled as users have it compiled")
+    config.addinivalue_line("markers", "many: slow as there are so many of them, each of them short")
     if not config.getoption("optimised"):
         from jaxprice import devices
 
@@ -36,8 +38,9 @@ def pytest_runtest_setup(item):
     """Before the fixtures of a test, which compile too."""
     import jax
 
-    full = item.config.getoption("optimised") or any(item.get_closest_marker(mark) for mark in ("optimised", "slow"))
-    jax.config.update("jax_disable_most_optimizations", not full)
+    marks = {mark.name for mark in item.iter_markers()}
+    long = "optimised" in marks or ("slow" in marks and "many" not in marks)
+    jax.config.update("jax_disable_most_optimizations", not (long or item.config.getoption("optimised")))
 
 
 @pytest.fixture(scope="module", autouse=True)

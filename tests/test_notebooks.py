@@ -48,6 +48,7 @@ def kernel(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(f'{{"argv": {command!r}, "display_name": "here"}}'.replace("'", '"'))
     monkeypatch.setenv("JAXPRICE_QUICK", "1")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(tmp_path)))
     manager = AsyncKernelManager(kernel_name="here")
     manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])

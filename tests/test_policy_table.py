@@ -59,19 +59,20 @@ def check(name, label):
 
 
 TRAINED = ("neural_linear", "neural_thompson", "neural_ucb")  # by loops that take longer than to compile them
-QUICK = [pytest.param(name, marks=pytest.mark.optimised) if name in TRAINED else name for name in NAMES]
+LONG = {name: [pytest.mark.optimised] for name in TRAINED}
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, [])) for name in NAMES])
 def test_in_its_market(name):
     assert fits(name), "no market of the harness has what this policy needs"
     check(name, fits(name)[0])
 
 
-CROSS = [(name, label) for name in NAMES for label in MARKETS]
+CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES for label in MARKETS]
 
 
 @pytest.mark.slow
+@pytest.mark.many
 @pytest.mark.parametrize(("name", "label"), CROSS)
 def test_in_every_market(name, label):
     if label not in fits(name):

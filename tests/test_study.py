@@ -114,14 +114,15 @@ def test_the_index_counts_what_agrees(tmp_path, capsys):
     rows = [study.Row("a", 1.0, 0.1, 1.2), study.Row("b", 1.0, 0.1, 1.5), study.Row("c", 1.0, 0.1)]
     (tmp_path / "one").mkdir()
     study.write(rows, tmp_path / "one" / "table.csv")
-    told = {"title": "One", "command": "python -m experiments.one", "seconds": 150.0, "devices": ["cpu: cpu"] * 2}
+    told = {"title": "One", "command": "python -m experiments.one", "seconds": 150.0, "cpu_seconds": 90.0}
+    told["devices"] = ["cpu: cpu"] * 2
     (tmp_path / "one" / "manifest.json").write_text(json.dumps(told))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "table.csv").write_text("policy,regret\nx,1\n")
     found = summary.studies(tmp_path)
     assert list(found) == ["one"]
     assert summary.line("one", *found["one"]) == (
-        "One", "python -m experiments.one", "2.5 min", "2 x CPU core", "3", "2", "1 of 2",
+        "One", "python -m experiments.one", "2.5 min", "90 s", "2 x CPU core", "3", "2", "1 of 2",
     )  # fmt: skip
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{summary.START}\nold\n{summary.END}\nafter\n")
