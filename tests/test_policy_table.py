@@ -27,8 +27,13 @@ def fits(name):
     """The markets that a policy takes; whatever it refuses, it refuses by a ValueError that gives its name."""
     policy, taken = policies.make(name), []
     for label in MARKETS:
+        env, params = market(label)
+
+        def opened(key, label=label, env=env, params=params):
+            return policy.init(key, problem_of(label).told(env.reset_env(key, params)[0]))
+
         try:
-            jax.eval_shape(policy.init, jax.random.key(0), problem_of(label))
+            jax.eval_shape(opened, jax.random.key(0))
         except ValueError as error:
             assert name in str(error), (label, error)
         else:
