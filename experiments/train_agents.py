@@ -101,7 +101,7 @@ def recipes():
     stats = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
     imitating = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
     named = {f"n10_k{k}": bandit(k, 10, "gru", "ppo", 600, 1024, hyper=short) for k in (5, 10, 50)}
-    named |= {"n10_k5_distilled": bandit(5, 10, "gru", "distil", 800, 512, hyper=imitating)}
+    named |= {f"n10_k{k}_distilled": bandit(k, 10, "gru", "distil", 800, 512, hyper=imitating) for k in (5, 10, 50)}
     for k in (5, 10):
         named |= {
             f"n100_k{k}_distilled": bandit(k, 100, "min_gru", "distil", 1000, 64, hyper=imitating),

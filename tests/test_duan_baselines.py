@@ -244,7 +244,9 @@ def test_smoke_run_resumes(tmp_path, monkeypatch):
     table.main(options)
     first = (tmp_path / "table.csv").read_text()
     lines = first.splitlines()
-    assert lines[0] == ",".join(table.HEADER) and len(lines) == 1 + 7 + 1 + 2
+    methods = *table.METHODS, "RL^2 (ours)", "oracle", "RL^2", "SNAIL"  # the agent is that of the package
+    assert [line.split(",")[0] for line in lines] == ["cell", *(f"n=10 k=5 {name}" for name in methods)]
+    assert lines[0] == ",".join(table.HEADER)
     monkeypatch.setattr(table, "tune", None)
     monkeypatch.setattr(jaxprice, "simulate", None)
     table.main(options)
