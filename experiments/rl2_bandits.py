@@ -387,6 +387,7 @@ def draw(rows, path):
 
 def main(options):
     """Play, print, write."""
+    devices.use_cpu_cores()
     if options.preset == "smoke":
         devices.compile_quickly()
     console, plan = Console(), plan_of(options)
