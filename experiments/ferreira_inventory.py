@@ -246,7 +246,7 @@ STUDY = study.Study(
     name="ferreira_inventory",
     title="Ferreira, Simchi-Levi and Wang (2018), percent of the fluid bound with limited stock",
     presets={
-        "smoke": Sizes(20, 1, 20, 1, chosen=("TS-update", "PD-BwK", "demand known, solved once")),
+        "smoke": Sizes(20, 1, 20, 1, chosen=("TS-update",)),
         "default": Sizes(500, 5, 100, 3),
         "full": Sizes(50_000, 5, 10_000, 5),
     },
