@@ -219,8 +219,8 @@ STUDY = study.Study(
     cells=cells,
     rows=rows,
     draw=draw,
-    public="the public Python replication (M. Courthoud), an interpreted loop, made 10,700 periods a second on one of our cores "
-    "in 100,000 periods: 14 hours for the 300 pairs, 470 times as long as ours on one core",
+    public="the public Python replication (M. Courthoud), an interpreted loop, made 10,700 periods a second on one of our "
+    "cores in 100,000 periods: 14 hours for the 300 pairs, 470 times as long as ours on one core",
 )
 
 if __name__ == "__main__":
