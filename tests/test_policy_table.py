@@ -27,13 +27,10 @@ def fits(name):
     """The markets that a policy takes; whatever it refuses, it refuses by a ValueError that gives its name."""
     policy, taken = policies.make(name), []
     for label in MARKETS:
-        env, params = market(label)
-
-        def opened(key, label=label, env=env, params=params):
-            return policy.init(key, problem_of(label).told(env.reset_env(key, params)[0]))
-
+        problem, key = problem_of(label), jax.random.key(0)
+        seen = jax.eval_shape(market(label)[0].reset_env, key, market(label)[1])[0]
         try:
-            jax.eval_shape(opened, jax.random.key(0))
+            jax.eval_shape(lambda key, seen, problem=problem: policy.init(key, problem.told(seen)), key, seen)
         except ValueError as error:
             assert name in str(error), (label, error)
         else:

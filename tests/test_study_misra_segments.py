@@ -34,7 +34,7 @@ def test_demand_is_that_of_consumers_drawn_one_by_one():
 
 def test_settings_are_the_papers():
     full = misra_segments.STUDY.presets["full"]
-    assert full == (1000, 20_000, 1000, 100, 10)
+    assert full == (1000, 20_000, 1000, 100, 10, ())
     assert misra_segments.STUDY.presets["default"][1:] == full[1:]  # fewer simulations, nothing else
     assert list(misra_segments.SHARES.values()) == [0.001, 0.01, 0.05, 0.1, 0.25] and len(misra_segments.LAWS) == 5
 
