@@ -139,7 +139,7 @@ experiment.Experiment(markets, sellers, lanes=256, horizon=int(sys.argv[2])).run
 
 def test_a_killed_run_resumes(tmp_path):
     """Kill a run with SIGKILL after its second cell; what is saved is whole, and a second run completes it."""
-    script = [sys.executable, "-c", KILLED, str(tmp_path / "run"), "20000"]
+    script = [sys.executable, "-c", KILLED, str(tmp_path / "run"), "8000"]
     process = subprocess.Popen(script, stdout=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     for _ in range(2):
         assert process.stdout.readline().strip() == "saved"
