@@ -182,7 +182,7 @@ def learned(title, sizes, seed):
         algorithm=algorithm,
         lanes=lanes,
         hyper=hyper,
-        chunk=max(1, updates // 20),
+        chunk=max(4, updates // 20),
     )
     runs = [played(agents.Agent(name, ARMS, agents.one(weights, run), options).policy()) for run in range(sizes.seeds)]
     told = {key: np.stack([run[key] for run in runs]) for key in runs[0]}

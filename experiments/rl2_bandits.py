@@ -76,7 +76,7 @@ class Options:
     """What to run."""
 
     preset: Literal["smoke", "default", "full"] = "default"
-    """smoke: one setting, 400 tasks; default: 20,000, 10,000, 4,000 tasks for 10, 100, 500 pulls; full: 50 times that."""
+    """smoke: one setting, 400 tasks; default: 20,000, 10,000, 3,000 tasks for 10, 100, 500 pulls; full: 50 times that."""
     out: Path = Path("results/rl2_bandits")
     """Results folder."""
     agents: Path = Path("experiments/results/rl2_bandits/agents")
@@ -137,7 +137,7 @@ def plan_of(options):
         cells = cells if options.only else ((10, 5),)
         end = 2 * max(n for n, _ in cells) + 2
         return Plan(cells, dict.fromkeys((10, 100, 500), 400), 200, (1, 5), end)
-    tasks, scale = {10: 20_000, 100: 10_000, 500: 4_000}, 50 if options.preset == "full" else 1
+    tasks, scale = {10: 20_000, 100: 10_000, 500: 3_000}, 50 if options.preset == "full" else 1
     draws = tuple(range(1, 21)) if options.preset == "full" else (1, 2, 3, 5, 7, 10, 14, 20)
     return Plan(cells, {n: scale * size for n, size in tasks.items()}, 1000 * scale, draws, 1000)
 
