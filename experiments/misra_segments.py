@@ -152,8 +152,10 @@ def rows(sizes, results):
             table.append(study.Row(f"{name}, {label}", *ours, **known, note="; ".join(filter(None, notes))))
     for name, each in percent.items():
         table += [study.Row(f"{name}, {law}", *study.mean(draws)) for law, draws in zip(LAWS, each, strict=True)]
-    for name in (name for name in ("LTE 5 %", "Thompson", "UCB1, price-scaled", "UCB-PI") if name in percent):
-        table.append(study.Row(f"UCB-PI-tuned less {name}, paired", *over_all(percent["UCB-PI-tuned"] - percent[name])))
+    for name in ("LTE 5 %", "Thompson", "UCB1, price-scaled", "UCB-PI"):
+        if name in percent:
+            gap = percent["UCB-PI-tuned"] - percent[name]
+            table.append(study.Row(f"UCB-PI-tuned less {name}, paired", *over_all(gap)))
     for law in LAWS:
         price, revenue, random = infinite(law, sizes.prices)
         exact = {"best price": price, "best revenue": revenue, "random prices, percent": 100 * random}
@@ -167,8 +169,7 @@ def draw(figure, sizes, results, rows):
     figure.set_size_inches(11, 5.5)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     ours, percent = {row.cell: row.ours for row in rows}, percents(results)
-    names = list(percent)
-    for place, name in enumerate(names):
+    for place, name in enumerate(percent):
         mean, *span = (ours[f"{name}, {label}"] for label in ("mean", "smallest", "largest"))
         left.plot(span, [place, place], "|-", color="C0", lw=2)
         left.plot(mean, place, "o", color="C0", label=None if place else "ours: mean and range")
@@ -176,15 +177,16 @@ def draw(figure, sizes, results, rows):
         left.plot(printed[1:], [place + 0.3] * len(printed[1:]), "|-", color="C3", lw=2)
         if printed:
             left.plot(printed[0], place + 0.3, "D", color="C3", ms=5, label=None if place else "published")
-    left.set(yticks=range(len(names)), yticklabels=names, xlabel="percent of the ex-post optimum", xlim=(None, 101))
+    left.set(
+        yticks=range(len(percent)), yticklabels=list(percent), xlabel="percent of the ex-post optimum", xlim=(None, 101)
+    )
     left.invert_yaxis()
     left.legend(loc="lower left", fontsize=8)
-    shown = {"UCB1": "v", "UCB-tuned": "^", "LTE 5 %": "s", "Thompson": "P", "UCB-PI": "o", "UCB-PI-tuned": "D"}
-    shown = {name: marker for name, marker in shown.items() if name in percent}
-    for k, (name, marker) in enumerate(shown.items()):
+    markers = {"UCB1": "v", "UCB-tuned": "^", "LTE 5 %": "s", "Thompson": "P", "UCB-PI": "o", "UCB-PI-tuned": "D"}
+    for k, name in enumerate(name for name in markers if name in percent):
         mean, error = np.transpose([study.mean(draws) for draws in percent[name]])
         places = np.arange(len(LAWS)) + 0.1 * (k - 2.5)
-        right.errorbar(places, mean, stats.Z95 * error, fmt=marker, ms=5, capsize=2, label=name)
+        right.errorbar(places, mean, stats.Z95 * error, fmt=markers[name], ms=5, capsize=2, label=name)
     right.set(xticks=range(len(LAWS)), xticklabels=LAWS, ylabel="percent of the ex-post optimum, 95 % intervals")
     right.set_xlabel("law of the segments' midpoints")
     right.legend(fontsize=8, loc="lower right")

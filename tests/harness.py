@@ -53,7 +53,8 @@ def market(name):
 @functools.cache
 def _told(name):
     env, params = market(name)
-    return env.problem(params)
+    with jax.ensure_compile_time_eval():  # kept for all tests, so never a tracer of the one that asks first
+        return env.problem(params)
 
 
 def problem_of(name, horizon=HORIZON, **changes):

@@ -116,11 +116,13 @@ def test_numbers_may_be_traced(name):
         action = policy.act(key, state, obs)
         start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env_state)
         after, _, reward, _, info = env.step_env(key, start, action, params)
-        return policy.update(key, state, Transition(obs, action, info["price"], info["demand"], reward, after))
+        return state, policy.update(key, state, Transition(obs, action, info["price"], info["demand"], reward, after))
 
     for option, default in CARDS[name].options.items():
         if isinstance(default, float):
-            jax.eval_shape(functools.partial(period, option), jax.ShapeDtypeStruct((), jnp.float32), jax.random.key(0))
+            number = jax.ShapeDtypeStruct((), jnp.float32)
+            fresh, after = jax.eval_shape(functools.partial(period, option), number, jax.random.key(0))
+            assert jax.tree.map(lambda x: (x.shape, x.dtype), fresh) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
 
 
 @pytest.mark.parametrize("name", NAMES)

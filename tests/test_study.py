@@ -110,6 +110,18 @@ def test_a_file_is_no_results_folder(tmp_path):
         study.main(made([]), options(tmp_path / "file"))
 
 
+def test_cells_keep_the_seconds_of_clock_and_cores(tmp_path):
+    """Also those of a folder in which the clock's alone were kept."""
+    made, seconds = study.kept(tmp_path, "one", lambda: {"x": np.arange(3)})
+    again, same = study.kept(tmp_path, "one", None)
+    assert seconds.shape == (2,) and np.all(seconds >= 0)
+    np.testing.assert_array_equal(again["x"], made["x"])
+    np.testing.assert_array_equal(same, seconds)
+    (path,) = tmp_path.glob("one-*.npz")
+    np.savez(path, _seconds=7.5, x=np.arange(3))
+    np.testing.assert_array_equal(study.kept(tmp_path, "one", None)[1], [7.5, np.nan])
+
+
 def test_the_index_counts_what_agrees(tmp_path, capsys):
     rows = [study.Row("a", 1.0, 0.1, 1.2), study.Row("b", 1.0, 0.1, 1.5), study.Row("c", 1.0, 0.1)]
     (tmp_path / "one").mkdir()
