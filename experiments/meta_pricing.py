@@ -1,52 +1,64 @@
 """Meta-learned pricing: what an agent that was trained on other products earns in the first sales of a new one.
 
-    python -m experiments.meta_pricing                    # default: three training seeds; some forty minutes a distribution
-    python -m experiments.meta_pricing --preset smoke     # seconds
-    python -m experiments.meta_pricing --only logit stock
+    python -m experiments.meta_pricing                      # default: three training seeds; some ten minutes a distribution
+    python -m experiments.meta_pricing --preset smoke       # four minutes, nearly all of it compiling
+    python -m experiments.meta_pricing --only logit stock   # these alone; the table keeps what other runs have put there
 
 Each task distribution below is trained on once a seed and agent; then all sellers meet the same held-out markets and the
-same buyers, drawn from the distribution itself and from shifted ones. A cell is the mean regret after 5, 10, 20, 50 and 100
-sales, in percent of what the oracle earns in as many, and the difference to Thompson sampling with the true prior on the
+same buyers, drawn from the distribution itself and from shifted ones. A number is the mean regret after 5, 10, 20, 50 and
+100 sales, in percent of what the oracle earns in as many, and the difference to Thompson sampling with the true prior on the
 same markets. Its interval is over markets and, for agents, over training seeds: the standard error has the spread between
 seeds as one part and that of markets as the other. Regret is expected, not sampled.
 
-| distribution | market | shifted to |
+| distribution | market | also played on |
 |---|---|---|
-| logit, beta | posted price, ten prices | the other family; logit also linear demand, and twice the horizon |
-| hierarchical | linear demand around that of a kind (Bastani, Simchi-Levi and Zhu) | another kind |
-| valuations | linear in four features | - |
-| stock | Bernoulli demand, a quarter of the horizon in stock | - |
-| calibrated | one of the markets fitted to real purchases | - |
+| logit | posted price, ten prices | beta valuations, linear demand, twice the horizon |
+| beta | posted price, ten prices | logit valuations |
+| hierarchical | linear demand around that of a kind (Bastani, Simchi-Levi and Zhu) | another kind; a sequence of products |
+| valuations | linear in four features | twice the noise in valuations |
+| stock | four prices, a quarter of the horizon in stock | an eighth |
+| calibrated | five products fitted to real purchases | a sixth, not seen in training |
 
-Agents, all with weights frozen and saved under `agents/` of the results (a run that is killed reads them back): "RL2
-min_gru" is recurrent and reads the raw history; "stats" sees counts and sums of each price; both are trained by PPO with
-expected rewards in the return, which a simulator has and data have not. "distilled" is the recurrent network, told on the
-histories that it makes what is best under the posterior mean of the true prior. Ablations train the recurrent one without
-memory, without its last action, and with another network. Thompson sampling with the true prior is `prior_thompson` with
-2,000 markets; where demand has no table (features, stock) it is the policy made for the setting.
+Agents, with weights frozen and saved under `agents/` of the results: "RL2" is recurrent (GRU) and reads the raw history;
+"stats" sees counts and sums of each price; both learn by PPO from expected regret, which a simulator knows and data do not
+tell. "distilled" is recurrent (minGRU) and is told, on the histories that it makes, what is best in the mean over the
+posterior under the true prior. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets drawn from the
+prior (1,000 with features or stock), "greedy, true prior" the same without exploration.
+
+Ablations on the first distribution, five seeds: RL2 without its memory, without its last action among the inputs, without
+either of its rewards, with other networks, and with a return of expected rewards instead of regret.
+
+In the sequence of products, twenty of one kind are sold one after the other, a hundred sales each. `hierarchical_thompson`
+and `meta_thompson` start ignorant and learn from product to product what the kind is; agents start each product afresh, and
+have learned the kind before; so does Thompson sampling with the true prior, who is told it. `meta_dynamic_pricing` posts
+any price of an interval, and is not here.
+
+Everything played and trained is kept, so that a run that was killed goes on where it was; two runs with other distributions
+may share the folder.
 """
 
-import csv
 import dataclasses
 import functools
+import re
+import time
 from pathlib import Path
 from typing import Literal
 
-import matplotlib.pyplot as plt
+import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 import jaxprice
-from jaxprice import agents, policies
+from experiments import meta_tables, study
+from experiments.meta_tables import HORIZON, SALES
+from jaxprice import agents, policies, random
 from jaxprice.agents import imitation, rl2
 
-SALES = (5, 10, 20, 50, 100)
-HORIZON = 100
 LANES = {"smoke": 64, "default": 4000, "full": 20_000}
 SCALE = {"smoke": 0.01, "default": 1.0, "full": 3.0}
-HEADER = ("training", "market", "seller", "sales", "regret_percent", "se", "gap_percent", "gap_se", "seeds", "markets")
+PRODUCTS = 20  # of a sequence
+HIDDEN = "catsup"  # the product that the calibrated agents do not see
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +74,28 @@ class Options:
     out: Path = Path("results/meta_pricing")
     """Results folder."""
 
-    @property
-    def seeds(self):
-        """Seeds of training."""
-        return list(range({"smoke": 1, "default": 3, "full": 5}[self.preset]))
+    def seeds(self, many=False):
+        """Seeds of training; `many`: for ablations, where the spread between seeds is what they are set against."""
+        return range({"smoke": 1, "default": 5 if many else 3, "full": 10 if many else 5}[self.preset])
 
 
 @functools.cache
 def market(name):
     """A task distribution by its label."""
+    kind = {"options": {"demand": "linear"}, "spread": 0.2, "leaves": ("demand",)}
+    known = jaxprice.data.calibrated.names()
     kinds = {
         "logit": ("PostedPrice", {"demand": "logit"}),
         "beta": ("PostedPrice", {"demand": "beta"}),
         "linear": ("PostedPrice", {"demand": "linear"}),
-        "hierarchical": ("RelatedProducts", {"options": {"demand": "linear"}, "similarity": 0.7}),
-        "another kind": ("RelatedProducts", {"options": {"demand": "linear"}, "similarity": 0.7, "kind": 7}),
+        "hierarchical": ("RelatedProducts", kind | {"kind": 7}),
+        "another kind": ("RelatedProducts", kind | {"kind": 9}),
         "valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10}),
+        "noisier valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10, "scale": 0.5}),
         "stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 4}),
-        "calibrated": ("apple", {}),
+        "half the stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 8}),
+        "calibrated": ("CalibratedProducts", {"markets": tuple(name for name in known if name != HIDDEN)}),
+        HIDDEN: ("CalibratedProducts", {"markets": (HIDDEN,)}),
     }
     kind, options = kinds[name]
     return jaxprice.make(kind, **options)[0]
@@ -89,23 +105,28 @@ TASKS = {
     "logit": ("logit", "beta", "linear"),
     "beta": ("beta", "logit"),
     "hierarchical": ("hierarchical", "another kind"),
-    "valuations": ("valuations",),
-    "stock": ("stock",),
-    "calibrated": ("calibrated",),
+    "valuations": ("valuations", "noisier valuations"),
+    "stock": ("stock", "half the stock"),
+    "calibrated": ("calibrated", HIDDEN),
 }
 LONGER = ("logit",)  # also played for twice the horizon
+SEQUENCE = ("hierarchical",)  # also played as a sequence of products
 
 
-def classics(env):
+def prior(label, greedy=False):
+    """Thompson sampling with the true prior, or the greedy seller with it."""
+    markets = 1000 if label in TASKS["valuations"] + TASKS["stock"] else 2000
+    return policies.prior_thompson(market(label), markets=markets, greedy=greedy)
+
+
+def classics(label):
     """Sellers that are not trained, the benchmark of the gaps first."""
-    try:
-        prior = policies.prior_thompson(env), policies.prior_thompson(env, greedy=True)
-        names = "Thompson, true prior", "greedy, true prior"
-        return dict(zip(names, prior, strict=True)) | {"Thompson": policies.thompson(), "UCB1": policies.ucb1()}
-    except ValueError:
-        if env.name == "FiniteInventory":
-            return {"TS-fixed": policies.ts_fixed(), "TS-update": policies.ts_update(), "Thompson": policies.thompson()}
-        return {"logistic Thompson": policies.logistic_thompson(), "LinUCB": policies.lin_ucb()}
+    sellers = {"Thompson, true prior": prior(label), "greedy, true prior": prior(label, greedy=True)}
+    if label in TASKS["stock"]:
+        return sellers | {"TS-fixed": policies.ts_fixed(), "TS-update": policies.ts_update()}
+    if label in TASKS["valuations"]:
+        return sellers | {"logistic Thompson": policies.logistic_thompson(), "LinUCB": policies.lin_ucb()}
+    return sellers | {"Thompson": policies.thompson(), "UCB1": policies.ucb1()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,149 +135,163 @@ class Recipe:
 
     Attributes:
       network, settings, inputs: as for `networks.make`.
-      updates, lanes, hyper: of training.
-      distilled: whether it imitates the greedy policy under the true prior, instead of learning by PPO.
+      updates, lanes, hyper, return_reward: of training.
+      distilled: whether it imitates the greedy seller with the true prior, instead of learning by PPO.
     """
 
     network: str
     settings: dict
     updates: int
-    lanes: int
     hyper: agents.Hyper
+    lanes: int = 128
     inputs: dict = dataclasses.field(default_factory=dict)
+    return_reward: str = "regret"
     distilled: bool = False
 
 
-LONG = agents.Hyper(learning_rate=1e-3, entropy=0.02, trace=0.97, warm_up=0.05)
+RECURRENT = agents.Hyper(learning_rate=2e-3, entropy=0.05, trace=0.97, warm_up=0.05)
 STATS = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
 IMITATION = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
+RL2 = Recipe("gru", {"size": 64}, 800, RECURRENT)
 AGENTS = {
-    "RL2 min_gru": Recipe("min_gru", {"size": 64}, 400, 128, LONG),
-    "distilled": Recipe("min_gru", {"size": 64}, 500, 64, IMITATION, distilled=True),
-    "stats": Recipe("stats", {"size": 32, "attention": True}, 300, 128, STATS),
+    "RL2": RL2,
+    "stats": Recipe("stats", {"size": 32, "attention": True}, 300, STATS),
+    "distilled": Recipe("min_gru", {"size": 64}, 500, IMITATION, lanes=64, distilled=True),
 }
 ABLATIONS = {
-    "without memory": Recipe("none", {"size": 64}, 400, 128, LONG),
-    "without last action": Recipe("min_gru", {"size": 64}, 400, 128, LONG, {"action": False}),
-    "RL2 gru": Recipe("gru", {"size": 64}, 400, 128, LONG),
+    "without memory": dataclasses.replace(RL2, network="none"),
+    "without last action": dataclasses.replace(RL2, inputs={"action": False}),
+    "without demand and reward": dataclasses.replace(RL2, inputs={"demand": False, "reward": False}),
+    "with an LSTM": dataclasses.replace(RL2, network="lstm"),
+    "with a minGRU": dataclasses.replace(RL2, network="min_gru", updates=400),
+    "return of rewards": dataclasses.replace(RL2, return_reward="mean"),
 }
 
 
-def train(label, title, recipe, options):
-    """The policies of one agent, one a seed; those that were trained before are read back."""
+def train(label, title, recipe, seed, options):
+    """One agent, as a policy; if it was trained before it is read back."""
     env, inputs = market(label), agents.Inputs(grid=True, **recipe.inputs)
-    actions, made = env.action_space().n, []
-    network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
+    actions = env.action_space().n
     updates = max(2, round(recipe.updates * SCALE[options.preset]))
-    shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper}
-    shared |= {"chunk": 50, "held_out": 256, "progress": True}
-    for seed in options.seeds:
-        told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}
-        path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
-        if not (path.exists() and agents.load_agent(path).told == told):
-            if recipe.distilled:
-                teacher = policies.prior_thompson(env, greedy=True)
-                weights, _ = imitation.train(env, network, teacher, seeds=seed, **shared)
-            else:
-                weights, _ = rl2.train(env, network, seeds=seed, return_reward="mean", **shared)
-            one = agents.Agent(recipe.network, actions, agents.one(weights), recipe.settings, inputs, told=told)
-            agents.save(path, one)
-        made.append(agents.load(path))
-    return made
+    told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}
+    told |= {"method": "distil" if recipe.distilled else "ppo", "return_reward": recipe.return_reward}
+    told |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
+    path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
+    if path.exists() and {key: agents.load_agent(path).told.get(key) for key in told} == told:
+        return agents.load(path)
+    network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
+    shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper, "seeds": seed}
+    shared |= {"chunk": max(1, updates // 10), "held_out": 1024, "progress": True}
+    clocks = time.perf_counter(), time.process_time()
+    if recipe.distilled:
+        weights, curve = imitation.train(env, network, prior(label, greedy=True), **shared)
+    else:
+        weights, curve = rl2.train(env, network, return_reward=recipe.return_reward, **shared)
+    wall, cpu = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clocks, strict=True))
+    told |= {"held_out": curve["held_out"][:, 0].tolist(), "seconds": round(wall, 1), "cpu_seconds": round(cpu, 1)}
+    one = agents.Agent(recipe.network, actions, agents.one(weights), recipe.settings, inputs, told=told)
+    agents.save(path, one)
+    return agents.load(path)
 
 
-def regrets(env, sellers, horizon, lanes):
-    """Regret of each seller at `SALES`, in percent of what the oracle earns: name -> `[sales, lanes]`."""
-    times = [t for t in SALES if t <= horizon] + [horizon] * (horizon not in SALES)
-    result = {}
+def play(label, sellers, horizon, lanes):
+    """A cell: regret of each seller at `SALES`, in percent of what the oracle earns: name -> `[sales, lanes]`."""
+    times, env, lost = meta_tables.times(horizon), market(label), {}
     for name, policy in sellers.items():
-        out = jaxprice.simulate(env, {name: policy}, seed=977, lanes=lanes, horizon=horizon, traces=True)
-        regret, optimal = (np.cumsum(out[f"trace_{which}"].values.squeeze(), axis=0) for which in ("regret", "optimal"))
-        result[name] = np.stack([100 * regret[t - 1] / optimal[t - 1].mean() for t in times])
-    return times, result
+        out = jaxprice.simulate(env, {name: policy}, seed=977, lanes=lanes, horizon=horizon, traces=True, progress=True)
+        lost[name] = meta_tables.percent(out, times)
+    return lost
 
 
-def summary(runs):
-    """Mean and standard error of lanes `[seeds, lanes]`: over markets, and over training seeds where there are several."""
-    means = runs.mean(axis=1)
-    variance = runs.mean(axis=0).var(ddof=1) / runs.shape[1]
-    if len(means) > 1:
-        variance += means.var(ddof=1) / len(means)
-    return means.mean(), variance**0.5
+def play_sequence(label, sellers, lanes):
+    """A cell: as `play`, of every product of a sequence: name -> `[products, sales, lanes]`."""
+    base, horizon, lost = market(label), PRODUCTS * HORIZON, {}
+    env, params = jaxprice.make("NonStationary", market=base, num_markets=PRODUCTS, horizon=horizon)
+    products = jax.jit(jax.vmap(base.sample_params))(market_keys(977, lanes * PRODUCTS))
+    products = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(lanes, PRODUCTS, *leaf.shape[1:]), products)
+    path = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (lanes, *np.shape(leaf))), params.path)
+    params = dataclasses.replace(params, markets=products, path=path, max_steps_in_episode=np.full(lanes, horizon, np.int32))
+    for name, policy in sellers.items():
+        out = jaxprice.simulate(
+            env, {name: policy}, seed=977, lanes=lanes, horizon=horizon, params=params, traces=True, progress=True
+        )
+        lost[name] = meta_tables.percent(out, SALES, PRODUCTS)
+    return lost
 
 
-def play(label, on, made, options, horizon=HORIZON):
-    """Rows of one market: agents trained on `label`, and the classics."""
-    env, lanes = market(on), LANES[options.preset]
-    plain = classics(env)
-    sellers = plain | {f"{name}/{seed}": p for name, ps in made.items() for seed, p in enumerate(ps)}
-    times, lost = regrets(env, sellers, horizon, lanes)
-    benchmark, rows = lost[next(iter(plain))], []
-    where = on if horizon == HORIZON else f"{on}, {horizon} sales"
-    for name in [*plain, *made]:
-        runs = np.stack([lost[name]] if name in plain else [lost[f"{name}/{seed}"] for seed in range(len(made[name]))])
-        for k, t in enumerate(times):
-            (mean, se), (gap, gap_se) = summary(runs[:, k]), summary(runs[:, k] - benchmark[k])
-            numbers = [f"{x:.4f}" for x in (mean, se, gap, gap_se)]
-            rows.append(dict(zip(HEADER, (label, where, name, t, *numbers, len(runs), lanes), strict=True)))
-    return rows
+def market_keys(seed, count):
+    """Keys of so many markets, `[count]`."""
+    words = random.stream(seed, "market")
+    return jax.vmap(lambda number: random.address(words, 0, number))(np.arange(count, dtype=np.uint32))
 
 
-def show(rows, console):
-    """One table a market: percent of the oracle's reward lost after so many sales, and the gap to the first seller."""
-    for where in dict.fromkeys((row["training"], row["market"]) for row in rows):
-        mine = [row for row in rows if (row["training"], row["market"]) == where]
-        times = sorted({row["sales"] for row in mine})
-        table = Table(title=f"trained on {where[0]}, played on {where[1]}: regret in % of the oracle (gap to the first)")
-        for column in ("seller", *(str(t) for t in times)):
-            table.add_column(column, justify="left" if column == "seller" else "right")
-        for seller in dict.fromkeys(row["seller"] for row in mine):
-            cells = {row["sales"]: row for row in mine if row["seller"] == seller}
-            texts = [f"{float(cells[t]['regret_percent']):.1f} ({float(cells[t]['gap_percent']):+.1f} ± "
-                     f"{1.96 * float(cells[t]['gap_se']):.1f})" for t in times]  # fmt: skip
-            table.add_row(seller, *texts)
-        console.print(table)
+def learners(label):
+    """Sellers of a sequence that learn from product to product, with the spread that products of the kind have."""
+    env = market(label)
+    demand_of = jax.jit(jax.vmap(lambda key: env.reset_env(key, env.sample_params(key))[1].mean_demand))
+    demand = demand_of(market_keys(1, 4000))
+    spread = float(np.asarray(demand).std(axis=0).mean())
+    return {
+        "hierarchical Thompson": policies.hierarchical_thompson(PRODUCTS, spread=spread),
+        "Meta-Thompson": policies.meta_thompson(PRODUCTS, spread=spread),
+    }
 
 
-def draw(rows, path):
-    """Regret over sales, one panel a market that agents were trained on."""
-    labels = list(dict.fromkeys(row["training"] for row in rows))
-    figure, panels = plt.subplots(1, len(labels), figsize=(4 * len(labels), 3.6), layout="constrained", squeeze=False)
-    for axes, label in zip(panels[0], labels, strict=True):
-        mine = [row for row in rows if row["training"] == row["market"] == label]
-        for seller in dict.fromkeys(row["seller"] for row in mine):
-            cells = [row for row in mine if row["seller"] == seller]
-            x, y, e = ([float(row[key]) for row in cells] for key in ("sales", "regret_percent", "se"))
-            axes.errorbar(x, y, 1.96 * np.asarray(e), label=seller, lw=1.2, capsize=2)
-        axes.set(xscale="log", xlabel="sales", title=label, ylim=(0, None))
-        axes.legend(fontsize=7)
-    panels[0, 0].set_ylabel("regret, % of the oracle's reward")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+def cells(label, options):
+    """What is played by agents trained on one distribution: name -> function that gives the cell."""
+    lanes, first = LANES[options.preset], label == next(iter(TASKS))
+    ablations = {"ablations": ABLATIONS} if options.ablations and first else {}
+
+    @functools.cache
+    def trained(which):
+        recipes, many = {"agents": AGENTS, "RL2": {"RL2": RL2}, **ablations}[which], which != "agents"
+        if label in TASKS["valuations"]:  # counts of sales do not tell who bought
+            recipes = {name: recipe for name, recipe in recipes.items() if recipe.network != "stats"}
+        return {f"{name}/{seed}": train(label, name, recipe, seed, options)
+                for name, recipe in recipes.items() for seed in options.seeds(many)}  # fmt: skip
+
+    def against(which, on, horizon=HORIZON):
+        return lambda: play(on, classics(on) | trained(which), horizon, lanes)
+
+    def sequence():
+        apart = {"Thompson, true prior": prior(label), "Thompson": policies.thompson()} | trained("agents")
+        sold = {name: policies.per_product(policy, PRODUCTS) for name, policy in apart.items()}
+        return play_sequence(label, sold | learners(label), max(16, lanes // 8))
+
+    found = {on: against("agents", on) for on in TASKS[label]}
+    if label in LONGER:
+        found[f"{label}, {2 * HORIZON} sales"] = against("agents", label, 2 * HORIZON)
+    if label in SEQUENCE:
+        found[f"{label}, in sequence"] = sequence
+    if ablations:
+        both = {"Thompson, true prior": prior(label)}
+        found[f"{label}, ablations"] = lambda: play(label, both | trained("RL2") | trained("ablations"), HORIZON, lanes)
+    return found
 
 
 def main(options):
-    """Train, play, print and write; rows of a distribution are written as soon as they are there."""
-    console, rows = Console(), []
+    """Train, play, print and write; what another run has put into the folder stays in the table."""
+    console = Console()
     for label in options.only:
         jaxprice.checks.choice("distribution", label, TASKS)
-    options.out.mkdir(parents=True, exist_ok=True)
+    jaxprice.use_cpu_cores()
+    if options.preset == "smoke":
+        jaxprice.devices.compile_quickly()
+    told = {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]}
+    told |= {"recipes": repr(AGENTS | ABLATIONS)}
+    out = study.open_folder(options.out, told)
+    options = dataclasses.replace(options, out=out)
     for label in options.only or TASKS:
-        recipes = AGENTS | (ABLATIONS if options.ablations and label == next(iter(TASKS)) else {})
-        if label in ("valuations", "stock"):  # no table of demand: no posterior to imitate
-            recipes = {name: recipe for name, recipe in recipes.items() if not recipe.distilled}
-        made = {name: train(label, name, recipe, options) for name, recipe in recipes.items()}
-        fresh = [row for on in TASKS[label] for row in play(label, on, made, options)]
-        if label in LONGER:
-            fresh += play(label, label, made, options, horizon=2 * HORIZON)
-        show(fresh, console)
-        rows += fresh
-        with (options.out / "table.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, HEADER)
-            writer.writeheader()
-            writer.writerows(rows)
-        draw(rows, options.out / "regret.png")
-    console.print(f"{options.out}/table.csv, regret.png")
+        for name, make in cells(label, options).items():
+            lost, _ = study.kept(out / "cells", f"{label} -> {name}", make)
+            rows = meta_tables.rows_of(label, name, lost)
+            slug = re.sub(r"\W+", "-", f"{label}-{name}")
+            meta_tables.write(out / "rows" / f"{slug}.csv", rows)
+            meta_tables.show(rows, console)
+    rows = meta_tables.gather(out / "rows", TASKS)
+    meta_tables.write(out / "table.csv", rows)
+    meta_tables.draw(rows, out / "regret.png")
+    console.print(f"{out}/table.csv, regret.png")
 
 
 if __name__ == "__main__":

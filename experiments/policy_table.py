@@ -23,8 +23,8 @@ What several share is in `parts/`: `arms` (signals and sums over a price grid), 
 `network` (buyers with features), `line` (least squares in the price), `price_tests`, `stock` (linear programmes and
 posteriors under limited stock), `sale_likelihood`, `price_effects`, `online_newton`, `bounded_mle` (likelihood of a sale),
 `mnl_choice`, `price_ball` (several products), `related` (products in sequence), `rounds` (a loop that lanes leave one by
-one), `combinators`. Policies of policies are `delayed`, `batched`, `guarded`, `per_context`, `mixture`, `restart_on` (with
-`detectors`), `discounted`, `sellers`.
+one), `combinators`. Policies of policies are `delayed`, `batched`, `guarded`, `per_context`, `per_product`, `mixture`,
+`restart_on` (with `detectors`), `discounted`, `sellers`.
 
 """
 

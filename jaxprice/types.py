@@ -208,6 +208,18 @@ class Environment:
         """The action of the oracle."""
         raise NotImplementedError
 
+    def believed(self, observation, params, problem):
+        """The market as the seller would know it if `params` were the truth: `(state, params)`, given what it sees.
+
+        For sellers that hold a prior over markets. Markets that show all that moves (a context, the stock) have it.
+        """
+        raise NotImplementedError
+
+    def offer(self, state, action, params):
+        """Mean demand of one buyer at an action, and what the action is worth: the expected profit of the period and of what
+        it does to the future under the oracle, up to a constant; float scalars."""
+        raise NotImplementedError
+
     def solve(self, params):
         """Params with the tables of the oracle filled in, for a market whose oracle plans ahead; others have none.
 

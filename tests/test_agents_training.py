@@ -116,10 +116,7 @@ def test_distillation_learns_the_teacher_and_dpt_the_posterior():
 
 @pytest.mark.parametrize("name", ["sampled", "mean", "posterior_mean"])
 def test_return_rewards_have_the_same_mean(name):
-    net = network(BANDIT)
-    play = lifetimes.Play(BANDIT, net, T, return_reward=name)
-    weights = agents.networks.initial(net, jax.random.key(0), *play.example())
-    lives = jax.jit(jax.vmap(play.live, (None, None, 0)))(weights, lifetimes.streams(0), jnp.arange(4000, dtype=jnp.uint32))
+    lives = lived(BANDIT, network(BANDIT), name)
     total, truth = np.asarray(lives.reward.sum(axis=1), float), T / 2  # fresh weights play at random
     assert abs(total.mean() - truth) < 4 * total.std() / 4000**0.5
     shared = T * (T - 1) / 3 / 12  # two periods in the same arm share its mean
@@ -128,6 +125,28 @@ def test_return_rewards_have_the_same_mean(name):
         assert abs(total.std() / spread[name] - 1) < 4 * (2 * 4000) ** -0.5
     else:
         assert total.std() < 0.8 * spread["mean"]
+
+
+def test_regret_as_return_is_what_is_lost_to_the_oracle():
+    """In a bandit the mean less the best; with stock, whose oracle plans ahead, it sums to what the season loses."""
+    net = network(BANDIT)
+    lives = lived(BANDIT, net, "regret")
+    np.testing.assert_allclose(lives.reward, lives.expected - lives.optimal, atol=1e-6)
+    env, _ = jaxprice.make("FiniteInventory", stock=2, horizon=T)
+    net = agents.networks.make("gru", actions=4, size=8)
+    regret, mean = (lived(env, net, name) for name in ("regret", "mean"))
+    unit = np.asarray(regret.facts.unit, float)
+    lost, earned = (np.asarray(x.reward.sum(axis=1), float) * unit for x in (regret, mean))
+    worth = np.asarray(regret.optimal.sum(axis=1), float)
+    gap = worth + lost - earned
+    assert abs(gap.mean()) < 4 * gap.std() / 4000**0.5 and abs(lost.mean()) > 20 * gap.std() / 4000**0.5
+
+
+def lived(env, net, name):
+    """Lifetimes of fresh weights."""
+    play = lifetimes.Play(env, net, T, return_reward=name)
+    weights = agents.networks.initial(net, jax.random.key(0), *play.example())
+    return jax.jit(jax.vmap(play.live, (None, None, 0)))(weights, lifetimes.streams(0), jnp.arange(4000, dtype=jnp.uint32))
 
 
 def test_advantages_against_plain_loops():

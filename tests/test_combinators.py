@@ -1,6 +1,7 @@
 """Policies made of policies: neutral options change nothing, states against plain loops, rules of prices, alarms, lanes."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -253,6 +254,22 @@ def test_a_copy_for_each_cell():
             np.testing.assert_array_equal(played.sales.action[mine[:4], k], np.arange(4)[: mine.size])
 
 
+@pytest.mark.parametrize("products", [1, 7])
+def test_a_fresh_start_for_each_product(products):
+    policy = policies.ucb1()
+    played = play(policies.per_product(policy, products), "pricing")
+    starts = [m * HORIZON // products for m in range(products)] + [HORIZON]
+    for k in range(0, LANES, 5):
+        for begin, end in itertools.pairwise(starts):
+            reference = plain_states(policy, "pricing", row(played.sales, slice(begin, end), k))
+            assert_same(row(played.states.inner, slice(begin, end), k), row(reference, slice(end - begin)))
+            np.testing.assert_array_equal(played.sales.action[begin : begin + 4, k], np.arange(4))
+    told = policies.per_product(policies.explore_then_commit(share=0.5), products)
+    assert int(told.init(jax.random.key(0), problem_of("pricing", horizon=100)).inner.budget) == 100 // products // 2
+    with pytest.raises(ValueError, match="products must be an integer of at least 1, got 0"):
+        policies.per_product(policy, 0)
+
+
 def test_what_copies_are_told():
     policy = policies.per_context(policies.explore_then_commit(share=0.5))
     copies = policy.init(jax.random.key(0), problem_of("features", horizon=100)).copies
@@ -410,6 +427,7 @@ ROWS = {
     "nested": ("pricing", policies.batched(policies.guarded(NESTED, step=0.25, hold=2), 3)),
     "mixture": ("pricing", policies.mixture(policies.discounted(policies.ucb1(), 0.95), NOISY, weights=(0.7, 0.3))),
     "per_context": ("features", policies.per_context(NOISY, low=0.5, high=1.2)),
+    "per_product": ("pricing", policies.per_product(NOISY, 5)),
 }
 
 
@@ -488,7 +506,8 @@ def test_one_object_per_call_and_its_description():
     )
     own = jaxprice.Policy(*policies.ucb1(scale=jnp.float32(2)))
     assert not hasattr(policies.batched(own, 2).act, "description")
-    assert not {"delayed", "batched", "guarded", "per_context", "mixture", "restart_on", "discounted"} & {*policies.list()}
+    combinators = {"delayed", "batched", "guarded", "per_context", "mixture", "restart_on", "discounted", "per_product"}
+    assert not combinators & {*policies.list()}
 
 
 UCB1 = policies.ucb1()

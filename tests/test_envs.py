@@ -34,6 +34,7 @@ MARKETS = {
     "two points": ("SegmentedValuation", {"law": "two points", **SMALL}),
     "apple": ("apple", {}),
     "yogurt, interval": ("yogurt", {"num_prices": None}),
+    "products": ("CalibratedProducts", {"markets": ["yogurt", "tuna"]}),
 }
 BUYERS = ("bernoulli bandit", "one buyer", "five buyers", "poisson", "interval", "segments", "two points", "apple")
 INFO = {"price", "demand", "reward", "regret", "optimal_reward"}
@@ -404,6 +405,24 @@ def test_options_reach_the_market():
     assert jaxprice.make("apple", cost=0.25, buyers=3)[1].cost == np.float32(0.25)
 
 
+def test_calibrated_products_are_the_calibrations_in_units_of_their_highest_price():
+    from jaxprice.data import calibrated
+
+    fits = {name: calibrated.load(name) for name in calibrated.names()}
+    for name, fit in fits.items():
+        env, params = jaxprice.make("CalibratedProducts", markets=name, num_prices=7)
+        table = special.expit(-(fit.slope * fit.price_high * np.asarray(params.prices, float) + fit.intercept))
+        np.testing.assert_allclose(env.table(params), table, rtol=1e-4)
+        assert params.prices[0] * fit.price_high >= fit.price_low * (1 - 1e-6) and params.prices[-1] == 1
+    env, _ = jaxprice.make("CalibratedProducts", num_prices=7)
+    drawn = jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(0), DRAWS)).demand
+    slopes = np.array([fit.slope * fit.price_high for fit in fits.values()])
+    spreads = np.array([(fit.curve_covariance[1][1] ** 0.5) * fit.price_high for fit in fits.values()])
+    variance = slopes.var() + (spreads**2).mean()  # between products and within
+    assert abs(drawn.slope.mean() - slopes.mean()) < 4 * (variance / DRAWS) ** 0.5
+    assert abs(drawn.slope.var() / variance - 1) < 0.05  # the fourth moment is below 6 variances squared: 4 errors
+
+
 NAN, INF = float("nan"), float("inf")
 POSTED, BANDIT, GAUSSIAN, SEGMENTED = "PostedPrice", "BernoulliBandit", "GaussianBandit", "SegmentedValuation"
 
@@ -482,6 +501,8 @@ POSTED, BANDIT, GAUSSIAN, SEGMENTED = "PostedPrice", "BernoulliBandit", "Gaussia
         ("apple", {"cost": -1}, "cost"),
         ("apple", {"noise": "none"}, "unknown noise"),
         ("apple", {"horizon": 0}, "horizon"),
+        ("CalibratedProducts", {"markets": ["yoghurt"]}, "unknown calibration 'yoghurt'; did you mean 'yogurt'"),
+        ("CalibratedProducts", {"markets": []}, "markets must name at least one of"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(name, options, message):

@@ -5,9 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+import xarray
 
 import jaxprice
-from experiments import meta_pricing, regret_growth, throughput, train_agents
+from experiments import meta_pricing, meta_tables, regret_growth, throughput, train_agents
 from jaxprice import agents, policies
 from jaxprice.agents import lifetimes
 
@@ -49,18 +50,69 @@ def test_numpy_policies_play(name):
     assert reference(4, 3, 8, 0).run([0.2, 0.4, 0.6, 0.8] if hasattr(reference, "largest") else 0.5) > 0
 
 
+def numbers_of(network, play):
+    """How many weights a network has, once it has seen the market."""
+    weights = jax.eval_shape(lambda: agents.networks.initial(network, jax.random.key(0), *play.example()))
+    return sum(leaf.size for leaf in jax.tree.leaves(weights))
+
+
 @pytest.mark.parametrize("name", train_agents.recipes())
 def test_recipes_of_agents_fit_their_markets(name):
     recipe = train_agents.recipes()[name]
     play = lifetimes.Play(recipe.env, recipe.built, recipe.horizon)
-    weights = jax.eval_shape(lambda: agents.networks.initial(recipe.built, jax.random.key(0), *play.example()))
-    assert sum(leaf.size for leaf in jax.tree.leaves(weights)) * 4 < 1_000_000
+    assert numbers_of(recipe.built, play) * 4 < 1_000_000
     assert recipe.deploy == "argmax" and recipe.hyper.check() is recipe.hyper
 
 
 def test_meta_pricing_adds_both_errors():
     runs = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])  # two seeds, three markets
-    mean, error = meta_pricing.summary(runs)
+    mean, error = meta_tables.summary(runs)
     assert mean == 3.0
     assert error == pytest.approx((1 / 3 + 2 / 2) ** 0.5)  # markets: variance 1 over 3; seeds: variance 2 over 2
-    assert meta_pricing.summary(runs[:1])[1] == pytest.approx((1 / 3) ** 0.5)
+    assert meta_tables.summary(runs[:1])[1] == pytest.approx((1 / 3) ** 0.5)
+
+
+def test_rows_of_meta_pricing(tmp_path):
+    """Percent of what the oracle earns, paired gaps over seeds, products of a sequence, files and back."""
+    rng = np.random.default_rng(0)
+    regret, optimal = rng.random((1, 200, 6)), 1 + rng.random((1, 200, 6))
+    traces = {"trace_regret": regret, "trace_optimal": optimal}
+    out = xarray.Dataset({name: (("policy", "time", "lane"), x) for name, x in traces.items()})
+    lost = meta_tables.percent(out, (5, 200))
+    np.testing.assert_allclose(lost[1], 100 * regret[0].sum(axis=0) / optimal[0].sum(axis=0).mean())
+    apart = meta_tables.percent(out, (5, 100), products=2)
+    np.testing.assert_allclose(apart[1, 0], 100 * regret[0, 100:105].sum(axis=0) / optimal[0, 100:105].sum(axis=0).mean())
+    rows = meta_tables.rows_of("logit", "logit", {"first": lost, "agent/0": lost + 1, "agent/1": lost + 3})
+    seen = [(row["seller"], row["sales"], row["seeds"]) for row in rows[:3]]
+    assert seen == [("first", 5, 1), ("first", 10, 1), ("agent", 5, 2)]
+    assert (rows[2]["gap_percent"], rows[2]["gap_se"]) == ("2.0000", "1.0000")
+    meta_tables.write(tmp_path / "rows" / "b.csv", rows)
+    meta_tables.write(tmp_path / "rows" / "a.csv", meta_tables.rows_of("beta", "beta, in sequence", {"first": apart}))
+    read = meta_tables.gather(tmp_path / "rows", ["logit", "beta"])
+    assert read[: len(rows)] == [{key: str(value) for key, value in row.items()} for row in rows]
+    assert {row["market"] for row in read[len(rows) :]} == {"beta, product 1 of 2", "beta, product 2 of 2"}
+
+
+@pytest.mark.parametrize("label", meta_pricing.TASKS)
+def test_cells_of_meta_pricing_fit_their_markets(label):
+    """Every seller that is not trained starts, every network has a market's actions, every agent's updates are split."""
+    env = meta_pricing.market(label)
+    assert list(meta_pricing.cells(label, meta_pricing.Options()))[: len(meta_pricing.TASKS[label])] == list(
+        meta_pricing.TASKS[label]
+    )
+    for where in meta_pricing.TASKS[label]:
+        assert meta_pricing.market(where).action_space() == env.action_space()
+    for recipe in (*meta_pricing.AGENTS.values(), *meta_pricing.ABLATIONS.values()):
+        inputs = agents.Inputs(grid=True, **recipe.inputs)
+        network = agents.networks.make(recipe.network, actions=env.action_space().n, inputs=inputs, **recipe.settings)
+        play = lifetimes.Play(env, network, meta_pricing.HORIZON, return_reward=recipe.return_reward)
+        assert numbers_of(network, play) * 4 < 1_000_000
+
+
+def test_a_sequence_of_products_starts_where_the_catalogue_says():
+    """One price for all products loses the same share at all times of a product, and not the same of all products."""
+    sold = {"apart": policies.per_product(policies.fixed_price(), meta_pricing.PRODUCTS)}
+    lost = meta_pricing.play_sequence("hierarchical", sold, 16)["apart"]
+    assert lost.shape == (meta_pricing.PRODUCTS, len(meta_tables.SALES), 16)
+    assert np.ptp(lost[:, 0]) > 1  # products differ
+    np.testing.assert_allclose(lost[:, 0], lost[:, -1], rtol=1e-4, atol=1e-4)

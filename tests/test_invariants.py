@@ -41,6 +41,7 @@ MARKETS = {
     "poisson": ("PostedPrice", {"demand": "exponential", "noise": "poisson", "buyers": 3}),
     "gaussian noise": ("PostedPrice", {"demand": "logit", "noise": "gaussian", "noise_scale": 0.2}),
     "apple": ("apple", {}),
+    "products": ("CalibratedProducts", {}),
     "segments": ("SegmentedValuation", {"num_segments": 20, "num_prices": 10, "buyers": 3}),
     "interval": ("PostedPrice", {"demand": "logit", "num_prices": None}),
     "interval, mixture": ("PostedPrice", {"demand": "mixture", "num_prices": None, "cost": 0.1}),

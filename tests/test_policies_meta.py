@@ -575,12 +575,57 @@ def test_prior_thompson_is_thompson_where_the_prior_is_uniform():
         assert abs(np.mean(picks == 0) - chance) < error
 
 
+@pytest.mark.parametrize(("label", "horizon"), [("features", 12), ("inventory", HORIZON)])
+def test_prior_thompson_where_markets_say_what_they_offer(label, horizon):
+    """The posterior against NumPy; and what it believes of the true market is what that market does."""
+    env, params = market(label)
+    policy = policies.prior_thompson(env, markets=30, seed=3)
+    played = play(policy, label, horizon=horizon)
+    words, problem = random.stream(3, "init"), problem_of(label, horizon)
+    drawn = [env.sample_params(random.address(words, 0, number)) for number in range(30)]
+    prices = np.asarray(problem.prices, float)
+
+    def mean_of(one, sale):
+        k = int(sale.action)
+        if label == "inventory":
+            return float(np.asarray(one.demand)[k]) * (float(sale.observation[3]) > 0)
+        context = np.asarray(sale.observation[-3:], float)
+        return 1 / (1 + np.exp(-(context @ np.asarray(one.alpha) - context @ np.asarray(one.beta) * prices[k])))
+
+    for k in SOME:
+        log_weights = np.zeros(30)
+        for state, sale in played.lane(k)[:20]:
+            np.testing.assert_allclose(state.log_weights, log_weights - log_weights.max(), rtol=1e-3, atol=2e-3)
+            d, y = np.array([mean_of(one, sale) for one in drawn]), float(sale.demand)
+            log_weights = log_weights + y * np.log(np.maximum(d, 1e-12)) + (1 - y) * np.log(np.maximum(1 - d, 1e-12))
+    truth = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
+    best = jax.jit(lambda obs, action: [env.offer(state, a, known)[1]
+                                        for state, known in [env.believed(obs, truth, problem)]
+                                        for a in (env.optimal_action(state, known), action)])  # fmt: skip
+    for t in range(0, horizon, 5):
+        ours, theirs = best(played.sales.observation[t, 0], played.sales.action[t, 0])
+        assert float(ours - theirs) == pytest.approx(float(played.info["regret"][t, 0]), rel=1e-3, abs=1e-4)
+
+
+def test_prior_thompson_with_one_market_is_its_oracle():
+    """The market drawn is the truth: no regret, with features and with stock, greedy or not."""
+    for label in ("features", "inventory"):
+        env, _ = market(label)
+        one = jax.jit(lambda env=env: env.sample_params(random.address(random.stream(3, "init"), 0, 0)))()
+        for greedy in (False, True):
+            policy = policies.prior_thompson(env, markets=1, seed=3, greedy=greedy)
+            result = jaxprice.simulate(env, policy, lanes=4, horizon=20, params=one)
+            np.testing.assert_allclose(result["lane_regret"], 0, atol=2e-4)
+
+
 def test_prior_thompson_refusals():
     env, _ = market("bandit")
     with pytest.raises(ValueError, match="markets must be at most 100000"):
         policies.prior_thompson(env, markets=200_000)
-    with pytest.raises(ValueError, match="whose mean demand is a table over prices"):
-        policies.prior_thompson(market("features")[0])
+    with pytest.raises(ValueError, match="whose mean demand is a table over prices, or that has `believed`"):
+        policies.prior_thompson(market("reference price")[0])
+    with pytest.raises(ValueError, match="prior_thompson chooses from a price grid"):
+        policies.prior_thompson(market("interval")[0])
     policy = policies.prior_thompson(env, markets=5)
     with pytest.raises(ValueError, match="prior_thompson was made for 4 prices"):
         policy.init(jax.random.key(0), problem_of("mnl prices"))

@@ -26,6 +26,7 @@ from jaxprice import checks
 from jaxprice import devices as device_mesh
 from jaxprice.agents import checkpoint, lifetimes, networks
 from jaxprice.devices import AXIS
+from jaxprice.program import on_cpu
 
 HELD_OUT = 2**32 - 1  # the seed of held-out markets is this less the seed of training
 
@@ -232,7 +233,7 @@ def _advance(training, learn, mesh):
 
     places = jnp.arange(training.lanes, dtype=jnp.uint32).reshape(training.minibatches, -1)
 
-    @functools.partial(jax.jit, static_argnums=4)
+    @functools.partial(jax.jit, static_argnums=4, compiler_options=_compiler_options(mesh))
     def advance(state, hyper, seeds, updates, count):
         spread = jax.shard_map(
             functools.partial(many, count),
@@ -244,6 +245,11 @@ def _advance(training, learn, mesh):
         return spread(state, hyper, seeds, updates, places)
 
     return advance
+
+
+def _compiler_options(mesh):
+    """On CPUs full-width vectors, and matrix products on the core of their device: the other cores are devices too."""
+    return {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": mesh.size == 1} if on_cpu(mesh) else None
 
 
 @functools.lru_cache(maxsize=16)

@@ -8,6 +8,7 @@ from jaxprice.data import calibrated
 from jaxprice.envs import (
     bernoulli_bandit,
     calibrated_market,
+    calibrated_products,
     fair_pricing,
     finite_inventory,
     gaussian_bandit,
@@ -33,6 +34,7 @@ from jaxprice.envs import (
 )
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket
+from jaxprice.envs.calibrated_products import CalibratedProducts
 from jaxprice.envs.fair_pricing import FairPricing
 from jaxprice.envs.finite_inventory import FiniteInventory
 from jaxprice.envs.gaussian_bandit import GaussianBandit
@@ -73,6 +75,7 @@ _KINDS = {
     NetworkRevenue: network_revenue,
     NonStationary: non_stationary,
     PostedPrice: posted_price,
+    CalibratedProducts: calibrated_products,
     SegmentedValuation: segmented_valuation,
     RelatedProducts: related_products,
     ParametricDemand: parametric_demand,

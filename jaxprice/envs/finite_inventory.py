@@ -200,6 +200,16 @@ class FiniteInventory(Environment):
         price, mean = self._offer(state, action, params)
         return (price - params.cost) * mean + self._salvage(state, state.stock - mean, params)
 
+    def believed(self, observation, params, problem):
+        horizon, stock = jnp.asarray(problem.horizon), jnp.asarray(problem.stock)
+        time = jnp.round(observation[0] * horizon).astype(jnp.int32)
+        left = jnp.round(observation[3] * stock).astype(jnp.int32)
+        return State(time, left, jnp.float32(0)), dataclasses.replace(params, stock=stock, max_steps_in_episode=horizon)
+
+    def offer(self, state, action, params):
+        price, mean = self._offer(state, action, params)
+        return mean, mean * (price - params.cost - self._worth(state, params))
+
     def optimal_reward(self, state, params):
         """The value of the season, V_T(N), in equal parts over its periods."""
         return state.optimal

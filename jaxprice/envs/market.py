@@ -168,3 +168,11 @@ class ContextualMarket(MyopicMarket):
         if self.num_prices:
             return jnp.asarray(params.prices)[action]
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+
+    def believed(self, observation, params, problem):
+        return Visit(jnp.int32(0), observation[-problem.context_size :]), params
+
+    def offer(self, state, action, params):
+        price = self.price(action, params)
+        mean = self.mean_demand(state, price, params)
+        return mean, self.profit(price, mean, params)

@@ -121,6 +121,12 @@ class RelatedProducts(Environment):
     def optimal_action(self, state, params):
         return self.base.optimal_action(state, params)
 
+    def believed(self, observation, params, problem):
+        return self.base.believed(observation, params, problem)
+
+    def offer(self, state, action, params):
+        return self.base.offer(state, action, params)
+
 
 def split(env, *, train, held_out, seed=0):
     """Two disjoint sets of tasks, for training and for testing.

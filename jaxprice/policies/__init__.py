@@ -82,6 +82,7 @@ from jaxprice.policies.opol import opol
 from jaxprice.policies.optimistic_thompson import optimistic_thompson
 from jaxprice.policies.oracle import oracle
 from jaxprice.policies.per_context import per_context
+from jaxprice.policies.per_product import per_product
 from jaxprice.policies.perturbed_pricing import perturbed_pricing
 from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
 from jaxprice.policies.prior_thompson import prior_thompson
@@ -199,6 +200,7 @@ __all__ = [
     "oracle",
     "page_hinkley",
     "per_context",
+    "per_product",
     "perturbed_pricing",
     "primal_dual_bwk",
     "prior_thompson",

@@ -1,0 +1,125 @@
+"""Numbers and pictures of `meta_pricing`: from the regret of every lane to rows, tables and the figure."""
+
+import csv
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.table import Table
+
+SALES = (5, 10, 20, 50, 100)
+HORIZON = 100
+SHOWN = (1, 2, 5, 10, 20)  # products of a sequence
+HEADER = ("training", "market", "seller", "sales", "regret_percent", "se", "gap_percent", "gap_se", "seeds", "markets")
+
+
+def times(horizon):
+    """Sales after which regret is looked at."""
+    return [t for t in SALES if t <= horizon] + [horizon] * (horizon not in SALES)
+
+
+def percent(out, times, products=1):
+    """Regret of every lane after `times` sales of a product, in percent of what the oracle earns in the mean.
+
+    Args:
+      out: of `simulate` for one policy, with traces.
+      times: numbers of sales.
+      products: sold one after the other, with equally many sales.
+
+    Returns:
+      float `[sales, lanes]`; with several products `[products, sales, lanes]`.
+    """
+    lost = [np.asarray(out[f"trace_{which}"].values, float) for which in ("regret", "optimal")]
+    lost = [x.reshape(products, -1, x.shape[-1]).cumsum(axis=1) for x in lost]
+    regret, optimal = (x[:, np.asarray(times) - 1] for x in lost)
+    share = 100 * regret / optimal.mean(axis=-1, keepdims=True)
+    return share if products > 1 else share[0]
+
+
+def summary(runs):
+    """Mean and standard error of lanes `[seeds, lanes]`: over markets, and over training seeds where there are several."""
+    means = runs.mean(axis=1)
+    variance = runs.mean(axis=0).var(ddof=1) / runs.shape[1]
+    if len(means) > 1:
+        variance += means.var(ddof=1) / len(means)
+    return means.mean(), variance**0.5
+
+
+def rows_of(label, where, lost):
+    """Rows of one cell; the gap is to the first seller, runs of one agent are "name/0", "name/1", ..."""
+    cells = {where: lost}
+    if next(iter(lost.values())).ndim == 3:
+        count, kind = len(next(iter(lost.values()))), where.split(",")[0]
+        shown = [m for m in SHOWN if m <= count]
+        cells = {f"{kind}, product {m} of {count}": {name: x[m - 1] for name, x in lost.items()} for m in shown}
+    rows = []
+    for market, regret in cells.items():
+        benchmark = next(iter(regret.values()))
+        for name in dict.fromkeys(name.split("/")[0] for name in regret):
+            runs = np.stack([x for key, x in regret.items() if key.split("/")[0] == name])
+            for k in range(runs.shape[1]):
+                sales = SALES[k] if k < len(SALES) else 2 * HORIZON
+                (mean, se), (gap, gap_se) = summary(runs[:, k]), summary(runs[:, k] - benchmark[k])
+                numbers = [f"{x:.4f}" for x in (mean, se, gap, gap_se)]
+                values = label, market, name, sales, *numbers, len(runs), runs.shape[-1]
+                rows.append(dict(zip(HEADER, values, strict=True)))
+    return rows
+
+
+def write(path, rows):
+    """Rows as CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def gather(folder, order):
+    """The rows of all files of a folder, those of the distributions in `order` first to last."""
+    rows = []
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="") as file:
+            rows += csv.DictReader(file)
+    order = list(order)
+    return sorted(rows, key=lambda row: order.index(row["training"]))
+
+
+def show(rows, console):
+    """One table a market: percent of the oracle's reward lost after so many sales, and the gap to the first seller."""
+    for where in dict.fromkeys((row["training"], row["market"]) for row in rows):
+        mine = [row for row in rows if (row["training"], row["market"]) == where]
+        columns = sorted({int(row["sales"]) for row in mine})
+        table = Table(title=f"trained on {where[0]}, played on {where[1]}: regret in % of the oracle (gap to the first)")
+        for column in ("seller", *map(str, columns)):
+            table.add_column(column, justify="left" if column == "seller" else "right")
+        for seller in dict.fromkeys(row["seller"] for row in mine):
+            cells = {int(row["sales"]): row for row in mine if row["seller"] == seller}
+            texts = [f"{float(cells[t]['regret_percent']):.1f} ({float(cells[t]['gap_percent']):+.1f} ± "
+                     f"{1.96 * float(cells[t]['gap_se']):.1f})" for t in columns]  # fmt: skip
+            table.add_row(seller, *texts)
+        console.print(table)
+
+
+def draw(rows, path):
+    """Regret over sales, one panel a distribution that agents were trained on."""
+    labels = list(dict.fromkeys(row["training"] for row in rows))
+    wide = min(3, len(labels))
+    tall = -(-len(labels) // wide)
+    figure, panels = plt.subplots(tall, wide, figsize=(4.2 * wide, 3.6 * tall), layout="constrained", squeeze=False)
+    for axes, label in zip(panels.flat, labels, strict=False):
+        mine = [row for row in rows if row["training"] == row["market"] == label]
+        for seller in dict.fromkeys(row["seller"] for row in mine):
+            cells = [row for row in mine if row["seller"] == seller]
+            x, y, e = ([float(row[key]) for row in cells] for key in ("sales", "regret_percent", "se"))
+            axes.errorbar(x, y, 1.96 * np.asarray(e), label=seller, lw=1.2, capsize=2)
+        axes.set(xscale="log", yscale="log", xlabel="sales", title=label)
+        axes.legend(fontsize=6)
+    for axes in panels.flat[len(labels) :]:
+        axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("regret, % of the oracle's reward")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
