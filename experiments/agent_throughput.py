@@ -4,17 +4,19 @@
     python -m experiments.agent_throughput --out agents.jsonl
 
 A token is a period of a lifetime; training counts each once, though PPO passes over it twice. The reference is `plain_ppo`,
-a PPO with a GRU as single-file baselines have it, with the same lanes, minibatches and epochs on the same bandit (uniform
-means); it runs on one device, ours on all. Runs take turns, and the best of each counts.
+a PPO as single-file baselines have it, with the same lanes, minibatches and epochs on the same bandit (uniform means); it
+runs on one device, ours on all. It is measured with a GRU, whatever ours is, and with the same network as ours where that
+has a cell (a minGRU does four times the arithmetic of a GRU). Runs take turns, and the best of each counts.
 """
 
 import dataclasses
+import datetime
 import json
+import math
 import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,7 @@ from jaxprice import agents
 from jaxprice.agents import learning, lifetimes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 
+CELLS = ("min_gru", "gru", "lstm")  # networks that the plain loop can step
 NETWORKS = {
     "min_gru": {"size": 64},
     "gru": {"size": 64},
@@ -84,41 +87,52 @@ def actor(name, options):
     return lambda: jaxprice.simulate(env, {name: policy}, **play)["regret"].values
 
 
+def plain(core, options):
+    """A function that trains for `updates` updates in the plain way, compiled."""
+    ppo = plain_ppo.PlainPPO(options.arms, options.horizon, options.lanes, core=core)
+    state = ppo.start(jax.random.key(0))
+    return lambda: ppo.train(state, options.updates)[1]
+
+
+def measure(name, options):
+    """A row of the table, as a dict."""
+    runs = {"train": trainer(name, options), "act": actor(name, options), "gru": plain("gru", options)}
+    if name in CELLS:
+        runs["same"] = plain(name, options)
+    compiling = {kind: timed(run) for kind, run in runs.items()}["train"]
+    best = {kind: math.inf for kind in runs}
+    for _ in range(options.repeats):
+        best = {kind: min(best[kind], timed(run)) for kind, run in runs.items()}
+    tokens = options.updates * options.lanes * options.horizon
+    row = {"network": name, "arms": options.arms, "horizon": options.horizon, "lanes": options.lanes}
+    row |= {"tokens_per_s": round(tokens / best["train"]), "plain_tokens_per_s": round(tokens / best["gru"])}
+    row |= {"ratio": round(best["gru"] / best["train"], 2)}
+    row |= {"ratio_same_network": round(best["same"] / best["train"], 2) if "same" in best else None}
+    row |= {"decisions_per_s": round(options.acting * options.horizon / best["act"])}
+    row |= {"compile_s": round(compiling - best["train"], 1), "device": jax.local_devices()[0].device_kind}
+    return row | {"devices": jax.local_device_count(), "jax": jax.__version__, "date": datetime.date.today().isoformat()}
+
+
 def main(options):
     """Measure, print, and append to the file."""
     jaxprice.use_cpu_cores()  # before anything starts the backend
-    console, rows = Console(), []
-    plain = plain_ppo.PlainPPO(options.arms, options.horizon, options.lanes)
-    state = plain.start(jax.random.key(0))
-    tokens = options.updates * options.lanes * options.horizon
-
-    def reference():
-        return plain.train(state, options.updates)[1]
-
-    table = Table(title=f"agents, {options.arms} arms, {options.horizon} periods: thousand tokens and decisions a second")
-    for column in ("network", "training", "plain PPO", "ratio", "acting", "compile s"):
-        table.add_column(column, justify="left" if column == "network" else "right")
-    timed(reference)
+    console = Console()
     for name in options.networks:
         jaxprice.checks.choice("network", name, NETWORKS)
+    table = Table(title=f"agents, {options.arms} arms, {options.horizon} periods: thousand tokens and decisions a second")
+    for column in ("network", "training", "plain GRU", "ratio", "ratio, same network", "acting", "compile s"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for name in options.networks:
         with console.status(name):
-            train, act = trainer(name, options), actor(name, options)
-            compiling = timed(train)
-            timed(act)
-            pairs = [(timed(train), timed(reference), timed(act)) for _ in range(options.repeats)]
-        best, plain_best, acting = np.min(pairs, axis=0)
-        row = {"network": name, "arms": options.arms, "horizon": options.horizon, "lanes": options.lanes}
-        row |= {"tokens_per_s": round(tokens / best), "plain_tokens_per_s": round(tokens / plain_best)}
-        row |= {"ratio": round(plain_best / best, 2), "decisions_per_s": round(options.acting * options.horizon / acting)}
-        row |= {"compile_s": round(compiling - best, 1), "device": jax.local_devices()[0].device_kind}
-        rows.append(row | {"devices": jax.local_device_count()})
-        numbers = (row["tokens_per_s"] / 1e3, row["plain_tokens_per_s"] / 1e3, row["ratio"], row["decisions_per_s"] / 1e3)
-        cells = [f"{x:,.0f}" if x > 100 else f"{x:.1f}" for x in numbers]
-        table.add_row(name, *cells, f"{row['compile_s']:.1f}")
+            row = measure(name, options)
+        speeds = [f"{row[key] / 1e3:,.0f}" for key in ("tokens_per_s", "plain_tokens_per_s", "decisions_per_s")]
+        same = row["ratio_same_network"]
+        ratios = f"{row['ratio']:.1f}", "" if same is None else f"{same:.1f}"
+        table.add_row(name, *speeds[:2], *ratios, speeds[2], f"{row['compile_s']:.1f}")
         if options.out is not None:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             with options.out.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+                file.write(json.dumps(row) + "\n")
     console.print(table)
 
 

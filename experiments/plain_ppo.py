@@ -1,8 +1,8 @@
 """PPO with a recurrent network, written the way single-file baselines are: what the throughput of training is set against.
 
-One scan over time with a GRU cell inside, for acting and again for every gradient; keys split at every step in every lane;
-an embedding, a GRU, and separate hidden layers for actor and critic; lifetimes shuffled anew in every epoch. The inputs are
-those of RL^2: last action, last reward, whether the episode began.
+One scan over time with a cell inside, for acting and again for every gradient; keys split at every step in every lane; an
+embedding, the cell, and separate hidden layers for actor and critic; lifetimes shuffled anew in every epoch. The inputs are
+those of RL^2: last action, last reward, whether the episode began. The cell is flax's GRU, or a step of one of our networks.
 """
 
 import functools
@@ -12,17 +12,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxprice.agents import cores
+
 
 class Cell(nn.Module):
-    """One step of the network: `(carry, x) -> (carry, (logits, value))`."""
+    """One step of the network for one lane: `(carry, x) -> (carry, (logits, value))`."""
 
     actions: int
     size: int
+    core: str = "gru"
 
     @nn.compact
     def __call__(self, carry, x):
         embedded = nn.relu(nn.Dense(self.size)(x))
-        carry, hidden = nn.GRUCell(self.size)(carry, embedded)
+        if self.core == "gru":
+            carry, hidden = nn.GRUCell(self.size)(carry, embedded)
+        else:
+            carry, hidden = cores.CORES[self.core](self.size).step(carry, embedded)
         logits = nn.Dense(self.actions)(nn.relu(nn.Dense(self.size)(hidden)))
         value = nn.Dense(1)(nn.relu(nn.Dense(self.size)(hidden)))
         return carry, (logits, value[..., 0])
@@ -35,19 +41,28 @@ class PlainPPO:
       arms, horizon: of the bandit.
       lanes, minibatches, epochs: of an update.
       size: of every layer.
+      core: "gru" is flax's cell; others are those of `cores`.
     """
 
-    def __init__(self, arms, horizon, lanes, minibatches=4, epochs=2, size=64):
+    def __init__(self, arms, horizon, lanes, minibatches=4, epochs=2, size=64, core="gru"):
         self.arms, self.horizon, self.lanes, self.size = arms, horizon, lanes, size
         self.minibatches, self.epochs = minibatches, epochs
-        self.cell = Cell(arms, size)
+        self.cell = Cell(arms, size, core)
+        self.memory = jnp.zeros(size) if core == "gru" else cores.CORES[core](size).start()
         self.optimiser = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
 
     def start(self, key):
         """`(weights, state of the optimiser, key)`."""
-        x = jnp.zeros((1, self.arms + 2))
-        weights = self.cell.init(key, jnp.zeros((1, self.size)), x)
+        weights = self.cell.init(key, self.memory, jnp.zeros(self.arms + 2))
         return weights, self.optimiser.init(weights), key
+
+    def step(self, weights, memory, x):
+        """One step of every lane."""
+        return jax.vmap(lambda memory, x: self.cell.apply(weights, memory, x))(memory, x)
+
+    def fresh(self, lanes):
+        """Memory before the first period."""
+        return jax.tree.map(lambda leaf: jnp.zeros((lanes, *leaf.shape), leaf.dtype), self.memory)
 
     def act(self, weights, key):
         """Lifetimes: `(inputs, actions, log-probabilities, values, rewards)`, `[T, lanes, ...]`."""
@@ -60,7 +75,7 @@ class PlainPPO:
             first = jnp.full((self.lanes, 1), time == 0, jnp.float32)
             hot = jax.nn.one_hot(action, self.arms) * (1 - first)
             x = jnp.concatenate([hot, reward[:, None], first], axis=-1)
-            hidden, (logits, value) = self.cell.apply(weights, hidden, x)
+            hidden, (logits, value) = self.step(weights, hidden, x)
             action = jax.vmap(jax.random.categorical)(of_action, logits)
             log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[:, None], -1)[:, 0]
             chance = jnp.take_along_axis(means, action[:, None], -1)[:, 0]
@@ -68,7 +83,7 @@ class PlainPPO:
             return (hidden, action, reward, keys), (x, action, log_prob, value, reward)
 
         keys = jax.random.split(key, self.lanes)
-        start = jnp.zeros((self.lanes, self.size)), jnp.zeros(self.lanes, jnp.int32), jnp.zeros(self.lanes), keys
+        start = self.fresh(self.lanes), jnp.zeros(self.lanes, jnp.int32), jnp.zeros(self.lanes), keys
         return jax.lax.scan(period, start, jnp.arange(self.horizon))[1]
 
     def update(self, state, _):
@@ -88,8 +103,8 @@ class PlainPPO:
 
         def loss(weights, batch):
             x, action, old, advantage, target = batch
-            start = jnp.zeros((x.shape[1], self.size))
-            _, (logits, value) = jax.lax.scan(functools.partial(self.cell.apply, weights), start, x)
+            step = functools.partial(self.step, weights)
+            _, (logits, value) = jax.lax.scan(step, self.fresh(x.shape[1]), x)
             log_probs = jax.nn.log_softmax(logits)
             ratio = jnp.exp(jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0] - old)
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
