@@ -12,6 +12,7 @@ from scipy import optimize, stats
 
 import jaxprice
 from experiments import duan_baselines as baselines
+from experiments import duan_table
 from experiments import rl2_bandits as table
 from jaxprice.oracles import gittins
 
@@ -175,7 +176,7 @@ def test_cells_have_the_exact_value(name):
         tuned = table.Tuned(baselines.index_policy, {"closed form": baselines.ranks(baselines.closed_form(n))})
         wanted = exact(functools.partial(scores, "closed form"), n)
     other = exact(functools.partial(scores, "greedy"), n)
-    mean, error = table.mean_and_error(n * 2 / 3 - table.tune((n, 2), tuned, lanes, [3, 4], [5, 6]).regret)
+    mean, error = duan_table.mean_and_error(n * 2 / 3 - table.tune((n, 2), tuned, lanes, [3, 4], [5, 6]).regret)
     assert abs(mean - wanted) < 4 * error
     assert abs(wanted - other) > 1e-9
 
@@ -203,7 +204,7 @@ def test_rows():
     one, best = rng.uniform(1, 3, 500), rng.uniform(1, 2, 500)
     outcomes = {"UCB1": table.Outcome(one, 2.0, "c=0.1", one + 1, "c=0.3"), "mine": table.Outcome(one, 2.0, "", one, "")}
     outcomes["oracle"] = table.Outcome(best, 2.0, "", best, "")
-    rows = {row["method"]: row for row in table.rows_of(cell, outcomes)}
+    rows = {row["method"]: row for row in duan_table.rows_of(cell, outcomes)}
     ucb1 = rows["UCB1"]
     se = one.std(ddof=1) / math.sqrt(500)
     assert (
@@ -244,9 +245,9 @@ def test_smoke_run_resumes(tmp_path, monkeypatch):
     table.main(options)
     first = (tmp_path / "table.csv").read_text()
     lines = first.splitlines()
-    methods = *table.METHODS, "RL^2 (ours)", "oracle", "RL^2", "SNAIL"  # the agent is that of the package
+    methods = *duan_table.METHODS, "RL^2 (ours)", "oracle", "RL^2", "SNAIL"  # the agent is that of the package
     assert [line.split(",")[0] for line in lines] == ["cell", *(f"n=10 k=5 {name}" for name in methods)]
-    assert lines[0] == ",".join(table.HEADER)
+    assert lines[0] == ",".join(duan_table.HEADER)
     monkeypatch.setattr(table, "tune", None)
     monkeypatch.setattr(jaxprice, "simulate", None)
     table.main(options)
