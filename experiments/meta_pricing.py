@@ -39,26 +39,24 @@ may share the folder.
 
 import dataclasses
 import functools
+import hashlib
 import re
 import time
 from pathlib import Path
 from typing import Literal
 
-import jax
-import numpy as np
 import tyro
 from rich.console import Console
 
 import jaxprice
-from experiments import meta_tables, study
-from experiments.meta_tables import HORIZON, SALES
-from jaxprice import agents, policies, random
+from experiments import meta_tables, meta_tasks, study
+from experiments.meta_tables import HORIZON
+from experiments.meta_tasks import TASKS, Stage
+from jaxprice import agents, policies
 from jaxprice.agents import imitation, rl2
 
 LANES = {"smoke": 64, "default": 4000, "full": 20_000}
 SCALE = {"smoke": 0.01, "default": 1.0, "full": 3.0}
-PRODUCTS = 20  # of a sequence
-HIDDEN = "catsup"  # the product that the calibrated agents do not see
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,56 +75,6 @@ class Options:
     def seeds(self, many=False):
         """Seeds of training; `many`: for ablations, where the spread between seeds is what they are set against."""
         return range({"smoke": 1, "default": 5 if many else 3, "full": 10 if many else 5}[self.preset])
-
-
-@functools.cache
-def market(name):
-    """A task distribution by its label."""
-    kind = {"options": {"demand": "linear"}, "spread": 0.2, "leaves": ("demand",)}
-    known = jaxprice.data.calibrated.names()
-    kinds = {
-        "logit": ("PostedPrice", {"demand": "logit"}),
-        "beta": ("PostedPrice", {"demand": "beta"}),
-        "linear": ("PostedPrice", {"demand": "linear"}),
-        "hierarchical": ("RelatedProducts", kind | {"kind": 7}),
-        "another kind": ("RelatedProducts", kind | {"kind": 9}),
-        "valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10}),
-        "noisier valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10, "scale": 0.5}),
-        "stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 4}),
-        "half the stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 8}),
-        "calibrated": ("CalibratedProducts", {"markets": tuple(name for name in known if name != HIDDEN)}),
-        HIDDEN: ("CalibratedProducts", {"markets": (HIDDEN,)}),
-    }
-    kind, options = kinds[name]
-    return jaxprice.make(kind, **options)[0]
-
-
-TASKS = {
-    "logit": ("logit", "beta", "linear"),
-    "beta": ("beta", "logit"),
-    "hierarchical": ("hierarchical", "another kind"),
-    "valuations": ("valuations", "noisier valuations"),
-    "stock": ("stock", "half the stock"),
-    "calibrated": ("calibrated", HIDDEN),
-}
-LONGER = ("logit",)  # also played for twice the horizon
-SEQUENCE = ("hierarchical",)  # also played as a sequence of products
-
-
-def prior(label, greedy=False):
-    """Thompson sampling with the true prior, or the greedy seller with it."""
-    markets = 1000 if label in TASKS["valuations"] + TASKS["stock"] else 2000
-    return policies.prior_thompson(market(label), markets=markets, greedy=greedy)
-
-
-def classics(label):
-    """Sellers that are not trained, the benchmark of the gaps first."""
-    sellers = {"Thompson, true prior": prior(label), "greedy, true prior": prior(label, greedy=True)}
-    if label in TASKS["stock"]:
-        return sellers | {"TS-fixed": policies.ts_fixed(), "TS-update": policies.ts_update()}
-    if label in TASKS["valuations"]:
-        return sellers | {"logistic Thompson": policies.logistic_thompson(), "LinUCB": policies.lin_ucb()}
-    return sellers | {"Thompson": policies.thompson(), "UCB1": policies.ucb1()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +98,7 @@ class Recipe:
 
 
 RECURRENT = agents.Hyper(learning_rate=2e-3, entropy=0.05, trace=0.97, warm_up=0.05)
-STATS = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
+STATS = agents.Hyper(learning_rate=2e-3, entropy=0.1, trace=0.97, warm_up=0.1)
 IMITATION = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
 RL2 = Recipe("gru", {"size": 64}, 800, RECURRENT)
 AGENTS = {
@@ -170,21 +118,21 @@ ABLATIONS = {
 
 def train(label, title, recipe, seed, options):
     """One agent, as a policy; if it was trained before it is read back."""
-    env, inputs = market(label), agents.Inputs(grid=True, **recipe.inputs)
+    env, inputs = meta_tasks.market(label), agents.Inputs(grid=True, **recipe.inputs)
     actions = env.action_space().n
     updates = max(2, round(recipe.updates * SCALE[options.preset]))
     told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}
     told |= {"method": "distil" if recipe.distilled else "ppo", "return_reward": recipe.return_reward}
     told |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
     path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
-    if path.exists() and {key: agents.load_agent(path).told.get(key) for key in told} == told:
+    if path.exists() and _is(agents.load_agent(path), recipe, inputs, told):
         return agents.load(path)
     network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
     shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper, "seeds": seed}
     shared |= {"chunk": max(1, updates // 10), "held_out": 1024, "progress": True}
     clocks = time.perf_counter(), time.process_time()
     if recipe.distilled:
-        weights, curve = imitation.train(env, network, prior(label, greedy=True), **shared)
+        weights, curve = imitation.train(env, network, meta_tasks.prior(label, greedy=True), **shared)
     else:
         weights, curve = rl2.train(env, network, return_reward=recipe.return_reward, **shared)
     wall, cpu = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clocks, strict=True))
@@ -194,79 +142,45 @@ def train(label, title, recipe, seed, options):
     return agents.load(path)
 
 
-def play(label, sellers, horizon, lanes):
-    """A cell: regret of each seller at `SALES`, in percent of what the oracle earns: name -> `[sales, lanes]`."""
-    times, env, lost = meta_tables.times(horizon), market(label), {}
-    for name, policy in sellers.items():
-        out = jaxprice.simulate(env, {name: policy}, seed=977, lanes=lanes, horizon=horizon, traces=True, progress=True)
-        lost[name] = meta_tables.percent(out, times)
-    return lost
+def _is(agent, recipe, inputs, told):
+    """Whether an agent was trained in this way."""
+    made = agent.name, agent.options, agent.inputs
+    return made == (recipe.network, recipe.settings, inputs) and {key: agent.told.get(key) for key in told} == told
 
 
-def play_sequence(label, sellers, lanes):
-    """A cell: as `play`, of every product of a sequence: name -> `[products, sales, lanes]`."""
-    base, horizon, lost = market(label), PRODUCTS * HORIZON, {}
-    env, params = jaxprice.make("NonStationary", market=base, num_markets=PRODUCTS, horizon=horizon)
-    products = jax.jit(jax.vmap(base.sample_params))(market_keys(977, lanes * PRODUCTS))
-    products = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(lanes, PRODUCTS, *leaf.shape[1:]), products)
-    path = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (lanes, *np.shape(leaf))), params.path)
-    params = dataclasses.replace(params, markets=products, path=path, max_steps_in_episode=np.full(lanes, horizon, np.int32))
-    for name, policy in sellers.items():
-        out = jaxprice.simulate(
-            env, {name: policy}, seed=977, lanes=lanes, horizon=horizon, params=params, traces=True, progress=True
-        )
-        lost[name] = meta_tables.percent(out, SALES, PRODUCTS)
-    return lost
-
-
-def market_keys(seed, count):
-    """Keys of so many markets, `[count]`."""
-    words = random.stream(seed, "market")
-    return jax.vmap(lambda number: random.address(words, 0, number))(np.arange(count, dtype=np.uint32))
-
-
-def learners(label):
-    """Sellers of a sequence that learn from product to product, with the spread that products of the kind have."""
-    env = market(label)
-    demand_of = jax.jit(jax.vmap(lambda key: env.reset_env(key, env.sample_params(key))[1].mean_demand))
-    demand = demand_of(market_keys(1, 4000))
-    spread = float(np.asarray(demand).std(axis=0).mean())
-    return {
-        "hierarchical Thompson": policies.hierarchical_thompson(PRODUCTS, spread=spread),
-        "Meta-Thompson": policies.meta_thompson(PRODUCTS, spread=spread),
-    }
-
-
-def cells(label, options):
-    """What is played by agents trained on one distribution: name -> function that gives the cell."""
-    lanes, first = LANES[options.preset], label == next(iter(TASKS))
-    ablations = {"ablations": ABLATIONS} if options.ablations and first else {}
+def stages(label, options):
+    """What agents trained on one distribution are played on: `(stage, function that gives the sellers)`."""
+    lanes = LANES[options.preset]
 
     @functools.cache
-    def trained(which):
-        recipes, many = {"agents": AGENTS, "RL2": {"RL2": RL2}, **ablations}[which], which != "agents"
+    def trained(*titles, many=False):
+        recipes = {title: recipe for title, recipe in (AGENTS | ABLATIONS).items() if title in titles}
         if label in TASKS["valuations"]:  # counts of sales do not tell who bought
-            recipes = {name: recipe for name, recipe in recipes.items() if recipe.network != "stats"}
-        return {f"{name}/{seed}": train(label, name, recipe, seed, options)
-                for name, recipe in recipes.items() for seed in options.seeds(many)}  # fmt: skip
+            recipes = {title: recipe for title, recipe in recipes.items() if recipe.network != "stats"}
+        return {
+            f"{title}/{seed}": train(label, title, recipe, seed, options)
+            for title, recipe in recipes.items()
+            for seed in options.seeds(many)
+        }
 
-    def against(which, on, horizon=HORIZON):
-        return lambda: play(on, classics(on) | trained(which), horizon, lanes)
+    def all_on(where):
+        return lambda: meta_tasks.classics(where) | trained(*AGENTS)
 
-    def sequence():
-        apart = {"Thompson, true prior": prior(label), "Thompson": policies.thompson()} | trained("agents")
-        sold = {name: policies.per_product(policy, PRODUCTS) for name, policy in apart.items()}
-        return play_sequence(label, sold | learners(label), max(16, lanes // 8))
+    def in_sequence():
+        apart = {"Thompson, true prior": meta_tasks.prior(label), "Thompson": policies.thompson()}
+        return apart | trained(*AGENTS) | meta_tasks.learners(label)
 
-    found = {on: against("agents", on) for on in TASKS[label]}
-    if label in LONGER:
-        found[f"{label}, {2 * HORIZON} sales"] = against("agents", label, 2 * HORIZON)
-    if label in SEQUENCE:
-        found[f"{label}, in sequence"] = sequence
-    if ablations:
-        both = {"Thompson, true prior": prior(label)}
-        found[f"{label}, ablations"] = lambda: play(label, both | trained("RL2") | trained("ablations"), HORIZON, lanes)
-    return found
+    def ablated():
+        return {"Thompson, true prior": meta_tasks.prior(label)} | trained("RL2", *ABLATIONS, many=True)
+
+    for where in TASKS[label]:
+        yield Stage(where, meta_tasks.market(where), lanes), all_on(where)
+    if label in meta_tasks.LONGER:
+        yield Stage(f"{label}, {2 * HORIZON} sales", meta_tasks.market(label), lanes, 2 * HORIZON), all_on(label)
+    if label in meta_tasks.SEQUENCE:
+        yield meta_tasks.in_sequence(label, max(16, lanes // 8)), in_sequence
+    if options.ablations and label == next(iter(TASKS)):
+        yield Stage(f"{label}, ablations", meta_tasks.market(label), lanes), ablated
 
 
 def main(options):
@@ -277,15 +191,18 @@ def main(options):
     jaxprice.use_cpu_cores()
     if options.preset == "smoke":
         jaxprice.devices.compile_quickly()
-    told = {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]}
-    told |= {"recipes": repr(AGENTS | ABLATIONS)}
-    out = study.open_folder(options.out, told)
+    out = study.open_folder(options.out, {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]})
     options = dataclasses.replace(options, out=out)
     for label in options.only or TASKS:
-        for name, make in cells(label, options).items():
-            lost, _ = study.kept(out / "cells", f"{label} -> {name}", make)
-            rows = meta_tables.rows_of(label, name, lost)
-            slug = re.sub(r"\W+", "-", f"{label}-{name}")
+        for stage, sellers in stages(label, options):
+            lost = {}
+            for name, policy in sellers().items():
+                console.print(f"{label} -> {stage.name}: {name}", style="dim")
+                digest = hashlib.sha256(meta_tasks.told(policy).encode()).hexdigest()[:8]
+                kept = functools.partial(study.kept, out / "cells", f"{label}, {stage.name}, {name}, {digest}")
+                lost[name] = kept(lambda stage=stage, policy=policy: {"lost": stage.play(policy)})[0]["lost"]
+            rows = meta_tables.rows_of(label, stage.name, lost)
+            slug = re.sub(r"\W+", "-", f"{label}-{stage.name}")
             meta_tables.write(out / "rows" / f"{slug}.csv", rows)
             meta_tables.show(rows, console)
     rows = meta_tables.gather(out / "rows", TASKS)

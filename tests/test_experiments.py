@@ -1,5 +1,7 @@
 """Rows of the experiments that have no test of their own: each can be made and played, without playing it."""
 
+import csv
+import dataclasses
 import functools
 
 import jax
@@ -8,7 +10,7 @@ import pytest
 import xarray
 
 import jaxprice
-from experiments import meta_pricing, meta_tables, regret_growth, throughput, train_agents
+from experiments import meta_pricing, meta_tables, meta_tasks, regret_growth, throughput, train_agents
 from jaxprice import agents, policies
 from jaxprice.agents import lifetimes
 
@@ -93,26 +95,55 @@ def test_rows_of_meta_pricing(tmp_path):
     assert {row["market"] for row in read[len(rows) :]} == {"beta, product 1 of 2", "beta, product 2 of 2"}
 
 
-@pytest.mark.parametrize("label", meta_pricing.TASKS)
-def test_cells_of_meta_pricing_fit_their_markets(label):
-    """Every seller that is not trained starts, every network has a market's actions, every agent's updates are split."""
-    env = meta_pricing.market(label)
-    assert list(meta_pricing.cells(label, meta_pricing.Options()))[: len(meta_pricing.TASKS[label])] == list(
-        meta_pricing.TASKS[label]
-    )
-    for where in meta_pricing.TASKS[label]:
-        assert meta_pricing.market(where).action_space() == env.action_space()
+@pytest.mark.parametrize("label", meta_tasks.TASKS)
+def test_networks_of_meta_pricing_fit_the_markets(label):
+    env = meta_tasks.market(label)
+    for where in meta_tasks.TASKS[label]:
+        assert meta_tasks.market(where).action_space() == env.action_space()
     for recipe in (*meta_pricing.AGENTS.values(), *meta_pricing.ABLATIONS.values()):
         inputs = agents.Inputs(grid=True, **recipe.inputs)
         network = agents.networks.make(recipe.network, actions=env.action_space().n, inputs=inputs, **recipe.settings)
-        play = lifetimes.Play(env, network, meta_pricing.HORIZON, return_reward=recipe.return_reward)
+        play = lifetimes.Play(env, network, meta_tables.HORIZON, return_reward=recipe.return_reward)
         assert numbers_of(network, play) * 4 < 1_000_000
 
 
-def test_a_sequence_of_products_starts_where_the_catalogue_says():
-    """One price for all products loses the same share at all times of a product, and not the same of all products."""
-    sold = {"apart": policies.per_product(policies.fixed_price(), meta_pricing.PRODUCTS)}
-    lost = meta_pricing.play_sequence("hierarchical", sold, 16)["apart"]
-    assert lost.shape == (meta_pricing.PRODUCTS, len(meta_tables.SALES), 16)
-    assert np.ptp(lost[:, 0]) > 1  # products differ
+def test_a_run_of_meta_pricing_reads_back_what_it_trained_and_played(tmp_path, monkeypatch):
+    """A tiny run: its rows; nothing is trained or played again; another recipe is."""
+    monkeypatch.setattr(meta_tasks, "classics", lambda label: {"random": policies.random_price(), "UCB1": policies.ucb1()})
+    recipe = meta_pricing.Recipe("stats", {"size": 4}, 200, meta_pricing.STATS, lanes=8)
+    monkeypatch.setattr(meta_pricing, "AGENTS", {"stats": recipe})
+    calls = {"train": 0, "play": 0}
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(meta_pricing.rl2, "train", counted("train", meta_pricing.rl2.train))
+    monkeypatch.setattr(meta_tasks.Stage, "play", counted("play", meta_tasks.Stage.play))
+    options = meta_pricing.Options(preset="smoke", only=("calibrated",), out=tmp_path / "out")
+    meta_pricing.main(options)
+    first = (tmp_path / "out" / "table.csv").read_text()
+    assert calls == {"train": 1, "play": 6} and (tmp_path / "out" / "regret.png").stat().st_size > 10_000
+    meta_pricing.main(options)
+    assert calls == {"train": 1, "play": 6} and (tmp_path / "out" / "table.csv").read_text() == first
+    rows = list(csv.DictReader(first.splitlines()))
+    assert [row["seller"] for row in rows[::5]] == ["random", "UCB1", "stats"] * 2
+    assert {row["market"] for row in rows} == set(meta_tasks.TASKS["calibrated"])
+    monkeypatch.setattr(meta_pricing, "AGENTS", {"stats": dataclasses.replace(recipe, settings={"size": 5})})
+    meta_pricing.main(options)
+    assert calls == {"train": 2, "play": 8}
+
+
+def test_products_of_a_sequence_are_sold_afresh():
+    """One price loses the same share at all times of a product, and not the same of all products."""
+    stage = meta_tasks.in_sequence("hierarchical", 16)
+    lost = stage.play(policies.fixed_price())
+    assert lost.shape == (meta_tasks.PRODUCTS, len(meta_tables.SALES), 16)
+    assert np.ptp(lost[:, 0]) > 1
     np.testing.assert_allclose(lost[:, 0], lost[:, -1], rtol=1e-4, atol=1e-4)
+    greedy = stage.play(policies.explore_then_commit(share=0.1))
+    assert np.all(greedy[:, 1] > 0)  # every product is explored anew: ten prices in its first ten sales
+    assert list(meta_tasks.learners("hierarchical")) == ["hierarchical Thompson", "Meta-Thompson"]
