@@ -98,7 +98,7 @@ class Recipe:
 
 
 RECURRENT = agents.Hyper(learning_rate=2e-3, entropy=0.05, trace=0.97, warm_up=0.05)
-STATS = agents.Hyper(learning_rate=2e-3, entropy=0.1, trace=0.97, warm_up=0.1)
+STATS = agents.Hyper(learning_rate=3e-3, entropy=0.05, trace=0.97, warm_up=0.05)
 IMITATION = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
 RL2 = Recipe("gru", {"size": 64}, 800, RECURRENT)
 AGENTS = {
