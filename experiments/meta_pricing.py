@@ -15,7 +15,7 @@ seeds as one part and that of markets as the other. Regret is expected, not samp
 | logit | posted price, ten prices | beta valuations, linear demand, twice the horizon |
 | beta | posted price, ten prices | logit valuations |
 | hierarchical | linear demand around that of a kind (Bastani, Simchi-Levi and Zhu) | another kind; a sequence of products |
-| valuations | linear in four features | twice the noise in valuations |
+| valuations | linear in a feature of the buyer, ten prices | twice the noise in valuations |
 | stock | four prices, a quarter of the horizon in stock | an eighth |
 | calibrated | five products fitted to real purchases | a sixth, not seen in training |
 
@@ -23,7 +23,7 @@ Agents, with weights frozen and saved under `agents/` of the results: "RL2" is r
 "stats" sees counts and sums of each price; both learn by PPO from expected regret, which a simulator knows and data do not
 tell. "distilled" is recurrent (minGRU) and is told, on the histories that it makes, what is best in the mean over the
 posterior under the true prior. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets drawn from the
-prior (1,000 with features or stock), "greedy, true prior" the same without exploration.
+prior (1,000 with stock, 500 with features), "greedy, true prior" the same without exploration.
 
 Ablations on the first distribution, five seeds: RL2 without its memory, without its last action among the inputs, without
 either of its rewards, with other networks, and with a return of expected rewards instead of regret.
@@ -118,7 +118,8 @@ ABLATIONS = {
 
 def train(label, title, recipe, seed, options):
     """One agent, as a policy; if it was trained before it is read back."""
-    env, inputs = meta_tasks.market(label), agents.Inputs(grid=True, **recipe.inputs)
+    env = meta_tasks.market(label)
+    inputs = agents.Inputs(grid=True, past=label in TASKS["valuations"], **recipe.inputs)
     actions = env.action_space().n
     updates = max(2, round(recipe.updates * SCALE[options.preset]))
     told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}

@@ -40,8 +40,8 @@ def market(name):
         "linear": ("PostedPrice", {"demand": "linear"}),
         "hierarchical": ("RelatedProducts", kind | {"kind": 7}),
         "another kind": ("RelatedProducts", kind | {"kind": 9}),
-        "valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10}),
-        "noisier valuations": ("LinearValuation", {"dimension": 4, "num_prices": 10, "scale": 0.5}),
+        "valuations": ("LinearValuation", {"dimension": 2, "num_prices": 10}),
+        "noisier valuations": ("LinearValuation", {"dimension": 2, "num_prices": 10, "scale": 0.5}),
         "stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 4}),
         "half the stock": ("FiniteInventory", {"horizon": HORIZON, "stock": HORIZON // 8}),
         "calibrated": ("CalibratedProducts", {"markets": tuple(name for name in known if name != HIDDEN)}),
@@ -53,7 +53,7 @@ def market(name):
 
 def prior(label, greedy=False):
     """Thompson sampling with the true prior, or the greedy seller with it."""
-    markets = 1000 if label in TASKS["valuations"] + TASKS["stock"] else 2000
+    markets = {**dict.fromkeys(TASKS["valuations"], 500), **dict.fromkeys(TASKS["stock"], 1000)}.get(label, 2000)
     return policies.prior_thompson(market(label), markets=markets, greedy=greedy)
 
 

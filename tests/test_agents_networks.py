@@ -35,7 +35,7 @@ def history(seed, actions=ACTIONS, features=2):
         jnp.asarray(demand, jnp.float32),
         jnp.asarray(demand * 0.5, jnp.float32),
         jnp.arange(T, dtype=jnp.int32),
-        jnp.asarray(rng.normal(size=(T, features)), jnp.float32),
+        *jnp.asarray(rng.normal(size=(2, T, features)), jnp.float32),
     )
 
 
@@ -127,6 +127,8 @@ def test_inputs_are_as_told():
     hot = np.eye(ACTIONS)[int(seen.action)]
     wanted = [0, *hot, seen.demand, seen.reward, 4 / T, *facts().prices, *facts().margins, *seen.observation]
     np.testing.assert_allclose(token, np.asarray(wanted, float), rtol=1e-6)
+    past = np.asarray(Inputs(grid=True, past=True).token(facts(), seen))
+    np.testing.assert_allclose(past, [*token, *np.asarray(seen.past)], rtol=1e-6)
     none = Inputs(action=False, demand=False, reward=False, time=False, observation=False)
     assert none.token(facts(), jax.tree.map(lambda x: x[0], history(7))).tolist() == [1.0]
 

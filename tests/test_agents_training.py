@@ -149,6 +149,15 @@ def lived(env, net, name):
     return jax.jit(jax.vmap(play.live, (None, None, 0)))(weights, lifetimes.streams(0), jnp.arange(4000, dtype=jnp.uint32))
 
 
+def test_what_the_market_showed_stands_beside_what_came_of_it():
+    """Seen after a sale: the context before it as `past`, zeros before the first."""
+    env, _ = jaxprice.make("GLMDemand", dimension=3, num_prices=4)
+    net = agents.networks.make("gru", actions=4, size=8, inputs=agents.Inputs(past=True))
+    seen = lived(env, net, "sampled").seen
+    assert np.ptp(seen.observation) > 0.1 and not np.any(seen.past[:, 0])
+    np.testing.assert_array_equal(seen.past[:, 1:], seen.observation[:, :-1])
+
+
 def test_advantages_against_plain_loops():
     rng = np.random.default_rng(0)
     reward, value = rng.random((2, 5, T)).astype(np.float32)

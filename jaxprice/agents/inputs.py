@@ -2,7 +2,8 @@
 
 A network is fed by numbers of order one, so prices are in units of the highest price, demand is that of one buyer, and
 rewards are in units of the largest profit of a period. The inputs of RL^2 as published are the last action, the last reward
-and whether the episode began; the time left, the last demand and the price grid are additions, each an option of `Inputs`.
+and whether the episode began; the time left, the last demand, the price grid, what the market shows and showed are
+additions, each an option of `Inputs`.
 
 Source: Y. Duan, J. Schulman, X. Chen, P. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning via
 slow reinforcement learning", arXiv:1611.02779.
@@ -28,6 +29,7 @@ class Inputs:
       time: the share of the horizon gone.
       grid: price and profit of a sale at each action; where they differ between markets, a network needs them.
       observation: what the observation shows beyond time, last price and last demand: contexts, stock.
+      past: what it showed when the last action was chosen, so that a context stands beside what came of it.
     """
 
     action: bool = True
@@ -36,6 +38,7 @@ class Inputs:
     time: bool = True
     grid: bool = False
     observation: bool = True
+    past: bool = False
 
     def token(self, facts, seen):
         """The inputs of one decision, float `[D]`."""
@@ -54,6 +57,8 @@ class Inputs:
             parts += [facts.prices, facts.margins]
         if self.observation:
             parts.append(seen.observation)
+        if self.past:
+            parts.append(seen.past)
         return jnp.concatenate(parts)
 
 
@@ -85,6 +90,7 @@ class Seen:
       demand, reward: what came of it, float scalars; zero before the first.
       time: periods played, int scalar.
       observation: entries of the observation that are not told otherwise, float `[n]`.
+      past: those of the observation before the last action, float `[n]`; zero before the first.
     """
 
     action: jax.Array
@@ -92,6 +98,7 @@ class Seen:
     reward: jax.Array
     time: jax.Array
     observation: jax.Array
+    past: jax.Array
 
 
 @struct.dataclass
@@ -135,8 +142,8 @@ def facts(problem):
 
 def before(problem, observation):
     """What is `Seen` before the first decision."""
-    zero = jnp.float32(0)
-    return Seen(jnp.int32(-1), zero, zero, jnp.int32(0), _rest(observation, jnp.ndim(problem.prices)))
+    zero, shown = jnp.float32(0), _rest(observation, jnp.ndim(problem.prices))
+    return Seen(jnp.int32(-1), zero, zero, jnp.int32(0), shown, jnp.zeros_like(shown))
 
 
 def after(facts, seen, transition):
@@ -147,6 +154,7 @@ def after(facts, seen, transition):
         reward=jnp.asarray(transition.reward, jnp.float32) / facts.unit,
         time=seen.time + 1,
         observation=_rest(transition.next_observation, 1 + jnp.ndim(transition.price)),
+        past=seen.observation,
     )
 
 
