@@ -55,6 +55,7 @@ from experiments.meta_tasks import TASKS, Stage
 from jaxprice import agents, policies
 from jaxprice.agents import imitation, rl2
 
+SHIPPED = {"pricing_rl2": "logit-RL2-3", "pricing_in_context": "logit-distilled-0"}  # agents in the package
 LANES = {"smoke": 64, "default": 4000, "full": 20_000}
 SCALE = {"smoke": 0.01, "default": 1.0, "full": 3.0}
 
