@@ -209,8 +209,9 @@ def main(options):
             meta_tables.show(rows, console)
     rows = meta_tables.gather(out / "rows", TASKS)
     meta_tables.write(out / "table.csv", rows)
+    (out / "table.md").write_text(meta_tables.markdown(rows))
     meta_tables.draw(rows, out / "regret.png")
-    console.print(f"{out}/table.csv, regret.png")
+    console.print(f"{out}/table.csv, table.md, regret.png")
 
 
 if __name__ == "__main__":

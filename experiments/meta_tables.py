@@ -97,10 +97,39 @@ def show(rows, console):
             table.add_column(column, justify="left" if column == "seller" else "right")
         for seller in dict.fromkeys(row["seller"] for row in mine):
             cells = {int(row["sales"]): row for row in mine if row["seller"] == seller}
-            texts = [f"{float(cells[t]['regret_percent']):.1f} ({float(cells[t]['gap_percent']):+.1f} ± "
-                     f"{1.96 * float(cells[t]['gap_se']):.1f})" for t in columns]  # fmt: skip
+            texts = [f"{float(cells[t]['regret_percent']):.1f} ({gap(cells[t])})" for t in columns]
             table.add_row(seller, *texts)
         console.print(table)
+
+
+def markdown(rows):
+    """One table a market in Markdown, as `show` prints them."""
+    lines = [
+        "Regret in percent of what the oracle earns; in brackets the paired difference to the first seller, with",
+        "its 95 % interval over markets and training seeds. Written by `python -m experiments.meta_pricing`.",
+    ]
+    for where in dict.fromkeys((row["training"], row["market"]) for row in rows):
+        mine = [row for row in rows if (row["training"], row["market"]) == where]
+        sales = sorted({int(row["sales"]) for row in mine})
+        seeds = max(int(row["seeds"]) for row in mine)
+        lines += [
+            "",
+            f"**Trained on {where[0]}, played on {where[1]}** ({mine[0]['markets']} markets, {seeds} training seeds)",
+            "",
+        ]
+        lines += ["| seller | " + " | ".join(f"{t} sales" for t in sales) + " |", "|---" * (len(sales) + 1) + "|"]
+        for seller in dict.fromkeys(row["seller"] for row in mine):
+            cells = {int(row["sales"]): row for row in mine if row["seller"] == seller}
+            texts = [f"{float(cells[t]['regret_percent']):.1f}" for t in sales]
+            if seller != mine[0]["seller"]:
+                texts = [f"{text} ({gap(cells[t])})" for text, t in zip(texts, sales, strict=True)]
+            lines.append(f"| {seller} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def gap(row):
+    """The gap of a row with its 95 % interval, as text."""
+    return f"{float(row['gap_percent']):+.1f} ± {1.96 * float(row['gap_se']):.1f}"
 
 
 def draw(rows, path):

@@ -132,6 +132,8 @@ def test_a_run_of_meta_pricing_reads_back_what_it_trained_and_played(tmp_path, m
     rows = list(csv.DictReader(first.splitlines()))
     assert [row["seller"] for row in rows[::5]] == ["random", "UCB1", "stats"] * 2
     assert {row["market"] for row in rows} == set(meta_tasks.TASKS["calibrated"])
+    page = (tmp_path / "out" / "table.md").read_text()
+    assert page.count("| seller |") == 2 and f"| random | {float(rows[0]['regret_percent']):.1f} |" in page
     monkeypatch.setattr(meta_pricing, "AGENTS", {"stats": dataclasses.replace(recipe, settings={"size": 5})})
     meta_pricing.main(options)
     assert calls == {"train": 2, "play": 8}
