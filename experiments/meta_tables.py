@@ -137,7 +137,7 @@ def draw(rows, path):
     labels = list(dict.fromkeys(row["training"] for row in rows))
     wide = min(3, len(labels))
     tall = -(-len(labels) // wide)
-    figure, panels = plt.subplots(tall, wide, figsize=(4.2 * wide, 3.6 * tall), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(tall, wide, figsize=(4.2 * wide, 4.2 * tall), layout="constrained", squeeze=False)
     for axes, label in zip(panels.flat, labels, strict=False):
         mine = [row for row in rows if row["training"] == row["market"] == label]
         for seller in dict.fromkeys(row["seller"] for row in mine):
@@ -145,7 +145,13 @@ def draw(rows, path):
             x, y, e = ([float(row[key]) for row in cells] for key in ("sales", "regret_percent", "se"))
             axes.errorbar(x, y, 1.96 * np.asarray(e), label=seller, lw=1.2, capsize=2)
         axes.set(xscale="log", yscale="log", xlabel="sales", title=label)
-        axes.legend(fontsize=6)
+        axes.set_xticks(SALES, map(str, SALES))
+        axes.minorticks_off()
+        low, high = axes.get_ylim()
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
     for axes in panels.flat[len(labels) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
