@@ -1,6 +1,6 @@
 """Meta-learned pricing: what an agent that was trained on other products earns in the first sales of a new one.
 
-    python -m experiments.meta_pricing                      # default: three training seeds; some ten minutes a distribution
+    python -m experiments.meta_pricing                      # default: a quarter of an hour a distribution; ablations more
     python -m experiments.meta_pricing --preset smoke       # four minutes, nearly all of it compiling
     python -m experiments.meta_pricing --only logit stock   # these alone; the table keeps what other runs have put there
 

@@ -95,6 +95,15 @@ def test_rows_of_meta_pricing(tmp_path):
     assert {row["market"] for row in read[len(rows) :]} == {"beta, product 1 of 2", "beta, product 2 of 2"}
 
 
+@pytest.mark.parametrize("name", meta_pricing.SHIPPED)
+def test_agents_of_the_package_are_those_of_the_recipes(name):
+    label, title, seed = meta_pricing.SHIPPED[name].split("-")
+    agent, recipe = agents.load_agent(name), meta_pricing.AGENTS[title]
+    about = {"market": label, "name": title, "seed": int(seed), "updates": recipe.updates, "lanes": recipe.lanes}
+    about |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
+    assert meta_pricing._is(agent, recipe, agents.Inputs(grid=True), about)
+
+
 @pytest.mark.parametrize("label", meta_tasks.TASKS)
 def test_networks_of_meta_pricing_fit_the_markets(label):
     env = meta_tasks.market(label)
