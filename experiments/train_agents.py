@@ -97,7 +97,7 @@ def bandit(arms, horizon, network, method, updates, lanes, **changes):
 def recipes():
     """Name -> `Recipe`."""
     short = agents.Hyper(learning_rate=3e-3, entropy=0.02, trace=0.9)
-    long = agents.Hyper(learning_rate=1e-3, entropy=0.02, trace=0.97, warm_up=0.05)
+    long = agents.Hyper(learning_rate=3e-3, entropy=0.05, trace=0.97, warm_up=0.05)
     stats = agents.Hyper(learning_rate=3e-3, entropy=0.01, trace=0.97)
     imitating = agents.Hyper(learning_rate=2e-3, decay=1e-4, warm_up=0.1)
     named = {f"n10_k{k}": bandit(k, 10, "gru", "ppo", 600, 1024, hyper=short) for k in (5, 10, 50)}
@@ -105,7 +105,7 @@ def recipes():
     for k in (5, 10):
         named |= {
             f"n100_k{k}_distilled": bandit(k, 100, "min_gru", "distil", 1000, 64, hyper=imitating),
-            f"n100_k{k}_ppo": bandit(k, 100, "min_gru", "ppo", 400, 128, hyper=long),
+            f"n100_k{k}_ppo": bandit(k, 100, "gru", "ppo", 1600, 256, hyper=long, return_reward="regret"),
             f"n100_k{k}_stats": bandit(k, 100, "stats", "ppo", 300, 256, hyper=stats),
         }
     return named
