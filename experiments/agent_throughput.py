@@ -6,7 +6,7 @@
 A token is a period of a lifetime; training counts each once, though PPO passes over it twice. The reference is `plain_ppo`,
 a PPO as single-file baselines have it, with the same lanes, minibatches and epochs on the same bandit (uniform means); it
 runs on one device, ours on all. It is measured with a GRU, whatever ours is, and with the same network as ours where that
-has a cell (a minGRU does four times the arithmetic of a GRU). Runs take turns, and the best of each counts.
+has a cell (a minGRU does some three and a half times the arithmetic of a GRU). Runs take turns, and the best of each counts.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Meta-learned pricing: what an agent that was trained on other products earns in the first sales of a new one.
 
     python -m experiments.meta_pricing                      # default: a quarter of an hour a distribution; ablations more
-    python -m experiments.meta_pricing --preset smoke       # four minutes, nearly all of it compiling
+    python -m experiments.meta_pricing --preset smoke       # minutes, nearly all of it compiling
     python -m experiments.meta_pricing --only logit stock   # these alone; the table keeps what other runs have put there
 
 Each task distribution below is trained on once a seed and agent; then all sellers meet the same held-out markets and the
@@ -127,7 +127,7 @@ def train(label, title, recipe, seed, options):
     told |= {"method": "distil" if recipe.distilled else "ppo", "return_reward": recipe.return_reward}
     told |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
     path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
-    if path.exists() and _is(agents.load_agent(path), recipe, inputs, told):
+    if path.exists() and made_so(agents.load_agent(path), recipe, inputs, told):
         return agents.load(path)
     network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
     shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper, "seeds": seed}
@@ -144,7 +144,7 @@ def train(label, title, recipe, seed, options):
     return agents.load(path)
 
 
-def _is(agent, recipe, inputs, told):
+def made_so(agent, recipe, inputs, told):
     """Whether an agent was trained in this way."""
     made = agent.name, agent.options, agent.inputs
     return made == (recipe.network, recipe.settings, inputs) and {key: agent.told.get(key) for key in told} == told
@@ -203,7 +203,7 @@ def main(options):
                 digest = hashlib.sha256(meta_tasks.told(policy).encode()).hexdigest()[:8]
                 kept = functools.partial(study.kept, out / "cells", f"{label}, {stage.name}, {name}, {digest}")
                 lost[name] = kept(lambda stage=stage, policy=policy: {"lost": stage.play(policy)})[0]["lost"]
-            rows = meta_tables.rows_of(label, stage.name, lost)
+            rows = meta_tables.rows_of(label, stage.name, lost, meta_tables.times(stage.horizon))
             slug = re.sub(r"\W+", "-", f"{label}-{stage.name}")
             meta_tables.write(out / "rows" / f"{slug}.csv", rows)
             meta_tables.show(rows, console)

@@ -45,7 +45,7 @@ def summary(runs):
     return means.mean(), variance**0.5
 
 
-def rows_of(label, where, lost):
+def rows_of(label, where, lost, sales=SALES):
     """Rows of one cell; the gap is to the first seller, runs of one agent are "name/0", "name/1", ..."""
     cells = {where: lost}
     if next(iter(lost.values())).ndim == 3:
@@ -58,10 +58,9 @@ def rows_of(label, where, lost):
         for name in dict.fromkeys(name.split("/")[0] for name in regret):
             runs = np.stack([x for key, x in regret.items() if key.split("/")[0] == name])
             for k in range(runs.shape[1]):
-                sales = SALES[k] if k < len(SALES) else 2 * HORIZON
                 (mean, se), (gap, gap_se) = summary(runs[:, k]), summary(runs[:, k] - benchmark[k])
                 numbers = [f"{x:.4f}" for x in (mean, se, gap, gap_se)]
-                values = label, market, name, sales, *numbers, len(runs), runs.shape[-1]
+                values = label, market, name, sales[k], *numbers, len(runs), runs.shape[-1]
                 rows.append(dict(zip(HEADER, values, strict=True)))
     return rows
 

@@ -17,6 +17,7 @@ from jax.extend import core as jex
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxprice import devices
 from jaxprice.devices import AXIS
 from jaxprice.lanes import needed, per_leaf
 
@@ -89,7 +90,7 @@ class Program:
             in_shardings=tuple(NamedSharding(self.mesh, spec) for spec in specs),
             keep_unused=True,  # the text must tell how many arguments there are
             donate_argnums=[position for position, k in enumerate(used) if taken[k]],
-            compiler_options=_compiler_options(self.mesh),
+            compiler_options=devices.compiler_options(self.mesh),
         )
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
         sized, tree = jax.tree.flatten(shapes)
@@ -113,18 +114,8 @@ def forget():
     _executables.clear()
 
 
-def on_cpu(mesh):
-    """Whether a mesh is made of CPU devices."""
-    return mesh.devices.flat[0].platform == "cpu"
-
-
 def _spec(rank, flag):
     return P(*[None] * (rank - 1), AXIS) if flag else P()
-
-
-def _compiler_options(mesh):
-    """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
-    return {"xla_cpu_prefer_vector_width": 512} if on_cpu(mesh) else None
 
 
 def _compile(lowered, mesh):

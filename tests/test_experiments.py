@@ -101,7 +101,7 @@ def test_agents_of_the_package_are_those_of_the_recipes(name):
     agent, recipe = agents.load_agent(name), meta_pricing.AGENTS[title]
     about = {"market": label, "name": title, "seed": int(seed), "updates": recipe.updates, "lanes": recipe.lanes}
     about |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
-    assert meta_pricing._is(agent, recipe, agents.Inputs(grid=True), about)
+    assert meta_pricing.made_so(agent, recipe, agents.Inputs(grid=True), about)
 
 
 @pytest.mark.parametrize("label", meta_tasks.TASKS)

@@ -26,7 +26,6 @@ from jaxprice import checks
 from jaxprice import devices as device_mesh
 from jaxprice.agents import checkpoint, lifetimes, networks
 from jaxprice.devices import AXIS
-from jaxprice.program import on_cpu
 
 HELD_OUT = 2**32 - 1  # the seed of held-out markets is this less the seed of training
 
@@ -248,8 +247,9 @@ def _advance(training, learn, mesh):
 
 
 def _compiler_options(mesh):
-    """On CPUs full-width vectors, and matrix products on the core of their device: the other cores are devices too."""
-    return {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": mesh.size == 1} if on_cpu(mesh) else None
+    """Where each core is a device, matrix products stay on the core of theirs: the others have their own."""
+    alone = {"xla_cpu_multi_thread_eigen": mesh.size == 1} if device_mesh.on_cpu(mesh) else {}
+    return device_mesh.compiler_options(mesh) | alone
 
 
 @functools.lru_cache(maxsize=16)
