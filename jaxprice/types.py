@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxprice import rules
+
 
 @dataclasses.dataclass(frozen=True)
 class Discrete:
@@ -166,10 +168,12 @@ class Environment:
     Attributes:
       longest: largest horizon that the oracle has tables for; None: any.
       tables: names of the params that `solve` fills in.
+      infinite: names of the params that may be infinite, where that means without a limit.
     """
 
     longest: ClassVar[int | None] = None
     tables: ClassVar[tuple[str, ...]] = ()
+    infinite: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self):
@@ -183,6 +187,27 @@ class Environment:
     def sample_params(self, key):
         """A random market of the task distribution."""
         raise NotImplementedError
+
+    def check_params(self, params):
+        """Refuse an impossible market, wherever its numbers come from: one market, or a batch with a leading axis.
+
+        Traced params pass, and tables that `solve` fills in are not looked at.
+
+        Raises:
+          ValueError: a number that is not finite, or one of `rules` that is broken; the message names the row of a batch.
+        """
+        rules.check(self, params)
+
+    def rules(self, params):
+        """What must hold of markets: yields `(names, holds, wanted)`.
+
+        `params` are a batch of NumPy arrays, every leaf `[M, ...]`; `names` are the leaves that a rule is about, with spaces
+        between; `holds` is bool `[M, ...]`; and `wanted` says what params must have. A subclass yields from this one first.
+        """
+        steps = params.max_steps_in_episode
+        yield "max_steps_in_episode", steps >= 1, "a max_steps_in_episode of at least 1"
+        if self.longest is not None:
+            yield "max_steps_in_episode", steps <= self.longest, f"a max_steps_in_episode of at most {self.longest}"
 
     def problem(self, params):
         """What the seller may know about the market `params`."""

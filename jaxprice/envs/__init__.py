@@ -117,4 +117,6 @@ def make(name, **options):
     devices.use_cpu_cores()
     for option in options:
         checks.choice(f"option of {name}", option, inspect.signature(makers[name]).parameters)
-    return makers[name](**options)
+    env, params = makers[name](**options)
+    env.check_params(params)
+    return env, params

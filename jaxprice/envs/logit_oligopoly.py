@@ -20,6 +20,7 @@ collusion", doi:10.1257/aer.20190623.
 
 import dataclasses
 import itertools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +102,8 @@ class LogitOligopoly(Environment):
     noise_scale: float = 0.0
     margin: float = 0.1
     horizon: int = 1000
+
+    infinite: ClassVar = ("capacity",)
 
     def params_of(self, quality, cost, scale):
         """Params with the given numbers; those of sellers may be scalars, the same for all."""

@@ -167,6 +167,10 @@ class NonStationary(Environment):
     horizon: int = 1000
 
     @property
+    def infinite(self):
+        return ("budget", *self.base.infinite)
+
+    @property
     def name(self):
         return f"NonStationary-{self.kind}-{self.base.name}"
 

@@ -60,6 +60,13 @@ class RelatedProducts(Environment):
     def tables(self):
         return self.base.tables
 
+    @property
+    def infinite(self):
+        return self.base.infinite
+
+    def rules(self, params):
+        return self.base.rules(params)
+
     def centre(self):
         """Params of the kind, theta_kind."""
         return self.base.sample_params(random.address(random.stream(self.kind, "market"), 0, 0))
