@@ -8,8 +8,12 @@ import math
 
 import numpy as np
 import xarray as xr
+from scipy.special import stdtrit
+
+from jaxprice import checks
 
 Z95 = 1.959964  # two-sided 95 % point of the normal law
+FEW = 30  # observations below which an interval is Student's
 EXACT = 2**24  # values kept for exact quantiles; beyond, a sketch
 MEANS = ("regret", "reward", "revenue", "share")
 
@@ -137,9 +141,42 @@ def join(datasets, attrs):
     return joined.assign_attrs(attrs)
 
 
-def interval(mean, standard_error, z=Z95):
-    """Confidence interval of a mean over lanes: `(low, high)`, 95 % by default."""
-    return mean - z * standard_error, mean + z * standard_error
+def critical(count=None):
+    """How many standard errors a 95 % interval of a mean reaches to either side, float `[...]`.
+
+    Below `FEW` observations, the 97.5 % point of Student's t with `count - 1` degrees of freedom, as the standard error
+    itself is uncertain; else the normal law's.
+
+    Args:
+      count: observations behind the mean, integers `[...]` of at least one; None: many.
+
+    Returns:
+      NaN where there is one observation only.
+
+    Raises:
+      ValueError: `count` is not an integer of at least one.
+    """
+    if count is None:
+        return Z95
+    counts = np.asarray(count)
+    if not np.issubdtype(counts.dtype, np.integer) or np.any(counts < 1):
+        raise ValueError(f"count must be integers of at least 1, got {checks.shown(count)}")
+    reach = np.where(counts < FEW, stdtrit(np.where(counts > 1, counts - 1.0, np.nan), 0.975), Z95)
+    return float(reach) if reach.ndim == 0 else reach
+
+
+def interval(mean, standard_error, count=None):
+    """95 % confidence interval of a mean over lanes, seeds or batches: `(low, high)`.
+
+    Args:
+      mean, standard_error: float `[...]`.
+      count: how many lanes, seeds or batches were averaged: below 30, Student's t; None: many. See `critical`.
+
+    Raises:
+      ValueError: `count` is not an integer of at least one.
+    """
+    reach = critical(count)
+    return mean - reach * standard_error, mean + reach * standard_error
 
 
 def paired_difference(values, reference):

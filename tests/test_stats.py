@@ -94,3 +94,24 @@ def test_regret_plot():
     )
     with pytest.raises(ValueError, match="band must be"):
         plot.regret(result, band="sigma")
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6, 8, 29])
+def test_intervals_over_few_batches_cover(count):
+    """With 1.96 they would cover 70, 81, 85, 89, 91 and 94 %; 20,000 repetitions, four standard errors."""
+    values = np.random.default_rng(count).normal(3.0, 2.0, (20_000, count))
+    moments = stats.Moments()
+    moments.add(values)
+    low, high = stats.interval(moments.mean, moments.standard_error(), count)
+    assert abs(np.mean((low < 3) & (high > 3)) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 20_000)
+
+
+def test_how_far_an_interval_reaches():
+    """Tabulated points of Student's t: 1, 4, 9 and 28 degrees of freedom."""
+    assert stats.critical() == stats.critical(30) == stats.critical(10**6) == stats.Z95
+    reach = stats.critical(np.array([[1, 2], [5, 10], [29, 30]]))
+    np.testing.assert_allclose(reach, [[np.nan, 12.7062], [2.7764, 2.2622], [2.0484, 1.9600]], atol=5e-5)
+    assert np.isnan(stats.critical(1)) and isinstance(stats.critical(np.int64(5)), float)
+    for count in (0, -1, 2.0, "3", [3, 0], True):
+        with pytest.raises(ValueError, match="count must be integers of at least 1, got"):
+            stats.interval(0.0, 1.0, count)
