@@ -152,7 +152,8 @@ def rows(sizes, results):
     for k, delta in enumerate(DELTAS):
         se, printed = 100 * uniform_spread(delta) / (TRIALS * SHORT) ** 0.5, UNIFORM_SE[k]
         label = f"wheel {delta:g}, standard error of Uniform, {TRIALS} wheels of {SHORT}"
-        made.append(study.Row(label, se, 0.0, printed, printed / (2 * (TRIALS - 1)) ** 0.5, 2, f"{PAPER}, n = {SHORT:,}"))
+        known = {"published": printed, "published_se": printed / (2 * (TRIALS - 1)) ** 0.5, "digits": 2, "kind": "printed"}
+        made.append(study.Row(label, se, 0.0, source=f"{PAPER}, n = {SHORT:,}", **known))
     for name, cell in results.items():
         where, method = name.split(": ")
         if where == "wheel":
@@ -161,7 +162,8 @@ def rows(sizes, results):
                 row = study.Row(f"wheel {delta:g}, {sizes.periods:,} periods: {method}", mean, se)
                 if sizes.periods == LONG and method.startswith("NeuralLinear"):
                     value, error = NEURAL_LINEAR[k]
-                    row = row._replace(published=value, published_se=error, source=f"{PAPER}, n = {LONG:,}", note=NOTE)
+                    known = {"published": value, "published_se": error, "kind": "printed"}
+                    row = row._replace(source=f"{PAPER}, n = {LONG:,}", note=NOTE, **known)
                 made.append(row)
         else:
             mean, se = relative(cell["regret"], cell["uniform"])

@@ -6,6 +6,7 @@ import os
 
 from rich.table import Table
 
+from experiments import study
 from jaxprice import stats
 
 PAPER, SNAIL = "Duan et al. (2016), Table 1", "Mishra et al. (2018), Table 3"
@@ -22,7 +23,7 @@ PRINTED = {  # (pulls, arms): METHODS, RL^2, then SNAIL and its 95 % half-width
     (500, 10): (249.0, 437.8, 429.5, 438.9, 437.1, 408.0, 395.0, 432.5, 432.4, 3.5),
     (500, 50): (249.6, 463.7, 427.2, 437.6, 457.6, 413.6, 402.8, 438.9, 442.6, 2.5),
 }
-HEADER = ("cell", "published", "ours", "se", "z", "source", "gap", "gap_se", "hyperparameter",
+HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "source", "gap", "gap_se", "hyperparameter",
           "ours_unbiased", "se_unbiased", "hyperparameter_unbiased")  # fmt: skip
 
 
@@ -31,26 +32,34 @@ def rows_of(cell, outcomes):
     n, k = cell
     printed, best = PRINTED[cell], n * k / (k + 1)
     known = dict(zip((*METHODS, "RL^2"), printed, strict=False))
-    blank = dict.fromkeys(HEADER, math.nan) | {"n": n, "k": k, "hyperparameter": "", "hyperparameter_unbiased": ""}
+    blank = dict.fromkeys(HEADER, math.nan) | dict.fromkeys(("hyperparameter", "hyperparameter_unbiased"), "")
+    blank |= {"n": n, "k": k}
     rows = []
     for name, outcome in outcomes.items():
         learned = name not in METHODS and name != "oracle"
         published = known.get("RL^2" if learned else name, math.nan)
         total, se = mean_and_error(best - outcome.regret)
         unbiased, unbiased_se = mean_and_error(best - outcome.other_regret)
-        row = blank | {"method": name, "published": published, "ours": total, "se": se}
-        row |= {"z": (total - published) / math.hypot(se, outcome.spread / math.sqrt(PAPER_TASKS))}
-        row |= {"source": "" if math.isnan(published) else PAPER + (", RL^2" if learned else "")}
+        row = blank | {"method": name, "ours": total, "se": se}
+        row |= told(published, outcome.spread, PAPER + (", RL^2" if learned else ""))
+        row |= {"z": study.difference(total, se, row["published"], row["published_se"])}
         row |= {"hyperparameter": outcome.chosen, "hyperparameter_unbiased": outcome.other_chosen}
         row |= {"ours_unbiased": unbiased, "se_unbiased": unbiased_se, "spread": outcome.spread}
         if "oracle" in outcomes and name != "oracle":
             row["gap"], row["gap_se"] = map(float, stats.paired_difference(outcomes["oracle"].regret, outcome.regret))
         rows.append(row)
     spread = outcomes.get("oracle", outcome).spread
-    rows.append(blank | {"method": "RL^2", "published": known["RL^2"], "source": PAPER, "spread": spread})
+    rows.append(blank | {"method": "RL^2", "spread": spread} | told(known["RL^2"], spread, PAPER))
     spread = printed[9] / stats.Z95 * math.sqrt(PAPER_TASKS)
-    rows.append(blank | {"method": "SNAIL", "published": printed[8], "source": SNAIL, "spread": spread})
+    rows.append(blank | {"method": "SNAIL", "spread": spread} | told(printed[8], spread, SNAIL))
     return [row | {"cell": f"n={n} k={k} {row['method']}"} for row in rows]
+
+
+def told(published, spread, source):
+    """What is printed: number, standard error from the spread of a task's total, source and kind; blank without a number."""
+    if math.isnan(published):
+        return {"source": "", "kind": ""}
+    return {"published": published, "published_se": spread / math.sqrt(PAPER_TASKS), "source": source, "kind": "printed"}
 
 
 def mean_and_error(values):
@@ -66,7 +75,7 @@ def write(rows, path):
         writer = csv.DictWriter(file, HEADER, extrasaction="ignore")
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
+            writer.writerow({key: study.number(x, ".9g") if isinstance(x, float) else x for key, x in row.items()})
     os.replace(temporary, path)
 
 

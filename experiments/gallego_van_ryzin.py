@@ -209,7 +209,8 @@ def rows(sizes, results):
     def add(cell, ours, se=0.0, formula=None, **more):
         if formula:
             digits = 4 if "/" in formula else 5
-            more |= {"published": PUBLISHED[formula], "digits": digits, "source": "closed form, worked out"}
+            known = {"published": PUBLISHED[formula], "digits": digits, "kind": "derived"}
+            more |= known | {"source": "closed form, worked out"}
         out.append(study.Row(cell, float(ours), float(se), **more))
 
     for name in PUBLISHED:

@@ -201,10 +201,10 @@ def cells(sizes, seed):
 def rows(sizes, results):
     """Exact numbers, and those of the policies."""
     best, means = PRIZE * PULLS, np.asarray(every_bandit().means, float).mean(axis=0) * PRIZE
-    words = f"{PAPER}, in words"
+    printed, words = {"source": PAPER, "kind": "printed"}, {"source": f"{PAPER}, in words", "kind": "derived"}
     made = [
-        study.Row("first pull: payout of the informative arm", means[-1], 0.0, 0.55, digits=2, source=PAPER),
-        study.Row("first pull: payout of a candidate", means[0], 0.0, 1.4, digits=1, source=PAPER),
+        study.Row("first pull: payout of the informative arm", means[-1], 0.0, 0.55, digits=2, **printed),
+        study.Row("first pull: payout of a candidate", means[0], 0.0, 1.4, digits=1, **printed),
         study.Row("regret: optimum", best - optimum(), 0.0),
         study.Row("regret: optimum without the last arm", best - optimum(informative=False), 0.0),
     ]
@@ -220,11 +220,11 @@ def rows(sizes, results):
         if name in AGENTS:
             asked = study.mean((cell["arm"] == ARMS - 1).sum(axis=1).mean(axis=-1))
             reached = np.isclose(total.mean(axis=-1), best - optimum(), atol=1e-3)
-            made.append(study.Row(f"pulls of the informative arm: {name}", *asked, published=1.0, source=words, note=NOTE))
+            made.append(study.Row(f"pulls of the informative arm: {name}", *asked, published=1.0, note=NOTE, **words))
             made.append(study.Row(f"share of runs at the optimum: {name}", float(reached.mean()), 0.0))
     arms = np.sort(results["UCB1"]["arm"], axis=0)
     different = 1 + (np.diff(arms, axis=0) > 0).sum(axis=0).mean()
-    made.append(study.Row("different arms in five pulls: UCB1", float(different), 0.0, published=5.0, source=words))
+    made.append(study.Row("different arms in five pulls: UCB1", float(different), 0.0, published=5.0, **words))
     return made
 
 

@@ -9,8 +9,9 @@ and then takes `--preset smoke | default | full`, `--seed` and `--out`. Written 
 `HEADER`, `figure.png`, `manifest.json`, and every cell in `cells/`, from which a second run resumes. A folder that holds the
 results of another configuration is left as it is, and a new one beside it is used.
 
-z is our value less the published one over sqrt(se^2 + se_paper^2), where the paper's error is its own if it states one, and
-that of rounding (half a unit of the last digit over sqrt 3) if not.
+z is our value less the published one over sqrt(se^2 + published_se^2), where the published number's error is its own if one
+is known, and that of rounding (half a unit of the last digit over sqrt 3) if not. The table has both errors, so that z can
+be computed again from its row. `kind` says where a published number comes from, one of `KINDS`.
 """
 
 import csv
@@ -36,7 +37,14 @@ from rich.table import Table
 
 from jaxprice import devices
 
-HEADER = ("cell", "published", "ours", "se", "z", "source", "note")
+HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "source", "note")
+KINDS = {
+    "printed": "by the authors, or part of their program",
+    "quoted": "by others from the authors, or from memory",
+    "replication": "of others, their runs or their report",
+    "derived": "from what the authors print: worked out, or said in words",
+    "own": "our own computation with other code",
+}
 AGREED = 3.0  # |z| up to which a cell counts as reproduced
 
 
@@ -46,10 +54,11 @@ class Row(NamedTuple):
     Attributes:
       cell: its name.
       ours, se: our mean and its standard error; 0 for what is computed exactly.
-      published, published_se: as printed, NaN if not at hand; the paper's own standard error, NaN if unknown.
-      digits: decimals of the printed number, for its rounding error.
+      published, published_se: NaN if there is none; its own standard error, NaN if unknown.
+      digits: decimals of the published number, for its rounding error.
       source: where it is printed.
       note: what was tried, for a number that does not agree.
+      kind: of the published number, one of `KINDS`; "" if there is none.
     """
 
     cell: str
@@ -60,16 +69,28 @@ class Row(NamedTuple):
     digits: int | None = None
     source: str = ""
     note: str = ""
+    kind: str = ""
+
+    @property
+    def error(self):
+        """Standard error of the published number: its own, or that of rounding; NaN without a number."""
+        if math.isnan(self.published):
+            return math.nan
+        rounding = 0.0 if self.digits is None else 0.5 * 10.0**-self.digits / math.sqrt(3)
+        return rounding if math.isnan(self.published_se) else self.published_se
 
     @property
     def z(self):
         """Difference in standard errors; NaN without a published number."""
-        rounding = 0.0 if self.digits is None else 0.5 * 10.0**-self.digits / math.sqrt(3)
-        paper = rounding if math.isnan(self.published_se) else self.published_se
-        error, gap = math.hypot(self.se, paper), self.ours - self.published
-        if math.isnan(gap) or error > 0:
-            return gap / (error or 1.0)
-        return math.copysign(math.inf, gap) if gap else 0.0
+        return difference(self.ours, self.se, self.published, self.error)
+
+
+def difference(ours, se, published, published_se):
+    """z of two numbers with their standard errors: infinite for two exact ones that differ, NaN if one is unknown."""
+    error, gap = math.hypot(se, published_se), ours - published
+    if math.isnan(gap) or error > 0:
+        return gap / (error or 1.0)
+    return math.copysign(math.inf, gap) if gap else 0.0
 
 
 class Study(NamedTuple):
@@ -208,20 +229,46 @@ def mean(values):
 
 def summary(rows):
     """How many cells agree, in words."""
-    known = [row.z for row in rows if not math.isnan(row.published)]
-    if not known:
-        return f"{len(rows)} cells, none with a printed number at hand"
-    return f"{sum(abs(z) <= AGREED for z in known)} of {len(known)} published cells within {AGREED:g} standard errors"
+    agree = agreement((row.kind, row.z) for row in rows)
+    if not agree:
+        return f"{len(rows)} cells, none with a published number at hand"
+    return f"within {AGREED:g} standard errors: {agree}"
+
+
+def agreement(cells):
+    """How many cells agree of each kind, in words, such as "4 of 5 printed, 1 of 1 derived"; "" where none is compared.
+
+    Args:
+      cells: pairs of a kind, "" without a published number, and z, NaN if ours is missing.
+    """
+    compared = [(kind, abs(z) <= AGREED) for kind, z in cells if kind and not math.isnan(z)]
+    counts = {kind: [agree for other, agree in compared if other == kind] for kind in KINDS}
+    return ", ".join(f"{sum(found)} of {len(found)} {kind}" for kind, found in counts.items() if found)
+
+
+def columns(row):
+    """A row as texts, name of the column -> text, an unknown number empty.
+
+    Numbers have nine digits, so that z can be computed again where errors are a millionth of the value.
+
+    Raises:
+      ValueError: a published number without a kind, or a kind without a number.
+    """
+    valid = not row.kind if math.isnan(row.published) else row.kind in KINDS
+    if not valid:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} where there is a published number, got {row}")
+    values = row._asdict() | {"published_se": row.error, "z": row.z}
+    return {name: number(values[name], ".5g" if name == "z" else ".9g") for name in HEADER}
 
 
 def write(rows, path):
-    """The columns `HEADER` as CSV, whole or not at all; an unknown number is left empty."""
+    """The columns `HEADER` as CSV, whole or not at all."""
+    lines = [columns(row) for row in rows]
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for row in rows:
-            writer.writerow([_text(getattr(row, name)) for name in HEADER])
+        writer = csv.DictWriter(file, HEADER)
+        writer.writeheader()
+        writer.writerows(lines)
     os.replace(temporary, path)
 
 
@@ -255,15 +302,16 @@ def manifest(name, title, preset, seconds, cpu_seconds):
 def show(study, rows, console):
     """Print the table."""
     printed = Table(title=study.title)
-    for column in HEADER[:5]:
-        printed.add_column(column, justify="left" if column == "cell" else "right")
+    for column in HEADER[:7]:
+        printed.add_column(column, justify="left" if column in ("cell", "kind") else "right")
     for row in rows:
-        style = "red" if abs(row.z) > AGREED else None
-        printed.add_row(row.cell, *(_text(x) for x in (row.published, row.ours, row.se)), _text(row.z, ".1f"), style=style)
+        numbers = map(number, (row.published, row.error, row.ours, row.se))
+        printed.add_row(row.cell, *numbers, number(row.z, ".1f"), row.kind, style="red" if abs(row.z) > AGREED else None)
     console.print(printed)
 
 
-def _text(value: Any, form=".5g"):
+def number(value: Any, form=".5g"):
+    """A number as text, empty if it is NaN; a text as it is."""
     if isinstance(value, str):
         return value
     return "" if math.isnan(value) else format(value, form)

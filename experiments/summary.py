@@ -5,9 +5,9 @@
     python -m experiments.summary --write experiments/README.md
 
 A study is a folder of `--results` with a `table.csv` of published and own numbers and a `manifest.json`. A cell agrees if it
-lies within three standard errors of the published number, the paper's own error counted where it is known. Time is that of
-the clock, and of all cores together, which what else a machine does changes less. `--write` puts the index between the two
-marks of a Markdown file.
+lies within three standard errors of the published number, that number's own error counted where it is known; cells are
+counted by where the published number comes from (`study.KINDS`). Time is that of the clock, and of all cores together, which
+what else a machine does changes less. `--write` puts the index between the two marks of a Markdown file.
 """
 
 import csv
@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.study import AGREED
+from experiments import study
 from jaxprice import checks
 
-COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "published", "agree")
+COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "agree")
 START, END = "<!-- summary: start -->", "<!-- summary: end -->"
 
 
@@ -42,7 +42,7 @@ def studies(folder):
     """Study -> `(rows of its table as dicts, manifest)`, by name.
 
     Raises:
-      ValueError: the folder does not exist.
+      ValueError: the folder does not exist, or holds a table without the column `kind`.
     """
     if not folder.is_dir():
         raise ValueError(f"results must be a folder, got {str(folder)!r}")
@@ -58,15 +58,14 @@ def studies(folder):
 
 def line(name, rows, manifest):
     """One line of the index: texts, in the order of `COLUMNS`."""
-    known = [abs(float(row["z"])) for row in rows if row["published"] and row["z"] not in ("", "nan")]
+    agree = study.agreement((row["kind"], float(row["z"] or "nan")) for row in rows)
     times = [manifest.get(clock) for clock in ("seconds", "cpu_seconds")]
     times = ["" if x is None else f"{x:.0f} s" if x < 120 else f"{x / 60:.1f} min" for x in times]
-    agree = f"{sum(z <= AGREED for z in known)} of {len(known)}" if known else "-"
     command = manifest.get("command", f"python -m experiments.{name}")
     command = command if isinstance(command, str) else f"python -m experiments.{name}"
     devices = [text.removeprefix("cpu: ").replace("cpu", "CPU core") for text in manifest.get("devices", [])]
     device = ", ".join(f"{devices.count(kind)} x {kind}" for kind in dict.fromkeys(devices))
-    return manifest.get("title", name), command, *times, device, str(len(rows)), str(len(known)), agree
+    return manifest.get("title", name), command, *times, device, str(len(rows)), agree or "-"
 
 
 def markdown(lines):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ def made(calls, sizes=(4, 8)):
     def rows(sizes, results):
         numbers = {name: study.mean(result["values"]) for name, result in results.items()}
         return [
-            study.Row("one", *numbers["one"], published=0.0, published_se=0.1, source="a paper, Table 1"),
+            study.Row("one", *numbers["one"], published=0.0, published_se=0.1, source="a paper, Table 1", kind="printed"),
             study.Row("two", *numbers["two half"]),
         ]
 
@@ -56,6 +57,43 @@ def options(path, **changes):
 )
 def test_z_counts_both_errors_or_rounding(row, z):
     assert row.z == pytest.approx(z, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        study.Row("its own error", 98.51123, 0.033162, 98.4596, 0.0601, 2, kind="replication"),
+        study.Row("rounding", 1.472926660, 0.0, 1.47293, digits=5, kind="printed"),
+        study.Row("a large number", 902_981.0, 60_756.0, 850_000, digits=-4, kind="quoted"),
+        study.Row("a small error", 1.2415400099, 1e-9, 1.24154, digits=5, kind="derived"),
+        study.Row("exact", 1.0, 0.0, 1.0, kind="derived"),
+        study.Row("exact, another", 1.1, 0.0, 1.0, kind="own"),
+    ],
+)
+def test_z_follows_from_the_written_row(row, tmp_path):
+    study.write([row], tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        (told,) = csv.DictReader(file)
+    ours, se, published, error = (float(told[name]) for name in ("ours", "se", "published", "published_se"))
+    gap = ours - published
+    again = gap / math.hypot(se, error) if se or error else math.copysign(math.inf, gap) if gap else 0.0
+    assert float(told["z"]) == pytest.approx(again, rel=1e-3, abs=1e-3)
+    assert float(told["z"]) == pytest.approx(row.z, rel=1e-3, abs=1e-3)
+    assert told["kind"] == row.kind and error == pytest.approx(row.error, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        study.Row("no kind", 1.0, 0.1, 1.0),
+        study.Row("a kind without a number", 1.0, 0.1, kind="printed"),
+        study.Row("another word", 1.0, 0.1, 1.0, kind="published"),
+    ],
+)
+def test_a_published_number_has_a_kind(row, tmp_path):
+    with pytest.raises(ValueError, match="kind must be one of printed, quoted, replication, derived, own"):
+        study.write([row], tmp_path / "table.csv")
+    assert not (tmp_path / "table.csv").exists()
 
 
 def test_a_second_run_simulates_nothing_and_gives_the_same(tmp_path):
@@ -123,7 +161,10 @@ def test_cells_keep_the_seconds_of_clock_and_cores(tmp_path):
 
 
 def test_the_index_counts_what_agrees(tmp_path, capsys):
-    rows = [study.Row("a", 1.0, 0.1, 1.2), study.Row("b", 1.0, 0.1, 1.5), study.Row("c", 1.0, 0.1)]
+    rows = [study.Row("a", 1.0, 0.1, 1.2, kind="quoted"), study.Row("b", 1.0, 0.1, 1.5, kind="printed")]
+    rows += [study.Row("c", 1.0, 0.1), study.Row("d", 1.0, 0.1, 0.71, kind="printed"), study.Row("e", 1.0, 0.1)]
+    assert study.summary(rows) == "within 3 standard errors: 1 of 2 printed, 1 of 1 quoted"
+    assert study.summary(rows[2:3]) == "1 cells, none with a published number at hand"
     (tmp_path / "one").mkdir()
     study.write(rows, tmp_path / "one" / "table.csv")
     told = {"title": "One", "command": "python -m experiments.one", "seconds": 150.0, "cpu_seconds": 90.0}
@@ -134,14 +175,39 @@ def test_the_index_counts_what_agrees(tmp_path, capsys):
     found = summary.studies(tmp_path)
     assert list(found) == ["one"]
     assert summary.line("one", *found["one"]) == (
-        "One", "python -m experiments.one", "2.5 min", "90 s", "2 x CPU core", "3", "2", "1 of 2",
+        "One", "python -m experiments.one", "2.5 min", "90 s", "2 x CPU core", "5", "1 of 2 printed, 1 of 1 quoted",
     )  # fmt: skip
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{summary.START}\nold\n{summary.END}\nafter\n")
     summary.main(summary.Options(results=tmp_path, write=readme))
     content = readme.read_text()
-    assert "old" not in content and "| 1 of 2 |" in content and content.startswith("before") and content.endswith("after\n")
+    assert "old" not in content and "| 1 of 2 printed, 1 of 1 quoted |" in content
+    assert content.startswith("before") and content.endswith("after\n")
     with pytest.raises(ValueError, match="did you mean 'one'"):
         summary.main(summary.Options(only=("ones",), results=tmp_path))
     with pytest.raises(ValueError, match="marks"):
         summary.main(summary.Options(results=tmp_path, write=tmp_path / "one" / "manifest.json"))
+
+
+RESULTS = Path(summary.__file__).parent / "results"
+
+
+@pytest.mark.parametrize("name", summary.studies(RESULTS))
+def test_tables_that_are_kept_follow_from_their_rows(name):
+    """z is that of the row's four numbers; a published number has a kind and an error, and only such a number."""
+    rows, told = summary.studies(RESULTS)[name]
+    assert told["command"] == f"python -m experiments.{name}" and len({row["cell"] for row in rows}) == len(rows)
+    for row in rows:
+        assert bool(row["published"]) == bool(row["published_se"]) == (row["kind"] in study.KINDS) == bool(row["kind"]), row
+        if not (row["published"] and row["ours"]):
+            assert not row["z"], row
+            continue
+        ours, se, published, error = (float(row[key]) for key in ("ours", "se", "published", "published_se"))
+        assert float(row["z"]) == pytest.approx(study.difference(ours, se, published, error), rel=5e-3, abs=5e-3), row
+
+
+@pytest.mark.parametrize("readme", ["README.md", "experiments/README.md"])
+def test_the_index_is_that_of_the_results(readme):
+    found = summary.studies(RESULTS)
+    text = summary.markdown([summary.line(name, *found[name]) for name in found])
+    assert f"{summary.START}\n{text}\n{summary.END}" in (RESULTS.parent.parent / readme).read_text()
