@@ -1,5 +1,7 @@
 """Networks: one decision at a time equals all at once, memory is used, equivariance, refusals."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,18 +142,29 @@ def test_inputs_are_as_told():
         ("actions must be an integer of at least 1, got 0", {"name": "gru", "actions": 0}),
         ("takes the options", {"name": "gru", "layers": 2}),
         ("size must be an integer of at least 1, got 0", {"name": "gru", "size": 0}),
+        ("size must be an integer of at least 1, got 2.0", {"name": "stats", "size": 2.0}),
+        ("layers must be an integer in [1, 256], got 1000", {"name": "min_gru", "layers": 1000}),
+        ("chrono must be an integer of at least 0, got -1", {"name": "gru", "chrono": -1}),
+        ("attention must be True or False, got 'no'", {"name": "stats", "attention": "no"}),
+        ("head_scale must be one number, got 'small'", {"name": "gru", "head_scale": "small"}),
+        ("inputs must be agents.Inputs, got 'all'", {"name": "gru", "inputs": "all"}),
+        ("multiple of heads, got 8 and 3", {"name": "transformer", "size": 8, "heads": 3}),
+        ("multiple of heads, got 10 and 4", {"name": "transformer", "size": 10}),
     ],
 )
 def test_bad_options(message, options):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         networks.make(**({"actions": ACTIONS} | options))
 
 
+def test_inputs_are_switches():
+    for value in (1, "no", None, [True]):
+        with pytest.raises(ValueError, match="grid must be True or False"):
+            Inputs(grid=value)
+
+
 def test_transformer_refuses_what_it_cannot_hold():
-    network = networks.make("transformer", actions=ACTIONS, size=8, heads=3, longest=T)
     first = jax.tree.map(lambda x: x[0], history(0))
-    with pytest.raises(ValueError, match="multiple of heads, got 8 and 3"):
-        networks.initial(network, jax.random.key(0), facts(), first)
     network = networks.make("transformer", actions=ACTIONS, size=8, heads=2, longest=T - 1)
     weights = networks.initial(network, jax.random.key(0), facts(), first)
     with pytest.raises(ValueError, match="lifetimes of 8 periods at most, got 9"):

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxprice import checks
 from jaxprice.types import Discrete
 
 
@@ -39,6 +40,10 @@ class Inputs:
     grid: bool = False
     observation: bool = True
     past: bool = False
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            checks.boolean(field.name, getattr(self, field.name))
 
     def token(self, facts, seen):
         """The inputs of one decision, float `[D]`."""
@@ -120,9 +125,7 @@ def facts(problem):
     Raises:
       ValueError: actions are not indices, or observations are not one array.
     """
-    space = problem.action_space
-    if not isinstance(space, Discrete) or space.shape:
-        raise ValueError(f"agents choose one of a number of actions, this market takes {space}")
+    space = actions_of(problem.action_space)
     if problem.observation is not None and jnp.ndim(problem.observation) != 1:
         raise ValueError("agents take observations that are one array, this market's are not")
     prices = jnp.asarray(problem.prices, jnp.float32)
@@ -138,6 +141,17 @@ def facts(problem):
         unit=unit * problem.buyers,
         buyers=problem.buyers,
     )
+
+
+def actions_of(space):
+    """The space of a market's actions, if agents can choose from it.
+
+    Raises:
+      ValueError: actions are not indices, or there are several sellers.
+    """
+    if not isinstance(space, Discrete) or space.shape:
+        raise ValueError(f"agents choose one of a number of actions, this market takes {space}")
+    return space
 
 
 def before(problem, observation):

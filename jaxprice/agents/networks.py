@@ -30,6 +30,7 @@ from jaxprice.agents.inputs import Inputs, Output
 from jaxprice.agents.stats_net import StatsNet
 
 NAMES = (*cores.CORES, "stats")
+DEEPEST = 256  # layers: each is traced by itself
 
 
 class SequenceNetwork(nn.Module):
@@ -82,21 +83,34 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
       **options: of the core, see `cores`; of "stats", see `stats_net`.
 
     Raises:
-      ValueError: an unknown name or option, or no actions.
+      ValueError: an unknown name or option, or a value out of range.
     """
     devices.use_cpu_cores()
     checks.choice("network", name, NAMES)
-    checks.positive_int("actions", actions)
+    actions = checks.positive_int("actions", actions)
     inputs = Inputs() if inputs is None else inputs
+    if not isinstance(inputs, Inputs):
+        raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(inputs)}")
+    checks.number("head_scale", head_scale, low=0, scalar=True)
     kind = StatsNet if name == "stats" else cores.CORES[name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
         raise ValueError(f"network {name!r} takes the options {sorted(allowed)}, got {unknown}")
-    for key, value in options.items():
-        checks.positive_int(key, value) if key in ("size", "layers", "heads", "longest") else None
+    options = {key: _option(key, value) for key, value in options.items()}
+    if name == "transformer":
+        size, heads = (options.get(key, getattr(kind, key)) for key in ("size", "heads"))
+        if size % heads:
+            raise ValueError(f"size must be a multiple of heads, got {size} and {heads}")
     if name == "stats":
-        return StatsNet(head_scale=head_scale, **options)
-    return SequenceNetwork(kind(**options), actions, inputs, head_scale)
+        return StatsNet(head_scale=float(head_scale), **options)
+    return SequenceNetwork(kind(**options), actions, inputs, float(head_scale))
+
+
+def _option(key, value):
+    """An option of a core after checks."""
+    if key == "attention":
+        return checks.boolean(key, value)
+    return checks.whole(key, value, 0 if key == "chrono" else 1, DEEPEST if key == "layers" else checks.LARGEST)
 
 
 def initial(network, key, facts, seen):

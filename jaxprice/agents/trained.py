@@ -2,28 +2,25 @@
 
 An agent is one file, `name.npz`: weights as arrays, and a card in JSON that says what network they belong to, on what they
 were trained and how they scored. `save` writes it, `load` reads a `Policy` back from a path, or from the name of an agent
-that comes with the package (`list_agents`); nothing is unpickled.
+that comes with the package (`list_agents`); see `agent_file` for what a file may be.
 """
 
 import dataclasses
+import hashlib
 import importlib.resources
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.agents import inputs, networks
+from jaxprice.agents import agent_file, fitting, inputs, networks
 from jaxprice.agents.inputs import Inputs
 from jaxprice.types import Policy
-
-VERSION = 1  # of the file
 
 
 @struct.dataclass
@@ -61,6 +58,9 @@ class Agent:
       inputs: what it is fed.
       deploy: "sample" or "argmax".
       told: on what it was trained and how it scored, plain data.
+
+    Raises:
+      ValueError: a name, a number or an option that no network has; weights are checked where they are used.
     """
 
     name: str
@@ -71,6 +71,15 @@ class Agent:
     deploy: str = "argmax"
     told: dict = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self):
+        for field in ("options", "told"):
+            if not isinstance(getattr(self, field), dict):
+                raise ValueError(f"{field} must be a dict, got {checks.shown(getattr(self, field))}")
+        if not all(isinstance(key, str) for key in self.options):
+            raise ValueError(f"options must have names, got {checks.shown(self.options)}")
+        checks.choice("deploy", self.deploy, ("sample", "argmax"))
+        _ = self.network
+
     @property
     def network(self):
         """The network."""
@@ -79,17 +88,37 @@ class Agent:
     @property
     def card(self):
         """All but the weights, plain data."""
-        about = {"network": self.name, "actions": self.actions, "options": self.options, "deploy": self.deploy}
-        return {"version": VERSION} | about | {"inputs": dataclasses.asdict(self.inputs), "told": self.told}
+        about = {"network": self.name, "actions": int(self.actions), "options": self.options, "deploy": self.deploy}
+        return {"version": agent_file.VERSION} | about | {"inputs": dataclasses.asdict(self.inputs), "told": self.told}
+
+    def checked(self):
+        """Its weights by name, float32 NumPy arrays.
+
+        Raises:
+          ValueError: they are not those of its network, or not finite.
+        """
+        return fitting.checked(self.network, int(self.actions), fitting.flat(self.weights))
+
+    def description(self, weights):
+        """What it is and which weights it has, as text; agents that play alike have the same."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(weights.items()):
+            digest.update(f"{name}{weight.shape}".encode() + weight.tobytes())
+        options = dict(sorted(self.options.items()))
+        return (
+            f"agents.Agent({self.name!r}, {int(self.actions)}, options={options}, inputs={self.inputs}, "
+            f"deploy={self.deploy!r}, weights={digest.hexdigest()[:32]})"
+        )
 
     def policy(self):
         """The `Policy`: what it learns in a market is in its memory, the weights stay.
 
         Raises:
-          ValueError: at `init`, a market whose actions are not those of its network.
+          ValueError: weights that are not those of its network, or not finite; at `init`, a market whose actions or
+            observations are not those of its training.
         """
-        checks.choice("deploy", self.deploy, ("sample", "argmax"))
-        network, weights = self.network, jax.tree.map(np.asarray, self.weights)
+        network, flat = self.network, self.checked()
+        weights = fitting.nested(flat)
 
         def init(key, problem):
             del key
@@ -116,19 +145,19 @@ class Agent:
             del key
             return decided(state.facts, inputs.after(state.facts, state.seen, transition), state.memory)
 
+        act.description = self.description(flat)
         policy = TrainedPolicy(init, act, update)
         policy.card, policy.longest = self.card, self.options.get("longest", 128) if self.name == "transformer" else None
         return policy
 
     def check_size(self, facts, seen):
         """Refuse a market with observations of another length than those of training."""
-        wanted = jax.tree.leaves(self.weights)
-        shapes = jax.eval_shape(lambda: networks.initial(self.network, jax.random.key(0), facts, seen))
-        for ours, theirs in zip(wanted, jax.tree.leaves(shapes), strict=True):
-            if np.shape(ours) != theirs.shape:
+        wanted = fitting.shapes(self.network, facts, seen)
+        for name, weight in fitting.flat(self.weights).items():
+            if np.shape(weight) != wanted[name].shape:
                 raise ValueError(
-                    f"this agent was trained on other observations: the market needs weights {theirs.shape} where it has "
-                    f"{np.shape(ours)}"
+                    f"this agent was trained on other observations: the market needs weights {name!r} of shape "
+                    f"{wanted[name].shape}, it has {np.shape(weight)}"
                 )
 
 
@@ -136,38 +165,36 @@ def save(path, agent):
     """Write an agent to `path`, which ends with ".npz"; what was there before stays until the new file is whole.
 
     Raises:
-      ValueError: another ending.
+      ValueError: another ending, a path that cannot be written, no `Agent`, or weights that are not those of its network or
+        not finite.
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"an agent is saved as one .npz file, got {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = flax.traverse_util.flatten_dict(agent.weights, sep="/")
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, card=json.dumps(agent.card), **{key: np.asarray(value) for key, value in flat.items()})
-    os.replace(temporary, path)
+    if not isinstance(agent, Agent):
+        raise ValueError(f"agent must be an agents.Agent, got {checks.shown(agent)}")
+    agent_file.write(_path(path), agent.card, agent.checked())
 
 
 def load_agent(path):
     """The `Agent` of a file, or one that comes with the package by its name.
 
     Raises:
-      ValueError: no such agent, or a file of another version.
+      ValueError: no such agent; a file of another version, a damaged one, or one that is no agent: the card must tell of a
+        network, and names, shapes and types of the weights must be those of that network, and they must be finite.
     """
-    path = Path(path)
-    if not path.suffix:
+    path = _path(path)
+    if not path.suffix and path.name == str(path):
         checks.choice("agent", str(path), list_agents())
         path = _shipped() / f"{path}.npz"
-    if not path.exists():
-        raise ValueError(f"no agent at {str(path)!r}; those that come with the package are {list_agents()}")
-    with np.load(path, allow_pickle=False) as file:
-        if "card" not in file or json.loads(str(file["card"])).get("version") != VERSION:
-            raise ValueError(f"{str(path)!r} is not an agent of version {VERSION}")
-        card = json.loads(str(file["card"]))
-        flat = {key: file[key] for key in file.files if key != "card"}
-    weights = flax.traverse_util.unflatten_dict(flat, sep="/")
-    told = {"options": card["options"], "inputs": Inputs(**card["inputs"]), "deploy": card["deploy"]}
-    return Agent(card["network"], card["actions"], weights, told=card["told"], **told)
+    with agent_file.opened(path) as file:
+        card, fed = file.card, file.card["inputs"]
+        if not isinstance(fed, dict) or set(fed) - {field.name for field in dataclasses.fields(Inputs)}:
+            raise ValueError(f"unknown inputs {checks.shown(fed)}")
+        told = {key: card[key] for key in ("options", "deploy", "told")}
+        agent = Agent(card["network"], card["actions"], None, inputs=Inputs(**fed), **told)
+        if agent.options.get("layers", 1) > len(file.headers):
+            raise ValueError("its network has more layers than it has weights")
+        fitting.check_shapes(agent.network, agent.actions, file.headers)
+        weights = fitting.checked(agent.network, agent.actions, file.weights())
+        return dataclasses.replace(agent, weights=fitting.nested(weights))
 
 
 def load(path):
@@ -182,3 +209,10 @@ def list_agents():
 
 def _shipped():
     return Path(str(importlib.resources.files("jaxprice.agents"))) / "weights"
+
+
+def _path(path):
+    """`path` as a `Path`, after checking that it is one."""
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"path must be a path, or the name of an agent, got {checks.shown(path)}")
+    return Path(path)
