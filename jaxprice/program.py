@@ -3,12 +3,14 @@
 Most of the time of a small experiment is compilation. Two things make it rare. Leaves of the arguments that the code does
 not read are dropped before it is lowered: once the mean demand at every price is worked out, the loop no longer reads the
 demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
-markets that look the same to it.
+markets that look the same to it. Texts that do not hold all there is, because they call Python or leave constants out,
+are not shared.
 """
 
 import collections
 import concurrent.futures
 import hashlib
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,8 @@ from jaxprice.lanes import needed, per_leaf
 
 _executables = collections.OrderedDict()
 _KEPT = 256
+_ELSEWHERE = ("callback", "jax.const")  # in a text: calls of Python functions, and constants that are arguments
+_number = itertools.count()
 _compiler = concurrent.futures.ThreadPoolExecutor(2, "compile")  # XLA compiles outside the interpreter lock
 
 
@@ -119,8 +123,10 @@ def _spec(rank, flag):
 
 
 def _compile(lowered, mesh):
-    """The executable of a lowered function, to come; an old one if the text is the same."""
-    key = hashlib.sha256(lowered.as_text().encode()).hexdigest(), mesh
+    """The executable of a lowered function, to come; an old one if the text is the same and says all."""
+    text = lowered.as_text()
+    whole = not any(word in text for word in _ELSEWHERE)
+    key = hashlib.sha256(text.encode()).hexdigest(), mesh, None if whole else next(_number)
     if key not in _executables:
         _executables[key] = _compiler.submit(lowered.compile)
         while len(_executables) > _KEPT:

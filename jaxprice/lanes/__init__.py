@@ -15,7 +15,7 @@ interpreters in JAX"). Some primitives get a rule of their own:
 * addressed keys (`jaxprice.random`): a tuple of words, `[..., lanes]` each.
 
 Every other primitive falls back to `jax.vmap` of itself, lane axis last on both sides. The values are those of
-`jax.vmap(function, in_axes=-1, out_axes=-1)`, but for `argmax` and `argmin` of arrays with NaN.
+`jax.vmap(function, in_axes=-1, out_axes=-1)`.
 """
 
 from jaxprice.lanes import indexing, loops, moves  # noqa: F401  registers the rules

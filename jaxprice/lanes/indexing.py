@@ -95,6 +95,8 @@ def _gather_lanes(operand, wide, indices, wide_indices, dims, sizes, **how):
 
 @rule("scatter scatter-add scatter_add scatter-mul scatter_mul")
 def _scatter(eqn, args, size):
+    if eqn.primitive.name == "scatter" and eqn.params["update_jaxpr"] is not None:
+        return None  # `x.at[i].apply(f)`
     (operand, wide), (indices, wide_index), (updates, wide_updates) = args
     shape, dims = eqn.invars[0].aval.shape, eqn.params["dimension_numbers"]
     combine, scatter = _SCATTERS[eqn.primitive.name.replace("_", "-")]
@@ -137,14 +139,14 @@ def _argmax(eqn, args, size):
 
 
 def _search(x, largest, dtype):
-    """The first index of the largest (smallest) of `x` `[K, ..., lanes]` along its first axis."""
-    better = jnp.greater if largest else jnp.less
+    """The first index of the largest (smallest) of `x` `[K, ..., lanes]` along its first axis; NaN counts as the largest."""
+    worse = jnp.less_equal if largest else jnp.greater_equal
     if x.shape[0] <= SHORT:
         best, index = x[0], jnp.zeros(x.shape[1:], dtype)
         for k in range(1, x.shape[0]):
-            wins = better(x[k], best)
+            wins = ~worse(x[k], best) & (best == best)
             best, index = jnp.where(wins, x[k], best), jnp.where(wins, jnp.asarray(k, dtype), index)
         return index
     best = (jnp.max if largest else jnp.min)(x, axis=0, keepdims=True)
     rows = lax.broadcasted_iota(dtype, x.shape, 0)
-    return jnp.min(jnp.where(x == best, rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0)
+    return jnp.min(jnp.where((x == best) | (x != x), rows, jnp.asarray(x.shape[0] - 1, dtype)), axis=0)

@@ -19,8 +19,12 @@ from jaxprice.lanes.reach import per_leaf
 
 SHORT = 32  # arms up to which one is picked by a chain of selections
 
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_CONTROL = ("scan", "while", "cond")  # jaxprs in their params that are no calls
+_CALLS = {  # primitives that evaluate one jaxpr on their operands, and the parameter that holds it
+    **dict.fromkeys(("jit", "pjit", "remat", "remat2", "checkpoint"), "jaxpr"),
+    **dict.fromkeys(("core_call", "closed_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+_MUTABLE = ("new_ref", "empty_ref")  # `vmap` has to see where a mutable array is made to give it a lane axis
 _KEPT = "kept_"
 _rules = {}
 _fence = contextvars.ContextVar("fence", default=None)
@@ -113,12 +117,15 @@ def once(function, *operands):
 
 def interpret(closed, args, size):
     """Evaluate a closed jaxpr on `(value, is_wide)` pairs -> list of such pairs."""
+    args = list(args)
     env = {var: (value, False) for var, value in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
     env.update(zip(closed.jaxpr.invars, args, strict=True))
 
     def read(atom):
         return (atom.val, False) if isinstance(atom, jex.Literal) else env[atom]
 
+    if any(eqn.primitive.name in _MUTABLE for eqn in closed.jaxpr.eqns):
+        return [(out, True) for out in _vmap(jex.jaxpr_as_fun(closed), args)]
     for eqn in closed.jaxpr.eqns:
         args = [read(atom) for atom in eqn.invars]
         if not any(flag for _, flag in args):
@@ -130,7 +137,7 @@ def interpret(closed, args, size):
             rule = _rules.get(eqn.primitive.name)
             outs = rule and rule(eqn, args, size)
             if outs is None:
-                outs = [(value, True) for value in _fall_back(eqn, args)]
+                outs = [(value, True) for value in _vmap(lambda *values, eqn=eqn: bind(eqn, values), args)]
         env.update(zip(eqn.outvars, outs, strict=True))
     return [read(atom) for atom in closed.jaxpr.outvars]
 
@@ -155,23 +162,16 @@ def bind(eqn, values):
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
-def _fall_back(eqn, args):
-    """`jax.vmap` of one primitive, lane axis last; its keys become ordinary key arrays."""
+def _vmap(function, args):
+    """`jax.vmap` of a function of arrays, or of one primitive, lane axis last; its keys become ordinary key arrays."""
     axes = [-1 if flag else None for _, flag in args]
-    return jax.vmap(lambda *values: bind(eqn, values), axes, -1)(*[join(value) for value, _ in args])
+    return jax.vmap(lambda *values: function(*values), axes, -1)(*[join(value) for value, _ in args])
 
 
 def _callee(eqn):
-    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None."""
-    if eqn.primitive.name in _CONTROL:
-        return None
-    for name in _CALLS:
-        inner = eqn.params.get(name)
-        if isinstance(inner, jex.ClosedJaxpr):
-            return inner
-        if isinstance(inner, jex.Jaxpr):
-            return jex.ClosedJaxpr(inner, ())
-    return None
+    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None; other jaxprs of a primitive are no calls."""
+    inner = eqn.params.get(_CALLS.get(eqn.primitive.name))
+    return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
 
 
 def spread(value, flag, shape, size):

@@ -48,6 +48,7 @@ def _reached(jaxpr, flags):
     for eqn in jaxpr.eqns:
         if any(not isinstance(atom, jex.Literal) and atom in wide for atom in eqn.invars):
             wide.update(eqn.outvars)
+            wide.update(atom for atom in eqn.invars if hasattr(atom.aval, "inner_aval"))  # mutable arrays it may write to
     return [not isinstance(atom, jex.Literal) and atom in wide for atom in jaxpr.outvars]
 
 
@@ -60,7 +61,7 @@ def live(function, args, kept):
       kept: carry -> the leaves whose values are wanted at the end.
 
     Returns:
-      A list of bools, one a leaf of the carry; the others need not be carried.
+      A list of bools, one a leaf of the carry; the others reach neither that nor an effect, and need not be carried.
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     wanted = {id(leaf) for leaf in jax.tree.leaves(kept(shapes))}
@@ -75,9 +76,9 @@ def live(function, args, kept):
 
 
 def needed(jaxpr, wanted):
-    """The set of variables of a jaxpr that the atoms `wanted` depend on, themselves included."""
+    """The variables on which the atoms `wanted` depend, and the effects of a jaxpr (prints, callbacks); those included."""
     reached = {atom for atom in wanted if not isinstance(atom, jex.Literal)}
     for eqn in reversed(jaxpr.eqns):
-        if reached.intersection(eqn.outvars):
+        if eqn.effects or reached.intersection(eqn.outvars):
             reached.update(atom for atom in eqn.invars if not isinstance(atom, jex.Literal))
     return reached
