@@ -15,17 +15,15 @@ import jaxprice
 from jaxprice import demand
 from jaxprice.envs import ParametricDemand
 
-MONEY = {  # power of the unit of money in each leaf, where it is not 0
-    **dict.fromkeys("prices low high cost salvage start fixed holding shortage revenues radius theta quality outside".split(), 1),
-    **dict.fromkeys("midpoints half_width coupon saving threshold exposure_cost competitor_prices".split(), 1),
-    **dict.fromkeys("slope slopes rate beta gain loss sensitivity".split(), -1),
+MONEY = {  # leaves by the power of the unit of money that they are measured in
+    1: """prices low high cost salvage start fixed holding shortage revenues radius theta quality outside
+        midpoints half_width coupon saving threshold exposure_cost competitor_prices""",
+    -1: "slope slopes rate beta gain loss sensitivity",
+    0: """intercept level alpha means stds levels noise_scale arrival stock demand pmf consumption shares margin size
+        capacity fairness delta rows labels hit miss memory contexts locations scales features elasticity types appeal
+        redemption fit season promotion tastes competition rival loyalty exposure contentment aside rise fall discount
+        changes slots transition period phase step budget a b weights max_steps_in_episode""",
 }
-NUMBERS = set(  # leaves without a unit
-    """intercept level alpha means stds levels noise_scale arrival stock demand pmf consumption shares margin size capacity
-    fairness delta rows labels hit miss memory contexts locations scales features max_steps_in_episode elasticity
-    types appeal redemption fit season promotion tastes competition rival loyalty exposure contentment aside rise fall discount
-    changes slots transition period phase step budget a b weights mix duals value values worth regrets best""".split()
-)
 OF_CURVES = {  # where the same name means another unit
     "Probit": {"location": 1, "scale": 1},
     "Exponential": {"scale": 0},
@@ -86,9 +84,10 @@ def _power(kind, name):
         return OF_CURVES[kind][name]
     if name == "scale":  # of valuations
         return 1
-    if name not in MONEY and name not in NUMBERS:
+    powers = [power for power, names in MONEY.items() if name in names.split()]
+    if not powers:
         raise KeyError(f"{kind}.{name}: in which unit is it?")
-    return MONEY.get(name, 0)
+    return powers[0]
 
 
 MARKETS = {
