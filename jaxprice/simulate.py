@@ -185,7 +185,9 @@ def _check_policy(name, policy, env, params, batched):
         return policy.act(key_act, state, obs), state
 
     problem = jax.eval_shape(env.problem, one)
-    action, state = jax.eval_shape(first_action, jax.random.key(0), one)
+    known = params is not None and not batched  # then policies may check their options against the numbers
+    first, given = (functools.partial(first_action, params=one), ()) if known else (first_action, (one,))
+    action, state = jax.eval_shape(first, jax.random.key(0), *given)
     space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
     if shape != space.shape or not jnp.issubdtype(dtype, space.kind):

@@ -504,7 +504,7 @@ def test_one_object_per_call_and_its_description():
     assert policies.describe(watched).endswith(
         "detector=page_hinkley(silent=20, tolerance=0.1, threshold=3.0, changes=1.0, signal='demand'))"
     )
-    own = jaxprice.Policy(*policies.ucb1(scale=jnp.float32(2)))
+    own = policies.ucb1()._replace(act=lambda *arguments: policies.ucb1().act(*arguments))
     assert not hasattr(policies.batched(own, 2).act, "description")
     combinators = {"delayed", "batched", "guarded", "per_context", "mixture", "restart_on", "discounted", "per_product"}
     assert not combinators & {*policies.list()}

@@ -247,3 +247,12 @@ def make(name, **options):
     """
     known = makers()
     return known[checks.choice("policy", name, known)](**options)
+
+
+def __getattr__(name):
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return checks.choice("policy", name, __all__)
+    except ValueError as error:
+        raise AttributeError(f"module {__name__!r}: {error}") from None

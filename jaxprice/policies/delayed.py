@@ -55,8 +55,7 @@ def delayed(policy, delay, law="fixed"):
       ValueError: no policy, a bad delay or an unknown law; at `init`, a delay longer than the horizon (where the horizon is
         a concrete number), or no shape of an observation.
     """
-    if delay != 0:
-        checks.positive_int("delay", delay)
+    delay = checks.whole("delay", delay, 0, checks.LARGEST - 1)
     checks.choice("law", law, LAWS)
 
     def init(key, problem):

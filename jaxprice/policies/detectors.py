@@ -32,8 +32,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms
-from jaxprice.policies.parts.combinators import described
+from jaxprice.policies.parts import arms, options
 
 
 class Detector(NamedTuple):
@@ -68,6 +67,12 @@ class Walks:
     down: jax.Array
 
 
+def detector(function):
+    """Make `function` a maker of detectors: one object per call, with a description, as for policies."""
+    return options.maker(function, label=lambda made: made.update)
+
+
+@detector
 def cusum(reference=50, tolerance=0.1, threshold=None, changes=1.0, signal="demand"):
     """Two-sided CUSUM test of each arm against the mean of its first signals.
 
@@ -87,6 +92,7 @@ def cusum(reference=50, tolerance=0.1, threshold=None, changes=1.0, signal="dema
     return _detector("cusum", reference, tolerance, threshold, changes, signal)
 
 
+@detector
 def page_hinkley(silent=20, tolerance=0.1, threshold=None, changes=1.0, signal="demand"):
     """Two-sided Page-Hinkley test of each arm against the mean of its signals so far.
 
@@ -139,7 +145,4 @@ def _detector(name, first, tolerance, threshold, changes, signal):
         )
         return after, (jnp.maximum(up, down) >= state.threshold) & ~learning
 
-    options = {option: first, "tolerance": tolerance, "threshold": threshold, "changes": changes, "signal": signal}
-    if all(isinstance(value, int | float | str | None) for value in options.values()):
-        described(update, f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})")
     return Detector(init, update)

@@ -55,6 +55,7 @@ class State:
     source="Gallego and van Ryzin (1994)",
     regret="0 with the true table",
     feedback="nothing but the stock",
+    kinds={"demand": "numbers"},
 )
 def dp_pricing(demand=None, capacity=256):
     """The optimal policy for a given table of demand.

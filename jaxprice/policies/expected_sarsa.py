@@ -27,6 +27,7 @@ from jaxprice.types import Policy
     source="van Seijen, van Hasselt, Whiteson and Wiering (2009)",
     regret="T with constant exploration",
     feedback="reward",
+    kinds=tabular.KINDS,
 )
 def expected_sarsa(
     bins=None,

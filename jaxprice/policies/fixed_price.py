@@ -1,16 +1,20 @@
 """Fixed price: the same price for ever, the benchmark of posted pricing.
 
 On a grid the action nearest to the price is played, on an interval the price itself; with several products or sellers all
-have the same price. Regret is linear in T unless the price is optimal.
+have the same price. A price outside the market's is refused where these are concrete numbers; where they are traced, the
+nearest is played. Regret is linear in T unless the price is optimal.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxprice import checks
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Interval, Policy, Subset
+
+ROUNDING = 1e-6  # of the highest price
 
 
 @struct.dataclass
@@ -28,7 +32,8 @@ def fixed_price(price=None):
       price: the price, in the market's unit; by default the middle of the grid or of the interval. May be traced.
 
     Raises:
-      ValueError: a price that is negative or not finite; at `init`, a market whose actions are assortments.
+      ValueError: a price that is negative or not finite; at `init`, one below the lowest or above the highest of the market,
+        or a market whose actions are assortments.
     """
     if price is not None:
         checks.number("price", price, low=0)
@@ -38,6 +43,7 @@ def fixed_price(price=None):
         space, prices = problem.action_space, jnp.asarray(problem.prices)
         if isinstance(space, Subset):
             raise ValueError("fixed_price posts a price, but the actions of this market are assortments")
+        _check_within(price, problem.prices if problem.num_prices else (problem.low, problem.high))
         target = (problem.low + problem.high) / 2 if price is None else price
         if isinstance(space, Interval):
             return State(jnp.broadcast_to(jnp.clip(jnp.float32(target), problem.low, problem.high), space.shape))
@@ -56,3 +62,12 @@ def fixed_price(price=None):
         return state
 
     return Policy(init, act, update)
+
+
+def _check_within(price, prices):
+    """Refuse a price that is not between the market's; what is traced passes."""
+    if price is None or checks.is_traced((price, prices)):
+        return
+    low, high = float(np.min(prices)), float(np.max(prices))
+    if not low - ROUNDING * high <= price <= high + ROUNDING * high:
+        raise ValueError(f"fixed_price got price={price!r}, but prices of this market go from {low:g} to {high:g}")

@@ -46,6 +46,7 @@ EXCESS = 0.5826  # -zeta(1/2) / sqrt(2 pi), by which a random walk on average ov
     source="Gittins (1979)",
     regret="T; optimal with discounting",
     feedback="Bernoulli demand, or reward",
+    kinds={"a": "number", "b": "number"},
 )
 def gittins(discount=None, horizon=None, a=1, b=1, signal="demand"):
     """Gittins index policy for Beta posteriors. Its numbers make a table beforehand, and cannot be traced.

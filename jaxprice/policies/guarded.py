@@ -82,8 +82,6 @@ def guarded(policy, low=None, high=None, step=None, hold=1, markdown=False, gap=
     if low is not None and high is not None and not checks.is_traced((low, high)) and low > high:
         raise ValueError(f"low must be at most high, got low={low!r} and high={high!r}")
     checks.positive_int("hold", hold)
-    if not isinstance(markdown, bool):
-        raise ValueError(f"markdown must be True or False, got {markdown!r}")
 
     def init(key, problem):
         space = problem.action_space

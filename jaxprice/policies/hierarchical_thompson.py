@@ -68,6 +68,7 @@ class State:
     source="Hong, Kveton, Zaheer and Ghavamzadeh (2022)",
     regret="N sqrt(T log T), N products",
     feedback="demand or reward",
+    kinds={"mean": "numbers"},
 )
 def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spread=0.1, noise=None, signal="demand"):
     """Hierarchical Thompson sampling with Gaussian posteriors.

@@ -42,6 +42,7 @@ class State:
     source="Jasin and Kumar (2012)",
     regret="bounded if demand is known",
     feedback="demand, or nothing",
+    kinds={"demand": "numbers"},
 )
 def lp_resolving(demand=None, exponent=0.5, resolve=True):
     """The fluid programme, solved again in every period.

@@ -58,6 +58,7 @@ class State:
     source="Kveton et al. (2021)",
     regret="N sqrt(T), N products",
     feedback="demand or reward",
+    kinds={"mean": "numbers"},
 )
 def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal="demand"):
     """Meta-Thompson sampling with Gaussian posteriors.

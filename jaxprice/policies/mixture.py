@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, samplers
@@ -29,7 +30,7 @@ class State:
     each: tuple[Any, ...]
 
 
-@combinators.combinator
+@combinators.combinator(kinds={"weights": "free"})
 def mixture(*policies, weights=None):
     """A policy that plays one of several, drawn every period.
 
@@ -44,10 +45,11 @@ def mixture(*policies, weights=None):
     if not policies:
         raise ValueError("mixture takes at least one policy, got none")
     if weights is not None:
-        if not hasattr(weights, "__len__") or len(weights) != count:
+        shape = (len(weights),) if isinstance(weights, tuple) else np.shape(weights)
+        if shape != (count,):
             raise ValueError(f"weights must be {count} numbers, one for each policy, got {weights!r}")
         for weight in weights:
-            checks.number("weights", weight, low=0)
+            checks.number("weights", weight, low=0, scalar=True)
         if not checks.is_traced(weights) and not sum(map(float, weights)) > 0:
             raise ValueError(f"weights must not all be zero, got {weights!r}")
 

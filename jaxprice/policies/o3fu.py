@@ -83,6 +83,7 @@ def told(sums, weight, x, d):
     source="Bu, Simchi-Levi and Xu (2020)",
     regret="min(sqrt(T), T / (min(n, T) delta^2 + n sigma^2)), up to logs",
     feedback="demand, and historical sales",
+    kinds={"prices": "numbers", "demands": "numbers"},
 )
 def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, fall=-0.25, failure=None, noise=None):
     """Optimism for linear demand, with historical sales.

@@ -25,6 +25,7 @@ partially observable environments: scaling up", doi:10.1016/B978-1-55860-377-6.5
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, samplers
+from jaxprice.policies.parts import options
 from jaxprice.types import Discrete, Environment, Policy, Problem
 
 
@@ -94,6 +96,7 @@ class Markets:
         return jnp.sum(weights[:, None] * worth, axis=0)
 
 
+@functools.partial(options.maker, label=lambda policy: policy.act)
 def prior_thompson(env, markets=2000, seed=0, greedy=False):
     """Thompson sampling with the task distribution of `env` as its prior.
 
@@ -161,7 +164,6 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
         new = state.log_weights + likely
         return state.replace(log_weights=new - jnp.max(new))
 
-    act.description = f"prior_thompson({env!r}, markets={markets}, seed={seed}, greedy={greedy})"
     return Policy(init, act, update)
 
 

@@ -32,7 +32,13 @@ from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
-@policy_maker(family="tabular", source="Watkins and Dayan (1992)", regret="T with constant exploration", feedback="reward")
+@policy_maker(
+    family="tabular",
+    source="Watkins and Dayan (1992)",
+    regret="T with constant exploration",
+    feedback="reward",
+    kinds=tabular.KINDS,
+)
 def q_learning(
     bins=None,
     low=None,

@@ -1,12 +1,13 @@
 """What all policy makers share: a list of them with what each is, a description of what they made, one object per call.
 
-A maker called twice with the same numbers returns the same Policy, so that code compiled for it is found again. Traced
-hyperparameters and arrays are passed through.
+A maker called twice with the same options returns the same Policy, so that code compiled for it is found again. Traced
+hyperparameters are passed through (`parts.options`).
 """
 
-import functools
 import inspect
 from typing import Any, NamedTuple
+
+from jaxprice.policies.parts import options
 
 FAMILIES = (
     "benchmark",
@@ -47,28 +48,20 @@ class Card(NamedTuple):
     options: dict[str, Any]
 
 
-def policy_maker(*, family, source="", regret="", feedback="demand"):
-    """Register a function that makes a Policy under its name; the arguments are those of `Card`."""
+def policy_maker(*, family, source="", regret="", feedback="demand", kinds=()):
+    """Register a function that makes a Policy under its name.
+
+    Args:
+      family, source, regret, feedback: as in `Card`.
+      kinds: name -> kind of an option, where its default does not tell (`parts.options`).
+    """
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
 
     def register(function):
-        cached = functools.lru_cache(maxsize=256, typed=True)(function)
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        def make(*args, **kwargs):
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            if not all(isinstance(x, int | float | str | type(None)) for x in bound.arguments.values()):
-                return function(**bound.arguments)
-            policy = cached(**bound.arguments)
-            options = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
-            policy.act.description = f"{function.__name__}({options})"
-            return policy
-
-        options = {name: parameter.default for name, parameter in signature.parameters.items()}
-        _MAKERS[function.__name__] = make, Card(function.__name__, family, source, regret, feedback, options)
+        make = options.maker(function, label=lambda policy: policy.act, kinds=kinds)
+        defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+        _MAKERS[function.__name__] = make, Card(function.__name__, family, source, regret, feedback, defaults)
         return make
 
     return register
@@ -88,7 +81,7 @@ def describe(policy):
     """How the policy was made, such as `"ucb1(scale=2.0, signal='demand')"`.
 
     Raises:
-      ValueError: it was made by none of the registered makers, or with arrays.
+      ValueError: it was made by none of the registered makers, or with traced hyperparameters.
     """
     description = getattr(policy.act, "description", None)
     if description is None:

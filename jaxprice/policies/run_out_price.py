@@ -42,6 +42,7 @@ class State:
     source="Gallego and van Ryzin (1994)",
     regret="sqrt(T) on a continuum if demand is known",
     feedback="demand, or nothing",
+    kinds={"demand": "numbers"},
 )
 def run_out_price(demand=None, exponent=0.5, resolve=True):
     """The price that sells the stock on average.

@@ -27,7 +27,11 @@ from jaxprice.types import Policy
 
 
 @policy_maker(
-    family="tabular", source="Rummery and Niranjan (1994)", regret="T with constant exploration", feedback="reward"
+    family="tabular",
+    source="Rummery and Niranjan (1994)",
+    regret="T with constant exploration",
+    feedback="reward",
+    kinds=tabular.KINDS,
 )
 def sarsa(
     bins=None,

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.registry import describe
+from jaxprice.policies.parts import options
 from jaxprice.types import Policy, Transition
 
 
@@ -28,7 +28,13 @@ class State:
     each: tuple
 
 
-@functools.lru_cache(maxsize=64)
+def _check(arguments):
+    for policy in arguments["policies"]:
+        if not isinstance(policy, Policy):
+            raise ValueError(f"sellers takes one policy for each seller, got {policy!r}")
+
+
+@functools.partial(options.maker, label=lambda policy: policy.act, check=_check)
 def sellers(*policies):
     """One policy made of one for each seller.
 
@@ -38,9 +44,6 @@ def sellers(*policies):
     Raises:
       ValueError: what is given is not a policy; at `init`, another number of sellers than the market's.
     """
-    for policy in policies:
-        if not isinstance(policy, Policy):
-            raise ValueError(f"sellers takes one policy for each seller, got {policy!r}")
 
     def each(key):
         return [jax.random.fold_in(key, i) for i in range(len(policies))]
@@ -69,9 +72,6 @@ def sellers(*policies):
         )
         return State(state.cost, tuple(states))
 
-    described = all(hasattr(policy.act, "description") for policy in policies)
-    if described:
-        act.description = f"sellers({', '.join(map(describe, policies))})"
     return Policy(init, act, update)
 
 

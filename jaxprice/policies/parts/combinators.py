@@ -1,7 +1,7 @@
 """What functions that make a policy out of others share: checks, one object per call, descriptions, kept transitions.
 
 A combinator called twice with the same policies and numbers returns the same Policy, so that code compiled for it is found
-again; arrays and traced numbers are passed through. It takes any `Policy` but the oracle, which acts from the truth of the
+again; traced numbers are passed through. It takes any `Policy` but the oracle, which acts from the truth of the
 market and learns nothing.
 """
 
@@ -13,42 +13,22 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from jaxprice.policies.registry import describe
+from jaxprice.policies.parts import options
 from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
 
 
-def combinator(function):
-    """Make `function` a combinator; its first parameter is `policy`, or `*policies`."""
-    cached = functools.lru_cache(maxsize=256, typed=True)(function)
-    signature = inspect.signature(function)
-    first = next(iter(signature.parameters))
+def combinator(function=None, *, kinds=()):
+    """Make `function` a combinator; its first parameter is `policy`, or `*policies`. `kinds` are as in `policy_maker`."""
+    if function is None:
+        return functools.partial(combinator, kinds=kinds)
+    first = next(iter(inspect.signature(function).parameters))
 
-    @functools.wraps(function)
-    def make(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = bound.arguments[first]
+    def check(arguments):
+        given = arguments[first]
         for policy in given if first == "policies" else (given,):
             check_policy(policy, function.__name__)
-        for name, value in bound.arguments.items():
-            bound.arguments[name] = tuple(value) if isinstance(value, list) else value
-        if not _hashable(bound.args, *bound.kwargs.values()):
-            return function(*bound.args, **bound.kwargs)
-        made = cached(*bound.args, **bound.kwargs)
-        text = _text(function.__name__, first, bound.arguments)
-        if text is not None:
-            made.act.description = text
-        return made
 
-    return make
-
-
-def _hashable(*values):
-    try:
-        hash(values)
-    except TypeError:
-        return False
-    return True
+    return options.maker(function, label=lambda policy: policy.act, kinds=kinds, check=check)
 
 
 def check_policy(policy, name):
@@ -61,32 +41,6 @@ def check_policy(policy, name):
         raise ValueError(f"{name} takes policies that learn, not the oracle, which acts from the truth of the market")
     if not isinstance(policy, Policy):
         raise ValueError(f"{name} takes a Policy, got {policy!r}")
-
-
-def described(function, text):
-    """`function` with a description, as policies have it."""
-    function.description = text
-    return function
-
-
-def _text(name, first, arguments):
-    """How the policy was made, None if one of its parts does not tell."""
-    parts = []
-    for key, value in arguments.items():
-        values = value if first == key == "policies" else (value,)
-        for x in values:
-            text = _describe(x)
-            if text is None:
-                return None
-            parts.append(text if key == first else f"{key}={text}")
-    return f"{name}({', '.join(parts)})"
-
-
-def _describe(x):
-    """How a policy or a detector was made, None if it does not tell; a number as it is."""
-    if isinstance(x, Policy):
-        return describe(x) if hasattr(x.act, "description") else None
-    return getattr(x.update, "description", None) if hasattr(x, "update") else repr(x)
 
 
 def select(flag, chosen, other):

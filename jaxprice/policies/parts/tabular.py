@@ -42,6 +42,7 @@ from flax import struct
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms
 
+KINDS = (("bins", "wholes"), ("low", "numbers"), ("high", "numbers"), ("initial", "numbers"))  # of options
 EXPLORATIONS = ("constant", "exponential", "harmonic")
 ENTRIES = 2**20  # of a table
 
@@ -107,7 +108,7 @@ class Learner:
 
     def __post_init__(self):
         if self.bins is not None:
-            bins = self.bins if isinstance(self.bins, list | tuple) else (self.bins,)
+            bins = self.bins if isinstance(self.bins, tuple) else (self.bins,)
             if not bins:
                 raise ValueError(
                     "bins must have a number for each entry of the observation up to the last one used, got none"

@@ -1,0 +1,175 @@
+"""Options of makers: one form for each value, checks that follow from the defaults, one object per call, descriptions.
+
+| default | what is allowed |
+|---|---|
+| a bool | True or False |
+| a string | a string; which ones, the maker says |
+| an int | a whole number |
+| a float, or None | one finite number, which may be traced; None where it is the default |
+
+A maker names the options to which this does not apply. A list stands for a tuple, and a NumPy scalar or an array of no
+dimension for its number, so that the same call in other types finds the same object; arrays are copied. Traced values are
+passed through, and what is made of them is made anew.
+"""
+
+import functools
+import hashlib
+import inspect
+import numbers
+
+import jax
+import numpy as np
+
+from jaxprice import checks
+
+KINDS = ("switch", "word", "whole", "wholes", "number", "numbers", "free")
+SHORT = 64  # entries of an array that a description spells out
+
+
+def maker(function, *, label, kinds=(), check=None):
+    """`function` as a maker: options are checked, the same call gives the same object, and that says how it was made.
+
+    Args:
+      function: makes something of its options, which are its parameters.
+      label: of what was made, the function that carries the description.
+      kinds: name -> one of `KINDS`, where the default does not tell: "wholes" may be a tuple and "numbers" an array, "free"
+        is anything.
+      check: called with the options before `function`, a dict, to refuse some.
+    """
+    signature = inspect.signature(function)
+    kinds = {name: _kind(parameter) for name, parameter in signature.parameters.items()} | dict(kinds)
+    cached = functools.lru_cache(maxsize=256)(lambda call: function(*call.bound.args, **call.bound.kwargs))
+
+    @functools.wraps(function)
+    def make(*args, **kwargs):
+        bound = bind(function.__name__, signature, args, kwargs)
+        for name, value in bound.arguments.items():
+            value = normal(value)
+            if value is not None or signature.parameters[name].default is not None:
+                value = of_kind(kinds[name], name, value)
+            bound.arguments[name] = value
+        if check is not None:
+            check(bound.arguments)
+        call = Call(bound)
+        made = function(*bound.args, **bound.kwargs) if call.key is None else cached(call)
+        text = None if call.traced else written(function.__name__, signature, bound.arguments)
+        if text is not None:
+            label(made).description = text
+        return made
+
+    return make
+
+
+class Call:
+    """Bound arguments, equal to others of the same values; the key is None where these are traced or cannot be compared."""
+
+    def __init__(self, bound):
+        self.bound, self.traced = bound, checks.is_traced(dict(bound.arguments))
+        try:
+            self.key = None if self.traced else tuple(map(_key, bound.arguments.values()))
+            hash(self.key)
+        except TypeError:
+            self.key = None
+
+    def __hash__(self):
+        return hash(self.key)
+
+    def __eq__(self, other):
+        return self.key == other.key
+
+
+def bind(name, signature, args, kwargs):
+    """The arguments of a call, with the defaults of the others.
+
+    Raises:
+      ValueError: an option that there is not, too many, or one that is missing or given twice.
+    """
+    for option in kwargs:
+        checks.choice(f"option of {name}", option, signature.parameters)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        came = ", ".join([*map(repr, args), *(f"{option}={value!r}" for option, value in kwargs.items())])
+        raise ValueError(f"{name} takes {signature}, got ({came}): {error}") from None
+    bound.apply_defaults()
+    return bound
+
+
+def normal(value):
+    """The one form of a value: tuples for lists, numbers for NumPy's and JAX's scalars, NumPy arrays of one's own."""
+    if type(value) in (list, tuple):
+        return tuple(map(normal, value))
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and not checks.is_traced(value):
+        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
+            return value  # a key
+        value = np.array(value)
+        return value.item() if value.ndim == 0 else value
+    return value
+
+
+def of_kind(kind, name, value):
+    """`value` if it is of the kind: lists of numbers as float32 arrays, whole ones as tuples. Traced values pass as numbers.
+
+    Raises:
+      ValueError: it is not; the message gives the `name` of the option.
+    """
+    if kind == "switch":
+        return checks.boolean(name, value)
+    if kind == "whole":
+        return checks.whole(name, value)
+    if kind == "wholes":
+        many = isinstance(value, tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+        return tuple(checks.whole(name, size) for size in value) if many else checks.whole(name, value)
+    if kind == "word" and not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, got {value!r}")
+    if kind in ("number", "numbers"):
+        checks.number(name, value, scalar=kind == "number")
+        if isinstance(value, tuple | np.ndarray) and not checks.is_traced(value):
+            return np.array(value, np.float32)
+    return value
+
+
+def written(name, signature, arguments):
+    """How something was made, such as `"ucb1(scale=2.0, signal='demand')"`; None if one of its parts does not tell."""
+    parts = []
+    for option, value in arguments.items():
+        parameter = signature.parameters[option]
+        many = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        texts = [describe(part) for part in (value if many else (value,))]
+        if None in texts:
+            return None
+        first = not parts and parameter.default is inspect.Parameter.empty  # what the others are about
+        parts += texts if many or first else [f"{option}={texts[0]}"]
+    return f"{name}({', '.join(parts)})"
+
+
+def describe(value):
+    """How a value is written in a description; None for functions, and for what holds functions, without one."""
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist()) if value.size <= SHORT else f"array({list(value.shape)}, sha256={_digest(value)})"
+    functions = [part for part in (value if isinstance(value, tuple) else (value,)) if callable(part)]
+    if functions:
+        return next((part.description for part in functions if hasattr(part, "description")), None)
+    return repr(value)
+
+
+def _kind(parameter):
+    """The kind of an option that its default tells."""
+    default = parameter.default
+    if default is inspect.Parameter.empty:
+        return "free"
+    kinds = ((bool, "switch"), (str, "word"), (numbers.Integral, "whole"), ((numbers.Real, type(None)), "number"))
+    return next((kind for types, kind in kinds if isinstance(default, types)), "free")
+
+
+def _key(value):
+    """What stands for a value where calls are compared: 1, 1.0 and True are not the same."""
+    if isinstance(value, np.ndarray):
+        return np.ndarray, value.shape, value.dtype.str, _digest(value)
+    if type(value) is tuple:
+        return tuple(map(_key, value))
+    return type(value), value
+
+
+def _digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
