@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice import periods, program, random
+from jaxprice import fingerprint, periods, program, random
 from jaxprice.devices import on_cpu
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 
 DRAWN = 2**28  # bytes: markets drawn by the prior are kept for the next policy while they are no more
-_drawn = {}
+_drawn = fingerprint.Cache()
 
 
 class Engine:

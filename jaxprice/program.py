@@ -7,7 +7,6 @@ markets that look the same to it. Texts that do not hold all there is, because t
 are not shared.
 """
 
-import collections
 import concurrent.futures
 import hashlib
 import itertools
@@ -19,11 +18,11 @@ from jax.extend import core as jex
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxprice import devices
+from jaxprice import devices, fingerprint
 from jaxprice.devices import AXIS
 from jaxprice.lanes import needed, per_leaf
 
-_executables = collections.OrderedDict()
+_executables = fingerprint.Cache()
 _KEPT = 256
 _ELSEWHERE = ("callback", "jax.const")  # in a text: calls of Python functions, and constants that are arguments
 _number = itertools.count()
