@@ -19,63 +19,23 @@ it. Not seen: modules that are found by text at run time (`importlib.import_modu
 """
 
 import collections
-import concurrent.futures
 import contextvars
 import copyreg
-import dataclasses
 import enum
-import functools
 import importlib
-import importlib.metadata
 import importlib.util
-import logging
 import sys
-import sysconfig
-import threading
 import types
 import uuid
-import weakref
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxprice import bytecode
-from jaxprice.bytecode import digest
+from jaxprice import anatomy, provenance
+from jaxprice.anatomy import digest
 
 SHOWING = frozenset({"matplotlib", "rich", "tqdm", "tyro"})
-MACHINERY = (
-    concurrent.futures.Executor,
-    logging.Logger,
-    threading.Thread,
-    threading.local,
-    type(threading.Lock()),
-    type(threading.RLock()),
-    weakref.ref,
-    weakref.WeakKeyDictionary,
-    weakref.WeakValueDictionary,
-    weakref.WeakSet,
-)
-WRAPPERS = {  # kinds of object that stand for a function -> what they stand for
-    property: ("fget", "fset", "fdel"),
-    staticmethod: ("__func__",),
-    classmethod: ("__func__",),
-    functools.cached_property: ("func",),
-    functools.partialmethod: ("func", "args", "keywords"),
-    functools.partial: ("func", "args", "keywords"),
-    types.MethodType: ("__func__", "__self__"),
-    type(functools.lru_cache(print)): ("__wrapped__",),
-    type(jax.jit(print)): ("__wrapped__",),
-}
-DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(collections.namedtuple("Pair", "a b").a))
-OF_CLASSES = frozenset(
-    "__abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __conditional_annotations__ "
-    "__dataclass_params__ __dict__ __doc__ __firstlineno__ __module__ __orig_bases__ __parameters__ __qualname__ __slots__ "
-    "__static_attributes__ __type_params__ __weakref__ _abc_impl".split()
-)
-HERE = Path(__file__).resolve().parent
-PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
 
 class Cache(collections.OrderedDict):
@@ -122,11 +82,12 @@ class Walk:
                     self._found[name] = _Tree(self).root(self.named[name], inside=True)
                 parts.append(digest(name, self._found[name][0]))
                 waiting |= self._found[name][1] - seen
-            elif kind == "package" and name not in SHOWING and (version := _version(name)):
+            elif kind == "package" and name not in SHOWING and (version := provenance.version(name)):
                 packages[name] = version
             elif kind == "unknown":
                 unknown.append(name)
-        return Fingerprint(digest(parts[0], *sorted(parts[1:])).hex(), dict(sorted(packages.items())), tuple(sorted(unknown)))
+        whole = digest(parts[0], *sorted(parts[1:])).hex()
+        return Fingerprint(whole, dict(sorted(packages.items())), tuple(sorted(unknown)))
 
 
 class _Tree:
@@ -149,7 +110,7 @@ class _Tree:
         if x is None or isinstance(x, type(...) | type(NotImplemented) | np.dtype):
             return digest("constant", repr(x))
         if type(x) in (bool, int, float, complex, str, bytes, range):
-            return bytecode.constant(x)
+            return anatomy.constant(x)
         if id(x) in self.open:
             return digest("again", str(len(self.open) - self.open[id(x)]))
         if id(x) not in self.done:
@@ -183,10 +144,10 @@ class _Tree:
         for part in name.split("."):
             found = getattr(found, part, None)
         if found is x:
-            name = f"{_spelled(module)}:{name}"
-        elif not (isinstance(x, type) and _installed(module)):
+            name = f"{provenance.spelled(module)}:{name}"
+        elif not (isinstance(x, type) and provenance.installed(module)):
             return None
-        if _installed(module):
+        if provenance.installed(module):
             self.reads.add(("package", module.partition(".")[0]))
         else:
             self.reads.add(("code", name))
@@ -195,7 +156,7 @@ class _Tree:
 
     def _parts(self, x):
         kind = type(x)
-        if isinstance(x, (*MACHINERY, Cache)):
+        if isinstance(x, (*anatomy.MACHINERY, Cache)):
             return ["machinery", kind.__qualname__]
         if isinstance(x, jax.Device):
             return ["device", x.platform]
@@ -212,12 +173,12 @@ class _Tree:
         if isinstance(x, types.FunctionType):
             return self._function(x)
         if isinstance(x, types.CodeType):
-            return ["code", bytecode.read(x).digest]
+            return ["code", anatomy.read(x).digest]
         if isinstance(x, types.CellType):
-            return ["cell", *self._nodes(*([] if _empty(x) else [x.cell_contents]))]
-        if kind in WRAPPERS:
-            return ["wrapper", kind.__qualname__, *self._nodes(*(getattr(x, name) for name in WRAPPERS[kind]))]
-        if isinstance(x, DESCRIPTORS):
+            return ["cell", *self._nodes(*anatomy.content(x))]
+        if kind in anatomy.WRAPPERS:
+            return ["wrapper", kind.__qualname__, *self._nodes(*(getattr(x, name) for name in anatomy.WRAPPERS[kind]))]
+        if isinstance(x, anatomy.DESCRIPTORS):
             return ["descriptor", x.__name__ if hasattr(x, "__name__") else ""]
         if isinstance(x, types.BuiltinFunctionType | types.MethodWrapperType):
             itself = () if isinstance(x.__self__, types.ModuleType) else (x.__self__,)
@@ -236,27 +197,22 @@ class _Tree:
 
     def _module(self, x):
         """All of a module of the program; the modules that it imports count where its functions use them."""
-        if _installed(x.__name__):
+        if provenance.installed(x.__name__):
             self.reads.add(("package", x.__name__.partition(".")[0]))
             return ["module", x.__name__]
         own = {k: v for k, v in vars(x).items() if not (k.startswith("__") or isinstance(v, types.ModuleType))}
-        return ["module", _spelled(x.__name__), *self._items(own)]
+        return ["module", provenance.spelled(x.__name__), *self._items(own)]
 
     def _class(self, x):
-        own = {name: value for name, value in vars(x).items() if name not in OF_CLASSES and not isinstance(value, DESCRIPTORS)}
-        if issubclass(x, enum.Enum):
-            members = {name: member.value for name, member in x.__members__.items()}
-            own = members | {name: value for name, value in own.items() if not name.startswith("_") and name not in members}
-        fields = own.pop("__dataclass_fields__", {})
-        fields = [(name, f.default, f.default_factory, f.init, dict(f.metadata)) for name, f in fields.items()]
+        own, fields = anatomy.own(x)
         return ["class", *self._nodes(type(x), fields, *x.__bases__), *self._items(own)]
 
     def _function(self, x):
         about = [*self._nodes(x.__defaults__, x.__kwdefaults__, *(x.__closure__ or ())), *self._items(x.__dict__)]
-        if _in_packages(x.__code__.co_filename):
+        if provenance.in_packages(x.__code__.co_filename):
             self.reads.add(("package", str(x.__globals__.get("__name__")).partition(".")[0]))
             return ["installed", x.__code__.co_qualname, *about]
-        code, module = bytecode.read(x.__code__), sys.modules.get(x.__globals__.get("__name__"))
+        code, module = anatomy.read(x.__code__), sys.modules.get(x.__globals__.get("__name__"))
         for name in sorted(code.globals & x.__globals__.keys()):
             about += [name, *self._used(x.__globals__[name], code)]
         if not code.globals.isdisjoint(("globals", "eval", "exec")) and vars(module or types) is x.__globals__:
@@ -267,19 +223,20 @@ class _Tree:
 
     def _used(self, value, code, within=()):
         """A global that a function reads; of a module, the attributes that it names."""
-        if not isinstance(value, types.ModuleType) or _installed(value.__name__):
+        if not isinstance(value, types.ModuleType) or provenance.installed(value.__name__):
             return [self._node(value)]
-        attributes = {name: found for name in sorted(code.names) for found in _attribute(value, name)}
+        attributes = {name: found for name in sorted(code.names) for found in anatomy.attribute(value, name)}
         if not attributes or not code.globals.isdisjoint(("getattr", "vars")):
             return [self._node(value)]
-        attributes = {name: found for name, found in attributes.items() if found not in (value, *within)}
-        return [part for name, found in attributes.items() for part in (name, *self._used(found, code, (*within, value)))]
+        within = (*within, value)
+        attributes = {name: found for name, found in attributes.items() if not any(found is module for module in within)}
+        return [part for name, found in attributes.items() for part in (name, *self._used(found, code, within))]
 
     def _imported(self, name, level, wanted, scope, code):
         """What a function imports when it is called."""
         if level:
             name = importlib.util.resolve_name("." * level + name, scope.get("__package__") or scope["__name__"])
-        if _installed(name):
+        if provenance.installed(name):
             self.reads.add(("package", name.partition(".")[0]))
             return ["package"]
         try:
@@ -288,7 +245,7 @@ class _Tree:
             return ["missing"]
         if not wanted:
             return self._used(sys.modules[name.partition(".")[0]], code)
-        whole = [module] if "*" in wanted else [found for one in wanted for found in _attribute(module, one)]
+        whole = [module] if "*" in wanted else [found for one in wanted for found in anatomy.attribute(module, one)]
         return [part for found in whole for part in self._used(found, code)]
 
     def _instance(self, x):
@@ -296,20 +253,17 @@ class _Tree:
         about = ["instance", self._node(kind)]
         if isinstance(x, enum.Enum):
             return [*about, x.name]
+        if anatomy.is_network(x):
+            return about + self._items({name: getattr(x, name) for name in kind.__dataclass_fields__ if name != "parent"})
         if isinstance(x, dict | types.MappingProxyType):
             about += self._nodes(*(part for pair in x.items() for part in pair))
         elif isinstance(x, list | tuple | collections.deque):
             about += self._nodes(*x)
         elif isinstance(x, set | frozenset):
             about += sorted(self._nodes(*x))
-        elif isinstance(x, int | float | complex | str | bytes):
-            base = next(base for base in (int, float, complex, str, bytes) if isinstance(x, base))
-            about.append(bytecode.constant(base.__new__(base, x) if base is not str else str.__str__(x)))
-        elif _installed(kind.__module__) or next(base for base in kind.__mro__ if not base.__flags__ & 1 << 9) is not object:
+        elif provenance.installed(kind.__module__) or not anatomy.plain(kind):
             return about + self._reduced(x)
-        if any(base.__module__ == "flax.linen.module" for base in kind.__mro__):
-            return about + self._items({name: getattr(x, name) for name in kind.__dataclass_fields__ if name != "parent"})
-        return about + self._items(_state(x))
+        return about + self._items(anatomy.state(x))
 
     def _reduced(self, x):
         """An object of a package, as `pickle` would take it apart."""
@@ -320,82 +274,3 @@ class _Tree:
         if made is copyreg.__newobj__:
             args = args[1:]
         return self._nodes(made, args, state, *(list(item) for item in items if item is not None))
-
-
-def _state(x):
-    """Attributes of an instance, name -> value, without what `functools.cached_property` remembers."""
-    slots = {name for base in type(x).__mro__ for name in _texts(vars(base).get("__slots__", ()))} - {"__dict__", "__weakref__"}
-    found = {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
-    return {k: v for k, v in found.items() if not isinstance(getattr(type(x), k, None), functools.cached_property)}
-
-
-def _texts(slots):
-    return (slots,) if isinstance(slots, str) else slots
-
-
-def _attribute(module, name):
-    """`(value,)` of an attribute of a module, a module that is loaded when it is asked for included, or `()`."""
-    if name in vars(module):
-        return (vars(module)[name],)
-    loaded = sys.modules.get(f"{module.__name__}.{name}")
-    if loaded is None and "__getattr__" in vars(module):
-        loaded = getattr(module, name, None)
-    return () if loaded is None else (loaded,)
-
-
-def _empty(cell):
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return True
-    return False
-
-
-def _spelled(module):
-    """The name of a module, also of the one that is run."""
-    main = sys.modules.get("__main__")
-    if module != "__main__" or main is None:
-        return module
-    return main.__spec__.name if getattr(main, "__spec__", None) else Path(getattr(main, "__file__", "__main__")).stem
-
-
-@functools.lru_cache(maxsize=None)
-def _in_packages(path):
-    """Whether a file belongs to Python or to an installed package other than this one."""
-    if path.startswith("<frozen"):
-        return True
-    path = Path(path).absolute()
-    if path.is_relative_to(HERE):
-        return False
-    return "site-packages" in path.parts or "dist-packages" in path.parts or any(path.is_relative_to(x) for x in PYTHON)
-
-
-@functools.lru_cache(maxsize=None)
-def _installed(module):
-    """Whether a module, by its name, belongs to Python or to an installed package other than this one."""
-    top = module.partition(".")[0]
-    if top == "__main__":  # what is run, and notebooks
-        return False
-    loaded = sys.modules.get(module) or sys.modules.get(top)
-    if loaded is None:
-        try:
-            spec = importlib.util.find_spec(top)
-        except (ImportError, ValueError):
-            return False
-        origin, places = (None, []) if spec is None else (spec.origin, list(spec.submodule_search_locations or ()))
-    else:
-        origin, places = getattr(loaded, "__file__", None), list(getattr(loaded, "__path__", ()))
-    if origin is None or origin in ("built-in", "frozen"):
-        return top in sys.builtin_module_names or top in sys.stdlib_module_names or any(map(_in_packages, places))
-    return _in_packages(origin)
-
-
-@functools.lru_cache(maxsize=None)
-def _version(package):
-    """The version of an installed package; "" for what comes with Python."""
-    if package in sys.stdlib_module_names:
-        return ""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return str(getattr(sys.modules.get(package), "__version__", ""))

@@ -142,7 +142,8 @@ def seller(scale):
         from shop.parts import late
 
         first = parts.scaled(state, by=scale) * bonus + TOTAL + parts.LIMITS["low"] + rescaled(1)
-        return first + late(parts.compiled(parts.cached(2))) + parts.wide(parts.kinked(state)) + parts.ordinary([]) + parts.RATE
+        second = late(parts.compiled(parts.cached(2))) + parts.wide(parts.kinked(state))
+        return first + second + parts.ordinary([]) + parts.RATE
 
     return act
 

@@ -1,0 +1,205 @@
+"""What Python objects are made of, for fingerprints: code, wrappers, classes, instances, modules.
+
+Of code, comments, docstrings, line numbers, file names and the names of local variables are left out; a constant stands
+where it is loaded. Another version of Python compiles to other instructions.
+"""
+
+import collections
+import concurrent.futures
+import dis
+import enum
+import functools
+import hashlib
+import logging
+import sys
+import threading
+import types
+import weakref
+from typing import NamedTuple
+
+import jax
+
+UNSAID = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})  # of class bodies
+DOCUMENTED = 0x4000000  # flag of functions that have a docstring, from Python 3.14 on
+WRITTEN = 1 << 9  # flag of classes that are written in Python
+MACHINERY = (
+    concurrent.futures.Executor,
+    logging.Logger,
+    threading.Thread,
+    threading.local,
+    type(threading.Lock()),
+    type(threading.RLock()),
+    weakref.ref,
+    weakref.WeakKeyDictionary,
+    weakref.WeakValueDictionary,
+    weakref.WeakSet,
+)
+WRAPPERS = {  # kinds of object that stand for a function -> what they stand for
+    property: ("fget", "fset", "fdel"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    functools.cached_property: ("func",),
+    functools.partialmethod: ("func", "args", "keywords"),
+    functools.partial: ("func", "args", "keywords"),
+    types.MethodType: ("__func__", "__self__"),
+    type(functools.lru_cache(print)): ("__wrapped__",),
+    type(jax.jit(print)): ("__wrapped__",),
+}
+DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(collections.namedtuple("Pair", "a b").a))
+OF_CLASSES = {  # attributes that decide nothing
+    "__abstractmethods__",
+    "__annotate__",
+    "__annotate_func__",
+    "__annotations__",
+    "__annotations_cache__",
+    "__conditional_annotations__",
+    "__dataclass_params__",
+    "__dict__",
+    "__doc__",
+    "__firstlineno__",
+    "__module__",
+    "__orig_bases__",
+    "__parameters__",
+    "__qualname__",
+    "__slots__",
+    "__static_attributes__",
+    "__type_params__",
+    "__weakref__",
+    "_abc_impl",
+}
+_read = {}
+
+
+class Code(NamedTuple):
+    """A code object, read.
+
+    Attributes:
+      digest: of its instructions and constants, those of the functions in it included.
+      globals: names that it and the functions in it look up among globals.
+      names: all names that it and they use, those of attributes included.
+      imports: what it and they import, `(module, level, names)` each.
+    """
+
+    digest: bytes
+    globals: frozenset
+    names: frozenset
+    imports: tuple
+
+
+def digest(*parts):
+    """A digest of bytes and texts, 16 bytes."""
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        whole.update(len(content).to_bytes(8, "little") + content)
+    return whole.digest()
+
+
+def read(code):
+    """The `Code` of a code object."""
+    if id(code) not in _read:
+        _read[id(code)] = code, _parse(code)  # the object is kept, so that no other gets its address
+    return _read[id(code)][1]
+
+
+def constant(value):
+    """The digest of a constant of the language: a number, a text, a code object, or a tuple or frozenset of these."""
+    if isinstance(value, types.CodeType):
+        return read(value).digest
+    if isinstance(value, tuple):
+        return digest("tuple", *map(constant, value))
+    if isinstance(value, frozenset):
+        return digest("frozenset", *sorted(map(constant, value)))
+    return digest(type(value).__name__, value if isinstance(value, str | bytes) else repr(value))
+
+
+def _parse(code):
+    said, loaded, names, imports = [], set(), set(code.co_names), []
+    for operation, argument in _instructions(code):
+        name = dis.opname[operation]
+        if operation in dis.hasconst:
+            argument = code.co_consts[argument]
+        elif name == "LOAD_GLOBAL":
+            loaded.add(code.co_names[argument >> 1])
+        elif name.endswith("_NAME") or name == "LOAD_FROM_DICT_OR_GLOBALS":
+            argument = code.co_names[argument]
+            if name == "STORE_NAME" and argument in UNSAID and said:
+                said.pop()
+                continue
+            if name == "IMPORT_NAME":
+                (_, level), (_, wanted) = said[-2:]
+                imports.append((argument, level, wanted or ()))
+            elif name.startswith("LOAD"):
+                loaded.add(argument)
+        said.append((name, argument))
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            inner = read(value)
+            loaded, names = loaded | inner.globals, names | inner.names
+            imports += inner.imports
+    count = code.co_argcount + code.co_kwonlyargcount
+    about = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames[:count]
+    about += code.co_flags & ~DOCUMENTED, tuple(name for name in code.co_names if name not in UNSAID)
+    about += code.co_freevars, code.co_exceptiontable
+    whole = digest(constant(about), *(part for name, argument in said for part in (name, constant(argument))))
+    return Code(whole, frozenset(loaded - {"__name__"}), frozenset(names), tuple(imports))
+
+
+def _instructions(code):
+    """`(operation, whole argument)` of each instruction."""
+    content, extended = code.co_code, 0
+    for k in range(0, len(content), 2):
+        operation, argument = content[k], content[k + 1] | extended
+        extended = argument << 8 if operation == dis.EXTENDED_ARG else 0
+        if operation != dis.EXTENDED_ARG:
+            yield operation, argument
+
+
+def state(x):
+    """Attributes of an instance, name -> value, without what `functools.cached_property` remembers."""
+    slots = {name for base in type(x).__mro__ for name in _texts(vars(base).get("__slots__", ()))}
+    slots -= {"__dict__", "__weakref__"}
+    found = {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
+    return {k: v for k, v in found.items() if not isinstance(getattr(type(x), k, None), functools.cached_property)}
+
+
+def _texts(slots):
+    return (slots,) if isinstance(slots, str) else slots
+
+
+def attribute(module, name):
+    """`(value,)` of an attribute of a module, a module that is loaded when it is asked for included, or `()`."""
+    if name in vars(module):
+        return (vars(module)[name],)
+    loaded = sys.modules.get(f"{module.__name__}.{name}")
+    if loaded is None and "__getattr__" in vars(module):
+        loaded = getattr(module, name, None)
+    return () if loaded is None else (loaded,)
+
+
+def is_network(x):
+    """Whether an object is a module of flax, which numbers its instances."""
+    return any((base.__module__, base.__name__) == ("flax.linen.module", "Module") for base in type(x).__mro__)
+
+
+def own(kind):
+    """What a class itself defines: attributes, name -> value; and fields of a dataclass, as plain data."""
+    made = {k: value for k, value in vars(kind).items() if k not in OF_CLASSES and not isinstance(value, DESCRIPTORS)}
+    if issubclass(kind, enum.Enum):
+        members = {name: member.value for name, member in kind.__members__.items()}
+        made = members | {name: value for name, value in made.items() if not name.startswith("_") and name not in members}
+    fields = made.pop("__dataclass_fields__", {})
+    return made, [(name, f.default, f.default_factory, f.init, dict(f.metadata)) for name, f in fields.items()]
+
+
+def content(cell):
+    """`(value,)` of a cell of a closure, `()` of one that is still empty."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+def plain(kind):
+    """Whether instances of a class are made of their attributes alone."""
+    return next(base for base in kind.__mro__ if not base.__flags__ & WRITTEN) is object

@@ -1,0 +1,84 @@
+"""Where code comes from: Python, an installed package, or the program; and which revision of it this is."""
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+
+
+def spelled(module):
+    """The name of a module, also of the one that is run."""
+    main = sys.modules.get("__main__")
+    if module != "__main__" or main is None:
+        return module
+    return main.__spec__.name if getattr(main, "__spec__", None) else Path(getattr(main, "__file__", "__main__")).stem
+
+
+@functools.cache
+def in_packages(path):
+    """Whether a file belongs to Python or to an installed package other than this one."""
+    if path.startswith("<frozen"):
+        return True
+    path = Path(path).absolute()
+    if path.is_relative_to(HERE):
+        return False
+    return "site-packages" in path.parts or "dist-packages" in path.parts or any(path.is_relative_to(x) for x in PYTHON)
+
+
+@functools.cache
+def installed(module):
+    """Whether a module, by its name, belongs to Python or to an installed package other than this one."""
+    top = module.partition(".")[0]
+    if top == "__main__":  # what is run, and notebooks
+        return False
+    loaded = sys.modules.get(module) or sys.modules.get(top)
+    if loaded is None:
+        try:
+            spec = importlib.util.find_spec(top)
+        except (ImportError, ValueError):
+            return False
+        origin, places = (None, []) if spec is None else (spec.origin, list(spec.submodule_search_locations or ()))
+    else:
+        origin, places = getattr(loaded, "__file__", None), list(getattr(loaded, "__path__", ()))
+    if origin is None or origin in ("built-in", "frozen"):
+        return top in sys.builtin_module_names or top in sys.stdlib_module_names or any(map(in_packages, places))
+    return in_packages(origin)
+
+
+@functools.cache
+def version(package):
+    """The version of an installed package; "" for what comes with Python."""
+    if package in sys.stdlib_module_names:
+        return ""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", ""))
+
+
+@functools.cache
+def revision():
+    """The git revision of this package, with "+" where its files were edited since.
+
+    None without git, or where the package lies in a folder that no repository keeps, such as site-packages in somebody
+    else's.
+    """
+
+    def told(*command):
+        ran = subprocess.run(["git", *command], cwd=HERE, env=env, capture_output=True, text=True, check=True, timeout=60)
+        return ran.stdout.strip()
+
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    try:
+        told("ls-files", "--error-unmatch", Path(__file__).name)
+        return told("rev-parse", "HEAD") + "+" * bool(told("status", "--porcelain", "--untracked-files=no", "--", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None
