@@ -1,8 +1,10 @@
 """What sellers do once they have stopped learning: limit cycles, forced deviations, best replies.
 
 Every seller of an oligopoly (`Game`) sets the price that a fixed table names for the last prices of all, so that play goes
-round in a cycle sooner or later. Profits and prices are means over this cycle. `deviate` forces a seller off it for once;
-`losses` sets each seller's table against a best reply to those of its rivals, found by value iteration.
+round in a cycle sooner or later. Profits and prices are means over this cycle. `deviate` forces a seller off it for once.
+Whether play on the cycle is an equilibrium depends on what a seller may try: `one_period` lets it leave its table for one
+period, as the authors' program does; `losses` sets its table against a best reply to those of its rivals, found by value
+iteration, which may leave it in every period.
 
 Arrays of tables, `greedy`, are int `[runs, n, K^n]`: index of the price of each seller in each state; the states of a cycle
 are the pair `visited` of int arrays `[V]` that `limit_cycles` returns: number of the run, and state.
@@ -149,6 +151,30 @@ def deviate(game, greedy, visited, discount, shown):
     }
 
 
+def one_period(game, greedy, visited, discount):
+    """Whether a seller gains by another price for one period, after which all follow their tables again.
+
+    This is the test of the authors' program (`computeEqCheck`): in each state of the cycle each seller tries each price. It
+    asks less than a best reply, since off the cycle the seller's own table need not be its best.
+
+    Args:
+      game, greedy, visited: see the module.
+      discount: weight of the next period.
+
+    Returns:
+      A dict: `equilibrium`, bool `[runs]`, whether no seller gains in any state of the cycle; `kept`, `[runs]`, the share of
+      prices on the cycle from which none gains.
+    """
+    lanes, states = visited
+    planned, kept = greedy[lanes, :, states], []
+    for i in range(planned.shape[1]):
+        worth = _discounted(game, greedy, lanes, game.joint(_options(game, planned, i)).T, discount)[..., i]
+        own = np.take_along_axis(worth, planned[None, :, i].astype(int), axis=0)[0]
+        kept.append(1 - own / worth.max(axis=0) < EQUAL)
+    kept = np.mean(kept, axis=0)
+    return {"equilibrium": np.bincount(lanes, kept < 1) == 0, "kept": _each(lanes, kept)}
+
+
 def losses(game, greedy, visited, discount):
     """How far fixed tables are from best replies to one another, by value iteration in double precision.
 
@@ -163,10 +189,7 @@ def losses(game, greedy, visited, discount):
     """
     lanes, states = visited
     size, n = game.prices.shape
-    earned, now = np.zeros((len(lanes), n)), states
-    for t in range(FAR):
-        now = game.joint(greedy[lanes, :, now])
-        earned += discount**t * game.profits[now]
+    earned = _discounted(game, greedy, lanes, game.joint(greedy[lanes, :, states]), discount)
     gaps, lost = [], []
     for i in range(n):
         actions = np.repeat(greedy.transpose(0, 2, 1)[:, :, None], size, axis=2)
@@ -187,11 +210,25 @@ def losses(game, greedy, visited, discount):
     }
 
 
-def _static_profits(game, planned, i):
-    """Profit of seller i at each of its prices, the others as planned `[V, n]`: float `[V, K]`."""
+def _discounted(game, greedy, lanes, now, discount):
+    """Discounted profits of all sellers, `[..., V, n]`, who play `now`, int `[..., V]`, and from then on their tables."""
+    earned = np.zeros((*now.shape, game.prices.shape[1]))
+    for t in range(FAR):
+        earned += discount**t * game.profits[now]
+        now = game.joint(greedy[lanes, :, now])
+    return earned
+
+
+def _options(game, planned, i):
+    """Every price of seller i beside what the others have planned, `[V, n]`: int `[V, K, n]`."""
     options = np.repeat(planned[:, None], len(game.prices), axis=1)
     options[:, :, i] = np.arange(len(game.prices))
-    return game.profits[game.joint(options), i]
+    return options
+
+
+def _static_profits(game, planned, i):
+    """Profit of seller i at each of its prices, the others as planned `[V, n]`: float `[V, K]`."""
+    return game.profits[game.joint(_options(game, planned, i)), i]
 
 
 def _each(lanes, values):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments import calvano_collusion, greedy_play, q_duopoly
+from experiments import calvano_collusion, greedy_play, q_duopoly, study
 from jaxprice import devices as device_mesh
 from jaxprice import policies, random
 from jaxprice.types import Transition
@@ -226,6 +226,61 @@ def test_cycles_and_deviations():
     np.testing.assert_allclose(lost["path_loss"], [1 - stay / reply, 0], atol=1e-6)
 
 
+def gains_of_one_period(game, tables, i, state, discount):
+    """What each price of seller i is worth in a state, all as their tables afterwards: a plain loop to the cycle's end."""
+    size, n = game.prices.shape
+    worths = []
+    for price in range(size):
+        actions, path, seen = [int(tables[j, state]) for j in range(n)], [], {}
+        actions[i] = price
+        now = int(np.ravel_multi_index(actions, (size,) * n))
+        while now not in seen:
+            seen[now] = len(path)
+            path.append(game.profits[now, i])
+            now = int(np.ravel_multi_index(tables[:, now], (size,) * n))
+        first = seen[now]
+        before = sum(discount**t * x for t, x in enumerate(path[:first]))
+        cycle = sum(discount**t * x for t, x in enumerate(path[first:])) / (1 - discount ** (len(path) - first))
+        worths.append(before + discount**first * cycle)
+    return np.array(worths)
+
+
+@pytest.mark.parametrize("firms", [2, 3])
+def test_gains_of_one_period(firms):
+    """Against a plain loop over states, sellers and prices, on tables that punish by chance."""
+    game, rng, discount = small(firms), np.random.default_rng(firms), 0.8
+    states = PRICES**firms
+    tables = rng.integers(PRICES, size=(40, firms, states))
+    tables[20:] = np.where(rng.random((20, 1, states)) < 0.9, 0, tables[20:])  # most states punish: fewer gains
+    visited = greedy_play.limit_cycles(game, tables, rng.integers(states, size=40))
+    told = greedy_play.one_period(game, tables, visited, discount)
+    for run in range(40):
+        kept = []
+        for state in visited[1][visited[0] == run]:
+            for i in range(firms):
+                worths = gains_of_one_period(game, tables[run], i, state, discount)
+                kept.append(worths[tables[run, i, state]] >= worths.max() * (1 - 1e-7))
+        assert told["kept"][run] == pytest.approx(np.mean(kept)) and told["equilibrium"][run] == all(kept)
+    assert 0.05 < told["kept"].mean() < 0.95
+
+
+def test_an_equilibrium_of_one_period_need_not_be_one_of_best_replies():
+    """Both keep a high price, and for ever the lowest once anybody left it: the deviator can do better than the lowest."""
+    game, size, high = greedy_play.game(2, margin=0.8), 15, 9
+    table = np.full((1, 2, size**2), 0)
+    table[..., high * size + high] = high
+    visited = greedy_play.limit_cycles(game, table, np.array([high * size + high]))
+    profits, found = game.profits[:, 0].reshape(size, size), []
+    stay, once = profits[high, high], profits[:, high].max()
+    for discount in (0.1, 0.175, 0.95):
+        after = (profits[0, 0], profits[:, 0].max())  # as the table has it, and as a best reply has it
+        deters = [stay / (1 - discount) >= once + discount / (1 - discount) * x for x in after]
+        one, best = (test(game, table, visited, discount) for test in (greedy_play.one_period, greedy_play.losses))
+        assert [one["equilibrium"][0], best["best_path"][0]] == deters
+        found.append(deters)
+    assert [True, False] in found and [True, True] in found and [False, False] in found
+
+
 def test_rows(monkeypatch):
     """Cells are put together in order; published numbers stand against what is played at the paper's pace alone."""
     sizes = calvano_collusion.Sizes(120, 2, 2, 2, rates=(0.1, 0.2, 0.3), decays=(1e-6, 2e-6, 3e-6))
@@ -239,9 +294,8 @@ def test_rows(monkeypatch):
             name, 6 if name.startswith("grid") else 2
         )
         ones = np.ones(runs)
-        results[name] = {
-            key: ones for key in ("converged", "length", "best_path", "path_loss", "best_states", "pays", "worth")
-        }
+        results[name] = dict.fromkeys(("converged", "length", "pays", "worth", "equilibrium", "kept"), ones)
+        results[name] |= dict.fromkeys(("best_path", "path_loss", "best_states"), ones)
         results[name] |= {"time": 100_000 + (k + 1) * np.arange(1, runs + 1), "gain": ones * 0.8, "price": ones * 1.8}
         results[name]["path"] = np.full((runs, 2, 21), 1.7)
     results["two firms: runs from 100"]["gain"] = np.full(20, 0.2)
@@ -249,7 +303,11 @@ def test_rows(monkeypatch):
     table = {row.cell: row for row in calvano_collusion.rows(sizes, results)}
     main = table["Delta, 2 firms, alpha = 0.15, beta = 4e-06"]
     assert (main.ours, main.published, main.digits) == (pytest.approx(0.7), 0.85, 2)
-    assert table["Delta, 3 firms, alpha = 0.15, beta = 4e-06"].published == 0.64
+    three = table["Delta, 3 firms, alpha = 0.15, beta = 4e-06"]
+    assert three.published == 0.64 and (main.kind, three.kind) == ("printed", "quoted")
+    half = table["runs in equilibrium on the cycle: no gain from one period"]
+    assert (half.ours, half.published, half.digits, half.kind) == (1.0, 0.5, 1, "quoted")
+    assert all(study.columns(row) for row in table.values())
     assert table["deviation: share that pay"].ours == pytest.approx(70 / 95)
     assert table["deviation: rival's price over the long run, period 2"].ours == pytest.approx(-0.1)
     grid = calvano_collusion.over_grid(sizes, results, "time") - 100_000
