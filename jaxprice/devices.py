@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxprice import checks
+
 AXIS = "lanes"
 
 
@@ -52,18 +54,20 @@ def mesh(devices=None):
       `jax.sharding.Mesh` with the axis "lanes".
 
     Raises:
-      ValueError: fewer devices are there than asked for, or none were asked for.
+      ValueError: fewer devices are there than asked for, none were asked for, or what came is neither a number nor devices.
     """
     use_cpu_cores()
     if devices is None:
         devices = jax.local_devices()
-    elif isinstance(devices, int):
-        available = jax.local_devices()
-        if not 1 <= devices <= len(available):
-            raise ValueError(f"devices must be between 1 and the {len(available)} local devices, got {devices}")
-        devices = available[:devices]
+    elif not isinstance(devices, list | tuple) and not (isinstance(devices, np.ndarray) and devices.ndim == 1):
+        count, available = checks.whole("devices", devices), jax.local_devices()
+        if not 1 <= count <= len(available):
+            raise ValueError(f"devices must be between 1 and the {len(available)} local devices, got {count}")
+        devices = available[:count]
     if len(devices) == 0:
         raise ValueError("devices must name at least one device, got none")
+    if not all(isinstance(device, jax.Device) for device in devices):
+        raise ValueError(f"devices must be JAX devices, or how many of them, got {checks.shown(devices)}")
     return Mesh(np.asarray(devices), (AXIS,))
 
 

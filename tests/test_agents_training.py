@@ -14,7 +14,7 @@ import jaxprice
 from jaxprice import agents, policies
 from jaxprice.agents import imitation, learning, lifetimes, probes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
-from jaxprice.types import Transition
+from jaxprice.types import Policy, Transition
 
 T = 6
 HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
@@ -78,8 +78,6 @@ def test_a_killed_run_resumes_with_the_same_weights(tmp_path):
     for a, b in zip(leaves(whole), leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(curve["held_out"], again["held_out"], rtol=1e-6)
-    with pytest.raises(ValueError, match="holds a run of another configuration"):
-        trained(BANDIT, net, updates=8, chunk=2, folder=tmp_path / "killed")
 
 
 @pytest.mark.slow
@@ -192,14 +190,13 @@ def test_a_loss_that_is_not_a_number_stops_with_the_step(tmp_path):
     training = learning.Training(lifetimes.Play(BANDIT, net, T), 4, 1)
     with pytest.raises(FloatingPointError, match="loss is not finite at update 4; the weights of update 2 are kept"):
         learning.run(training, learn, HYPER, 0, 6, folder=tmp_path, chunk=2, held_out=4)
-    store = agents.learning.checkpoint.Store(tmp_path, "")
-    assert store.manager.latest_step() == 2
+    assert [path.name for path in tmp_path.glob("run-*/[0-9]*")] == ["2"]
 
 
 def agent(name="gru", env=BANDIT, **changes):
     options = changes.setdefault("options", {"size": 8})
     net = agents.networks.make(name, actions=env.num_arms, **options)
-    weights = agents.networks.initial(net, jax.random.key(3), *lifetimes.Play(env, net, T).example())
+    weights = agents.networks.initial(net, jax.random.key(3), *lifetimes.Play(env, net, 1).example())
     keys = iter(jax.random.split(jax.random.key(4), 100))
     weights = jax.tree.map(lambda w: w + jax.random.normal(next(keys), w.shape), weights)
     return agents.Agent(**({"name": name, "actions": env.num_arms, "weights": weights} | changes))
@@ -283,26 +280,40 @@ def test_refusals_of_agents(tmp_path):
         ("chunk must be an integer of at least 1", {"chunk": 0}),
         ("seeds must be an integer in", {"seeds": -1}),
         ("seeds must be an integer in", {"seeds": 0.5}),
+        ("seeds must be an integer in", {"seeds": []}),
+        ("seeds must be an integer in", {"seeds": True}),
+        ("seeds must be an integer in", {"seeds": [1, True]}),
+        ("seeds must be an integer in", {"seeds": "1"}),
+        ("seeds must be an integer in", {"seeds": np.array(2**32)}),
+        ("seeds must be an integer in", {"seeds": np.zeros((1, 1), int)}),
+        ("env must be an environment", {"env": "BernoulliBandit"}),
+        ("env must be an environment", {"env": (BANDIT, None)}),
+        ("network must be one of agents.networks.make, got 'gru'", {"net": "gru"}),
+        ("network must be one of agents.networks.make", {"net": None}),
+        ("hyper must be agents.Hyper, got {'clip': 0.2}", {"hyper": {"clip": 0.2}}),
+        ("hyper must be agents.Hyper, got 0", {"hyper": 0}),
+        ("clip must be a number, got None", {"hyper": agents.Hyper(clip=None)}),
+        ("decay must be a number, got '0.1'", {"hyper": agents.Hyper(decay="0.1")}),
+        ("trace must be one number, or one for each of the 2 runs", {"hyper": agents.Hyper(trace=[0.1, 0.2, 0.3])}),
+        ("devices must be", {"devices": 0}),
+        ("devices must be", {"devices": "all"}),
+        ("devices must be", {"devices": 1.0}),
+        ("devices must be JAX devices", {"devices": ["cpu"]}),
+        ("minibatches must be an integer", {"minibatches": 2.0}),
+        ("lanes must be an integer", {"lanes": "128"}),
+        ("held_out must be an integer", {"held_out": 0}),
+        ("progress must be True or False, got 'yes'", {"progress": "yes"}),
+        ("unknown judge 'best'", {"judge": "best"}),
+        ("unknown judge ''", {"judge": ""}),
+        ("folder must be a path, got 5", {"folder": 5}),
         ("clip must be in", {"hyper": agents.Hyper(clip=2.0)}),
         ("learning_rate must be", {"hyper": agents.Hyper(learning_rate=-1.0)}),
     ],
 )
 def test_bad_options(message, options):
-    with pytest.raises(ValueError, match=message):
-        trained(BANDIT, network(BANDIT), **options)
-
-
-def test_another_teacher_is_another_configuration():
-    def told(teacher):
-        play = lifetimes.Play(BANDIT, network(BANDIT), T, teacher=teacher)
-        hyper, seeds = jax.tree.map(np.float32, HYPER), np.uint32([0])
-        return learning.checkpoint.fingerprint(learning.Training(play, 4), imitation.CrossEntropy(), hyper, seeds, 5)
-
-    teachers = [policies.gittins(horizon=T), policies.gittins(horizon=T + 1), policies.oracle()]
-    teachers += [policies.prior_thompson(BANDIT, markets=5, greedy=greedy) for greedy in (False, True)]
-    assert len({told(teacher) for teacher in teachers}) == len(teachers)
-    assert told(policies.gittins(horizon=T)) == told(policies.gittins(horizon=T))
-    assert told(agent().policy()) == told(agent().policy()) != told(agent("lstm").policy())
+    options = {"env": BANDIT, "net": network(BANDIT)} | options
+    with pytest.raises(ValueError, match=re.escape(message)):
+        trained(**options)
 
 
 def test_lanes_must_divide_among_devices():
@@ -316,5 +327,94 @@ def test_posterior_mean_needs_the_prior():
     env, _ = jaxprice.make("PostedPrice", num_prices=3)
     with pytest.raises(ValueError, match="needs a BernoulliBandit, got PostedPrice"):
         rl2.train(env, network(BANDIT), horizon=T, updates=1, return_reward="posterior_mean")
-    with pytest.raises(ValueError, match="teacher must be a Policy"):
-        imitation.train(BANDIT, network(BANDIT), "gittins", horizon=T, updates=1)
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("teacher must be a Policy, got 'gittins'", {"teacher": "gittins"}),
+        ("teacher must be a Policy, got None", {"teacher": None}),
+        ("actor must be a Policy, got 'ucb1'", {"actor": "ucb1"}),
+        ("unknown deploy ''", {"deploy": ""}),
+        ("hyper must be agents.Hyper", {"hyper": {}}),
+        ("lanes must be an integer of at least 1, got 0", {"lanes": 0}),
+    ],
+)
+def test_bad_options_of_imitation(message, options):
+    settings = {"env": BANDIT, "network": network(BANDIT), "teacher": policies.oracle(), "horizon": T, "updates": 1}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        imitation.train(**(settings | options))
+
+
+OTHER_MARKETS = {
+    "more actions": ("BernoulliBandit", {"num_arms": 4}, "must have the 4 actions of BernoulliBandit, got one of 3 actions"),
+    "fewer actions": ("PostedPrice", {"num_prices": 2}, "must have the 2 actions of PostedPrice-logit, got one of 3"),
+    "contexts and more actions": ("GLMDemand", {"num_prices": 5}, "must have the 5 actions"),
+    "any price": ("PostedPrice", {"num_prices": None}, "agents choose one of a number of actions"),
+    "several sellers": ("LogitOligopoly", {}, "agents choose one of a number of actions"),
+    "sets of products": ("MNLAssortment", {}, "agents choose one of a number of actions"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_MARKETS)
+def test_training_refuses_a_network_of_another_market(case):
+    name, options, message = OTHER_MARKETS[case]
+    env, _ = jaxprice.make(name, **options)
+    for train in (rl2.train, lambda *args, **rest: imitation.train(*args, policies.oracle(), **rest)):
+        with pytest.raises(ValueError, match=message):
+            train(env, network(BANDIT), horizon=T, updates=1)
+
+
+def test_training_refuses_lifetimes_beyond_what_its_players_were_made_for():
+    short = agents.networks.make("transformer", actions=3, size=4, heads=2, longest=T - 1)
+    with pytest.raises(ValueError, match="network was made for at most 5 periods, got the horizon 6"):
+        rl2.train(BANDIT, short, horizon=T, updates=1)
+    one = agent("transformer", options={"size": 4, "heads": 2, "longest": T - 1}).policy()
+    with pytest.raises(ValueError, match="teacher was made for at most 5 periods, got the horizon 6"):
+        imitation.train(BANDIT, network(BANDIT), one, horizon=T, updates=1)
+    priced = Policy(lambda *_: (), lambda *_: jnp.float32(0.5), lambda *_: ())
+    for who in ({"teacher": priced}, {"teacher": policies.oracle(), "actor": priced}):
+        with pytest.raises(ValueError, match="must choose one action by its index"):
+            imitation.train(BANDIT, network(BANDIT), **who, horizon=T, updates=1)
+
+
+def test_a_share_of_nothing_is_told():
+    """Where the oracle earns nothing there is no share of it; what is lost to it is told instead."""
+    env = Nothing(num_arms=2)
+    with pytest.warns(RuntimeWarning, match="held_out is NaN where what the oracle earns .* is not positive"):
+        _, curve = trained(env, network(env, "none"), updates=2, chunk=1, lanes=4)
+    assert np.all(np.isnan(curve["held_out"]))
+    np.testing.assert_array_equal(curve["held_out_regret"], 0)
+    _, curve = trained(BANDIT, network(BANDIT, "none"), updates=1, lanes=4, held_out=64)
+    assert np.all((curve["held_out"] > 0) & (curve["held_out"] < 1))
+    best = curve["held_out_regret"] / (1 - curve["held_out"])
+    assert np.all(np.abs(best - 0.75) < 4 * 0.194 / 8)  # the largest of three uniform means, of 64 markets
+
+
+class Nothing(BernoulliBandit):
+    """Arms that never pay."""
+
+    def sample_params(self, key):
+        return self.params_of(jnp.zeros(self.num_arms))
+
+
+def test_any_kind_of_integer_is_a_seed():
+    net = network(BANDIT, "none", size=4)
+    one = learning._seeds([0, 2**32 - 1])
+    for seeds in ((0, 2**32 - 1), np.array([0, 2**32 - 1]), np.uint32([0, 2**32 - 1]), [np.int8(0), np.uint64(2**32 - 1)]):
+        np.testing.assert_array_equal(learning._seeds(seeds), one)
+    kinds = (3, np.array(3), np.uint8(3), range(3, 4))
+    weights = [trained(BANDIT, net, updates=1, lanes=4, held_out=2, seeds=seed)[0] for seed in kinds]
+    for other in weights[1:]:
+        for a, b in zip(leaves(weights[0]), leaves(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_one_run_of_several():
+    weights = {"a": jnp.arange(6.0).reshape(3, 2), "b": jnp.arange(3.0)}
+    assert agents.one(weights, np.int8(2))["a"].tolist() == [4, 5] and agents.one(weights, -1)["b"] == 2
+    for run in (3, -4, 0.0, True):
+        with pytest.raises(ValueError, match="run must be an integer in"):
+            agents.one(weights, run)
+    with pytest.raises(ValueError, match="must have a leading axis of runs"):
+        agents.one({"a": jnp.zeros(2), "b": jnp.zeros(3)})

@@ -9,7 +9,9 @@ happens in the agent's memory. A trained agent is a `Policy` like any other:
 """
 
 import jax
+import numpy as np
 
+from jaxprice import checks
 from jaxprice.agents import imitation, learning, lifetimes, networks, rl2
 from jaxprice.agents.inputs import Inputs
 from jaxprice.agents.learning import Hyper
@@ -33,5 +35,15 @@ __all__ = [
 
 
 def one(weights, run=0):
-    """The weights of one run of those that training returns."""
+    """The weights of one run of those that training returns.
+
+    Raises:
+      ValueError: there is no such run.
+    """
+    counts = {np.shape(x)[:1] for x in jax.tree.leaves(weights)}
+    if len(counts) != 1 or counts == {()}:
+        shapes = checks.shown(jax.tree.map(np.shape, weights))
+        raise ValueError(f"weights must have a leading axis of runs, got shapes {shapes}")
+    (((count,)),) = counts
+    run = checks.whole("run", run, -count, count - 1)
     return jax.tree.map(lambda x: x[run], weights)

@@ -1,71 +1,184 @@
 """Checkpoints of training: orbax behind one class, so that a killed run resumes.
 
-A `Store` keeps the newest two checkpoints of a folder, each with the learning curve so far and the fingerprint of what is
-being trained. Orbax writes to a temporary name and renames, so that a kill while writing costs one checkpoint, not the run.
+A folder holds runs, each under the fingerprint of all that decides its numbers: market, network, learner, hyperparameters,
+and the code of all of them. So a run is found again by what made it, and one that was changed is trained anew beside it.
+
+    FOLDER/training.json            the folder is ours
+    FOLDER/run-<fingerprint>/N      the checkpoint after N updates; the newest two are kept
+    FOLDER/damaged-<fingerprint>-N  one that could not be read
+
+Orbax writes to a temporary name and renames, so that a kill while writing costs one checkpoint, not the run. Each holds
+checksums of what it restores: one that was damaged is set aside, and the one before it is taken.
 """
 
 import hashlib
 import json
+import os
+import shutil
+import tempfile
+import warnings
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxprice.agents.describe import described
+from jaxprice import checks
+from jaxprice import fingerprint as fingerprints
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 KEEP = 2
+MARK = "training.json"
 
 
-def fingerprint(training, learn, hyper, seeds, updates):
-    """A hash of all that decides what training ends with."""
-    numbers = {key: np.asarray(value).tolist() for key, value in vars(hyper).items()}
-    whole = {
-        "training": described(training),
-        "learn": described(learn),
-        "hyper": numbers,
-        "seeds": seeds.tolist(),
-        "updates": updates,
-    }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(*things):
+    """A text that stands for all the code and data that some objects reach.
+
+    Raises:
+      ValueError: some of it has no digest, so that a run could not be found again.
+    """
+    walk = fingerprints.Walk()
+    if unknown := walk.of(*things).unknown:
+        raise ValueError(f"a run with a folder must be found again, but there is no digest of {', '.join(unknown)}")
+    return fingerprints.of(*things)[:16]
+
+
+def open_folder(folder):
+    """A folder for checkpoints, made if there is none.
+
+    Raises:
+      ValueError: it is a file, cannot be written, or holds something else.
+    """
+    if not isinstance(folder, str | os.PathLike):
+        raise ValueError(f"folder must be a path, got {checks.shown(folder)}")
+    folder = Path(folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if others and MARK not in others:
+            raise ValueError(f"folder must be empty or hold checkpoints of training, but {str(folder)!r} holds {others[:5]}")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        (folder / MARK).write_text(json.dumps({"holds": "checkpoints of jaxprice.agents"}) + "\n")
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) and str(error).startswith("folder must"):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"folder must be a folder that can be written, got {str(folder)[-200:]!r}: {reason}") from error
+    return folder
 
 
 class Store:
-    """The checkpoints of one run; without a folder it keeps none."""
+    """The checkpoints of one run; without a folder it keeps none.
 
-    def __init__(self, folder, fingerprint):
-        self.fingerprint, self.manager = fingerprint, None
-        if folder is not None:
-            import orbax.checkpoint as ocp  # slow to import
+    Args:
+      folder: path, or None.
+      parts: function without arguments that returns all that decides what the run ends with.
 
-            self.ocp = ocp
-            options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, enable_async_checkpointing=False)
-            self.manager = ocp.CheckpointManager(Path(folder).absolute(), options=options)
+    Raises:
+      ValueError: the folder is not one for checkpoints, or another process trains the same run there.
+    """
+
+    def __init__(self, folder, parts):
+        self.manager = None
+        if folder is None:
+            return
+        self.folder = open_folder(folder)
+        self.fingerprint = fingerprint(*parts())
+        self.runs = self.folder / f"run-{self.fingerprint}"
+        others = sorted(path.name for path in self.folder.glob("run-*") if path != self.runs)
+        if others and not self.runs.exists():
+            warnings.warn(
+                f"{str(self.folder)!r} holds runs of another configuration or of other code ({', '.join(others)}); this one "
+                f"is trained anew beside them",
+                stacklevel=3,
+            )
+        self.runs.mkdir(exist_ok=True)
+        self.lock = _locked(self.runs)
+        for leftover in self.runs.glob("*tmp*"):  # of a run that was killed while it wrote
+            shutil.rmtree(leftover, ignore_errors=True)
+        import orbax.checkpoint as ocp  # slow to import
+
+        self.ocp = ocp
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, enable_async_checkpointing=False)
+        self.manager = ocp.CheckpointManager(self.runs, options=options)
 
     def resume(self, state, curve):
-        """The newest `(state, curve)`, or those given.
-
-        Raises:
-          ValueError: the folder has a run of another configuration.
-        """
-        if self.manager is None or self.manager.latest_step() is None:
-            return state, curve
-        step, args = self.manager.latest_step(), self.ocp.args
-        told = self.manager.restore(step, args=args.Composite(told=args.JsonRestore()))["told"]
-        if told["fingerprint"] != self.fingerprint:
-            raise ValueError(
-                f"{self.manager.directory} holds a run of another configuration ({told['fingerprint']}, this one is "
-                f"{self.fingerprint}); give another folder, or remove it"
-            )
-        template = jax.tree.map(np.asarray, state)
-        state = self.manager.restore(step, args=args.Composite(state=args.StandardRestore(template)))["state"]
-        return jax.tree.map(jax.numpy.asarray, state), {name: np.asarray(x) for name, x in told["curve"].items()}
+        """The newest `(state, curve)` that can be read, or those given."""
+        steps = [] if self.manager is None else sorted(self.manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return self._read(step, state)
+            except (PermissionError, MemoryError):
+                raise
+            except Exception as error:  # a damaged file makes the reader raise anything
+                aside, why = self._set_aside(step), str(error)[:200] or type(error).__name__
+                warnings.warn(
+                    f"the checkpoint of update {step} is damaged ({why}): it is kept as {str(aside)!r}, and training goes "
+                    f"on from the one before it, or from the start",
+                    stacklevel=3,
+                )
+        return state, curve
 
     def save(self, state, curve, step):
         """Keep this checkpoint."""
         if self.manager is None:
             return
-        told = {"fingerprint": self.fingerprint, "curve": {name: np.asarray(x).tolist() for name, x in curve.items()}}
+        state = jax.tree.map(np.asarray, state)
+        curve = {name: np.asarray(x).tolist() for name, x in curve.items()}
+        told = {"curve": curve, "checksum": _checksum(state, curve)}
         args = self.ocp.args
-        kept = args.Composite(state=args.StandardSave(jax.tree.map(np.asarray, state)), told=args.JsonSave(told))
-        self.manager.save(step, args=kept)
+        self.manager.save(step, args=args.Composite(state=args.StandardSave(state), told=args.JsonSave(told)))
         self.manager.wait_until_finished()
+
+    def close(self):
+        """Let others train here."""
+        if self.manager is not None:
+            self.manager.close()
+            self.lock.close()
+
+    def _read(self, step, state):
+        args, template = self.ocp.args, jax.tree.map(np.asarray, state)
+        told = self.manager.restore(step, args=args.Composite(told=args.JsonRestore()))["told"]
+        state = self.manager.restore(step, args=args.Composite(state=args.StandardRestore(template)))["state"]
+        state = jax.tree.map(lambda x, like: np.asarray(x, like.dtype).reshape(like.shape), state, template)
+        if _checksum(state, told["curve"]) != told["checksum"]:
+            raise ValueError("its checksum is another")
+        return jax.tree.map(jax.numpy.asarray, state), {name: np.asarray(x) for name, x in told["curve"].items()}
+
+    def _set_aside(self, step):
+        aside, count = self.folder / f"damaged-{self.fingerprint}-{step}", 1
+        while aside.exists():
+            aside, count = aside.with_name(f"damaged-{self.fingerprint}-{step}-{count}"), count + 1
+        os.replace(self.runs / str(step), aside)
+        self.manager.reload()
+        return aside
+
+
+def _checksum(state, curve):
+    """Digest of what a checkpoint restores."""
+    digest = hashlib.sha256(json.dumps(curve, sort_keys=True).encode())
+    for leaf in jax.tree.leaves(state):
+        digest.update(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
+    return digest.hexdigest()
+
+
+def _locked(folder):
+    """An open file that no other process can open so at the same time.
+
+    Raises:
+      ValueError: another process has it.
+    """
+    file = (folder / ".lock").open("w")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ValueError(f"folder must not be in use, but another process trains in {str(folder)!r}") from None
+        except OSError:  # a file system without locks
+            pass
+    return file

@@ -72,10 +72,10 @@ def train(env, network, teacher, *, horizon, updates, seeds=0, actor=None, lanes
     Raises:
       ValueError: bad input.
     """
-    for name, policy in (("teacher", teacher), ("actor", actor)):
-        if not isinstance(policy, Policy) and (name == "teacher" or policy is not None):
-            raise ValueError(f"{name} must be a Policy, got {policy!r}")
-    deploy = deploy or ("sample" if isinstance(teacher, Oracle) else "argmax")
+    if not isinstance(teacher, Policy):
+        raise ValueError(f"teacher must be a Policy, got {checks.shown(teacher)}")
+    if deploy is None:
+        deploy = "sample" if isinstance(teacher, Oracle) else "argmax"
     checks.choice("deploy", deploy, ("sample", "argmax"))
     play = lifetimes.Play(env, network, horizon, actor=actor, teacher=teacher)
     training = learning.Training(play, lanes, 1, clip_norm=1.0)

@@ -12,6 +12,8 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 import dataclasses
 import functools
 import math
+import time
+import warnings
 from typing import Any
 
 import jax
@@ -65,6 +67,17 @@ class Hyper:
             checks.number(field.name, getattr(self, field.name), low=0, high=highs.get(field.name, math.inf))
         return self
 
+    def of_runs(self, runs):
+        """Every hyperparameter as float32 `[runs]`.
+
+        Raises:
+          ValueError: out of range, or neither one number nor one a run.
+        """
+        for name, value in vars(self.check()).items():
+            if jnp.asarray(value).shape not in ((), (1,), (runs,)):
+                raise ValueError(f"{name} must be one number, or one for each of the {runs} runs, got {checks.shown(value)}")
+        return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (runs,)), self)
+
 
 @struct.dataclass
 class State:
@@ -116,9 +129,11 @@ class Training:
     clip_norm: float = 0.5
 
     def __post_init__(self):
+        if not isinstance(self.play, lifetimes.Play):
+            raise ValueError(f"play must be lifetimes.Play, got {checks.shown(self.play)}")
         for name in ("lanes", "minibatches"):
-            checks.positive_int(name, getattr(self, name))
-        checks.number("clip_norm", self.clip_norm, low=0)
+            object.__setattr__(self, name, checks.positive_int(name, getattr(self, name)))
+        object.__setattr__(self, "clip_norm", float(checks.number("clip_norm", self.clip_norm, low=0, scalar=True)))
         if self.lanes % self.minibatches:
             raise ValueError(f"lanes must be a multiple of the {self.minibatches} minibatches, got {self.lanes}")
 
@@ -150,7 +165,8 @@ def run(
       hyper: `Hyper`, scalars or one entry a run.
       seeds: integers.
       updates: in all; schedules end with them.
-      folder: where checkpoints go; a run there that was stopped goes on. None: none are kept.
+      folder: where checkpoints go; a run there that was stopped goes on, unless it or its code was changed since, which a
+        warning tells. None: none are kept.
       chunk: updates between two looks at the held-out score, and two checkpoints.
       devices: as in `simulate`.
       progress: whether to show a bar.
@@ -159,34 +175,48 @@ def run(
 
     Returns:
       `(weights, curve)`: weights with a leading axis `[runs]`, and a dict of arrays `[points, runs]`: "update", metrics of
-      `learn`, and "held_out", the expected reward of a lifetime on held-out markets as a share of the oracle's.
+      `learn`, and
+
+      * "held_out", the expected reward of a lifetime on held-out markets as a share of the oracle's; NaN, with a warning,
+        where the oracle's is not positive,
+      * "held_out_regret", what it lacks to the oracle's, money a period,
+      * "wall_s", "cpu_s", seconds of training so far, of all runs together: those of earlier starts up to the checkpoint
+        that was taken up are counted.
 
     Raises:
-      ValueError: numbers out of range; a checkpoint of another configuration, or one of policies without a description.
+      ValueError: arguments out of range; a folder that cannot be used, or a run without a fingerprint to find it by.
       FloatingPointError: the loss is not a number; the last good checkpoint is kept.
     """
-    hyper.check()
-    if checks.positive_int("updates", updates) * training.lanes >= 2**32:
+    if not isinstance(training, Training):
+        raise ValueError(f"training must be learning.Training, got {checks.shown(training)}")
+    if not isinstance(hyper, Hyper):
+        raise ValueError(f"hyper must be agents.Hyper, got {checks.shown(hyper)}")
+    updates, chunk = checks.positive_int("updates", updates), checks.positive_int("chunk", chunk)
+    held_out, progress = checks.positive_int("held_out", held_out), checks.boolean("progress", progress)
+    if updates * training.lanes >= 2**32:
         raise ValueError(f"updates x lanes must be below 2**32, got {updates} x {training.lanes}")
-    for name, value in (("chunk", chunk), ("held_out", held_out)):
-        checks.positive_int(name, value)
-    given, seeds = seeds, np.atleast_1d(seeds)
-    if seeds.ndim != 1 or seeds.dtype.kind not in "iu" or not np.all((seeds >= 0) & (seeds < 2**32)):
-        raise ValueError(f"seeds must be an integer in [0, 2**32) or several, got {given!r}")
-    seeds = seeds.astype(np.uint32)
-    hyper = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), seeds.shape), hyper)
+    seeds = _seeds(seeds)
+    hyper = hyper.of_runs(seeds.size)
+    judge = checks.choice("judge", training.play.deploy if judge is None else judge, ("sample", "argmax"))
     mesh = device_mesh.mesh(devices)
     if training.lanes // training.minibatches % mesh.size:
         wanted = training.minibatches * mesh.size
         raise ValueError(f"lanes must be a multiple of minibatches x devices = {wanted}, got {training.lanes}")
-    told = None if folder is None else checkpoint.fingerprint(training, learn, hyper, seeds, updates)
-    store = checkpoint.Store(folder, told)
+    store = checkpoint.Store(folder, lambda: (_advance, _score, training, learn, hyper, seeds, updates, judge, held_out))
+    try:
+        return _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out)
+    finally:
+        store.close()
+
+
+def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out):
+    """`run`, with all that it needs."""
     begun = [_start(training)(seed) for seed in seeds]
-    state, curve = jax.tree.map(lambda *x: jnp.stack(x), *begun), {}
-    state, curve = store.resume(state, curve)
-    advance, score = _advance(training, learn, mesh), _score(training.play, judge or training.play.deploy, mesh)
+    state, curve = store.resume(jax.tree.map(lambda *x: jnp.stack(x), *begun), {})
+    clock = Clock(curve)
+    advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
-    done = int(state.update[0])
+    done, told = int(state.update[0]), False
     with tqdm(total=updates, initial=done, unit=" updates", disable=not progress) as bar:
         while done < updates:
             count = min(chunk, updates - done)
@@ -198,12 +228,45 @@ def run(
                 raise FloatingPointError(f"{bad[0]} is not finite at update {step}; the weights of update {done} are kept")
             state, done = new, done + count
             point = {name: x.mean(axis=0) for name, x in metrics.items()}
-            point |= {"update": np.full(seeds.size, done), "held_out": np.asarray(score(state.weights, seeds, numbers))}
+            earned, best = map(np.asarray, score(state.weights, seeds, numbers))
+            share = np.divide(earned, best, out=np.full_like(best, np.nan), where=best > 0)
+            if not np.all(best > 0) and not told:
+                told = True
+                warnings.warn(
+                    f"held_out is NaN where what the oracle earns on held-out markets is not positive, here {best.tolist()} "
+                    f"a period; held_out_regret tells what is lost to it",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            point |= {"update": np.full(seeds.size, done), "held_out": share, "held_out_regret": best - earned}
+            point |= {name: np.full(seeds.size, seconds) for name, seconds in clock.seconds().items()}
             curve = {name: np.concatenate([curve.get(name, x[None][:0]), x[None]]) for name, x in point.items()}
             store.save(state, curve, done)
             bar.update(count)
-            bar.set_postfix(held_out=f"{point['held_out'].mean():.4f}", loss=f"{point['loss'].mean():.3g}", refresh=False)
+            bar.set_postfix(held_out=f"{share.mean():.4f}", loss=f"{point['loss'].mean():.3g}", refresh=False)
     return state.weights, curve
+
+
+class Clock:
+    """Seconds since now, and those that a curve tells of."""
+
+    def __init__(self, curve):
+        self.before = {name: float(curve[name][-1, 0]) if curve else 0.0 for name in ("wall_s", "cpu_s")}
+        self.start = time.perf_counter(), time.process_time()
+
+    def seconds(self):
+        """Name -> seconds in all."""
+        passed = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
+        return {name: before + more for (name, before), more in zip(self.before.items(), passed, strict=True)}
+
+
+def _seeds(seeds):
+    """One or several integers of any kind as uint32 `[runs]`."""
+    several = isinstance(seeds, list | tuple | range) or (isinstance(seeds, np.ndarray | jax.Array) and np.ndim(seeds) == 1)
+    every = [checks.whole("seeds", seed, 0, 2**32 - 1) for seed in (seeds if several else [seeds])]
+    if not every:
+        raise ValueError(f"seeds must be an integer in [0, 2**32) or several, got {checks.shown(seeds)}")
+    return np.asarray(every, np.uint32)
 
 
 @functools.lru_cache(maxsize=16)
@@ -254,15 +317,14 @@ def _compiler_options(mesh):
 
 @functools.lru_cache(maxsize=16)
 def _score(play, deploy, mesh):
-    """Compiled: expected reward on held-out markets as a share of the oracle's, for every run."""
+    """Compiled: expected reward of a period on held-out markets and the oracle's, `[runs]` both."""
     play = dataclasses.replace(play, deploy=deploy, actor=None, teacher=None, return_reward="mean")
 
     def score(weights, seeds, numbers):
         def one(weights, seed):
             streams = lifetimes.streams(jnp.uint32(HELD_OUT) - seed)
             life = jax.vmap(play.live, (None, None, 0))(weights, streams, numbers)
-            earned, best = over_devices((life.expected.mean(), life.optimal.mean()))
-            return earned / best
+            return over_devices((life.expected.mean(), life.optimal.mean()))
 
         return jax.vmap(one)(weights, seeds)
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.agents import inputs
+from jaxprice.agents import inputs, networks
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.types import Environment, Oracle, Policy, Transition
 
@@ -63,6 +63,9 @@ class Lifetime:
 class Play:
     """Who plays where.
 
+    Raises:
+      ValueError: a network that is not one for this market, by its actions or its longest lifetime; other bad input.
+
     Attributes:
       env: the market and its task distribution.
       network: the agent's.
@@ -82,13 +85,26 @@ class Play:
     teacher: Policy | None = None
 
     def __post_init__(self):
-        checks.positive_int("horizon", self.horizon)
+        if not isinstance(self.env, Environment):
+            raise ValueError(f"env must be an environment, as jaxprice.make(...)[0], got {checks.shown(self.env)}")
+        networks.check(self.network)
+        object.__setattr__(self, "horizon", checks.positive_int("horizon", self.horizon))
         checks.choice("return_reward", self.return_reward, RETURN_REWARDS)
         checks.choice("deploy", self.deploy, ("sample", "argmax"))
         if self.return_reward == "posterior_mean" and not isinstance(self.env, BernoulliBandit):
             raise ValueError(f"return_reward 'posterior_mean' needs a BernoulliBandit, got {self.env.name}; take 'mean'")
         if self.env.longest is not None and self.horizon > self.env.longest:
             raise ValueError(f"horizon must be at most {self.env.longest} in {self.env.name}, got {self.horizon}")
+        wanted = inputs.actions_of(self.env.action_space()).n
+        if (actions := getattr(self.network, "actions", wanted)) != wanted:
+            raise ValueError(f"network must have the {wanted} actions of {self.env.name}, got one of {actions} actions")
+        players = {"network": getattr(self.network, "core", None), "actor": self.actor, "teacher": self.teacher}
+        for name, player in players.items():
+            longest = getattr(player, "longest", None)
+            if longest is not None and self.horizon > longest:
+                raise ValueError(f"{name} was made for at most {longest} periods, got the horizon {self.horizon}")
+            if name != "network" and not isinstance(player, Policy | None):
+                raise ValueError(f"{name} must be a Policy, got {checks.shown(player)}")
 
     def open(self, streams, number):
         """A market of the task distribution: `(params, problem, observation, state)`."""
@@ -127,7 +143,10 @@ class Play:
         def asked(who, key, knows, obs, state):
             if isinstance(others[who], Oracle):
                 return jnp.asarray(self.env.optimal_action(state, params), jnp.int32)
-            return jnp.asarray(others[who].act(key, knows[who], obs), jnp.int32)
+            action = others[who].act(key, knows[who], obs)
+            if jnp.shape(action) or not jnp.issubdtype(jnp.result_type(action), jnp.integer):
+                raise ValueError(f"{who} must choose one action by its index, it gave {jax.eval_shape(lambda: action)}")
+            return jnp.asarray(action, jnp.int32)
 
         def period(carry, time):
             seen, memory, obs, state, knows, counts = carry

@@ -113,6 +113,16 @@ def _option(key, value):
     return checks.whole(key, value, 0 if key == "chrono" else 1, DEEPEST if key == "layers" else checks.LARGEST)
 
 
+def check(network):
+    """Refuse what is not a network.
+
+    Raises:
+      ValueError: it lacks what the module says of one.
+    """
+    if not isinstance(network, nn.Module) or not all(hasattr(network, m) for m in ("start", "step", "apply_sequence")):
+        raise ValueError(f"network must be one of agents.networks.make, got {checks.shown(network)}")
+
+
 def initial(network, key, facts, seen):
     """Fresh weights for one lane's `facts` and `seen`."""
     with_time = jax.tree.map(lambda x: jnp.asarray(x)[None], seen)

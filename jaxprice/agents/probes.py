@@ -42,6 +42,10 @@ class Probe(BernoulliBandit):
     num_arms: int = 2
     probe: str = "flip"
 
+    def __post_init__(self):
+        checks.choice("probe", self.probe, NAMES)
+        object.__setattr__(self, "num_arms", checks.positive_int("num_arms", self.num_arms))
+
     def sample_params(self, key) -> Params:
         best = self.num_arms - 1
         if self.probe == "flip":

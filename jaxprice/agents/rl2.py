@@ -41,7 +41,7 @@ class PPO:
     epochs: int = 2
 
     def __post_init__(self):
-        checks.positive_int("epochs", self.epochs)
+        object.__setattr__(self, "epochs", checks.positive_int("epochs", self.epochs))
 
     def __call__(self, training, state, hyper, streams, lanes, share):
         """As `learning` asks of a learner."""
@@ -137,5 +137,7 @@ def train(
     checks.choice("algorithm", algorithm, ("ppo", "a2c"))
     play = lifetimes.Play(env, network, horizon, return_reward=return_reward)
     learn = a2c() if algorithm == "a2c" else PPO()
+    minibatches = checks.positive_int("minibatches", minibatches)
     training = learning.Training(play, lanes, 1 if algorithm == "a2c" else minibatches)
-    return learning.run(training, learn, hyper or learning.Hyper(), seeds, updates, **{"judge": "argmax", **options})
+    hyper = learning.Hyper() if hyper is None else hyper
+    return learning.run(training, learn, hyper, seeds, updates, **{"judge": "argmax", **options})
