@@ -434,7 +434,7 @@ def test_gaussian_thompson_chooses_by_its_posterior(market, counts):
 
 def test_gaussian_thompson_takes_the_noise_of_the_market():
     key = jax.random.key(0)
-    assert policies.gaussian_thompson().init(key, problem_of("crowd")).noise == 0.5
+    assert policies.gaussian_thompson().init(key, problem_of("crowd")).noise == np.float32(0.5 / np.sqrt(3))
     env, params = jaxprice.make("PostedPrice", noise="gaussian", noise_scale=0.3, buyers=4)
     assert policies.gaussian_thompson().init(key, env.problem(params)).noise == pytest.approx(0.3 / 4)
     assert policies.gaussian_thompson(noise=0.2).init(key, env.problem(params)).noise == pytest.approx(0.2)

@@ -222,7 +222,7 @@ def test_imed_leaves_out_what_cannot_be_best():
 
 def test_gaussian_noise_is_that_of_the_market():
     first = functools.partial(policies.kl_ucb_gaussian().init, KEY)
-    np.testing.assert_array_equal(first(problem_of("crowd")).noise, [0.5] * 4)
+    np.testing.assert_array_equal(first(problem_of("crowd")).noise, [np.float32(0.5 / math.sqrt(3))] * 4)
     changed = problem_of("crowd", noise="gaussian", noise_scale=jnp.float32(0.6))
     np.testing.assert_allclose(first(changed).noise, [0.2] * 4, rtol=1e-6)
     rewards = policies.kl_ucb_gaussian(signal="reward").init(KEY, changed)
@@ -400,7 +400,7 @@ def test_gradient_bandit_climbs_the_expected_gain():
         policy = policies.gradient_bandit(step=0.01, baseline=baseline)
         state = dataclasses.replace(
             policy.init(KEY, problem_of("bandit")),
-            count=jnp.float32(7),
+            count=jnp.int32(7),
             mean=jnp.float32(0.45),
             preferences=jnp.float32(preferences),
         )

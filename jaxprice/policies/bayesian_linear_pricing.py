@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import arms, line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -76,7 +76,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
     def init(key, problem):
         del key
         market, prices = line.market_or_grid(problem, "bayesian_linear_pricing")
-        spread = line.noise_of_demand(problem, noise)
+        spread = arms.noise_of_signal(problem, noise)
         worth = prior(spread)
         return State(market, prices, spread, line.start(0.0, level, worth, worth * fall), jnp.int32(0))
 

@@ -1,6 +1,7 @@
 """Boltzmann exploration: arms at random, the better their mean the likelier; and Gumbel noise done right.
 
-With values v_k = w_k m_k / max_j |w_j| (signals and weights as in `ucb1`), pull t plays
+With values v_k = w_k m_k / (s max_j |w_j|), signals and weights as in `ucb1`, and s the spread of the m_k or one, if that is
+larger (signals need not be in [0, 1]), pull t plays
 
     argmax_k v_k + b_k Z_k,      Z_k independent standard Gumbel variables.
 
@@ -56,13 +57,15 @@ def boltzmann(temperature=None, schedule="constant", signal="demand"):
 
     def choose(key, state):
         counts, weights = state.arms.counts, state.signal.weights
-        unit = jnp.maximum(jnp.max(jnp.abs(weights)), 1e-30)
-        noise = temperature * unit
+        means, pulled = state.arms.sums / counts, counts >= 0.5
+        spread = jnp.max(jnp.where(pulled, means, -jnp.inf)) - jnp.min(jnp.where(pulled, means, jnp.inf))
+        spread = jnp.maximum(spread, 1.0)
+        noise = temperature * spread * jnp.maximum(jnp.max(jnp.abs(weights)), 1e-30)
         if schedule == "log":
             noise = noise / jnp.log1p(state.time.astype(jnp.float32))
         elif schedule == "gumbel":
-            noise = temperature * jnp.abs(weights) / jnp.sqrt(counts)
+            noise = temperature * spread * jnp.abs(weights) / jnp.sqrt(counts)
         gumbel = -jnp.log(-jnp.log(samplers.uniform(jax.random.bits(key, counts.shape, jnp.uint32))))
-        return arms.best(weights * (state.arms.sums / counts) + noise * gumbel, state.arms)
+        return arms.best(weights * means + noise * gumbel, state.arms)
 
     return arms.index_policy("boltzmann", signal, choose)

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line, price_tests
+from jaxprice.policies.parts import arms, line, price_tests
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -102,13 +102,9 @@ def change_point_least_squares(tolerance=0.5, threshold=None, noise_scale=None, 
         return State(market, noise, level, jnp.int32(0), line.start(), nothing_seen(), jnp.int32(0))
 
     def told_noise(problem):
-        if noise_scale is not None:
-            return noise_scale
-        if problem.noise == "gaussian":
-            return problem.noise_scale / problem.buyers
-        if problem.noise == "bernoulli":
-            return 0.5 * problem.buyers**-0.5
-        raise ValueError(f"change_point_least_squares needs a noise_scale where demand is {problem.noise}")
+        if noise_scale is None and problem.noise not in ("gaussian", "bernoulli"):
+            raise ValueError(f"change_point_least_squares needs a noise_scale where demand is {problem.noise}")
+        return arms.noise_of_signal(problem, noise_scale)
 
     def act(key, state, observation):
         del key, observation

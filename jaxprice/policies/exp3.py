@@ -4,8 +4,9 @@ With K arms, gains x in [0, 1] and mixing g, arm k is played with probability
 
     q_k = (1 - g) exp(G_k g / K) / sum_j exp(G_j g / K) + g / K,      G_k = sum of x / q_k over the pulls of k.
 
-Gains are rewards over the largest margin; learning from demand makes no difference to that, since a gain must be
-comparable between arms. The default mixing g = min(1, sqrt(K log K / ((e - 1) T))) knows the horizon T.
+Gains are rewards over the largest margin, put into [0, 1] where they leave it (`exponential`); learning from demand makes no
+difference to that, since a gain must be comparable between arms. The default mixing g = min(1, sqrt(K log K / ((e - 1) T)))
+knows the horizon T.
 
 Regret against the best fixed arm: at most 2 sqrt(e - 1) sqrt(T K log K) = 2.63 sqrt(T K log K).
 
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, exponential
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -31,6 +32,7 @@ class State:
 
     mixing: jax.Array
     signal: arms.Signal
+    range: exponential.Range
     log_weights: jax.Array
     probabilities: jax.Array
 
@@ -54,7 +56,8 @@ def exp3(mixing=None):
         learned = arms.learn(problem, "reward", "exp3")
         tuned = jnp.sqrt(size * math.log(max(size, 2)) / ((math.e - 1) * jnp.asarray(problem.horizon, jnp.float32)))
         rate = jnp.minimum(1.0, tuned) if mixing is None else jnp.float32(mixing)
-        return State(rate, learned, jnp.zeros(size, jnp.float32), jnp.full(size, 1 / size, jnp.float32))
+        even = jnp.full(size, 1 / size, jnp.float32)
+        return State(rate, learned, exponential.unit_range(), jnp.zeros(size, jnp.float32), even)
 
     def act(key, state, observation):
         del observation
@@ -63,11 +66,12 @@ def exp3(mixing=None):
     def update(key, state, transition):
         del key
         size, action = state.probabilities.shape[0], transition.action
-        gain = state.signal.of(transition) / state.probabilities[action]
-        log_weight = state.log_weights[action] + state.mixing * gain / size
-        log_weights = state.log_weights.at[action].set(log_weight) - jnp.maximum(log_weight, 0.0)  # the largest stays zero
+        seen, x = state.range.place(state.signal.of(transition))
+        gain = x / state.probabilities[action]
+        log_weights = state.log_weights.at[action].add(state.mixing * gain / size)
+        log_weights = log_weights - jnp.max(log_weights)
         weights = jnp.exp(log_weights)
         probabilities = (1 - state.mixing) * weights / jnp.sum(weights) + state.mixing / size
-        return State(state.mixing, state.signal, log_weights, probabilities)
+        return State(state.mixing, state.signal, seen, log_weights, probabilities)
 
     return Policy(init, act, update)

@@ -7,7 +7,7 @@ q_n(j), the probability that rule n posts j, mixing g and gains x = reward / (bu
 
     p_j = (1 - g) sum_n v_n q_n(j) / sum_n v_n + g / K,      v_n <- v_n exp(g q_n(j) x / (p_j K))   after price j.
 
-Gains outside [0, 1] (Gaussian demand) are beyond the theory. The default mixing, the smaller of 1 and
+Gains outside [0, 1] are put there by their range so far (`exponential`). The default mixing, the smaller of 1 and
 sqrt(K log N / ((e - 1) T)), knows the horizon. State: N floats; a period costs O(N).
 
 Regret against the best rule: at most 2 sqrt(e - 1) sqrt(T K log N) = 2.63 sqrt(T K log N). The regret that `simulate`
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random, samplers
-from jaxprice.policies.parts import arms, features
+from jaxprice.policies.parts import arms, exponential, features
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -37,6 +37,7 @@ class State:
       time: number of contexts in the mean, int scalar.
       mixing: float scalar.
       signal: what a sale teaches.
+      range: of the gains.
       mean: mean context so far, float `[d]`.
       log_weights: of the rules by price below, price above and feature, float `[K, K, d]`.
       uniform: log weight of the uniform rule, float scalar. The largest log weight of all is near zero.
@@ -45,6 +46,7 @@ class State:
     time: jax.Array
     mixing: jax.Array
     signal: arms.Signal
+    range: exponential.Range
     mean: jax.Array
     log_weights: jax.Array
     uniform: jax.Array
@@ -71,8 +73,8 @@ def exp4(mixing=None):
         tuned = jnp.sqrt(size * math.log(rules) / ((math.e - 1) * jnp.asarray(problem.horizon, jnp.float32)))
         rate = jnp.minimum(1.0, tuned) if mixing is None else jnp.float32(mixing)
         nothing = jnp.zeros((size, size, d), jnp.float32)
-        learned = arms.learn(problem, "reward", "exp4")
-        return State(jnp.int32(0), rate, learned, jnp.zeros(d, jnp.float32), nothing, jnp.float32(0))
+        start = arms.learn(problem, "reward", "exp4"), exponential.unit_range()
+        return State(jnp.int32(0), rate, *start, jnp.zeros(d, jnp.float32), nothing, jnp.float32(0))
 
     def act(key, state, observation):
         _, below = compare(state, observation)
@@ -83,12 +85,13 @@ def exp4(mixing=None):
         mean, below = compare(state, transition.observation)
         size, action = state.log_weights.shape[0], transition.action
         chance = probabilities(state, below)[action]
-        step = state.mixing * state.signal.of(transition) / (chance * size)
+        seen, gain = state.range.place(state.signal.of(transition))
+        step = state.mixing * gain / (chance * size)
         chosen = (jnp.arange(size) == action).astype(jnp.float32)
         advice = jnp.where(below[None, None, :], chosen[:, None, None], chosen[None, :, None])
         log_weights, uniform = state.log_weights + step * advice, state.uniform + step / size
         largest = jnp.maximum(jnp.max(log_weights), uniform)
-        return State(state.time + 1, state.mixing, state.signal, mean, log_weights - largest, uniform - largest)
+        return State(state.time + 1, state.mixing, state.signal, seen, mean, log_weights - largest, uniform - largest)
 
     return Policy(init, act, update)
 

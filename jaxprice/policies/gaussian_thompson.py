@@ -4,8 +4,8 @@ With prior N(m, v^2) on the mean signal of each arm and noise of standard deviat
 
     theta_k ~ N( (m / v^2 + S_k / s^2) / q_k, 1 / q_k ),   q_k = 1 / v^2 + n_k / s^2,   action = argmax_k w_k theta_k,
 
-signals and weights as in `ucb1`. For signals in [0, 1] s = 1/2 is a valid (sub-Gaussian) choice; where the market's noise
-is Gaussian the seller knows its standard deviation, and that is the default.
+signals and weights as in `ucb1`. For signals in [0, 1] s = 1/2 is a valid (sub-Gaussian) choice, and 1 / (2 sqrt(n)) for
+the mean of n buyers; where the market's noise is Gaussian the seller knows its standard deviation. These are the defaults.
 
 Regret: O(sqrt(K T log K)) for s = 1 and rewards in [0, 1].
 
@@ -37,7 +37,7 @@ def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
 
     Args:
       mean, std: prior of an arm's mean signal, std above 0; may be traced.
-      noise: standard deviation of a signal; by default the market's where it is Gaussian, else 1/2.
+      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
@@ -52,10 +52,7 @@ def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
     def init(key, problem):
         del key
         learned = arms.learn(problem, signal, "gaussian_thompson")
-        spread = 0.5 if noise is None else noise
-        if noise is None and problem.noise == "gaussian":
-            spread = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
-        return State(learned, jnp.float32(spread), arms.no_sums(problem))
+        return State(learned, arms.noise_of_signal(problem, noise), arms.no_sums(problem))
 
     def act(key, state, observation):
         del observation

@@ -5,9 +5,9 @@ Arm k is played with probability pi_k = exp(H_k) / sum_j exp(H_j). After gain x 
     H_k += step (x - baseline) (1{k = a} - pi_k),
 
 all H zero at first. The baseline is the mean of the gains before this one (of the first, that gain itself, so that it
-teaches nothing), or zero without. Gains are rewards over the largest margin; learning from demand makes no difference to
-that, since gains must be comparable between arms. E[x (1{k = a} - pi_k)] is the gradient of the expected gain in H_k, and
-a baseline does not change it: this is REINFORCE for a bandit.
+teaches nothing), or zero without. Gains are rewards over the largest margin, put into [0, 1] where they leave it
+(`exponential`); learning from demand makes no difference to that, since gains must be comparable between arms. E[x (1{k = a}
+- pi_k)] is the gradient of the expected gain in H_k, and a baseline does not change it: this is REINFORCE for a bandit.
 
 Regret: without a baseline the policy converges to the best arm for any constant step (Mei et al. 2025), its instantaneous
 regret as 1 / t for a small one (Mei et al. 2024): O(log T), with constants that can be very large. With a running mean as
@@ -22,18 +22,28 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, exponential, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class State:
-    """Gains seen (float scalar), their mean, what a sale teaches, preferences less the largest (float `[num_prices]`)."""
+    """State of a gradient bandit.
+
+    Attributes:
+      count: gains seen, int scalar.
+      mean, lost: of the gains, and what rounding has kept from it, float scalars.
+      signal: what a sale teaches.
+      range: of the signals.
+      preferences: less the largest, float `[num_prices]`.
+    """
 
     count: jax.Array
     mean: jax.Array
+    lost: jax.Array
     signal: arms.Signal
+    range: exponential.Range
     preferences: jax.Array
 
 
@@ -53,7 +63,8 @@ def gradient_bandit(step=0.1, baseline=True):
     def init(key, problem):
         del key
         learned = arms.learn(problem, "reward", "gradient_bandit")
-        return State(jnp.float32(0), jnp.float32(0), learned, jnp.zeros(problem.num_prices, jnp.float32))
+        preferences = jnp.zeros(problem.num_prices, jnp.float32)
+        return State(jnp.int32(0), jnp.float32(0), jnp.float32(0), learned, exponential.unit_range(), preferences)
 
     def act(key, state, observation):
         del observation
@@ -61,13 +72,14 @@ def gradient_bandit(step=0.1, baseline=True):
 
     def update(key, state, transition):
         del key
-        gain, action = state.signal.of(transition), transition.action
+        seen, gain = state.range.place(state.signal.of(transition))
+        action, count = transition.action, (state.count + 1).astype(jnp.float32)
         move = gain
         if baseline:
             move = jnp.where(state.count == 0, 0.0, gain - state.mean)
         preferences = (state.preferences - step * move * jax.nn.softmax(state.preferences)).at[action].add(step * move)
-        count = state.count + 1
-        mean = state.mean + (gain - state.mean) / count
-        return State(count, mean, state.signal, jnp.maximum(preferences - jnp.max(preferences), -1e6))
+        mean, lost = totals.plus(state.mean, state.lost, (gain - state.mean) / count, count)
+        preferences = jnp.maximum(preferences - jnp.max(preferences), -1e6)
+        return State(state.count + 1, mean, lost, state.signal, seen, preferences)
 
     return Policy(init, act, update)

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, linear_model, related
+from jaxprice.policies.parts import arms, related
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -78,7 +78,7 @@ def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spre
       order: "sequence", "turns" or "features", how it is known which product is sold.
       mean, std: prior of what products have in common; one mean, or one for each price; std above 0; may be traced.
       spread: standard deviation of a product's mean signal around that, above 0; may be traced.
-      noise: standard deviation of a signal; by default the market's where it is Gaussian, else 1/2.
+      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
@@ -99,8 +99,8 @@ def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spre
         zeros = jnp.zeros((problem.num_prices, products), jnp.float32)
         center = related.level(problem, mean, name)
         precision = jnp.broadcast_to(jnp.asarray(1 / std**2, jnp.float32), center.shape)
-        spread_of_noise = linear_model.spread_of_noise(problem, noise)
-        return State(jnp.int32(0), catalogue, learned, spread_of_noise, zeros, zeros, precision, center)
+        known = arms.noise_of_signal(problem, noise)
+        return State(jnp.int32(0), catalogue, learned, known, zeros, zeros, precision, center)
 
     def act(key, state, observation):
         center, variance = state.posterior(state.catalogue.now(state.time, observation), spread)

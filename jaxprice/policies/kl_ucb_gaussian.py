@@ -6,8 +6,9 @@ With noise N(0, s_k^2) the equation n_k (q - m_k)^2 / (2 s_k^2) = log(t) has the
 
 signals and weights as in `ucb1`. Where the market's noise is Gaussian the seller knows its standard deviation, and that
 is the default: s = noise_scale / buyers for demand, and w_k s / max_j w_j for reward (w_k the margin at price k), so that
-both signals give the same prices. For signals in [0, 1] s = 1/2 is valid (Hoeffding): UCB1 with scale 1/2. Every arm is
-pulled once first, from the lowest price up; ties go to the lowest price; t counts the pull to come.
+both signals give the same prices. For signals in [0, 1] s = 1/2 is valid (Hoeffding): UCB1 with scale 1/2; the mean of n
+buyers has s = 1 / (2 sqrt(n)). Every arm is pulled once first, from the lowest price up; ties go to the lowest price; t
+counts the pull to come.
 
 Regret: asymptotically sum_k 2 s^2 log(T) / Delta_k, optimal for Gaussian rewards.
 
@@ -41,7 +42,7 @@ def kl_ucb_gaussian(noise=None, signal="demand"):
 
     Args:
       noise: standard deviation of a signal, the same for every price, at least 0; may be traced. By default the market's
-        where it is Gaussian, else 1/2.
+        where it is Gaussian, else 1/2 over the root of the number of buyers.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
@@ -55,12 +56,12 @@ def kl_ucb_gaussian(noise=None, signal="demand"):
         del key
         learned = arms.learn(problem, signal, "kl_ucb_gaussian")
         sums = arms.no_sums(problem)
-        spread = jnp.zeros_like(sums.sums) + (0.5 if noise is None else noise)
-        if noise is None and problem.noise == "gaussian":
+        spread = jnp.zeros_like(sums.sums) + arms.noise_of_signal(problem, noise, least=0.0)
+        if noise is None and problem.noise == "gaussian" and signal == "reward":
             margins = jnp.asarray(problem.margins, jnp.float32)
             if margins.ndim == 2:  # one reward for several products, whose noises are independent
                 margins = jnp.sqrt(jnp.sum(margins**2, axis=1))
-            spread = jnp.abs(problem.noise_scale / learned.unit * (1.0 if signal == "demand" else margins)) + 0 * spread
+            spread = jnp.abs(problem.noise_scale / learned.unit * margins)
         return State(jnp.int32(1), learned, spread, sums)
 
     def act(key, state, observation):

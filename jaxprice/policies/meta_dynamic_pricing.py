@@ -33,7 +33,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import line, related
+from jaxprice.policies.parts import arms, line, related
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -187,7 +187,7 @@ def meta_dynamic_pricing(
             jnp.int32(0),
             catalogue,
             market,
-            line.noise_of_demand(problem, noise),
+            arms.noise_of_signal(problem, noise),
             line.start(),
             two,
             Estimates(nothing, two, jnp.zeros(3, jnp.float32)),

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, linear_model, related
+from jaxprice.policies.parts import arms, related
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -67,7 +67,7 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
       products: number of products, an int of at least 1.
       mean, std: prior of the prior mean; one mean, or one for each price; std above 0; may be traced.
       spread: standard deviation of a product's mean signal around the prior mean, above 0; may be traced.
-      noise: standard deviation of a signal; by default the market's where it is Gaussian, else 1/2.
+      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
@@ -89,9 +89,9 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
         learned, catalogue = arms.learn(problem, signal, name), related.catalogue(problem, products, "sequence", name)
         center = related.level(problem, mean, name)
         precision = jnp.broadcast_to(jnp.asarray(1 / std**2, jnp.float32), center.shape)
-        zeros, spread_of_noise = jnp.zeros_like(center), linear_model.spread_of_noise(problem, noise)
+        zeros, known = jnp.zeros_like(center), arms.noise_of_signal(problem, noise)
         prior = guess(key, precision, center)
-        return State(jnp.int32(0), catalogue, learned, spread_of_noise, zeros, zeros, prior, precision, center)
+        return State(jnp.int32(0), catalogue, learned, known, zeros, zeros, prior, precision, center)
 
     def act(key, state, observation):
         del observation

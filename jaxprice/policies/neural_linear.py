@@ -3,12 +3,12 @@
 With inputs z_k = (context, price k) and the last hidden layer h of a network trained on the sales (`parts.network`), and
 phi_k = (h(z_k), 1), the posted price is the first with the largest
 
-    w_k phi_k'theta,    theta ~ N(m, v^2 A^-1),    A = ridge I + sum phi phi',   m = A^-1 sum phi y,    v = scale * noise,
+    w_k phi_k'theta,    theta ~ N(m, v^2 A^-1),    A = ridge / n I + sum phi phi',   m = A^-1 sum phi y,   v = scale * noise,
 
-one draw for all prices, with signals y, weights w_k and the noise as in `ucb1` and `lin_ts`. The network is trained after
-every sale, but phi is of a copy of its weights that comes up to date once in `every` sales: then the regression is
-done again from the prior on all sales in the buffer, so that old and new features are never mixed; in between, each sale
-is added to it. Sales that have left the buffer are forgotten at that time.
+with n buyers a period and one draw for all prices; signals y, weights w_k and the noise are as in `ucb1` and `lin_ts`. The
+network is trained after every sale, but phi is of a copy of its weights that comes up to date once in `every` sales: then
+the regression is done again from the prior on all sales in the buffer, so that old and new features are never mixed; in
+between, each sale is added to it. Sales that have left the buffer are forgotten at that time.
 
 Departures. Riquelme et al. have an output and a regression for each action, and an inverse gamma prior on the noise; here
 the price is an input and the noise a number. They train for many steps once in so many sales, and keep all data. The
@@ -28,7 +28,7 @@ from flax import struct
 from jax import lax
 
 from jaxprice import checks
-from jaxprice.policies.parts import features, linear_model, network
+from jaxprice.policies.parts import arms, features, linear_model, network
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -42,12 +42,14 @@ class State:
       learned: the network, its training and the sales kept.
       used: weights of the features, a tree as those of the network.
       model: regression on the features of `used`, `[width + 1]`.
+      buyers: observations a period.
     """
 
     noise: jax.Array
     learned: network.Learned
     used: Any
     model: linear_model.Model
+    buyers: int = struct.field(pytree_node=False)
 
 
 @policy_maker(family="contextual", source="Riquelme, Tucker and Snoek (2018)", feedback="demand or reward")
@@ -70,7 +72,7 @@ def neural_linear(
     Args:
       scale: posterior standard deviations are multiplied by this, at least 0; may be traced, as may `ridge` and `rate`.
       ridge: penalty on the squared change of the network's weights and on the squared coefficients, above 0.
-      noise: standard deviation of a signal, above 0; by default the market's where it is Gaussian, else 1/2.
+      noise: standard deviation of a signal, above 0; by default as `arms.noise_of_signal` has it.
       rate: step size of Adam.
       every: sales after which the features are brought up to date.
       steps: steps of Adam after each sale.
@@ -90,26 +92,26 @@ def neural_linear(
         checks.number("noise", noise, low=1e-6)
     trainer = network.Trainer("neural_linear", width, depth, memory, batch, steps, rate, ridge, form, signal)
 
-    def prior():
-        factor = jnp.eye(width + 1, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
+    def prior(buyers):
+        factor = jnp.eye(width + 1, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge / buyers, jnp.float32))
         return linear_model.Model(jnp.zeros(width + 1, jnp.float32), factor)
 
     def rows(weights, inputs):
         hidden = trainer.hidden(weights, inputs)
         return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1), jnp.float32)], axis=-1)
 
-    def refit(learned):
+    def refit(learned, buyers):
         """The regression on the sales in the buffer, with the weights of the network as they are."""
         phis, sales = rows(learned.weights, learned.inputs), learned.time - 1
 
         def add(i, model):
             return model.revise(phis[i], learned.signals[i], (i < sales).astype(jnp.float32))[0]
 
-        return lax.fori_loop(0, memory, add, prior())
+        return lax.fori_loop(0, memory, add, prior(buyers))
 
     def init(key, problem):
         learned = trainer.init(key, problem)
-        return State(linear_model.spread_of_noise(problem, noise), learned, learned.weights, prior())
+        return State(arms.noise_of_signal(problem, noise), learned, learned.weights, prior(problem.buyers), problem.buyers)
 
     def act(key, state, observation):
         phis, model = rows(state.used, state.learned.prices(observation)), state.model
@@ -123,11 +125,11 @@ def neural_linear(
         phi = rows(state.used, state.learned.price(transition))
 
         def renew():
-            return learned.weights, refit(learned)
+            return learned.weights, refit(learned, state.buyers)
 
         def keep():
             return state.used, state.model.revise(phi, learned.signal.of(transition))[0]
 
-        return State(state.noise, learned, *lax.cond(state.learned.time % every == 0, renew, keep))
+        return State(state.noise, learned, *lax.cond(state.learned.time % every == 0, renew, keep), state.buyers)
 
     return Policy(init, act, update)

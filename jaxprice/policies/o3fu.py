@@ -37,7 +37,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import arms, line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -121,7 +121,7 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
     def init(key, problem):
         del key
         market, grid = line.market_or_grid(problem, "o3fu")
-        spread = line.noise_of_demand(problem, noise)
+        spread = arms.noise_of_signal(problem, noise)
         weight = jnp.maximum(ridge * spread**2, 1e-20)
         sums = line.start(0.0, level, weight, weight * fall).sums
         if prices is not None and np.shape(prices)[0]:

@@ -41,6 +41,7 @@ class State:
 
     time: jax.Array
     signal: arms.Signal
+    range: exponential.Range
     losses: jax.Array
     probabilities: jax.Array
 
@@ -74,7 +75,7 @@ def tsallis_inf(estimator="importance", rate=None):
         del key
         learned, size = arms.learn(problem, "reward", "tsallis_inf"), problem.num_prices
         even = jnp.full(size, 1 / size, jnp.float32)
-        return State(jnp.int32(1), learned, jnp.zeros(size, jnp.float32), even)
+        return State(jnp.int32(1), learned, exponential.unit_range(), jnp.zeros(size, jnp.float32), even)
 
     def act(key, state, observation):
         del observation
@@ -83,14 +84,15 @@ def tsallis_inf(estimator="importance", rate=None):
     def update(key, state, transition):
         del key
         action, probabilities = transition.action, state.probabilities
-        loss, chance = 1 - state.signal.of(transition), jnp.maximum(probabilities[action], 1e-12)
+        seen, gain = state.range.place(state.signal.of(transition))
+        loss, chance = 1 - gain, jnp.maximum(probabilities[action], 1e-12)
         losses = state.losses
         if estimator == "reduced":
             base = 0.5 * (probabilities >= eta(state.time) ** 2).astype(jnp.float32)
             loss, losses = loss - base[action], losses + base
         losses = losses.at[action].add(loss / chance)
         losses = losses - jnp.min(losses)
-        return State(state.time + 1, state.signal, losses, leader(losses, eta(state.time + 1)))
+        return State(state.time + 1, state.signal, seen, losses, leader(losses, eta(state.time + 1)))
 
     return Policy(init, act, update)
 

@@ -1,10 +1,13 @@
 """What index policies over a price grid share: what they learn from a sale, and sums over the arms.
 
-Learning from demand (`signal="demand"`), an arm's signal is the conversion rate x = demand / buyers, and its value is
-margin * x: the seller knows the margin of every price and has only demand to learn. Learning from reward
-(`signal="reward"`), x = reward / (buyers * largest margin), and all arms have the same scale: the plain bandit. With
-Bernoulli demand both signals are in [0, 1], as the bounds of bandit algorithms want; in a bandit they are the same.
+Learning from demand (`signal="demand"`), an arm's signal is the conversion rate x = demand / buyers, and its value is margin
+* x: the seller knows the margin of every price and has only demand to learn. Learning from reward (`signal="reward"`), x =
+reward / (buyers * largest margin), the one of largest size where none is positive, and all arms have the same scale: the
+plain bandit. With Bernoulli demand both signals are in [0, 1], as the bounds of bandit algorithms want; in a bandit they are
+the same.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -144,8 +147,21 @@ def learn(problem, signal, name):
         margins = jnp.sum(margins, axis=1)
     if signal == "demand":
         return Signal(margins, jnp.float32(problem.buyers), signal)
-    largest = jnp.maximum(jnp.max(margins), 1e-30)
+    largest = jnp.max(margins)
+    largest = jnp.where(largest > 0, largest, jnp.maximum(jnp.max(jnp.abs(margins)), 1e-30))  # cost above every price
     return Signal(jnp.broadcast_to(largest, margins.shape), problem.buyers * largest, signal)
+
+
+def noise_of_signal(problem, noise=None, least=1e-6):
+    """Standard deviation of the signal of a period, which is a mean over its buyers, float32 scalar.
+
+    The number given; else the market's where its noise is Gaussian, `noise_scale` of the demand of a period over `buyers`,
+    at least `least`; else 1/2 over the root of `buyers`, which no average of purchases exceeds. Learning from reward, a
+    price with less than the largest margin has less.
+    """
+    if noise is None and problem.noise == "gaussian":
+        noise = jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32) / problem.buyers, least)
+    return jnp.asarray(0.5 / math.sqrt(problem.buyers) if noise is None else noise, jnp.float32)
 
 
 def no_sums(problem):

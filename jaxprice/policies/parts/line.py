@@ -12,7 +12,6 @@ Source: B. P. Welford (1962), "Note on a method for calculating corrected sums o
 doi:10.1080/00401706.1962.10490022.
 """
 
-import math
 from typing import Any
 
 import jax
@@ -137,17 +136,6 @@ def market_or_grid(problem, name):
     arms.learn(problem, "demand", name)  # refuses what is not one price
     low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
     return Market(low, high, cost, low, high, problem.buyers), jnp.asarray(problem.prices, jnp.float32)
-
-
-def noise_of_demand(problem, noise):
-    """Standard deviation of the demand of one buyer, as its mean over the buyers of a period shows it, float32 scalar.
-
-    The number given; else the market's where its noise is Gaussian; else 1/2 over the root of the number of buyers, which
-    no average of purchases exceeds.
-    """
-    if noise is None and problem.noise == "gaussian":
-        noise = jnp.maximum(problem.noise_scale, 1e-6) / problem.buyers
-    return jnp.asarray(0.5 / math.sqrt(problem.buyers) if noise is None else noise, jnp.float32)
 
 
 @struct.dataclass

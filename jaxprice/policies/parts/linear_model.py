@@ -91,13 +91,6 @@ def no_data(form, ridge):
     return Model(jnp.zeros(form.shape, jnp.float32), jnp.broadcast_to(factor, (*form.shape, size)))
 
 
-def spread_of_noise(problem, noise):
-    """Standard deviation of a signal: the number given, the market's where its noise is Gaussian, else 1/2."""
-    if noise is None and problem.noise == "gaussian":
-        return jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32), 1e-6) / problem.buyers
-    return jnp.float32(0.5) if noise is None else jnp.asarray(noise, jnp.float32)
-
-
 @struct.dataclass
 class State:
     """State of a policy that plays by a linear model.
@@ -117,7 +110,7 @@ class State:
     model: Model
 
 
-def linear_policy(name, form, ridge, signal, choose, noise=None):
+def linear_policy(name, form, ridge, signal, choose, noise=None, each=False):
     """The policy that keeps a linear model of the signal and plays what `choose` says.
 
     Args:
@@ -126,7 +119,8 @@ def linear_policy(name, form, ridge, signal, choose, noise=None):
       ridge: penalty on the squared coefficients, above 0.
       signal: "demand" or "reward".
       choose: `(key, state, context) -> action`.
-      noise: standard deviation of a signal; by default the market's where it is Gaussian, else 1/2.
+      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
+      each: whether every buyer of a period is an observation, so that against a period the penalty weighs less.
 
     Raises:
       ValueError: a bad form, ridge or signal; at `init`, a market without a price grid or without a context.
@@ -137,8 +131,8 @@ def linear_policy(name, form, ridge, signal, choose, noise=None):
     def init(key, problem):
         del key
         described = features.describe(problem, form, name)
-        spread, learned = spread_of_noise(problem, noise), arms.learn(problem, signal, name)
-        return State(jnp.int32(1), spread, learned, described, no_data(described, ridge))
+        spread, learned = arms.noise_of_signal(problem, noise), arms.learn(problem, signal, name)
+        return State(jnp.int32(1), spread, learned, described, no_data(described, ridge / problem.buyers if each else ridge))
 
     def act(key, state, observation):
         return choose(key, state, state.form.context(observation))

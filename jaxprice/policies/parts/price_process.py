@@ -163,14 +163,7 @@ def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, n
         prior = variance * covariance(kernel, jnp.abs(shares[:, None] - shares[None, :]) / lengthscale)
         root = square_root(prior, SMALLEST * variance, rank_of(kernel, lengthscale, problem.num_prices))
         mean = jnp.full(prices.shape, prior_mean, jnp.float32)
-        return State(jnp.int32(1), learned, _noise(problem), mean, root)
-
-    def _noise(problem):
-        if noise is not None:
-            return jnp.asarray(noise, jnp.float32)
-        if problem.noise == "gaussian":
-            return jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32) / problem.buyers, QUIET)
-        return jnp.float32(0.5 / math.sqrt(problem.buyers))
+        return State(jnp.int32(1), learned, arms.noise_of_signal(problem, noise, QUIET), mean, root)
 
     def act(key, state, observation):
         del observation
