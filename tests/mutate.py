@@ -59,6 +59,10 @@ _POLICIES = {
     "zooming": "parametric:zooming",
 }
 _TARGETS = {
+    "jaxprice/agents/agent_file.py": "agents_files",
+    "jaxprice/agents/imitation.py": "agents_formulas",
+    "jaxprice/agents/learning.py": "agents_formulas",
+    "jaxprice/agents/rl2.py": "agents_formulas",
     "jaxprice/samplers.py": "samplers policies",
     "jaxprice/random.py": "random samplers",
     "jaxprice/stats.py": "stats simulate",
