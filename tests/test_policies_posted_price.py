@@ -245,8 +245,8 @@ def test_okamoto_bounds_the_shortfall_of_rare_sales():
 class Answers:
     """What UCB-PI knows: sets of prices that each segment accepted or refused, plain loops."""
 
-    def __init__(self, prices, shares):
-        self.prices, self.shares = prices, shares
+    def __init__(self, prices, shares, correction):
+        self.prices, self.shares, self.correction = prices, shares, correction
         self.yes = [set() for _ in shares]
         self.no = [set() for _ in shares]
 
@@ -261,8 +261,8 @@ class Answers:
             low.append(max((p[k] for k in yes - no), default=0.0))
             high.append(min((p[k] for k in no - yes), default=top))
             forced.append(max(0.0, (max((p[k] for k in yes), default=0.0) - min((p[k] for k in no), default=top)) / 2))
-        delta = max(forced) + sum(psi * (max(forced) - d) for psi, d in zip(self.shares, forced, strict=True))
-        delta = min(delta, top / 2)
+        missing = sum(psi * (max(forced) - d) for psi, d in zip(self.shares, forced, strict=True))
+        delta = min(max(forced) + self.correction * missing, top / 2)
         lower, upper, close = np.zeros(len(p)), np.zeros(len(p)), False
         for psi, lo, hi, yes, no in zip(self.shares, low, high, self.yes, self.no, strict=True):
             v = (lo + hi) / 2
@@ -277,13 +277,13 @@ class Answers:
         return delta, dominated, sure & (np.sort(lower)[-2] < lower[best] - 1e-6), close
 
 
-@pytest.mark.parametrize("tuned", [True, False])
-def test_ucb_pi(tuned):
+@pytest.mark.parametrize(("tuned", "correction"), [(True, 1.0), (False, 1.0), (True, 0.4)])
+def test_ucb_pi(tuned, correction):
     early, every = 40, 7
     led = ruled_out = 0
-    for lane in lanes_of(policies.ucb_pi(tuned, early, every), "segments")[:6]:
+    for lane in lanes_of(policies.ucb_pi(tuned, early, every, correction), "segments")[:6]:
         prices = np.arange(1, PRICES + 1) / PRICES
-        answers = Answers(prices, np.asarray(lane[0][1].next_observation.shares, float))
+        answers = Answers(prices, np.asarray(lane[0][1].next_observation.shares, float), correction)
         n, total, squares = np.zeros(PRICES), np.zeros(PRICES), np.zeros(PRICES)
         for t, (state, sale) in enumerate(lane, start=1):
             k, seen = int(sale.action), sale.next_observation
@@ -560,6 +560,7 @@ def test_degenerate_models_stay_finite():
         ("monotone_ucb", {"window": 0}),
         ("ucb_pi", {"early": 0}),
         ("ucb_pi", {"every": 2.5}),
+        ("ucb_pi", {"correction": -1.0}),
         ("gp_ucb", {"delta": 2.0}),
         ("gp_ucb", {"scale": -0.1}),
         ("gp_ucb", {"kernel": "linear"}),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import misra_segments
+from experiments import misra_segments, study
 
 EXACT = {  # best price, best revenue, share of it of a price uniform on [0, 1] (ours: on the grid); quadrature
     "beta(2,9)": (0.16, 0.08396, 0.290),
@@ -64,6 +64,11 @@ def test_rows():
     assert mean.se == pytest.approx(math.sqrt((percent["UCB1"].var(axis=1, ddof=1) / 50).sum()) / 5)
     assert 0 < least.se < 2 and 0 < most.se < 2
     assert sum(not math.isnan(row.published) for row in table.values()) == 7
+    assert all(study.columns(row) for row in table.values()) and mean.kind == "printed"
+    assert table["UCB-PI-tuned, mean"].published == 96 and table["UCB-PI-tuned, smallest"].published == 91
+    fitted = table[f"{misra_segments.FITTED}, mean"]
+    assert fitted.ours == pytest.approx(percent[misra_segments.FITTED].mean()) and math.isnan(fitted.published)
+    assert "not compared" in fitted.note
     assert table["LTE 5 %, mean"].published == 95 and math.isnan(table["LTE 5 %, smallest"].published)
     gaps = percent["UCB-PI-tuned"] - percent["UCB-PI"]
     paired = table["UCB-PI-tuned less UCB-PI, paired"]

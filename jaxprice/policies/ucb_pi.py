@@ -7,7 +7,7 @@ segments are seen. What the answers of segment s say of v_s:
     lo_s, hi_s = highest price that all its consumers accepted (default 0), lowest that all refused (default p_K),
     v_s        = (lo_s + hi_s) / 2,
     d_s        = max(0, (highest price that one of them accepted - lowest that one refused) / 2),
-    delta      = min(max_s d_s + sum_s psi_s (max_j d_j - d_s), p_K / 2),
+    delta      = min(max_s d_s + a sum_s psi_s (max_j d_j - d_s), p_K / 2),
     LB_k = w_k sum_s psi_s 1{v_s - delta >= p_k},      UB_k = w_k sum_s psi_s 1{v_s + delta >= p_k},
 
 with margins w_k = p_k - c; a segment never seen is at most in UB. Price k is dominated if UB_k <= max_l LB_l; the price with
@@ -20,8 +20,10 @@ mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k); of the prices that are not dominated, 
 Each is pulled once first, in random order; t counts the pull to come. delta and the bounds are computed in each of the first
 `early` periods and in every `every`-th then.
 
-The paper's estimator of delta is biased downwards, and its correction could not be checked in print: d_s and the second
-term of delta are the reading that reproduces the published revenue. Crossed lo_s and hi_s, which noise can make, leave
+d_s is the smallest half-width that explains the answers of a segment, as the paper's text has it; (hi_s - lo_s) / 2, its
+formula, is another number, and far too wide until all prices near v_s were tried. The largest d_s is biased downwards, and
+the paper's correction, from the shares of segments at each d_s, could not be read: a = 1 (`correction`) is the plain
+reading. It earns more than is printed (`experiments/misra_segments`). Crossed lo_s and hi_s, which noise can make, leave
 v_s as it is.
 
 Which of its consumers accepted or refused which price is kept exactly, in two bits for each segment and price: S K / 4
@@ -80,19 +82,21 @@ class State:
     regret="log T",
     feedback="demand of each segment",
 )
-def ucb_pi(tuned=True, early=200, every=20):
+def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
     """UCB with partial identification of segments' valuations.
 
     Args:
       tuned: whether the bonus shrinks with delta and the variance (UCB-PI-tuned).
       early: periods in each of which the bounds are computed, an int.
       every: periods between computations afterwards, an int.
+      correction: how often the correction of delta is added, a in the module, at least 0; may be traced.
 
     Raises:
-      ValueError: numbers that are no positive ints; at `init`, a market without segments or without a price grid.
+      ValueError: numbers out of range; at `init`, a market without segments or without a price grid.
     """
     checks.positive_int("early", early)
     checks.positive_int("every", every)
+    checks.number("correction", correction, low=0)
 
     def init(key, problem):
         arms.require_grid(problem, "ucb_pi")
@@ -140,7 +144,7 @@ def ucb_pi(tuned=True, early=200, every=20):
         def bounds(i, before):
             del before
             zero = (i >> 31).astype(jnp.uint32)  # what does not depend on i is computed before the loop, even for no round
-            return identify(accepted | zero, refused | zero, seen.shares, state.prices, state.margins)
+            return identify(accepted | zero, refused | zero, seen.shares, state.prices, state.margins, correction)
 
         before = state.half_width, state.dominated  # all lanes share `due`: a loop of one round or none is no selection
         half_width, dominated = jax.lax.fori_loop(0, due.astype(jnp.int32), bounds, before)
@@ -176,13 +180,14 @@ def _heard(segments, purchases, size):
     return jax.lax.fori_loop(0, segments.shape[0], hear, jnp.zeros(size, jnp.uint32))
 
 
-def identify(accepted, refused, shares, prices, margins):
+def identify(accepted, refused, shares, prices, margins, correction=1.0):
     """What the answers say: `(delta, dominated)`, float scalar and bool `[num_prices]`.
 
     Args:
       accepted, refused: bits of prices, uint32 `[words, segments]`.
       shares: sizes of the segments, float `[segments]`.
       prices, margins: float `[num_prices]`.
+      correction: how often the correction of delta is added, float scalar.
     """
     top = prices[-1]
     low = _price_of(_highest(accepted & ~refused), prices, 0.0)
@@ -190,7 +195,7 @@ def identify(accepted, refused, shares, prices, margins):
     forced = (_price_of(_highest(accepted), prices, 0.0) - _price_of(_lowest(refused), prices, top)) / 2
     forced = jnp.maximum(forced, 0.0)
     widest = jnp.max(forced)
-    half_width = jnp.minimum(widest + jnp.sum(shares * (widest - forced)), top / 2)
+    half_width = jnp.minimum(widest + correction * jnp.sum(shares * (widest - forced)), top / 2)
     unseen = jnp.all((accepted | refused) == 0, axis=0)
     lower, upper = demand_bounds((low + high) / 2, half_width, unseen, shares, prices)
     lower, upper = margins * lower, margins * upper
