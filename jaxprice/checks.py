@@ -53,6 +53,18 @@ def positive_int(name, value):
     return whole(name, value, 1, LARGEST)
 
 
+def seed(value):
+    """`value` as a Python int in `[0, 2**64)`.
+
+    Raises:
+      ValueError: it is not.
+    """
+    try:
+        return whole("seed", value, 0, 2**64 - 1)
+    except ValueError:
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {shown(value)}") from None
+
+
 def boolean(name, value):
     """`value` as a bool: True, False, or NumPy's.
 

@@ -59,15 +59,21 @@ def mesh(devices=None):
     use_cpu_cores()
     if devices is None:
         devices = jax.local_devices()
-    elif not isinstance(devices, list | tuple) and not (isinstance(devices, np.ndarray) and devices.ndim == 1):
-        count, available = checks.whole("devices", devices), jax.local_devices()
-        if not 1 <= count <= len(available):
-            raise ValueError(f"devices must be between 1 and the {len(available)} local devices, got {count}")
+    elif isinstance(devices, list | tuple) or (isinstance(devices, np.ndarray) and devices.ndim == 1):
+        if len(devices) == 0:
+            raise ValueError("devices must name at least one device, got none")
+        if not all(isinstance(device, jax.Device) for device in devices) or len(set(devices)) < len(devices):
+            raise ValueError(f"devices must be different JAX devices, or how many of the local ones, got {devices!r}")
+        if len({device.platform for device in devices}) > 1:
+            raise ValueError(f"devices must be of one platform, got {devices!r}")
+    else:
+        available = jax.local_devices()
+        try:
+            count = checks.whole("devices", devices, 1, len(available))
+        except ValueError:
+            allowed = f"between 1 and the {len(available)} local devices, or a list of JAX devices"
+            raise ValueError(f"devices must be {allowed}, got {checks.shown(devices)}") from None
         devices = available[:count]
-    if len(devices) == 0:
-        raise ValueError("devices must name at least one device, got none")
-    if not all(isinstance(device, jax.Device) for device in devices):
-        raise ValueError(f"devices must be JAX devices, or how many of them, got {checks.shown(devices)}")
     return Mesh(np.asarray(devices), (AXIS,))
 
 

@@ -18,8 +18,9 @@ _drawn = fingerprint.Cache()
 class Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
-    def __init__(self, env, policy, mesh, given, batched, tile=None):
+    def __init__(self, env, policy, mesh, given, batched, tile=None, ends=False):
         self.env, self.policy, self.mesh, self.given, self.batched, self.tile = env, policy, mesh, given, batched, tile
+        self.ends = ends
 
     def begin(self, seed, first, size, width, times, params, ahead=True):
         """Start `width` lanes from lane `first` -> arguments, carry and axes, and programs of the loop."""
@@ -34,7 +35,7 @@ class Engine:
         made, obs, env_state = open_lanes() if self.given else _kept(which, open_lanes)
         env, made, axes = periods.in_play(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
-        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, self.tile, axes, *one)
+        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, self.tile, axes, *one, ends=self.ends)
         args = streams, numbers, made
         if ahead:  # compile the loop while the first period is compiled
             advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
@@ -46,10 +47,12 @@ class Engine:
         columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
+            self.check_end(columns[-1:], first)
             carry = advance(*args, carry, np.int32(done), np.int32(time))
             columns.append(_sums(carry, size))
             progress(size * int(time - done))
             done = int(time)
+        self.check_end(columns[-1:], first)
         return {name: np.stack([column[name] for column in columns]) for name in METRICS}
 
     def run_traced(self, seed, first, size, width, times, params, progress):
@@ -59,19 +62,34 @@ class Engine:
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
         progress(size * int(times[-1]))
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
+        self.check_end([{name: values[-1] for name, values in sums.items()}], first)
         revenue = trace["price"].astype(float) * trace["demand"]
         sums["revenue"] = np.cumsum(revenue if revenue.ndim == 2 else revenue.sum(axis=1), axis=0)
         return {name: sums[name][times - 1] for name in METRICS}, trace
 
 
-def totals(env, policy, seed, lanes, horizon, params):
-    """Metrics at the horizon as a pure function: `METRICS` -> float `[lanes]`."""
-    numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(seed)
-    opening, horizon = Lane(env, policy, params is not None), jnp.int32(horizon)
-    axes = periods.opening_axes(opening, None, streams, params, horizon)
-    made, obs, env_state = periods.open_lanes(opening, None, axes, streams, numbers, params, horizon)
+    def check_end(self, columns, first):
+        """Refuse to go on where a market has terminated, which makes the sums of its lane NaN."""
+        if self.ends and columns and np.isnan(columns[0]["regret"]).any():
+            lane = first + int(np.argmax(np.isnan(columns[0]["regret"])))
+            raise ValueError(
+                f"{self.env.name} terminated before the horizon in lane {lane}, but a lane is one selling horizon, played "
+                "to its end: let step_env return terminated=False, and let what is over sell nothing from then on"
+            )
+
+
+def totals(env, policy, play, ends=False):
+    """Metrics at the horizon as a pure function of what was prepared: `METRICS` -> float `[lanes]`."""
+    lanes, params, axis = play.lanes, play.params, -1 if play.batched else None
+    numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(play.seed)
+    opening, horizon = Lane(env, policy, params is not None), jnp.int32(play.horizon)
+    if play.batched:
+        params = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), params)
+    one = periods.of_shapes(periods.shapes(params, play.batched))
+    axes = periods.opening_axes(opening, axis, streams, one, horizon)
+    made, obs, env_state = periods.open_lanes(opening, axis, axes, streams, numbers, params, horizon)
     env, made, axes = periods.in_play(env, made, axes)
-    lane, fenced = Lane(env, policy, True), jax.default_backend() == "cpu"
+    lane, fenced = Lane(env, policy, True, ends), jax.default_backend() == "cpu"
     one = periods.one_lane(made, axes.params), periods.one_lane(obs, axes.obs), periods.one_lane(env_state, axes.env)
     axes = periods.playing_axes(lane, axes, streams, *one)
     carry = periods.enter_lanes(lane, axes, streams, numbers, made, obs, env_state)
@@ -80,14 +98,14 @@ def totals(env, policy, seed, lanes, horizon, params):
 
 
 @functools.lru_cache(maxsize=128)
-def engine(env, policy, mesh, given, batched, tile=None):
-    return Engine(env, policy, mesh, given, batched, tile)
+def engine(env, policy, mesh, given, batched, tile=None, ends=False):
+    return Engine(env, policy, mesh, given, batched, tile, ends)
 
 
 @functools.lru_cache(maxsize=256)
-def _periods(env, policy, mesh, tile, axes, params, obs, env_state):
+def _periods(env, policy, mesh, tile, axes, params, obs, env_state, ends=False):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
-    lane = Lane(env, policy, True)
+    lane = Lane(env, policy, True, ends)
     axes = periods.playing_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
     enter = functools.partial(periods.enter_lanes, lane, axes)
     enter = Program(enter, (None, -1, axes.params, axes.obs, axes.env), mesh, out_axes=axes.carry)

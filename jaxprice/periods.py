@@ -21,7 +21,7 @@ from jaxprice.lanes import depends, live, widen
 from jaxprice.types import Environment, Oracle, Policy, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
-BLOCK = 256  # periods whose sums are plain float32  # periods whose sums are plain float32
+BLOCK = 256  # periods whose sums are plain float32
 
 
 @struct.dataclass
@@ -48,6 +48,7 @@ class Lane:
     env: Environment
     policy: Policy
     given: bool  # params are given, not drawn
+    ends: bool = False  # the market may terminate before the horizon
 
     def open(self, streams, number, params, horizon):
         """Take or draw a market and start it -> `(params, observation, state)`."""
@@ -81,7 +82,7 @@ class Lane:
         else:
             action = self.policy.act(random.address(streams["act"], time, number), state, obs)
         key = random.address(streams["demand"], time, number)
-        next_obs, env_state, reward, _, info = self.env.step_env(key, env_state, action, params)
+        next_obs, env_state, reward, terminated, info = self.env.step_env(key, env_state, action, params)
         metrics = {
             "regret": info["regret"],
             "reward": reward,
@@ -89,6 +90,9 @@ class Lane:
             "optimal": info["optimal_reward"],
         }
         metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+        if self.ends:  # sums that nobody can take for numbers
+            early = terminated & (time + 1 < params.max_steps_in_episode)
+            metrics = {name: jnp.where(early, jnp.nan, value) for name, value in metrics.items()}
         return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
 
 
@@ -165,7 +169,7 @@ def advance_lanes(lane, axes, fenced, streams, numbers, params, carry, start, st
 
     def block(time_and_carried):
         time, carried = time_and_carried
-        end = jnp.minimum(time + BLOCK, stop)
+        end = time + jnp.minimum(BLOCK, stop - time)  # never beyond `stop`, the largest int32 perhaps
         return end, pick(_fold(fill(jax.lax.fori_loop(time, end, period, carried))))
 
     return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])

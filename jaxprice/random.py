@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import random as extend_random
 
+from jaxprice import checks
+
 WORDS = 3
 ROLES = ("market", "reset", "demand", "init", "act", "update")  # who draws: prior, buyers, or seller
 
@@ -54,7 +56,7 @@ def stream(seed, role):
     """Stream words of a role under a seed.
 
     Args:
-      seed: an int in `[0, 2**64)`, or a scalar uint32 array.
+      seed: an integer in `[0, 2**64)`, of any type, or a traced integer scalar.
       role: one of `ROLES`.
 
     Returns:
@@ -65,17 +67,15 @@ def stream(seed, role):
     """
     if role not in ROLES:
         raise ValueError(f"role must be one of {ROLES}, got {role!r}")
-    low, high = seed, 0
-    if not isinstance(seed, int | np.integer) and not jnp.issubdtype(getattr(seed, "dtype", float), jnp.integer):
-        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-    if isinstance(seed, int | np.integer):
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed must be an integer in [0, 2**64), got {seed}")
-        low, high = int(seed) & 0xFFFFFFFF, int(seed) >> 32
-    words = low, high, ROLES.index(role), 0
-    if isinstance(seed, int | np.integer):
+    if not isinstance(seed, jax.core.Tracer):
+        seed = checks.seed(seed)
+        words = seed & 0xFFFFFFFF, seed >> 32, ROLES.index(role), 0
         return np.concatenate(threefry(*(np.array([word], np.uint32) for word in words)))
-    return jnp.stack(_block(*(jnp.asarray(word, jnp.uint32) for word in words)))
+    if seed.ndim or not jnp.issubdtype(seed.dtype, jnp.integer):
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    high = seed >> 32 if seed.dtype.itemsize == 8 else 0
+    words = (jnp.asarray(word).astype(jnp.uint32) for word in (seed, high, ROLES.index(role), 0))
+    return jnp.stack(_block(*words))
 
 
 def address(words, time, lane):

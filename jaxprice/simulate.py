@@ -10,14 +10,11 @@ any number of devices, and all policies meet the same markets and the same buyer
 
 import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxprice import checks, engine, random, stats
+from jaxprice import checks, engine, preparation, stats
 from jaxprice import devices as device_mesh
-from jaxprice.types import Discrete, Interval, Oracle, Policy, Subset
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
 CACHE = 2**19  # bytes: on a CPU, what policies know of the lanes that are played together should stay in cache
@@ -64,46 +61,31 @@ def simulate(
       ValueError: no lanes, a horizon or checkpoints out of range, a policy that cannot act in the environment, params of
         a wrong shape; before anything is traced.
     """
-    if isinstance(policies, Policy):
-        policies = {"policy": policies}
-    if not isinstance(policies, dict):
-        raise ValueError(f"policies must be a Policy or a dict of them, got {policies!r}")
-    if not policies:
-        raise ValueError("policies must name at least one policy, got none")
-    for name, policy in policies.items():
-        if not isinstance(policy, Policy):
-            raise ValueError(f"policies[{name!r}] must be a Policy, got {policy!r}")
-    lanes, horizon = checks.positive_int("lanes", lanes), checks.positive_int("horizon", horizon)
-    if env.longest is not None and horizon > env.longest:
-        raise ValueError(f"horizon must be at most {env.longest}, for which {env.name} was made, got {horizon}")
-    for name, policy in policies.items():
-        longest = getattr(policy, "longest", None)
-        if longest is not None and horizon > longest:
-            raise ValueError(f"policy {name!r} was made for at most {longest} periods, got the horizon {horizon}")
-    times = _checkpoints(checkpoints, horizon)
+    if checks.is_traced((seed, params)):
+        raise ValueError("simulate goes from checkpoint to checkpoint and cannot be traced: jaxprice.rollout can")
+    play = preparation.prepare(env, policies, seed, lanes, horizon, params)
+    lanes, horizon = play.lanes, play.horizon
+    times, quantiles = preparation.checkpoints(checkpoints, horizon), preparation.levels(quantiles)
     mesh = device_mesh.mesh(devices)
-    random.stream(seed, "market")
-    batched = params is not None and _is_batched(env, params, lanes)
-    if params is not None:
-        params = env.solved(params, batched)
-    if chunk is not None:
-        checks.positive_int("chunk", chunk)
-    checks.number("quantiles", quantiles, low=0, high=1)
-    sizes = {name: _check_policy(name, policy, env, params, batched) for name, policy in policies.items()}
-    bar = _Progress(progress, len(policies) * lanes * horizon, env.name)
+    chunk = _lanes_per_device(mesh) * mesh.size if chunk is None else checks.positive_int("chunk", chunk)
+    traces = checks.boolean("traces", traces)
+    if not (progress is None or isinstance(progress, bool | np.bool_) or callable(progress)):
+        raise ValueError(f"progress must be True, False or a function, got {checks.shown(progress)}")
+    sizes, ends = preparation.rehearse(env, play), preparation.may_end(env, play)
     results = {}
-    for name, policy in policies.items():
-        at_a_time = min(chunk or _lanes_per_device(mesh) * mesh.size, lanes)
-        width, tile = _width(mesh, at_a_time, sizes[name])
-        one = engine.engine(env, policy, mesh, params is not None, batched, tile)
-        summary = stats.Summary(times, quantiles)
-        for first in range(0, lanes, at_a_time):
-            run = one.run_traced if traces else one.run
-            out = run(seed, first, min(at_a_time, lanes - first), width, times, params, functools.partial(bar, name))
-            summary.add(*(out if traces else (out,)))
-        results[name] = summary.dataset()
-    bar.close()
-    return stats.join(results, {"environment": env.name, "seed": int(seed), "lanes": lanes, "horizon": horizon})
+    with _Progress(progress, len(play.policies) * lanes * horizon, env.name) as bar:
+        for name, policy in play.policies.items():
+            at_a_time = min(chunk, lanes)
+            width, tile = _width(mesh, at_a_time, sizes[name])
+            one = engine.engine(env, policy, mesh, play.params is not None, play.batched, tile, ends)
+            summary = stats.Summary(times, quantiles)
+            for first in range(0, lanes, at_a_time):
+                run = one.run_traced if traces else one.run
+                size = min(at_a_time, lanes - first)
+                out = run(play.seed, first, size, width, times, play.params, functools.partial(bar, name))
+                summary.add(*(out if traces else (out,)))
+            results[name] = summary.dataset()
+    return stats.join(results, {"environment": env.name, "seed": play.seed, "lanes": lanes, "horizon": horizon})
 
 
 def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
@@ -113,40 +95,22 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
 
     Args:
       env, policy: as in `simulate`; hyperparameters of the policy may be traced.
-      seed: integer or uint32 scalar.
+      seed: integer in `[0, 2**64)`, or a traced integer scalar.
       lanes, horizon: static sizes.
-      params: one market, or None: each lane draws its own.
+      params: as in `simulate`, and its numbers may be traced. The tables of the oracle are solved for them here.
 
     Returns:
-      A dict of "regret", "reward", "revenue", "optimal" -> float `[lanes]`; lanes are those of `simulate`.
+      A dict of "regret", "reward", "revenue", "optimal" -> float `[lanes]`; lanes are those of `simulate`. NaN where the
+      market terminated before the horizon, which `simulate` refuses.
+
+    Raises:
+      ValueError: as in `simulate`; traced numbers are not looked at.
     """
-    return engine.totals(env, policy, seed, lanes, horizon, params)
-
-
-def _checkpoints(checkpoints, horizon):
-    """Times at which statistics are kept, int `[C]`."""
-    if checkpoints is None:
-        return np.unique(np.round(np.geomspace(1, horizon, 31)).astype(int))
-    times = np.asarray(checkpoints)
-    whole = times.ndim == 1 and times.size and np.issubdtype(times.dtype, np.integer)
-    if not whole or np.any(np.diff(times) <= 0) or times[0] < 1 or times[-1] != horizon:
-        raise ValueError(f"checkpoints must be increasing integers from 1 to the horizon {horizon}, got {checkpoints!r}")
-    return times
-
-
-def _is_batched(env, params, lanes):
-    """Whether params hold one market (False) or one a lane (True)."""
-    kind = jax.eval_shape(env.sample_params, jax.random.key(0))
-    if type(params) is not type(kind):
-        raise ValueError(f"params must be the {type(kind).__name__} of {env.name}, got a {type(params).__name__}")
-    batched = np.ndim(params.max_steps_in_episode) > 0
-    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)} if batched else {(lanes,)}
-    if sizes != {(lanes,)}:
-        raise ValueError(f"params must hold one market or one for each of the {lanes} lanes, got leading axes {sizes}")
-    if hasattr(params, "prices") and np.shape(params.prices)[batched:] != kind.prices.shape:
-        wanted, got = kind.prices.shape[0], np.shape(params.prices)[batched:]
-        raise ValueError(f"params must be those of {env.name} with {wanted} actions, got prices of shape {got}")
-    return batched
+    if isinstance(policy, dict):
+        raise ValueError(f"policy must be one Policy, got a dict of {len(policy)}; simulate takes several")
+    play = preparation.prepare(env, policy, seed, lanes, horizon, params)
+    preparation.rehearse(env, play)
+    return engine.totals(env, policy, play, preparation.may_end(env, play))
 
 
 def _lanes_per_device(mesh):
@@ -168,45 +132,12 @@ def _width(mesh, lanes, size):
     return here * mesh.size, here // tiles
 
 
-def _check_policy(name, policy, env, params, batched):
-    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane."""
-    if isinstance(policy, Oracle):
-        return 0
-    one = params
-    if params is None:
-        one = jax.eval_shape(env.sample_params, jax.random.key(0))
-    elif batched:
-        one = jax.tree.map(lambda x: x[0], params)
-
-    def first_action(key, params):
-        key_reset, key_init, key_act = jax.random.split(key, 3)
-        obs, _ = env.reset_env(key_reset, params)
-        state = policy.init(key_init, env.problem(params).told(obs))
-        return policy.act(key_act, state, obs), state
-
-    problem = jax.eval_shape(env.problem, one)
-    known = params is not None and not batched  # then policies may check their options against the numbers
-    first, given = (functools.partial(first_action, params=one), ()) if known else (first_action, (one,))
-    action, state = jax.eval_shape(first, jax.random.key(0), *given)
-    space = problem.action_space
-    shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
-    if shape != space.shape or not jnp.issubdtype(dtype, space.kind):
-        wanted = {
-            Discrete: "an index of its price grid (an integer scalar)",
-            Interval: "a price (a float scalar)",
-            Subset: "a set of products (booleans)",
-        }[type(space)]
-        wanted += f" of shape {space.shape}" if space.shape else ""
-        raise ValueError(f"policy {name!r} returns {dtype}{shape}, but {env.name} takes {wanted}")
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-
-
 class _Progress:
     """A progress bar, a callback, or nothing."""
 
     def __init__(self, progress, total, label):
         self.callback = progress if callable(progress) else None
-        self.bar = tqdm(total=total, unit=" pulls", unit_scale=True, desc=label) if progress is True else None
+        self.bar = tqdm(total=total, unit=" pulls", unit_scale=True, desc=label) if not self.callback and progress else None
 
     def __call__(self, name, pulls):
         if self.callback:
@@ -215,6 +146,9 @@ class _Progress:
             self.bar.set_postfix_str(name, refresh=False)
             self.bar.update(pulls)
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
         if self.bar is not None:
             self.bar.close()

@@ -253,16 +253,22 @@ class Environment:
         return params
 
     def solved(self, params, batched=False):
-        """`solve`, compiled, NumPy arrays in and out; with `batched`, every leaf has a leading axis of markets."""
+        """`solve`, compiled, NumPy arrays in and out; with `batched`, every leaf has a leading axis of markets.
+
+        Traced params are solved where they are traced.
+        """
         if not self.tables:
             return params
         bare = dataclasses.replace(params, **dict.fromkeys(self.tables))
-        if batched:
-            return jax.device_get(_solver(self, True)(bare))
-        leaves, structure = jax.tree.flatten(bare)
-        arrays = [np.asarray(leaf) for leaf in leaves]
-        numbers = tuple((array.dtype, array.shape, array.tobytes()) for array in arrays)
-        return _solution(self, structure, numbers, jax.config.jax_enable_x64)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(bare)):
+            return jax.vmap(self.solve)(bare) if batched else self.solve(bare)
+        with jax.ensure_compile_time_eval():
+            if batched:
+                return jax.device_get(_solver(self, True)(bare))
+            leaves, structure = jax.tree.flatten(bare)
+            arrays = [np.asarray(leaf) for leaf in leaves]
+            numbers = tuple((array.dtype, array.shape, array.tobytes()) for array in arrays)
+            return _solution(self, structure, numbers, jax.config.jax_enable_x64)
 
     def refresh(self, state, params):
         """The state once the numbers of the market have moved to `params`, for states that hold what follows from them."""
