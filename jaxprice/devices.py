@@ -63,7 +63,7 @@ def mesh(devices=None):
         if len(devices) == 0:
             raise ValueError("devices must name at least one device, got none")
         if not all(isinstance(device, jax.Device) for device in devices) or len(set(devices)) < len(devices):
-            raise ValueError(f"devices must be different JAX devices, or how many of the local ones, got {devices!r}")
+            raise ValueError(f"devices must be JAX devices, each once, or how many of the local ones, got {devices!r}")
         if len({device.platform for device in devices}) > 1:
             raise ValueError(f"devices must be of one platform, got {devices!r}")
     else:

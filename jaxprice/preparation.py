@@ -8,6 +8,7 @@ again, as numbers in them may have been replaced.
 import dataclasses
 import difflib
 import functools
+import importlib
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +17,6 @@ import numpy as np
 from jax.extend import core as jex
 
 from jaxprice import checks, periods, random
-from jaxprice import policies as sellers
-from jaxprice.envs import list_envs
 from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Subset, Transition
 
 INFO = ("price", "demand", "reward", "regret", "optimal_reward")  # what every market tells of a period
@@ -99,13 +98,18 @@ def _check_env(env):
         return
     hint = ""
     if isinstance(env, str):
-        near = difflib.get_close_matches(env, list_envs(), n=1, cutoff=0.4)
+        near = difflib.get_close_matches(env, _module("jaxprice.envs").list_envs(), n=1, cutoff=0.4)
         hint = f"; env, params = jaxprice.make({near[0]!r}) makes one" if near else "; jaxprice.list_envs() has their names"
     elif isinstance(env, tuple) and env and isinstance(env[0], Environment):
         hint = "; make returns two things: env, params = jaxprice.make(...), then env and params=params"
     elif isinstance(env, type) and issubclass(env, Environment):
         hint = f"; {env.__name__} is the class: env, params = jaxprice.make({env.__name__!r}) makes one"
     raise ValueError(f"env must be an Environment, got {checks.shown(env)}{hint}")
+
+
+def _module(name):
+    """A module by its name: what messages suggest decides no result, and no fingerprint of results should reach it."""
+    return importlib.import_module(name)
 
 
 def _named(policies):
@@ -132,7 +136,7 @@ def _named(policies):
 
 def _hint(thing):
     """What would be a policy, where somebody gave `thing`."""
-    makers = sellers.makers()
+    makers = _module("jaxprice.policies").makers()
     if isinstance(thing, str):
         near = difflib.get_close_matches(thing, makers, n=1, cutoff=0.5)
         return f"; jaxprice.policies.{near[0]}() makes one" if near else "; jaxprice.policies.list() has their names"

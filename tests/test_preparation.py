@@ -91,7 +91,7 @@ def test_what_is_refused_before_anything_is_traced(options, message):
 
 
 def test_a_device_twice_is_refused():
-    with pytest.raises(ValueError, match="devices must be different"):
+    with pytest.raises(ValueError, match="devices must be JAX devices, each once"):
         regret(devices=[jax.devices()[0]] * 2)
 
 
