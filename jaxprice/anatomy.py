@@ -10,6 +10,7 @@ import dis
 import enum
 import functools
 import hashlib
+import itertools
 import logging
 import sys
 import threading
@@ -24,6 +25,7 @@ DOCUMENTED = 0x4000000  # flag of functions that have a docstring, from Python 3
 WRITTEN = 1 << 9  # flag of classes that are written in Python
 MACHINERY = (
     concurrent.futures.Executor,
+    itertools.count,
     logging.Logger,
     threading.Thread,
     threading.local,

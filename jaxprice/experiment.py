@@ -1,37 +1,38 @@
 """Experiments: a grid of environments x policies -> labelled results, saved cell by cell, resumable.
 
-A cell is one policy in one environment. Each is written to its own NetCDF file, whole or not at all (a temporary file,
-then an atomic rename), under a name that holds a hash of everything that decides its numbers. Running the same experiment
-again computes what is missing; a killed run loses the cell it was in.
+A cell is one policy in one environment. It is found again by everything that decides its numbers: market, policy, lanes,
+horizon, seed, and the code of all of these and of the engine (`jaxprice.fingerprint`). Running the same experiment again
+computes what is missing; a killed run loses the cell it was in. After an edit, the cells that reach what was edited are
+computed anew, and a warning names them; those of the former code stay beside them.
 
-    DIR/manifest.json            what was run: options, versions, devices, git revision, date
-    DIR/cells/<hash>.nc          one cell
-    DIR/results.nc               all of them
+    DIR/experiment.json          the mark of a results folder
+    DIR/cells/<...>.nc           one cell (`jaxprice.cells`)
     DIR/table.csv                the last checkpoint as a table
+    DIR/results.nc               all cells; NetCDF 4 where version 3 does not hold them
+    DIR/manifest.json            what was run: options, versions, devices, date, and who made each cell when
 """
 
-import contextlib
 import csv
 import dataclasses
 import datetime
-import hashlib
+import functools
 import importlib.metadata
-import json
-import os
 import platform
-import subprocess
 import sys
-import tempfile
+import time
+import warnings
 from pathlib import Path
 
 import jax
 import numpy as np
 import xarray as xr
 
-from jaxprice import checks, policies, stats
+from jaxprice import cells, checks, files, fingerprint, provenance, stats
 from jaxprice.simulate import simulate
+from jaxprice.types import Environment, Policy
 
 COLUMNS = ("environment", "policy", "lanes", "horizon", "regret", "regret_se", "share", "share_se", "rank")
+MARK = {"made by": "jaxprice.Experiment"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Experiment:
 
     Attributes:
       environments: name -> `(environment, params)`, params as in `simulate` (None: every lane draws its own market).
-      policies: name -> `Policy` made by `jaxprice.policies`, or with a `description` on its `act`.
+      policies: name -> `Policy`.
       lanes, horizon, seed: as in `simulate`.
     """
 
@@ -54,18 +55,30 @@ class Experiment:
         """All `(environment name, policy name)` pairs, in the order in which they are run."""
         return [(environment, policy) for environment in self.environments for policy in self.policies]
 
+    def check(self):
+        """Refuse what cannot be run, before anything is.
+
+        Raises:
+          ValueError: names that are no text, environments or policies of another form, sizes or a seed out of range.
+        """
+        for what in ("environments", "policies"):
+            named = getattr(self, what)
+            if not isinstance(named, dict) or not named:
+                raise ValueError(f"{what} must be a dict with at least one name, got {checks.shown(named)}")
+            for name in named:
+                if not isinstance(name, str) or not name:
+                    raise ValueError(f"names of {what} must be text, got {checks.shown(name)}")
+        for name, one in self.environments.items():
+            if not isinstance(one, tuple | list) or len(one) != 2 or not isinstance(one[0], Environment):
+                raise ValueError(f"environments[{name!r}] must be (environment, params), got {checks.shown(one)}")
+        for name, policy in self.policies.items():
+            if not isinstance(policy, Policy):
+                raise ValueError(f"policies[{name!r}] must be a Policy, got {checks.shown(policy)}")
+        self._sizes()
+
     def configuration(self, environment, policy):
-        """Everything that decides the numbers of one cell, as plain data."""
-        env, params = self.environments[environment]
-        return {
-            "environment": repr(env),
-            "params": None if params is None else _digest(params),
-            "policy": policies.describe(self.policies[policy]),
-            "lanes": checks.positive_int("lanes", self.lanes),
-            "horizon": checks.positive_int("horizon", self.horizon),
-            "seed": int(self.seed),
-            "version": importlib.metadata.version("jaxprice"),
-        }
+        """Everything that decides the numbers of one cell, the code included, as plain data."""
+        return self._cell(environment, policy, fingerprint.Walk()).configuration
 
     def run(self, out, *, progress=None, devices=None, chunk=None):
         """Run what is missing, save it, and return everything.
@@ -80,62 +93,79 @@ class Experiment:
           environment name -> `xarray.Dataset`, as from `simulate`.
 
         Raises:
-          ValueError: the folder cannot be written, or belongs to something else.
+          ValueError: the folder belongs to something else, or cells are missing and it cannot be written; see `check`.
         """
-        out = _open_folder(out)
-        total = self.lanes * self.horizon
-        results = {}
-        for environment, policy in self.cells():
-            path = out / "cells" / f"{_hash(self.configuration(environment, policy))}.nc"
-            cell = _load(path)
-            tell = _partial(progress, environment, policy)
-            if cell is None:
-                env, params = self.environments[environment]
-                cell = simulate(
-                    env,
-                    {policy: self.policies[policy]},
-                    seed=self.seed,
-                    lanes=self.lanes,
-                    horizon=self.horizon,
-                    params=params,
-                    devices=devices,
-                    chunk=chunk,
-                    progress=tell or False,
-                )
-                _save(cell, path)
-            elif tell:
-                tell(total)
-            # the same numbers may carry another label in another run
-            results.setdefault(environment, {})[policy] = cell.isel(policy=0, drop=True)
-        attrs = {"seed": int(self.seed), "lanes": self.lanes, "horizon": self.horizon}
-        results = {name: stats.join(rows, attrs | {"environment": name}) for name, rows in results.items()}
-        _write_json(out / "manifest.json", self._manifest())
-        _save(
-            xr.concat(
-                results.values(),
-                dim=xr.DataArray(list(results), dims="environment", name="environment"),
-                combine_attrs="drop_conflicts",
-            ),
-            out / "results.nc",
-        )
-        write_table(out / "table.csv", table(results))
+        self.check()
+        out = Path(out)
+        writable = _open_folder(out)
+        store, walk = cells.Cells(out / "cells", cells.NetCDF), fingerprint.Walk()
+        wanted = {where: self._cell(*where, walk) for where in self.cells()}
+        found = {where: store.find(cell) for where, cell in wanted.items()}
+        _tell(store, wanted, found)
+        if not writable and None in found.values():
+            raise ValueError(f"out must be a folder that can be written, got {out}, where cells are missing")
+        results, abouts, sizes = {}, {}, self._sizes()
+        try:
+            for where, cell in wanted.items():
+                value, abouts[where] = self._value(where, cell, found[where], store, progress, devices, chunk)
+                # the same numbers may carry another label in another run
+                results.setdefault(where[0], {})[where[1]] = value.isel(policy=0, drop=True)
+            results = {name: stats.join(rows, sizes | {"environment": name}) for name, rows in results.items()}
+            if writable:
+                self._write(out, results, {wanted[where].key: about for where, about in abouts.items()})
+        except (KeyboardInterrupt, OSError) as error:
+            error.add_note(f"{len(abouts)} of {len(wanted)} cells are in {out}: the same run again goes on from there")
+            raise
         return results
 
-    def _manifest(self):
-        revision = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        ).stdout.strip()
+    def _sizes(self):
+        """Lanes, horizon and seed as Python's integers."""
+        sizes = {name: checks.positive_int(name, getattr(self, name)) for name in ("lanes", "horizon")}
+        return sizes | {"seed": checks.whole("seed", self.seed, 0, 2**64 - 1)}
+
+    def _cell(self, environment, policy, walk):
+        env, params = self.environments[environment]
+        things = {"environment": env, "params": params, "policy": self.policies[policy], "engine": simulate}
+        sizes = self._sizes()
+        title = f"{policy!r} in {environment!r}"
+        return cells.Cell(title, [environment, policy, sizes], *cells.decided_by(walk, things, **sizes))
+
+    def _value(self, where, cell, found, store, progress, devices, chunk):
+        """A cell, saved or computed: `(dataset, about)`."""
+        (environment, policy), sizes = where, self._sizes()
+        tell = None if progress is None else functools.partial(progress, environment, policy)
+        found = found or store.find(cell)  # another process may have made it meanwhile
+        if found is not None:
+            if tell:
+                tell(sizes["lanes"] * sizes["horizon"])
+            return found
+        env, params = self.environments[environment]
+        how, start = sizes | {"params": params, "devices": devices, "chunk": chunk}, time.perf_counter()
+        value = simulate(env, {policy: self.policies[policy]}, progress=tell or False, **how)
+        return value, store.save(cell, value, time.perf_counter() - start)
+
+    def _write(self, out, results, abouts):
+        """The table first: it is small."""
+        write_table(out / "table.csv", table(results))
+        named = xr.DataArray(list(results), dims="environment", name="environment")
+        with files.whole(out / "results.nc") as made:
+            together = xr.concat(results.values(), dim=named, combine_attrs="drop_conflicts")
+            cells.NetCDF.write(together, None, made)
+        files.write_json(out / "manifest.json", self._manifest(abouts))
+
+    def _manifest(self, abouts):
         packages = ("jaxprice", "jax", "jaxlib", "numpy", "flax", "xarray")
+        made_by = ("title", "configuration", "revision", "date", "seconds")
         return {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "revision": revision or None,
+            "revision": provenance.revision(),
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "cells": {
-                _hash(configuration): configuration for configuration in (self.configuration(*cell) for cell in self.cells())
-            },
+            "environments": {name: repr(env) for name, (env, _) in self.environments.items()},
+            "policies": {name: getattr(policy.act, "description", None) for name, policy in self.policies.items()},
+            "cells": {key: {name: about.get(name) for name in made_by} for key, about in abouts.items()},
         }
 
 
@@ -171,80 +201,58 @@ def table(results):
 
 def write_table(path, rows):
     """Write the columns `COLUMNS` of `table(...)` as CSV, whole or not at all."""
-    with _atomic(path) as temporary, open(temporary, "w", newline="") as file:
+    with files.whole(path) as made, open(made, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
-def _partial(progress, environment, policy):
-    return None if progress is None else lambda pulls: progress(environment, policy, pulls)
-
-
-def _digest(params):
-    """Hash of the numbers and shapes of a pytree."""
-    digest = hashlib.sha256(str(jax.tree.structure(params)).encode())
-    for leaf in jax.tree.leaves(params):
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
-
-
-def _hash(configuration):
-    return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+def _tell(store, wanted, found):
+    """Warn of cells that were saved and are computed anew, or that cannot be saved; in one breath."""
+    reasons = {}
+    for where, cell in wanted.items():
+        if found[where] is None and (reason := store.changed(cell)):
+            reasons.setdefault(reason, []).append(cell.title)
+    if reasons:
+        told = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in reasons.items())
+        warnings.warn(f"computed anew: {told}", stacklevel=3)
 
 
 def _open_folder(out):
-    """Make or check a results folder.
+    """Make or check a results folder; returns whether it can be written.
 
     Raises:
-      ValueError: it is a file, cannot be written, or holds other things than results.
+      ValueError: it is a file, cannot be made, or holds other things than results of an experiment.
     """
-    out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"out must be a folder, but {out} is a file")
-    if out.is_dir() and any(out.iterdir()) and not ((out / "cells").is_dir() or (out / "manifest.json").is_file()):
+    mark = out / "experiment.json"
+    held = [path for path in out.iterdir() if not files.is_temporary(path)] if out.is_dir() else []
+    if held and not _is_ours(out, mark):
         raise ValueError(f"out must be empty or hold results of an experiment, but {out} holds other files")
     try:
-        (out / "cells").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out / "cells"):
-            pass
+        out.mkdir(parents=True, exist_ok=True)
+        writable = files.can_write(out)
+        if writable:
+            files.sweep(out, out / "cells")
+            if files.read_json(mark) != MARK:
+                files.write_json(mark, MARK)
+            (out / "cells").mkdir(exist_ok=True)
     except OSError as error:
         raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
-    for leftover in (out / "cells").glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
-    return out
+    if not (writable or (out / "cells").is_dir()):
+        raise ValueError(f"out must be a folder that can be written, got {out}")
+    return writable
 
 
-def _load(path):
-    """A saved cell, or None where there is none or it cannot be read; an unreadable file is kept aside."""
-    if not path.exists():
-        return None
-    try:
-        return xr.load_dataset(path, engine="scipy")
-    except Exception:  # a damaged file makes the reader raise anything
-        path.replace(path.with_suffix(".unreadable"))
-        return None
-
-
-def _save(dataset, path):
-    """Write a dataset, whole or not at all."""
-    with _atomic(path) as temporary:
-        dataset.to_netcdf(temporary, engine="scipy")
-
-
-def _write_json(path, content):
-    with _atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n")
-
-
-@contextlib.contextmanager
-def _atomic(path):
-    """A temporary path that takes the place of `path` when the block ends well."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _is_ours(out, mark):
+    """Whether a folder has the mark, or was filled by a version that left none."""
+    if files.read_json(mark) == MARK:
+        return True
+    named = {path.name for path in (out / "cells").iterdir()} if (out / "cells").is_dir() else set()
+    told = files.read_json(out / "manifest.json")
+    if told is None:
+        return bool(named) and all(cells.NAMES.fullmatch(name) for name in named)
+    configurations = told.get("cells") if isinstance(told, dict) else None
+    keys = {"environment", "params", "policy", "lanes", "horizon", "seed", "version"}
+    return isinstance(configurations, dict) and all(isinstance(x, dict) and keys <= set(x) for x in configurations.values())

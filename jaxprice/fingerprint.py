@@ -12,7 +12,8 @@ reached, function by function, and nowhere else.
 A registry counts where code looks names up in it: what calls `jaxprice.make("X")` reaches every market, what holds the
 market that came of it reaches that market alone. Python's own library counts by name, and what is installed in
 site-packages by name and version, apart from what only shows progress and pictures. Memory that decides nothing does not
-count: `functools.lru_cache`, weak containers, `Cache`, locks, executors.
+count: `functools.lru_cache`, weak containers, `Cache`, counters, locks,
+executors.
 
 What has no digest, such as an open connection, gets a new one each time, so that no result is found again; `unknown` names
 it. Not seen: modules that are found by text at run time (`importlib.import_module(name)`), and files that code reads.

@@ -362,10 +362,15 @@ def test_memory_does_not_count():
 
 def test_playing_does_not_change_the_fingerprint_of_what_plays():
     env, params = jaxprice.make("BernoulliBandit", means=[0.2, 0.8])
-    policy = policies.thompson()
-    before = fingerprint.of(simulate, env, policy)
-    simulate(env, policy, params=params, lanes=4, horizon=8)
-    assert fingerprint.of(simulate, env, policy) == before
+
+    def act(key, state, observation):
+        return jax.pure_callback(lambda x: np.int32(x), jax.ShapeDtypeStruct((), jnp.int32), jnp.int32(1))
+
+    sellers = policies.thompson(), jaxprice.Policy(lambda key, problem: (), act, lambda key, state, transition: ())
+    before = fingerprint.of(simulate, env, sellers)
+    for policy in sellers:
+        simulate(env, policy, params=params, lanes=4, horizon=8)
+    assert fingerprint.of(simulate, env, sellers) == before
 
 
 def test_everything_of_the_package_has_a_fingerprint():
