@@ -315,7 +315,7 @@ def check_prices(name, law, thetas, scale=0.25):
 def test_onsp_step_for_step(name, law):
     """With a ball so small that it is always felt; A by sums, its inverse and the multiplier by LAPACK and SciPy."""
     x, p, y, states = told(name, policies.onsp(radius=0.9))
-    mean, factor = states.model.mean.astype(float), states.model.factor.astype(float)
+    mean, factor = states.inner.model.mean.astype(float), states.inner.model.factor.astype(float)
     felt = 0
     for lane in range(4):
         theta, metric = np.zeros(SEEN), np.eye(SEEN) / 0.25**2
@@ -344,7 +344,7 @@ def test_onsp_step_for_step(name, law):
 def epochs(name, policy, law, radius):
     """For each lane and each of the first six epochs: `(z, offset, c)` of the epoch, and the estimate made from it."""
     x, p, y, states = told(name, policy)
-    theta = states.theta.astype(float)
+    theta = states.inner.theta.astype(float)
     assert np.all(theta[0] == 0)
     for lane in range(4):
         for k in range(6):

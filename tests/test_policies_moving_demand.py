@@ -120,9 +120,9 @@ def test_restarts_are_those_of_the_reference():
     for lane in range(LANES):
         prices, demands, starts = (*(x[:, lane].astype(float) for x in (played.sales.price, played.sales.demand)), [])
         list(restarted_prices(prices, demands, numbers, starts=starts))
-        clock = np.append(played.states.time[:, lane], played.last.time[lane])
+        clock = np.append(played.states.inner.time[:, lane], played.last.inner.time[lane])
         assert [t for t in range(1, HORIZON + 1) if clock[t] == 0] == starts
-        assert played.last.restarts[lane] == len(starts)
+        assert played.last.inner.restarts[lane] == len(starts)
         total += len(starts)
     assert total > LANES / 4  # a threshold as low as this raises false alarms
 
@@ -185,8 +185,8 @@ def test_the_discount_is_tuned(horizon, variation):
     policy = policies.discounted_least_squares(variation=variation)
     state = policy.init(jax.random.key(0), problem_of(LINEAR, horizon=horizon))
     gone = min((variation / horizon) ** (2 / 3), 1 / 9)
-    np.testing.assert_allclose(state.discount, 1 - gone, rtol=1e-6)
-    assert state.cycle == max(3, math.ceil(gone**-0.5 - 1e-3))
+    np.testing.assert_allclose(state.inner.discount, 1 - gone, rtol=1e-6)
+    assert state.inner.cycle == max(3, math.ceil(gone**-0.5 - 1e-3))
 
 
 def regret(env, params, horizon, lanes, **rows):
@@ -244,7 +244,7 @@ def test_slow_prices_meet_buyers_who_are_used_to_them():
     slope = (demands[128:].mean() - demands[:128].mean()) / (prices[128:].mean() - prices[:128].mean())
     # a rise by 2 d from a settled reference lacks .3 * 2 d in the first period, a tenth of it in the next; and so before
     assert abs(slope + 0.5) < (0.3 + 0.3) / 0.9 / 128 + 1e-4
-    best = played.last.centre[0]
+    best = played.last.inner.centre[0] * played.last.unit[0]
     assert abs(best - 1.1) < 0.02
 
 
@@ -299,5 +299,5 @@ def test_noise_must_be_known():
     with pytest.raises(ValueError, match="change_point_least_squares needs a noise_scale"):
         policy.init(jax.random.key(0), problem_of(poisson))
     state = policies.change_point_least_squares(noise_scale=2.0).init(jax.random.key(0), problem_of(poisson))
-    assert state.noise == 2.0
+    assert state.inner.noise == 2.0
     assert policy.init(jax.random.key(0), problem_of(CROWD)).noise == np.float32(0.5 / math.sqrt(5))

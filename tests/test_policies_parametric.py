@@ -93,16 +93,16 @@ def test_line_policies_step_for_step(policy, reference, name):
     (low, high, cost), buyers = ends(name)
     sales, states = play(policy, name).sales, play(policy, name).states
     misses = 0
-    sums = states.line.sums
+    sums, unit = states.inner.line.sums, float(states.unit[0, 0])
     for lane in range(LANES):
         prices, demands = sales.price[:, lane].astype(float), sales.demand[:, lane].astype(float) / buyers
         np.testing.assert_allclose(prices[:2], low + (high - low) * np.array([1, 2]) / 3, rtol=1e-6)
         lines = np.array([least_squares(prices[:t], demands[:t]) for t in range(2, HORIZON)])
         spread = np.array([t * np.var(prices[:t]) for t in range(2, HORIZON)])
         means = (np.cumsum(prices) / np.arange(1, HORIZON + 1))[1:-1]
-        np.testing.assert_allclose(sums.price[2:, lane], means, rtol=1e-6)
-        np.testing.assert_allclose(sums.spread[2:, lane], spread, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(sums.product[2:, lane], lines[:, 1] * spread, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(sums.price[2:, lane] * unit, means, rtol=1e-6)
+        np.testing.assert_allclose(sums.spread[2:, lane] * unit**2, spread, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(sums.product[2:, lane] * unit, lines[:, 1] * spread, rtol=1e-4, atol=1e-5)
         for t in range(2, HORIZON):
             expected = reference(prices[:t], lines[t - 2], t, low, high, cost)
             if math.isnan(expected):
@@ -283,7 +283,7 @@ def test_mle_cycle_step_for_step(variant):
     played, slack, best = play(policies.mle_cycle(variant=variant), LOGIT), 0.0, None
     for lane in range(LANES):
         prices, demands = (x[:, lane].astype(float) for x in (played.sales.price, played.sales.demand))
-        z, cycle, t, seen = played.states.z[:, lane].astype(float), 1, 0, []
+        z, cycle, t, seen = played.states.inner.z[:, lane].astype(float), 1, 0, []
         while t + 2 < HORIZON:
             expected = [0.5, 4.25]
             if variant == "SU" and cycle > 1:
@@ -298,10 +298,10 @@ def test_mle_cycle_step_for_step(variant):
             end = min(t + 2 + cycle, HORIZON)
             best = logit_price(z[t + 2], 0.5, 8.0)
             np.testing.assert_allclose(prices[t + 2 : end], best, rtol=1e-4)
-            np.testing.assert_array_equal(played.states.cycle[t:end, lane], cycle)
+            np.testing.assert_array_equal(played.states.inner.cycle[t:end, lane], cycle)
             t, cycle = t + 2 + cycle, cycle + 1
     assert slack < 1e-5
-    assert np.ptp(played.states.z[-1, :, 0]) > 0.1  # lanes differ
+    assert np.ptp(played.states.inner.z[-1, :, 0]) > 0.1  # lanes differ
 
 
 def test_exploration_prices_may_be_drawn():
@@ -309,7 +309,7 @@ def test_exploration_prices_may_be_drawn():
     problem = problem_of(LOGIT)
     keys = jax.random.split(jax.random.key(0), 4000)
     cycle, greedy_one = policies.mle_cycle(first=None, second=None), policies.mle_greedy(first=None)
-    drawn = jax.jit(jax.vmap(lambda key: (cycle.init(key, problem).market, greedy_one.init(key, problem).market)))(keys)
+    drawn = jax.jit(jax.vmap(lambda key: (cycle.init(key, problem).inner.market, greedy_one.init(key, problem).market)))(keys)
     for prices in (drawn[0].first, drawn[0].second, drawn[1].first):
         assert stats.kstest(np.asarray(prices, float), stats.uniform(0.5, 7.5).cdf).pvalue > 1e-3
     assert abs(np.corrcoef(drawn[0].first, drawn[0].second)[0, 1]) < 0.07

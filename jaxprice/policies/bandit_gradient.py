@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -69,7 +69,7 @@ def bandit_gradient(step=1.0, gap=0.41):
     def update(key, state, transition):
         del key
         market = state.market
-        y = transition.reward / (market.buyers * jnp.maximum(market.high - market.cost, 1e-6))
+        y = transition.reward / (market.buyers * scale.or_one(market.high - market.cost))
         sign = jnp.where(transition.price >= price(state, state.x), 1.0, -1.0)
         reach = 1 - state.shift
         return State(market, jnp.clip(state.x + state.step * y * sign, -reach, reach), state.shift, state.step)

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, line, price_tests
+from jaxprice.policies.parts import arms, line, price_tests, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -134,7 +134,7 @@ def change_point_least_squares(tolerance=0.5, threshold=None, noise_scale=None, 
         )
         return jax.tree.map(lambda x, y: jnp.where(tested, x, y), new, old)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update))
 
 
 def nothing_seen():

@@ -31,6 +31,8 @@ from jaxprice import checks
 from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 
+TIE = 1e-5  # of the distance of the first two prices: what rounding makes of a tie
+
 
 @policy_maker(family="parametric", source="den Boer and Zwart (2014)", regret="T^alpha, alpha > 1/2")
 def controlled_variance(alpha=0.5001, share=0.5, first=1 / 3, second=2 / 3):
@@ -64,7 +66,7 @@ def controlled_variance(alpha=0.5001, share=0.5, first=1 / 3, second=2 / 3):
         above = (profit_upper >= profit_lower) & (upper <= market.high) | (lower < market.low)
         outside = jnp.where(jnp.abs(greedy - mean) >= radius, greedy, jnp.where(above, upper, lower))
 
-        farther = jnp.abs(market.second - mean) > jnp.abs(market.first - mean)
+        farther = jnp.abs(market.second - mean) - jnp.abs(market.first - mean) > TIE * jnp.abs(gap)
         initial = jnp.where(farther, market.second, market.first)
         sensible = (intercept > 0) & (slope < 0) & (intercept + slope * market.high >= 0)
         return jnp.where(sensible, jnp.where(spread >= floor, greedy, outside), initial)

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line, price_tests
+from jaxprice.policies.parts import line, price_tests, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -96,7 +96,7 @@ def discounted_least_squares(discount=None, variation=1.0, cycle=None, first=1 /
         seen = faded.add(transition.price, transition.demand / state.market.buyers, g * state.weight)
         return State(state.market, g, state.cycle, state.time + 1, seen, g * state.weight + 1)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update))
 
 
 def fade(sums, discount):

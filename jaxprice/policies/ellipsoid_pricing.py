@@ -20,8 +20,8 @@ normal noise of standard deviation sigma a margin of sigma sqrt(2 log T) nearly 
 Kept is F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with g = d sqrt((1 - alpha^2) /
 (d^2 - 1)), which has the square root of the condition of A, and the centre as a compensated sum. What float32 costs: widths
 below 1e-5 radius drown in the rounding of prices and values. eps is kept above that, and a price meant to sell is 1e-6
-radius (1 + ||x||) lower. The theory wants eps of order d^2 / T, the default, which is what is played up to T = 1e5 d^2 /
-radius.
+radius (1 + ||x||) lower. The theory wants eps of order d^2 / T where prices are of order one: the default is d^2 / T times
+a third of the highest price, and is what is played up to T = 3e4 d^2.
 
 Regret: O(d^2 log(T / d)); at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the cost of a
 sale, and eps a period otherwise, which in float32 is linear in T beyond that horizon, as it is with a margin. With more
@@ -76,22 +76,24 @@ class State:
 
 
 @policy_maker(family="contextual pricing", source="Cohen, Lobel and Paes Leme (2020)", regret="d^2 log(T / d) without noise")
-def ellipsoid_pricing(radius=3.0, threshold=None, margin=0.0):
+def ellipsoid_pricing(radius=None, threshold=None, margin=0.0):
     """EllipsoidPricing.
 
     Args:
-      radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
-      threshold: width eps below which it exploits, in units of the price, above 0; may be traced. By default d^2 / T; below
-        1e-5 radius, or 4 d margin, it counts as that.
-      margin: how far a valuation may be from x'theta, in units of the price, at least 0; may be traced.
+      radius: bound on the norm of the coefficients of the valuations, money, above 0; may be traced. By default the highest
+        price.
+      threshold: width eps below which it exploits, money, above 0; may be traced. By default d^2 / T thirds of the highest
+        price; below 1e-5 radius, or 4 d margin, it counts as that.
+      margin: how far a valuation may be from x'theta, money, at least 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval with linear valuations.
     """
-    checks.number("radius", radius, low=1e-6)
+    if radius is not None:
+        checks.number("radius", radius, low=1e-30)
     checks.number("margin", margin, low=0)
     if threshold is not None:
-        checks.number("threshold", threshold, low=1e-12)
+        checks.number("threshold", threshold, low=1e-30)
 
     def init(key, problem):
         del key
@@ -99,9 +101,10 @@ def ellipsoid_pricing(radius=3.0, threshold=None, margin=0.0):
         if problem.law not in LAWS:
             raise ValueError(f"ellipsoid_pricing needs valuations linear in the features, this market tells {problem.law!r}")
         d = problem.context_size
-        numbers = (problem.low, problem.high, problem.cost, problem.horizon, radius)
-        low, high, cost, horizon, size = (jnp.asarray(x, jnp.float32) for x in numbers)
-        eps = jnp.maximum(d * d / horizon if threshold is None else threshold, 1e-5 * size)
+        numbers = (problem.low, problem.high, problem.cost, problem.horizon)
+        low, high, cost, horizon = (jnp.asarray(x, jnp.float32) for x in numbers)
+        size = jnp.asarray(high if radius is None else radius, jnp.float32)
+        eps = jnp.maximum(d * d / horizon * (high / 3) if threshold is None else threshold, 1e-5 * size)
         eps, noise = jnp.maximum(eps, 4 * d * margin).astype(jnp.float32), jnp.asarray(margin, jnp.float32)
         zeros = jnp.zeros(d, jnp.float32)
         return State(low, high, cost, size, eps, noise, zeros, zeros, size * jnp.eye(d, dtype=jnp.float32), jnp.int32(0))

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import bounded_mle, sale_likelihood
+from jaxprice.policies.parts import bounded_mle, sale_likelihood, scale
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -37,12 +37,14 @@ class State:
 
     Attributes:
       told: what the seller is told.
+      radius: of the ball that estimates lie in, float scalar.
       theta: the estimate that prices this epoch, float `[d]`.
       length: periods of this epoch, int scalar.
       sales: what was seen in it.
     """
 
     told: sale_likelihood.Told
+    radius: jax.Array
     theta: jax.Array
     length: jax.Array
     sales: bounded_mle.Sales
@@ -51,34 +53,38 @@ class State:
 @policy_maker(
     family="contextual pricing", source="Xu and Wang (2021)", regret="d log T for i.i.d. contexts", feedback="a sale or none"
 )
-def emlp(radius=3.0):
+def emlp(radius=None):
     """EMLP.
 
     Args:
-      radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
+      radius: bound on the norm of the coefficients of the valuations, money, above 0; may be traced. By default the highest
+        price.
 
     Raises:
       ValueError: a radius out of range; at `init`, a market other than one price of an interval with linear valuations under
         logistic or Gaussian noise of a known scale.
     """
-    return doubling_policy("emlp", radius, "l2", lambda told, count: 0.0)
+    return doubling_policy("emlp", radius, 1.0, "l2", lambda told, count: 0.0)
 
 
-def doubling_policy(name, radius, norm, penalty):
+def doubling_policy(name, radius, share, norm, penalty):
     """The policy with epochs of length 1, 2, 4, ..., each priced by an estimate from the one before.
 
     Args:
       name: of the policy, for error messages.
-      radius: of the ball that the estimate lies in, in units of the price.
+      radius: of the ball that the estimate lies in, money; None: `share` times the highest price.
+      share: see `radius`.
       norm: "l2" or "l1", the norm of the ball.
       penalty: `(told, periods) -> weight` of the l1 norm of the coefficients in the mean log likelihood, float scalars.
     """
-    checks.number("radius", radius, low=1e-6)
+    if radius is not None:
+        checks.number("radius", radius, low=1e-30)
 
     def init(key, problem):
         del key
         told = sale_likelihood.told(problem, name, ("logistic", "gaussian"), scale=True)
-        return State(told, jnp.zeros(told.size, jnp.float32), jnp.int32(1), bounded_mle.no_sales(told.size))
+        size = scale.radius(problem, radius, share)
+        return State(told, size, jnp.zeros(told.size, jnp.float32), jnp.int32(1), bounded_mle.no_sales(told.size))
 
     def act(key, state, observation):
         del key
@@ -93,12 +99,12 @@ def doubling_policy(name, radius, norm, penalty):
 
         def estimate(sales):
             weight = penalty(told, sales.count.astype(jnp.float32))
-            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(x), radius, norm=norm, penalty=weight)
+            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(x), state.radius, norm=norm, penalty=weight)
 
         ended = sales.count == state.length
         sales = sales.revised(ended | sales.due(), estimate)
         theta = jnp.where(ended, sales.reference, state.theta)
         length = jnp.where(ended, 2 * jnp.minimum(state.length, 2**29), state.length)
-        return State(told, theta, length, sales.forget(ended))
+        return State(told, state.radius, theta, length, sales.forget(ended))
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update), size=2.0)

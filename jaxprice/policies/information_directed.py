@@ -131,8 +131,9 @@ def best_pair(regret, gain):
     inner = jnp.where(fall * rise == 0, 1.0, regret[None, :] / safe[0] - 2 * gain[None, :] / safe[1])
     shares = jnp.stack([jnp.ones_like(fall), jnp.clip(inner, 0.0, 1.0)])  # the ends are the pairs' first arms
     ratio = (regret[None, None, :] + shares * fall[None]) ** 2 / (gain[None, None, :] + shares * rise[None])
-    at = jnp.argmin(ratio.ravel())
     size = regret.shape[0]
+    once = jnp.arange(size)[:, None] <= jnp.arange(size)[None, :]  # (j, i) is the same mixture: a tie
+    at = jnp.argmin(jnp.where(once, ratio, jnp.inf).ravel())
     return (at % size**2) // size, at % size, shares.ravel()[at]
 
 

@@ -19,7 +19,7 @@ concave; 8 Newton steps, each to the maximum of the quadratic model in the box a
 1e-6 of the largest L / n.
 
 Regret: O(sqrt(T)), and no policy has less than order sqrt(T) in general. Prices beyond the interval are clipped, as in the
-paper; the time t of "SU" is that of the period itself, and `gap` is in units of price.
+paper; the time t of "SU" is that of the period itself, and `gap` is money.
 
 Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general parametric choice model",
 doi:10.1287/opre.1120.1057.
@@ -31,7 +31,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, demand, samplers
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -73,6 +73,7 @@ class State:
     Attributes:
       market: what the seller is told; its test prices are those of the exploration.
       bounds: box of z, float `[2, 2]`, lowest and highest.
+      gap: distance of the second experiment of "SU" at t = 1, float scalar.
       likelihood: of the data that count.
       z: the last estimate, float `[2]`.
       cycle, position, time: number of the cycle from 1, periods of it played, and of all; int scalars.
@@ -80,6 +81,7 @@ class State:
 
     market: line.Market
     bounds: jax.Array
+    gap: jax.Array
     likelihood: Likelihood
     z: jax.Array
     cycle: jax.Array
@@ -95,14 +97,15 @@ class State:
 @policy_maker(
     family="parametric", source="Broder and Rusmevichientong (2012)", regret="sqrt(T)", feedback="Bernoulli demand"
 )
-def mle_cycle(variant="plain", first=0.0, second=0.5, gap=1.0):
+def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
     """MLE-CYCLE for logit demand.
 
     Args:
       variant: "plain", "S" or "SU".
       first, second: the exploration prices as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
         None: each seller draws its own, uniformly.
-      gap: distance of the second experiment of "SU" at t = 1, in units of price, at least 0; may be traced.
+      gap: distance of the second experiment of "SU" at t = 1, money, at least 0; may be traced. By default the interval over
+        7.5, which is one in the paper's setting.
 
     Raises:
       ValueError: an unknown variant, numbers out of range; at `init`, a market other than one with a price interval,
@@ -114,7 +117,8 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=1.0):
         second is None or checks.number("second", second, low=0, high=1)
     else:
         line.check_tests(first, second)
-    checks.number("gap", gap, low=0)
+    if gap is not None:
+        checks.number("gap", gap, low=0)
 
     def init(key, problem):
         require_box(problem, "mle_cycle", (2,))
@@ -122,16 +126,19 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=1.0):
         tests = u[0] if first is None else first, u[1] if second is None else second
         market = line.market(problem, "mle_cycle", *tests)
         nodes = jnp.stack([market.first, market.second]) if variant == "plain" else spread_nodes(market)
-        bounds = jnp.asarray(problem.bounds, jnp.float32)
+        unit = problem.details["unit"]
+        bounds = jnp.asarray(problem.bounds, jnp.float32) * jnp.stack([unit, jnp.ones_like(unit)])
+        distance = (market.high - market.low) / 7.5 if gap is None else jnp.asarray(gap, jnp.float32) / unit
         start = Likelihood(nodes, jnp.zeros_like(nodes), jnp.zeros(2, jnp.float32))
-        return State(market, bounds, start, jnp.mean(bounds, axis=0), jnp.int32(1), jnp.int32(0), jnp.int32(0))
+        counters = jnp.int32(1), jnp.int32(0), jnp.int32(0)
+        return State(market, bounds, distance, start, jnp.mean(bounds, axis=0), *counters)
 
     def act(key, state, observation):
         del key, observation
         market, best = state.market, state.best_price()
         one, two = market.first, market.second
         if variant == "SU":
-            moved = best + gap * (state.time + 1).astype(jnp.float32) ** -0.25
+            moved = best + state.gap * (state.time + 1).astype(jnp.float32) ** -0.25
             one, two = jnp.where(state.cycle > 1, best, one), jnp.where(state.cycle > 1, moved, two)
         price = jnp.where(state.position == 0, one, jnp.where(state.position == 1, two, best))
         return jnp.clip(price, market.low, market.high)
@@ -147,9 +154,9 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=1.0):
         z = jnp.where(state.position == 1, estimate, state.z)
         ended = state.position == state.cycle + 1
         cycle, position = state.cycle + ended, jnp.where(ended, 0, state.position + 1)
-        return State(market, state.bounds, likelihood, z, cycle, position, state.time + 1)
+        return State(market, state.bounds, state.gap, likelihood, z, cycle, position, state.time + 1)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update), size=8.0)  # prices of the size that its tolerances are for
 
 
 def require_box(problem, name, sizes):

@@ -30,6 +30,7 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.demand import wright_omega
+from jaxprice.policies.parts import scale
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Interval, Policy
@@ -61,7 +62,7 @@ class State:
 
     def width(self):
         """Width of the widest price interval."""
-        return jnp.maximum(jnp.max(self.high - self.low), 1e-12)
+        return scale.or_one(jnp.max(self.high - self.low))
 
     def best_prices(self):
         """Prices that are best for theta, not clipped, float `[n]`."""

@@ -99,7 +99,7 @@ def moving_window_least_squares(window=100, cycle=None, first=1 / 3, second=2 / 
     def update(key, state, transition):
         del key
         market, place = state.market, state.time % window
-        middle, half = scale(market)
+        middle, half = market.middle()
         x = (transition.price - middle) / half
         point = jnp.stack([x, transition.demand / market.buyers])
         full, turn = (state.time >= window).astype(jnp.float32), place == 0
@@ -114,7 +114,7 @@ def moving_window_least_squares(window=100, cycle=None, first=1 / 3, second=2 / 
         return jnp.stack([x, d, x * x, x * d])
 
     def fit(state):
-        middle, half = scale(state.market)
+        middle, half = state.market.middle()
         n = jnp.clip(state.time, 1, window).astype(jnp.float32)
         means = (state.before + state.since) / n
         x, d = means[0], means[1]
@@ -124,8 +124,3 @@ def moving_window_least_squares(window=100, cycle=None, first=1 / 3, second=2 / 
         return d - steep * x - slope * middle, slope
 
     return Policy(init, act, update)
-
-
-def scale(market):
-    """Middle and half width of the price interval."""
-    return (market.low + market.high) / 2, jnp.maximum((market.high - market.low) / 2, 1e-12)

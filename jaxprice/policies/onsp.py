@@ -18,10 +18,11 @@ no policy has less than order sqrt(T).
 Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.parts import online_newton, sale_likelihood
+from jaxprice.policies.parts import online_newton, sale_likelihood, scale
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
@@ -30,22 +31,24 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told; theta and a factor of A^-1."""
+    """What the seller is told; the radius, float scalar; theta and a factor of A^-1."""
 
     told: sale_likelihood.Told
+    radius: jax.Array
     model: Model
 
 
 @policy_maker(
     family="contextual pricing", source="Xu and Wang (2021)", regret="d log T for any contexts", feedback="a sale or none"
 )
-def onsp(rate=3.0, start=1.0, radius=3.0, projection="exact"):
+def onsp(rate=3.0, start=1.0, radius=None, projection="exact"):
     """ONSP.
 
     Args:
       rate: length of a step, 1 / gamma, above 0; may be traced.
       start: A_0 is this times the identity over the squared scale of the noise, above 0; may be traced.
-      radius: bound on the norm of the coefficients of the valuations, above 0; may be traced.
+      radius: bound on the norm of the coefficients of the valuations, money, above 0; may be traced. By default the highest
+        price.
       projection: "exact" or "euclidean", see `online_newton`.
 
     Raises:
@@ -57,7 +60,8 @@ def onsp(rate=3.0, start=1.0, radius=3.0, projection="exact"):
     def init(key, problem):
         del key
         told = sale_likelihood.told(problem, "onsp", ("logistic", "gaussian"), scale=True)
-        return State(told, online_newton.before(jnp.zeros(told.size, jnp.float32), start / told.scale**2))
+        model = online_newton.before(jnp.zeros(told.size, jnp.float32), start / told.scale**2)
+        return State(told, scale.radius(problem, radius), model)
 
     def act(key, state, observation):
         del key
@@ -68,7 +72,7 @@ def onsp(rate=3.0, start=1.0, radius=3.0, projection="exact"):
         del key
         told = state.told
         z, offset = told.context(transition.observation) / told.scale, transition.price / told.scale
-        sale = transition.demand
-        return State(told, online_newton.step(state.model, told.law, z, offset, sale, rate, radius, projection))
+        sale, size = transition.demand, state.radius
+        return State(told, size, online_newton.step(state.model, told.law, z, offset, sale, rate, size, projection))
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update), size=2.0)

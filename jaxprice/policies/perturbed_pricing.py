@@ -3,7 +3,8 @@
 A buyer with features x buys at price p with probability G(x'theta - x'eta p), G logistic or normal, both vectors unknown.
 With p' the best price for the present estimate, cut off so that both fit into the interval, the price is
 
-    p' + delta or p' - delta, each with probability 1/2,      delta = scale min{ (d log T / T)^(1/4), g(0) / 10, 1/10 },
+    p' + delta or p' - delta, each with probability 1/2,
+    delta = scale (high / 3) min{ (d log T / T)^(1/4), g(0) / 10, 1/10 },
 
 g(0) the best price of a buyer with theta = 0 in units of the noise, and each sale or refusal makes one online Newton step
 on the likelihood, in R^2d (`online_newton`; `onsp` for its constants). The coin keeps the two directions apart that a
@@ -12,7 +13,7 @@ greedy price confounds, whatever the contexts.
 Departures. The estimate lives in the coordinates of `price_effects`, prices from the middle of the interval, and in one
 ball there, for the product of two. x'eta is kept above a bound when prices are set, which the paper assumes to be known; if
 it is too low, a market whose interval is much wider than its valuations can hold the price where nobody buys for long. The
-start is theta = 0 there. delta is a price, as in the paper, where prices are of order one; elsewhere choose `scale` by it.
+start is theta = 0 there. The paper's delta is a price; here it is one where the highest is 3, in proportion elsewhere.
 
 Regret: O(sqrt(d T log T)), even if an adversary chooses the contexts; no policy has less than order sqrt(d T). Linear
 valuations under noise of unknown scale are a special case, for which it is optimal in T as well.
@@ -72,7 +73,7 @@ def perturbed_pricing(scale=1.0, rate=3.0, start=1.0, radius=20.0, least=0.5, pr
         told = sale_likelihood.told(problem, "perturbed_pricing", price_effects.LAWS)
         horizon = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 2.0)
         most = jnp.minimum(linear_valuation.optimal_price(jnp.float32(0), told.law, 1.0) / 10, 0.1)
-        delta = scale * jnp.minimum((told.size * jnp.log(horizon) / horizon) ** 0.25, most)
+        delta = scale * jnp.minimum((told.size * jnp.log(horizon) / horizon) ** 0.25, most) * (told.high / 3)
         delta = jnp.minimum(delta, (told.high - told.low) / 2).astype(jnp.float32)
         model = online_newton.before(jnp.zeros(2 * told.size, jnp.float32), start)
         return State(told, price_effects.effects(told, least), delta, model)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import stock
+from jaxprice.policies.parts import scale, stock
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -88,7 +88,7 @@ def primal_dual_bwk(confidence=1.0, largest=None):
         takes = jnp.maximum(jnp.sum(season.units, axis=0) * most, 1e-9)
         budgets = season.stock / takes
         smallest = jnp.maximum(jnp.minimum(jnp.min(budgets), season.horizon), 1.0)
-        unit = jnp.maximum(jnp.max(jnp.sum(jnp.maximum(season.margins, 0.0), axis=1)) * most, 1e-9)
+        unit = scale.or_one(jnp.max(jnp.sum(jnp.maximum(season.margins, 0.0), axis=1)) * most)
         zeros = jnp.zeros(size, jnp.float32)
         return State(
             season=season,

@@ -59,7 +59,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, scale
 from jaxprice.policies.parts.quadrisection import LEVELS, PRICES, Rule, State
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -151,7 +151,7 @@ def private_quadrisection(
     if not checks.is_traced((lowest, highest)) and not np.all(np.asarray(lowest) < np.asarray(highest)):
         raise ValueError(f"lowest must be below highest, got lowest={lowest!r} and highest={highest!r}")
     if ceiling is not None:
-        checks.number("ceiling", ceiling, low=1e-6)
+        checks.number("ceiling", ceiling, low=1e-30)
     given = {"width": width, "slack": slack, "least": least}
     for option, value in given.items():
         if value is not None:
@@ -167,7 +167,7 @@ def private_quadrisection(
         offers = (jnp.asarray(problem.horizon, jnp.int32) + PRICES - 1) // PRICES
         nodes = jnp.sum(offers >= jnp.left_shift(jnp.int32(1), jnp.arange(LEVELS, dtype=jnp.int32)), dtype=jnp.float32)
         return Rule(
-            unit=jnp.maximum(jnp.asarray(unit, jnp.float32), 1e-6),
+            unit=scale.or_one(jnp.asarray(unit, jnp.float32)),
             scale=jnp.asarray(2 * inverse * (1 if local else jnp.maximum(nodes, 1.0)), jnp.float32),
             width=jnp.asarray(c1 * inverse, jnp.float32) if local else c1,
             slack=margin,

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, scale
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.parts.sale_likelihood import require_context
@@ -128,4 +128,4 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         shocks = state.shocks + shock * jnp.stack([demand, transition.price, shock])
         return State(state.market, state.time + 1, regression, prices, shocks, state.cross + shock * x)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -38,11 +38,12 @@ from jaxprice.policies.registry import policy_maker
     regret="s0 log d log T for i.i.d. contexts",
     feedback="a sale or none",
 )
-def rmlp(radius=10.0, penalty=0.1):
+def rmlp(radius=None, penalty=0.1):
     """RMLP.
 
     Args:
-      radius: bound on the l1 norm of the coefficients of the valuations, above 0; may be traced.
+      radius: bound on the l1 norm of the coefficients of the valuations, money, above 0; may be traced. By default 10/3 of
+        the highest price.
       penalty: constant of the l1 penalty, at least 0; may be traced.
 
     Raises:
@@ -54,4 +55,4 @@ def rmlp(radius=10.0, penalty=0.1):
     def weight(told, periods):
         return penalty / told.scale * jnp.sqrt(jnp.log(jnp.float32(told.size + 1)) / periods)
 
-    return doubling_policy("rmlp", radius, "l1", weight)
+    return doubling_policy("rmlp", radius, 10 / 3, "l1", weight)

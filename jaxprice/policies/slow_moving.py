@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -96,4 +96,4 @@ def slow_moving(gap=0.1, start=0.5):
     def inside(market, price, shift):
         return jnp.clip(price, market.low + shift, market.high - shift)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update))

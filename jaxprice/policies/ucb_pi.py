@@ -17,6 +17,7 @@ mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k); of the prices that are not dominated, 
     m_k + w_k sqrt(2 log(t) / n_k)                                  UCB-PI
     m_k + 2 w_k delta sqrt(log(t) / n_k * min(1/4, V_k))            UCB-PI-tuned (`tuned`)
 
+Profits and prices are in units of the highest price p_K, which is one in the paper.
 Each is pulled once first, in random order; t counts the pull to come. delta and the bounds are computed in each of the first
 `early` periods and in every `every`-th then.
 
@@ -41,7 +42,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -54,6 +55,7 @@ class State:
 
     Attributes:
       time: number of the next period, from 1, int scalar.
+      unit: the highest price, money, float scalar; all other numbers are in this unit.
       margins: w_k, float `[num_prices]`.
       prices: p_k, float `[num_prices]`.
       arms: periods at each price and sums of profit per consumer.
@@ -65,6 +67,7 @@ class State:
     """
 
     time: jax.Array
+    unit: jax.Array
     margins: jax.Array
     prices: jax.Array
     arms: arms.Sums
@@ -103,10 +106,12 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
         segments, size = _num_segments(problem), problem.num_prices
         blank = jnp.zeros((-(-size // BITS), segments), jnp.uint32)
         prices, zeros = jnp.asarray(problem.prices, jnp.float32), jnp.zeros(size, jnp.float32)
+        unit = scale.or_one(prices[-1])
         return State(
             time=jnp.int32(1),
-            margins=jnp.asarray(problem.margins, jnp.float32),
-            prices=prices,
+            unit=unit,
+            margins=jnp.asarray(problem.margins, jnp.float32) / unit,
+            prices=prices / unit,
             arms=arms.no_sums(problem),
             squares=zeros,
             order=jax.random.uniform(key, (size,), jnp.float32),
@@ -133,7 +138,7 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
     def update(key, state, transition):
         del key
         seen, k = transition.next_observation, jnp.asarray(transition.action, jnp.int32)
-        x = transition.reward / seen.purchases.shape[0]
+        x = transition.reward / state.unit / seen.purchases.shape[0]
         word, bit = k // BITS, jnp.uint32(1) << (k % BITS).astype(jnp.uint32)
         heard = _heard(seen.segments, seen.purchases, state.accepted.shape[1])
         here = (jnp.arange(state.accepted.shape[0], dtype=jnp.int32) == word)[:, None]

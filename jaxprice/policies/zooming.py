@@ -28,6 +28,7 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.policies.parts import line
+from jaxprice.policies.parts.scale import or_one
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -89,7 +90,7 @@ def zooming(scale=2.0, lipschitz=1.0, points=128):
     def update(key, state, transition):
         del key
         market = state.market
-        y = transition.reward / (market.buyers * jnp.maximum(market.high - market.cost, 1e-6))
+        y = transition.reward / (market.buyers * or_one(market.high - market.cost))
         played = jnp.round((transition.price - market.low) / (market.high - market.low) * (points - 1)).astype(jnp.int32)
         counts, sums = state.counts.at[played].add(1.0), state.sums.at[played].add(y)
         state = State(market, state.width, counts, sums, state.active)

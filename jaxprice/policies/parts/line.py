@@ -19,10 +19,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, scale
 from jaxprice.types import Discrete, Interval, Policy
 
-FLAT = 1e-12  # sum of squares below which prices count as all the same
+FLAT = 1e-12  # sum of squares of prices of order one (`scale`) below which they count as all the same
 
 
 @struct.dataclass
@@ -82,7 +82,7 @@ class Market:
 
     def middle(self):
         """Middle and half width of the interval, float scalars: where and in what unit priors are stated."""
-        return (self.low + self.high) / 2, jnp.maximum((self.high - self.low) / 2, 1e-6)
+        return (self.low + self.high) / 2, scale.or_one((self.high - self.low) / 2)
 
     def best_price(self, intercept, slope):
         """The price of the interval with the largest (p - cost) (intercept + slope p)."""
@@ -177,4 +177,4 @@ def line_policy(name, first, second, choose):
         line = state.line.add(transition.price, demand, state.time.astype(jnp.float32))
         return State(state.market, line, state.time + 1)
 
-    return Policy(init, act, update)
+    return scale.in_own_unit(Policy(init, act, update))

@@ -34,10 +34,12 @@ def check(rate, start, radius, projection):
     """Refuse bad options.
 
     Raises:
-      ValueError: a rate, a start or a radius that is not positive, or an unknown projection.
+      ValueError: a rate, a start or a radius (None passes) that is not positive, or an unknown projection.
     """
-    for name, value in (("rate", rate), ("start", start), ("radius", radius)):
+    for name, value in (("rate", rate), ("start", start)):
         checks.number(name, value, low=1e-6)
+    if radius is not None:
+        checks.number("radius", radius, low=1e-30)
     checks.choice("projection", projection, PROJECTIONS)
 
 
