@@ -135,7 +135,7 @@ def learn(state, prices, demands):
         price, demand = sale
         sale = Transition(None, price, price, demand, price * demand, None)
         after = jax.vmap(lambda s, x: QUIET.update(jax.random.key(0), s, x))(state, sale)
-        return after, (after.watch, after.restarts)
+        return after, (after.inner.watch, after.inner.restarts)
 
     return jax.lax.scan(period, state, (prices, demands))[1]
 
@@ -300,4 +300,4 @@ def test_noise_must_be_known():
         policy.init(jax.random.key(0), problem_of(poisson))
     state = policies.change_point_least_squares(noise_scale=2.0).init(jax.random.key(0), problem_of(poisson))
     assert state.inner.noise == 2.0
-    assert policy.init(jax.random.key(0), problem_of(CROWD)).noise == np.float32(0.5 / math.sqrt(5))
+    assert policy.init(jax.random.key(0), problem_of(CROWD)).inner.noise == np.float32(0.5 / math.sqrt(5))

@@ -95,7 +95,11 @@ class State:
 
 
 @policy_maker(
-    family="parametric", source="Broder and Rusmevichientong (2012)", regret="sqrt(T)", feedback="Bernoulli demand"
+    family="parametric",
+    source="Broder and Rusmevichientong (2012)",
+    regret="sqrt(T)",
+    feedback="Bernoulli demand",
+    kinds={"first": "optional", "second": "optional"},
 )
 def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
     """MLE-CYCLE for logit demand.

@@ -68,6 +68,7 @@ class State:
     source="Broder and Rusmevichientong (2012)",
     regret="log T if well separated",
     feedback="Bernoulli demand",
+    kinds={"first": "optional"},
 )
 def mle_greedy(curve="logit", first=0.5, intercept=0.0, points=401):
     """MLE-GREEDY.

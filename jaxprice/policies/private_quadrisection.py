@@ -99,6 +99,7 @@ def numbers(trust, constants, horizon, inverse):
     source="Chen, Miao and Wang (2023)",
     regret="T^((d+2)/(d+4)) + T^(d/(d+4)) / epsilon central, T^((d+1)/(d+2)) / epsilon^(2/(d+2)) local",
     feedback="reward, with noise",
+    kinds={"epsilon": "optional"},
 )
 def private_quadrisection(
     trust="central",

@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxprice import checks
 
-KINDS = ("switch", "word", "whole", "wholes", "number", "numbers", "free")
+KINDS = ("switch", "word", "whole", "wholes", "number", "numbers", "optional", "free")
 SHORT = 64  # entries of an array that a description spells out
 
 
@@ -32,8 +32,8 @@ def maker(function, *, label, kinds=(), check=None):
     Args:
       function: makes something of its options, which are its parameters.
       label: of what was made, the function that carries the description.
-      kinds: name -> one of `KINDS`, where the default does not tell: "wholes" may be a tuple and "numbers" an array, "free"
-        is anything.
+      kinds: name -> one of `KINDS`, where the default does not tell: "wholes" may be a tuple and "numbers" an array,
+        "optional" is a number or None though None is not the default, "free" is anything.
       check: called with the options before `function`, a dict, to refuse some.
     """
     signature = inspect.signature(function)
@@ -113,6 +113,8 @@ def of_kind(kind, name, value):
     Raises:
       ValueError: it is not; the message gives the `name` of the option.
     """
+    if kind == "optional":
+        return None if value is None else of_kind("number", name, value)
     if kind == "switch":
         return checks.boolean(name, value)
     if kind == "whole":
