@@ -309,7 +309,8 @@ def test_exploration_prices_may_be_drawn():
     problem = problem_of(LOGIT)
     keys = jax.random.split(jax.random.key(0), 4000)
     cycle, greedy_one = policies.mle_cycle(first=None, second=None), policies.mle_greedy(first=None)
-    drawn = jax.jit(jax.vmap(lambda key: (cycle.init(key, problem).inner.market, greedy_one.init(key, problem).market)))(keys)
+    both = jax.vmap(lambda key: (cycle.init(key, problem).inner.market, greedy_one.init(key, problem).market))
+    drawn = jax.jit(both)(keys)
     for prices in (drawn[0].first, drawn[0].second, drawn[1].first):
         assert stats.kstest(np.asarray(prices, float), stats.uniform(0.5, 7.5).cdf).pvalue > 1e-3
     assert abs(np.corrcoef(drawn[0].first, drawn[0].second)[0, 1]) < 0.07

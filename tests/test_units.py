@@ -1,9 +1,9 @@
 """Money has no natural unit: a policy told the same market in another currency decides the same.
 
 Every policy plays its markets of the harness once. Then it is told that market in other units, prices, costs and rewards
-alike, and sees the same periods again: whatever it would have done must be what it did, on a grid the same action, on an
-interval the same price in the other unit. Powers of two lose no digit, and nothing may differ; with powers of ten the last
-digit of a price does, which may decide a tie or move a price a little.
+alike, and sees the same periods again: whatever it would do must be what it did, on a grid the same action, on an interval
+the same price in the other unit. Powers of two lose no digit, and nothing may differ; with powers of ten the last digit of
+a price does, which may turn a tie or move a price a little. That the markets themselves scale is tested with them.
 """
 
 import dataclasses
@@ -12,33 +12,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import LANES, _act, _init, _update, play, problem_of
-from test_policy_table import NAMES, fits
+from harness import LANES, MARKETS, _act, _init, _update, market, play, problem_of
+from scaled import scaled
+from test_policy_table import LONG, NAMES, fits
 
+import jaxprice
 from jaxprice import policies
+from jaxprice.policies.parts import scale
 from jaxprice.types import Interval, Transition
 
-EXACT = (2.0**-40, 2.0**-20, 2.0**20, 2.0**40)
-DECIMAL = (1e-12, 1e-6, 1e-3, 1e6, 1e12)
-PERIODS = 60
-MONEY = ("scale", "radius", "salvage")  # the entries of `details` that are prices
-SLOPES = {"interval": (1,), "interval, logit": (0,)}  # the parameters of `bounds` that are a change per unit of price
-FLIPS = 0.02  # share of decisions on a grid that the last digit of prices may turn
-MOVED = 2e-3  # of the price range
+UNITS = (2.0**-40, 2.0**20, 1e-12, 1e6)
+MORE = (2.0**-20, 2.0**40, 1e-6, 1e-3, 1e12)
+EXACT = {2.0**power for power in (-40, -20, 20, 40)}
+SLOPES = {"interval": [1], "interval, logit": [0]}  # the parameters in `bounds` that are a change for a unit of price
+FLIPS = 0.01  # share of decisions on a grid that the last digit of prices may turn
+MOVED = 2e-3  # of the price range, on an interval
+PRICED = [label for label in MARKETS if label not in ("bandit", "noisy")]
 
 
-def told(problem, label, unit):
-    """The problem of the market `label` in a currency of which one old unit is `unit`."""
+def told(label, unit):
+    """The problem of a market in a currency of which the old unit has `unit`."""
+    problem = problem_of(label)
 
     def times(x):
         return jnp.asarray(np.asarray(x, np.float32) * np.float32(unit))
 
-    details = {name: times(x) if name in MONEY else x for name, x in problem.details.items()}
     bounds = problem.bounds
     if bounds is not None:
         bounds = np.array(bounds, np.float32)
-        for k in SLOPES[label]:
-            bounds[:, k] /= np.float32(unit)
+        bounds[:, SLOPES[label]] /= np.float32(unit)
+    details = {name: times(x) if name in scale.MONEY else x for name, x in problem.details.items()}
     money = {name: times(getattr(problem, name)) for name in ("prices", "low", "high", "cost")}
     return dataclasses.replace(problem, **money, details=details, bounds=bounds)
 
@@ -55,25 +58,18 @@ def seen(observation, prices, unit):
 def sold(sale, prices, unit, interval):
     """A transition in the other unit."""
     unit = np.float32(unit)
-    return Transition(
-        seen(sale.observation, prices, unit),
-        sale.action * unit if interval else sale.action,
-        sale.price * unit,
-        sale.demand,
-        sale.reward * unit,
-        seen(sale.next_observation, prices, unit),
-    )
+    before, after = (seen(x, prices, unit) for x in (sale.observation, sale.next_observation))
+    action = sale.action * unit if interval else sale.action
+    return Transition(before, action, sale.price * unit, sale.demand, sale.reward * unit, after)
 
 
-def replay(policy, label, unit, periods=PERIODS):
-    """What the policy would do in the periods it has played, told of them in the other unit; `[time, lane, ...]`."""
-    problem, played = problem_of(label), play(policy, label)
-    interval = isinstance(problem.action_space, Interval)
-    prices = int(np.prod(played.sales.price.shape[2:]))
-    numbers = np.arange(LANES, dtype=np.uint32)
+def replay(policy, label, unit, periods):
+    """What the policy would do in the periods that it has played, told of them in the other unit; `[time, lane, ...]`."""
+    played, interval = play(policy, label), isinstance(problem_of(label).action_space, Interval)
+    numbers, prices = np.arange(LANES, dtype=np.uint32), int(np.prod(played.sales.price.shape[2:]))
     sales = sold(played.sales, prices, unit, interval)
     first = jax.tree.map(lambda x: x[0], sales.observation)
-    state, actions = _init(policy, told(problem, label, unit), numbers, first), []
+    state, actions = _init(policy, told(label, unit), numbers, first), []
     for time in range(periods):
         sale = jax.tree.map(lambda x, t=time: x[t], sales)
         actions.append(np.asarray(_act(policy, numbers, np.int32(time), state, sale.observation)))
@@ -81,30 +77,67 @@ def replay(policy, label, unit, periods=PERIODS):
     return np.stack(actions)
 
 
-def check(name, label, units=EXACT + DECIMAL, periods=PERIODS):
+def check(name, label, units, periods):
     """The decisions of a policy do not depend on the unit."""
     policy, problem = policies.make(name), problem_of(label)
     base, interval = play(policy, label).sales.action[:periods], isinstance(problem.action_space, Interval)
+    width = np.max(np.asarray(problem.high, float) - np.asarray(problem.low, float))
     for unit in units:
         actions = replay(policy, label, unit, periods)
         expected = base * np.float32(unit) if interval else base
         if unit in EXACT:
-            assert np.array_equal(actions, expected), (unit, differing(actions, expected))
+            same = (actions == expected).reshape(periods, -1).all(axis=1)
+            assert same.all(), (unit, int(np.argmin(same)))
         elif interval:
-            width = np.float64(np.max(np.asarray(problem.high) - np.asarray(problem.low)))
             moved = np.abs(actions / np.float64(np.float32(unit)) - base) / width
             assert np.max(moved) < MOVED, (unit, np.max(moved))
         else:
             assert np.mean(actions != base) <= FLIPS, (unit, np.mean(actions != base))
 
 
-def differing(actions, expected):
-    """Where decisions first differ, for the message."""
-    same = (actions == expected).reshape(len(actions), -1).all(axis=1)
-    time = int(np.argmin(same))
-    return time, actions[time].tolist(), expected[time].tolist()
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, [])) for name in NAMES])
+def test_decisions_do_not_depend_on_the_unit(name):
+    check(name, next(label for label in fits(name) if label in PRICED), UNITS, 30)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_in_its_market(name):
-    check(name, fits(name)[0])
+CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES for label in PRICED]
+
+
+@pytest.mark.slow
+@pytest.mark.many
+@pytest.mark.parametrize(("name", "label"), CROSS)
+def test_in_every_market(name, label):
+    if label not in fits(name):
+        pytest.skip("refused by init")
+    check(name, label, UNITS + MORE, 120)
+
+
+@pytest.mark.parametrize("label", [label for label in PRICED if not market(label)[0].tables])
+def test_a_market_in_another_unit_tells_the_same(label):
+    """What the policies above are told is what a market of another unit tells."""
+    env, params = scaled(*market(label), 2.0**20)
+    mine, its = told(label, 2.0**20), env.problem(params)
+    jax.tree.map(np.testing.assert_array_equal, dataclasses.replace(mine, horizon=its.horizon), its)
+
+
+WHOLE = ("iterated_least_squares", "o3fu", "primal_dual_bwk", "emlp", "mle_cycle", "mnl_newton", "opok", "ucb_pi", "ucb1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_regret_is_in_the_unit(name):
+    """Played in a market of another unit, through the engine: the regret in that unit."""
+    label = next(label for label in fits(name) if label in PRICED)
+    env, params = market(label)
+    regrets = []
+    for unit in (1.0, 2.0**-40, 2.0**20):
+        market_of_unit, its = scaled(env, params, unit)
+        result = jaxprice.simulate(market_of_unit, {name: policies.make(name)}, lanes=20, horizon=100, params=its)
+        regrets.append(float(result["regret"][0, -1]) / unit)
+    np.testing.assert_allclose(regrets, regrets[0], rtol=1e-4)
+
+
+def test_the_unit_is_a_power_of_two():
+    x = np.array([1e-12, 0.75, 1.0, 1.5, 2.0, 8.0, 3.3e12, 0.0], np.float32)
+    expected = np.where(x > 0, 2.0 ** np.floor(np.log2(np.where(x > 0, x, 1).astype(float))), 1)
+    np.testing.assert_array_equal(scale.power_of_two(x), expected)

@@ -131,7 +131,7 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
         market = line.market(problem, "mle_cycle", *tests)
         nodes = jnp.stack([market.first, market.second]) if variant == "plain" else spread_nodes(market)
         unit = problem.details["unit"]
-        bounds = jnp.asarray(problem.bounds, jnp.float32) * jnp.stack([unit, jnp.ones_like(unit)])
+        bounds = jnp.asarray(problem.bounds, jnp.float32) * jnp.stack([unit, jnp.ones_like(unit)])[None]
         distance = (market.high - market.low) / 7.5 if gap is None else jnp.asarray(gap, jnp.float32) / unit
         start = Likelihood(nodes, jnp.zeros_like(nodes), jnp.zeros(2, jnp.float32))
         counters = jnp.int32(1), jnp.int32(0), jnp.int32(0)
