@@ -23,7 +23,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments import plain_ppo
-from jaxprice import agents
+from jaxprice import agents, checks
 from jaxprice.agents import learning, lifetimes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 
@@ -57,6 +57,14 @@ class Options:
     """The best of so many runs counts."""
     out: Path | None = None
     """Append JSON lines to this file."""
+
+    def __post_init__(self):
+        if not self.networks:
+            raise ValueError(f"networks must name at least one network (allowed: {', '.join(NETWORKS)})")
+        for name in self.networks:
+            checks.choice("network", name, NETWORKS)
+        for name in ("arms", "horizon", "lanes", "updates", "acting", "repeats"):
+            checks.positive_int(name, getattr(self, name))
 
 
 def timed(run):
@@ -113,12 +121,29 @@ def measure(name, options):
     return row | {"devices": jax.local_device_count(), "jax": jax.__version__, "date": datetime.date.today().isoformat()}
 
 
+def open_file(out):
+    """Make the file before anything is measured.
+
+    Raises:
+      ValueError: it is a folder, or cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("a").close()
+    except OSError as error:
+        raise ValueError(f"out must be a file that can be written, got {out}: {error.strerror}") from error
+
+
 def main(options):
-    """Measure, print, and append to the file."""
+    """Measure, print, and append to the file.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
     jaxprice.use_cpu_cores()  # before anything starts the backend
     console = Console()
-    for name in options.networks:
-        jaxprice.checks.choice("network", name, NETWORKS)
+    if options.out is not None:
+        open_file(options.out)
     table = Table(title=f"agents, {options.arms} arms, {options.horizon} periods: thousand tokens and decisions a second")
     for column in ("network", "training", "plain GRU", "ratio", "ratio, same network", "acting", "compile s"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -130,7 +155,6 @@ def main(options):
         ratios = f"{row['ratio']:.1f}", "" if same is None else f"{same:.1f}"
         table.add_row(name, *speeds[:2], *ratios, speeds[2], f"{row['compile_s']:.1f}")
         if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
     console.print(table)

@@ -7,14 +7,14 @@
 A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 fresh lifetimes
 (Bernoulli bandits of up to 12 pulls also by their exact value over all reward paths); the best by the score on held-out
 lifetimes that was seen during training is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line
-a run: seed, CPU seconds, score, and the paired gap to the finite-horizon Gittins policy), and `<recipe>.png` (learning
-curves). `SHIPPED` says which files are in the package and under what names.
+a run: seed, score, the paired gap to the finite-horizon Gittins policy, and the seconds of all its starts), and
+`<recipe>.png` (learning curves). `SHIPPED` says which files are in the package and under what names.
 """
 
 import csv
 import dataclasses
 import functools
-import time
+import tempfile
 from pathlib import Path
 
 import jax
@@ -24,7 +24,7 @@ import tyro
 from rich.console import Console
 
 import jaxprice
-from jaxprice import agents, policies
+from jaxprice import agents, checks, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 
 SCORED = 20_000  # lifetimes
@@ -130,6 +130,16 @@ class Options:
     out: Path = Path("results/agents")
     """Results folder."""
 
+    def __post_init__(self):
+        if not self.only:
+            raise ValueError(f"only must name at least one recipe (allowed: {', '.join(recipes())})")
+        for name in self.only:
+            checks.choice("recipe", name, recipes())
+        checks.positive_int("seeds", self.seeds)
+        checks.whole("first_seed", self.first_seed, 0, 2**32 - self.seeds)
+        if self.updates is not None:
+            checks.positive_int("updates", self.updates)
+
 
 def score(recipe, weights, actor=None):
     """Expected reward of every fresh lifetime under the agent, or under a policy that acts for it, and the oracle's."""
@@ -162,15 +172,14 @@ def exact(recipe, agent):
 
 def train(name, recipe, options, console):
     """Train the runs of one recipe, write its files, and return the rows."""
-    if options.updates:
+    if options.updates is not None:
         recipe = dataclasses.replace(recipe, updates=options.updates)
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))
-    rows, curves, kept = [], [], None
+    rows, curves, trained = [], [], []
     for group in [seeds] if options.together else [[seed] for seed in seeds]:
         folder = options.out / "checkpoints" / f"{name}-{group[0]}-{len(group)}" if options.resume else None
-        clocks = time.perf_counter(), time.process_time()
         weights, curve = recipe.train(group, folder=folder, progress=True)
-        wall, cpu = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clocks, strict=True))
+        wall, cpu = (float(curve[name][-1, 0]) for name in ("wall_s", "cpu_s"))  # of all starts
         curves.append(curve)
         for run, seed in enumerate(group):
             agent = agents.Agent(recipe.network, recipe.actions, agents.one(weights, run), recipe.options, recipe.inputs,
@@ -190,17 +199,25 @@ def train(name, recipe, options, console):
             console.print(" ".join(f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}"
                                    for key, value in row.items()))  # fmt: skip
             rows.append(row)
-            held_out = float(curve["held_out"][-1, run])
-            if kept is None or held_out > kept[0]:
-                kept = held_out, dataclasses.replace(agent, told=told(name, recipe, row))
-    options.out.mkdir(parents=True, exist_ok=True)
-    agents.save(options.out / f"{name}.npz", kept[1])
+            score_of = float(curve["held_out"][-1, run]), -float(curve["held_out_regret"][-1, run])
+            trained.append((score_of, dataclasses.replace(agent, told=told(name, recipe, row))))
+    agents.save(options.out / f"{name}.npz", best_of(trained))
     with (options.out / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     draw(name, recipe, curves, options.out / f"{name}.png")
     return rows
+
+
+def best_of(trained):
+    """The agent with the highest share of the oracle's reward, or, where a run has no share, with the least regret.
+
+    Args:
+      trained: list of `((share, minus regret), agent)`, both scores of held-out lifetimes.
+    """
+    by = 1 if any(np.isnan(share) for (share, _), _ in trained) else 0
+    return max(trained, key=lambda one: one[0][by])[1]
 
 
 def told(name, recipe, row):
@@ -226,12 +243,29 @@ def draw(name, recipe, curves, path):
 
 
 def main(options):
-    """Train what is asked for."""
+    """Train what is asked for.
+
+    Raises:
+      ValueError: the results folder cannot be written.
+    """
     known, console = recipes(), Console()
-    for name in options.only:
-        jaxprice.checks.choice("recipe", name, known)
-    for name in options.only:
+    open_folder(options.out)
+    for name in dict.fromkeys(options.only):
         train(name, known[name], options, console)
+
+
+def open_folder(out):
+    """Make a results folder before anything is trained.
+
+    Raises:
+      ValueError: it is a file, or cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ _POLICIES = {
 _TARGETS = {
     "jaxprice/agents/agent_file.py": "agents_files",
     "jaxprice/agents/imitation.py": "agents_formulas",
-    "jaxprice/agents/learning.py": "agents_formulas",
+    "jaxprice/agents/learning.py": "agents_formulas agents_checkpoints",
+    "jaxprice/agents/optimiser.py": "agents_formulas",
     "jaxprice/agents/rl2.py": "agents_formulas",
     "jaxprice/samplers.py": "samplers policies",
     "jaxprice/random.py": "random samplers",

@@ -8,6 +8,7 @@ import warnings
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from jaxprice import agents, policies
@@ -104,7 +105,7 @@ def test_edited_code_trains_anew_and_other_edits_do_not(tmp_path, monkeypatch):
         return self.second(self.first(tokens))
 
     def slow(clip_norm):
-        return learning.optax.chain(learning.optax.clip(clip_norm), learning.optax.scale_by_adam())
+        return optax.chain(optax.clip(clip_norm), optax.scale_by_adam())
 
     edits = [(Tilted, "sample_params", halved), (Adding, "__call__", doubled)]
     edits += [(agents.networks.cores.Memoryless, "apply_sequence", summed), (learning, "adam", slow)]

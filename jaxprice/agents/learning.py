@@ -1,4 +1,4 @@
-"""What all training shares: weights and optimiser, lanes spread over devices, and the host's loop with its checkpoints.
+"""What all training shares: lanes spread over devices, and the host's loop with its checkpoints; see `optimiser` for a step.
 
 A learner is a function `learn(training, state, hyper, streams, lanes, share) -> (state, metrics)`, one update on the
 lifetimes of `lanes`, uint32 `[minibatches, lanes of one on this device]`, when `share` of the updates are done. Means over
@@ -11,100 +11,24 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 
 import dataclasses
 import functools
-import math
 import time
 import warnings
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import struct
 from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from jaxprice import checks
 from jaxprice import devices as device_mesh
 from jaxprice.agents import checkpoint, lifetimes, networks
+from jaxprice.agents.optimiser import Hyper, State, adam, descend
 from jaxprice.devices import AXIS
 
+__all__ = ["HELD_OUT", "Hyper", "State", "Training", "adam", "descend", "over_devices", "run"]
+
 HELD_OUT = 2**32 - 1  # the seed of held-out markets is this less the seed of training
-
-
-@struct.dataclass
-class Hyper:
-    """Hyperparameters that may be traced, float scalars.
-
-    Attributes:
-      learning_rate: at its peak; it warms up over the first share `warm_up` of the updates and falls by a cosine to 5 %.
-      entropy: weight of the entropy bonus at the start; it falls linearly to zero.
-      clip: of the probability ratio.
-      trace: lambda of the advantage estimates.
-      discount: of future rewards.
-      value_weight: of the value loss.
-      decay: weight decay.
-      warm_up: share of the updates, or 0.
-    """
-
-    learning_rate: Any = 1e-3
-    entropy: Any = 0.02
-    clip: Any = 0.2
-    trace: Any = 0.97
-    discount: Any = 1.0
-    value_weight: Any = 2.0
-    decay: Any = 0.0
-    warm_up: Any = 0.0
-
-    def check(self):
-        """Refuse numbers out of range.
-
-        Raises:
-          ValueError: they are.
-        """
-        highs = {"clip": 1, "trace": 1, "discount": 1, "warm_up": 1}
-        for field in dataclasses.fields(self):
-            checks.number(field.name, getattr(self, field.name), low=0, high=highs.get(field.name, math.inf))
-        return self
-
-    def of_runs(self, runs):
-        """Every hyperparameter as float32 `[runs]`.
-
-        Raises:
-          ValueError: out of range, or neither one number nor one a run.
-        """
-        for name, value in vars(self.check()).items():
-            if jnp.asarray(value).shape not in ((), (1,), (runs,)):
-                raise ValueError(f"{name} must be one number, or one for each of the {runs} runs, got {checks.shown(value)}")
-        return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (runs,)), self)
-
-
-@struct.dataclass
-class State:
-    """What training knows.
-
-    Attributes:
-      weights, optimiser: of the network, and of Adam.
-      update: updates done, int scalar.
-    """
-
-    weights: Any
-    optimiser: Any
-    update: jax.Array
-
-
-def adam(clip_norm):
-    """Adam after clipping the norm of the gradient; the learning rate comes in `descend`."""
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(eps=1e-6))
-
-
-def descend(optimiser, state, gradient, hyper, share):
-    """The state after one step; `share`: of the updates done."""
-    steps, kept = optimiser.update(gradient, state.optimiser, state.weights)
-    rate = hyper.learning_rate * (0.05 + 0.95 * (1 + jnp.cos(jnp.pi * share)) / 2)
-    rate = rate * jnp.minimum(1.0, (share + 1e-3) / jnp.maximum(hyper.warm_up, 1e-3))
-    weights = jax.tree.map(lambda w, step: w - rate * (step + hyper.decay * w), state.weights, steps)
-    return state.replace(weights=weights, optimiser=kept)
 
 
 def over_devices(tree):
