@@ -11,6 +11,11 @@ who teaches:
 A DPT agent must be deployed by sampling, since what it learns is the posterior probability that an action is best; its
 largest is not a policy that explores. With `actor=None` it sees the histories that it makes itself.
 
+A pretrained seller that also sees histories of its own making is due to H. Wang, Y. Pan, F. Sun, S. Liu, K. Talluri, G.
+Chen, X. Li (2024), arXiv:2405.14219, who mix the agent's actions into training and teach the best action of the market. New
+here is that the teacher may be any policy, exact ones among them, such as the finite-horizon Gittins policy of a bandit or a
+seller that knows the true prior: what the agent's largest logit converges to then explores as its teacher does.
+
 Sources: S. Ross, G. J. Gordon, J. A. Bagnell (2011), "A reduction of imitation learning and structured prediction to
 no-regret online learning", arXiv:1011.0686; J. Lee, A. Xie, A. Pacchiano, Y. Chandak, C. Finn, O. Nachum, E. Brunskill
 (2023), "Supervised pretraining can learn in-context reinforcement learning", arXiv:2306.14892.

@@ -17,6 +17,10 @@ Departures from Duan et al.: PPO for TRPO; the time left is an input unless `Inp
 same t are taken from advantages, which the undiscounted problem asks for; rewards are centred, with no effect on what is
 best.
 
+G. Gatti Pinheiro, M. Defoin-Platel, J.-C. Regin (2022), doi:10.3390/a15050142, were the first to train an LSTM by PPO so
+that it earns while it learns, over a season with stock. New here is the return as regret against an exact oracle, whose
+variance is smaller (see `lifetimes`).
+
 Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXiv:1611.05763; J. Schulman et al. (2017),
 "Proximal policy optimization algorithms", arXiv:1707.06347; V. Mnih et al. (2016), arXiv:1602.01783.
 """
