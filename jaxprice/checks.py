@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 LARGEST = 2**31 - 1  # of what is counted in int32
+TABLE = 2**26  # numbers that one array of a market may hold, 256 MiB
 
 
 def is_traced(value):
@@ -63,6 +64,18 @@ def seed(value):
         return whole("seed", value, 0, 2**64 - 1)
     except ValueError:
         raise ValueError(f"seed must be an integer in [0, 2**64), got {shown(value)}") from None
+
+
+def fits(**sizes):
+    """Refuse sizes whose product, the numbers of an array that they make, is beyond `TABLE`: it would take too much memory.
+
+    Raises:
+      ValueError: it is.
+    """
+    numbers = math.prod(sizes.values())
+    if numbers > TABLE:
+        made = " and ".join(f"{name}={size}" for name, size in sizes.items())
+        raise ValueError(f"{made} would make an array of {numbers} numbers; at most {TABLE} (256 MiB) are made")
 
 
 def boolean(name, value):
@@ -121,6 +134,18 @@ def _is_real(dtype):
     return jax.dtypes.issubdtype(dtype, np.integer) or jax.dtypes.issubdtype(dtype, np.floating)
 
 
+def positive(name, value):
+    """`value` as it is, one finite number above zero that a float32 tells from it; traced values pass.
+
+    Raises:
+      ValueError: it is not.
+    """
+    number(name, value, scalar=True)
+    if not is_traced(value) and not value >= np.finfo(np.float32).tiny:
+        raise ValueError(f"{name} must be above 0, got {shown(value)}")
+    return value
+
+
 def array(name, value, shape, *, low=-math.inf, high=math.inf):
     """`value` as a float32 array of the given shape (None: any length of at least one), finite and in `[low, high]`.
 
@@ -164,6 +189,17 @@ def price_grid(prices):
     if np.any(np.diff(array) <= 0):
         raise ValueError(f"prices must be strictly increasing, got {shown(array.tolist())}")
     return array
+
+
+def options(name, value):
+    """`value`, a dict of options by name, or none for None.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    if not isinstance(value, dict | None) or any(not isinstance(key, str) for key in value or ()):
+        raise ValueError(f"{name} must be a dict of options by name, got {shown(value)}")
+    return value or {}
 
 
 def choice(name, value, allowed):

@@ -29,6 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxprice import rules
+
 
 class Curve:
     """Expected demand of one buyer as a function of the price. Leaves are float scalars; any may be vmapped.
@@ -54,6 +56,17 @@ class Curve:
         """A random curve of this family."""
         raise NotImplementedError
 
+    def form(self):
+        """What `sample` has to be told, beyond the family, to draw curves of the same structure: a tuple, () for most."""
+        return ()
+
+    def rules(self):
+        """What must hold of the curves of a batch, NumPy leaves `[M, ...]`: yields as `Environment.rules`.
+
+        With it, demand is not negative and does not rise with the price.
+        """
+        return iter(())
+
 
 @struct.dataclass
 class Linear(Curve):
@@ -67,6 +80,9 @@ class Linear(Curve):
 
     def optimal_price(self, cost, low, high):
         return jnp.clip((self.intercept + self.slope * cost) / (2 * self.slope), low, high)
+
+    def rules(self):
+        return rules.at_least(self, 0, "slope")
 
     @classmethod
     def sample(cls, key):
@@ -91,6 +107,9 @@ class Logit(Curve):
         markup = (1 + wright_omega(-1 - self.intercept - self.slope * cost)) / self.slope
         return jnp.clip(cost + markup, low, high)
 
+    def rules(self):
+        return rules.at_least(self, 0, "slope")
+
     @classmethod
     def sample(cls, key):
         """Slope U[.2, 2], intercept U[-1, 1] (Broder and Rusmevichientong's parameter set)."""
@@ -107,6 +126,9 @@ class Probit(Curve):
 
     def mean(self, price):
         return jax.scipy.special.ndtr((self.location - price) / self.scale)
+
+    def rules(self):
+        return rules.above(self, 0, "scale")
 
     @classmethod
     def sample(cls, key):
@@ -128,6 +150,9 @@ class Exponential(Curve):
 
     def optimal_price(self, cost, low, high):
         return jnp.clip(cost + 1 / jnp.asarray(self.rate), low, high)
+
+    def rules(self):
+        return rules.at_least(self, 0, "scale", "rate")
 
     @classmethod
     def sample(cls, key):
@@ -151,6 +176,10 @@ class IsoElastic(Curve):
     def optimal_price(self, cost, low, high):
         return jnp.clip(cost * self.elasticity / (self.elasticity - 1), low, high)
 
+    def rules(self):
+        yield from rules.at_least(self, 0, "scale")
+        yield from rules.above(self, 1, "elasticity")
+
     @classmethod
     def sample(cls, key):
         """Scale U[.2, .5], elasticity U[1.3, 3]."""
@@ -171,6 +200,9 @@ class UniformValuation(Curve):
     def optimal_price(self, cost, low, high):
         return jnp.clip(jnp.maximum(self.low, (self.high + cost) / 2), low, high)
 
+    def rules(self):
+        yield "low high", self.low < self.high, "a lowest valuation below the highest"
+
     @classmethod
     def sample(cls, key):
         """Low end U[0, .3], high end U[.6, 1]."""
@@ -189,6 +221,9 @@ class BetaValuation(Curve):
     def mean(self, price):
         return 1 - jax.scipy.special.betainc(self.a, self.b, jnp.clip(price, 0.0, 1.0))
 
+    def rules(self):
+        return rules.above(self, 0, "a", "b")
+
     @classmethod
     def sample(cls, key):
         """Both shapes U[1, 8]."""
@@ -206,6 +241,9 @@ class LogNormalValuation(Curve):
 
     def mean(self, price):
         return jax.scipy.special.ndtr((self.location - jnp.log(jnp.maximum(price, 1e-30))) / self.scale)
+
+    def rules(self):
+        return rules.above(self, 0, "scale")
 
     @classmethod
     def sample(cls, key):
@@ -227,9 +265,25 @@ class Mixture(Curve):
         means = jax.vmap(lambda component: component.mean(price))(self.components)
         return jnp.tensordot(jnp.asarray(self.weights), means, axes=1)
 
+    def rules(self):
+        yield from rules.distributions(self, "weights")
+        for names, holds, wanted in rules.within("components", rules.flat(self.components).rules()):
+            yield names, np.reshape(holds, (*np.shape(self.weights), *np.shape(holds)[1:])), wanted
+
+    def form(self):
+        kinds = {cls: name for name, cls in curves().items()}
+        return np.shape(self.weights)[-1], kinds[type(self.components)]
+
     @classmethod
-    def sample(cls, key):
-        """Two normal segments: weight of the first U[.2, .8], locations U[.2, .5] and U[.6, .9], scales U[.03, .12]."""
+    def sample(cls, key, parts=2, kind="probit"):
+        """Two normal segments: weight of the first U[.2, .8], locations U[.2, .5] and U[.6, .9], scales U[.03, .12].
+
+        Others: uniform (Dirichlet) weights, and each part as its own family draws it.
+        """
+        if (parts, kind) != (2, "probit"):
+            key_weights, key_parts = jax.random.split(key)
+            gaps = -jnp.log(jax.random.uniform(key_weights, (parts,), minval=1e-6))
+            return cls(gaps / jnp.sum(gaps), jax.vmap(curves()[kind].sample)(jax.random.split(key_parts, parts)))
         u = jax.random.uniform(key, (5,))
         weight = 0.2 + 0.6 * u[0]
         location = jnp.stack([0.2 + 0.3 * u[1], 0.6 + 0.3 * u[2]])
@@ -243,8 +297,8 @@ class Atoms(Curve):
     N. Cesa-Bianchi, T. Cesari, V. Perchet (2019), "Dynamic pricing with finitely many unknown valuations", PMLR 98.
     """
 
-    values: jax.Array = struct.field(default_factory=lambda: np.array([0.2, 0.9], np.float32))
-    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.7, 0.3], np.float32))
+    values: jax.Array = struct.field(default_factory=lambda: np.array([0.2, 0.9, 1.0], np.float32))
+    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.7, 0.3, 0.0], np.float32))
 
     def mean(self, price):
         price = jnp.asarray(price)[..., None]
@@ -255,12 +309,18 @@ class Atoms(Curve):
         candidates = jnp.append(jnp.clip(jnp.asarray(self.values), low, high), high)
         return candidates[jnp.argmax((candidates - cost) * self.mean(candidates))]
 
+    def rules(self):
+        return rules.distributions(self, "weights")
+
+    def form(self):
+        return (np.shape(self.weights)[-1],)
+
     @classmethod
-    def sample(cls, key):
-        """Three atoms U[.1, 1] with uniform (Dirichlet(1, 1, 1)) weights."""
-        u = jax.random.uniform(key, (6,), minval=1e-6)
-        gaps = -jnp.log(u[3:])
-        return cls(0.1 + 0.9 * u[:3], gaps / jnp.sum(gaps))
+    def sample(cls, key, atoms=3):
+        """Three atoms U[.1, 1], or so many, with uniform (Dirichlet) weights."""
+        u = jax.random.uniform(key, (2 * atoms,), minval=1e-6)
+        gaps = -jnp.log(u[atoms:])
+        return cls(0.1 + 0.9 * u[:atoms], gaps / jnp.sum(gaps))
 
 
 def curves():
@@ -277,6 +337,32 @@ def curves():
         "mixture": Mixture,
         "atoms": Atoms,
     }
+
+
+def usual(name, form=()):
+    """The standard curve of a family; where `form` asks for another structure than it has, one that is drawn."""
+    cls = curves()[name]
+    if cls().form() == form:
+        return cls()
+    return jax.device_get(cls.sample(jax.random.key(0), *form))
+
+
+def falls(curve, prices, *, buyers=1.0, most=1.0):
+    """Rules of mean demand at the lowest and at the highest price, for a batch of curves, NumPy leaves `[M, ...]`.
+
+    Args:
+      curve: the curves, which keep their own rules, so that demand in between lies between.
+      prices: lowest and highest price, float `[M, 2]`.
+      buyers: buyers a period, float scalar or `[M]`.
+      most: largest mean demand of all of them; 1 where it is a purchase probability.
+    """
+    yield from rules.within("demand", curve.rules())
+    means = np.asarray(jax.vmap(lambda curve, prices: curve.mean(prices))(curve, prices))
+    lowest = means[:, 0]
+    yield "demand", np.isfinite(lowest) & (means >= 0).all(axis=1), "demand that is finite and not negative at every price"
+    yield "demand", lowest > 0, "demand at the lowest price: nobody buys at any price"
+    kind = "a demand that is a purchase probability" if most == 1 else "a demand with a mean"
+    yield "demand", buyers * lowest <= most * (1 + 1e-6), f"{kind} in [0, {most:g}] at every price"
 
 
 def wright_omega(x):

@@ -5,6 +5,8 @@ with `names` the leaves that a rule is about, `holds` a bool for each market, an
 looked at, and the first market that breaks one is named.
 """
 
+import dataclasses
+import functools
 import operator
 
 import jax
@@ -13,6 +15,7 @@ import numpy as np
 from jaxprice import checks
 
 SHOWN = 8  # numbers of an array that a message shows
+ROUNDING = 1e-5  # by which float32 numbers may miss a bound or a sum
 
 
 def check(env, params):
@@ -28,6 +31,9 @@ def check(env, params):
     """
     if checks.is_traced(params):
         return
+    drawn = _drawn(env)
+    if drawn is not None and type(params) is not type(drawn):
+        raise ValueError(f"params must be the {type(drawn).__name__} of {env.name}, got a {type(params).__name__}")
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)
     names = [jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves]
     arrays = [_numbers(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
@@ -39,13 +45,43 @@ def check(env, params):
         raise ValueError(f"params must be one market, or a batch in which every leaf has the same leading axis, got {sizes}")
     if not len(arrays[0]):
         raise ValueError("params must hold at least one market, got a batch of none")
+    if drawn is not None:
+        _same_kind(env, params, drawn, [array[0] for array in arrays])
     markets = jax.tree.unflatten(structure, arrays)
     for name, array in zip(names, arrays, strict=True):
         if name.split(".")[0] not in env.tables and np.issubdtype(array.dtype, np.floating):
             infinite = name.split(".")[-1] in env.infinite
-            _look(markets, batched, name, ~np.isnan(array) if infinite else np.isfinite(array), f"a finite {name}")
+            holds = ~np.isnan(array) if infinite else np.isfinite(array)
+            _look({name: array}, batched, name, holds, f"a finite {name}")
     for rule in env.rules(markets):
         _look(markets, batched, *rule)
+
+
+def _same_kind(env, params, drawn, first):
+    """Refuse params of another structure, shape or kind of numbers than those drawn; `first`: the leaves of a market."""
+    bare, kind = (dataclasses.replace(x, **dict.fromkeys(env.tables)) for x in (params, drawn))
+    wanted, structure = jax.tree_util.tree_flatten_with_path(kind)
+    if jax.tree.structure(bare) != structure:
+        raise ValueError(f"params must have the structure of those that {env.name} draws, {structure}, got {bare}")
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    arrays = dict(zip(names, first, strict=True))
+    for path, leaf in wanted:
+        name = jax.tree_util.keystr(path)
+        array, integer = arrays[name], np.issubdtype(leaf.dtype, np.integer)
+        name = name.lstrip(".")
+        if array.shape != leaf.shape:
+            raise ValueError(f"params must have a {name} of shape {list(leaf.shape)}, got {list(array.shape)}")
+        if array.dtype.kind == "b" or (integer and array.dtype.kind not in "iu"):
+            raise ValueError(f"params must have a {name} of {leaf.dtype}, got {array.dtype}")
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(env):
+    """Shapes of the params that an environment draws; None where it draws none."""
+    try:
+        return jax.eval_shape(env.sample_params, jax.random.key(0))
+    except NotImplementedError:
+        return None
 
 
 def _numbers(name, leaf):
@@ -66,13 +102,16 @@ def _look(markets, batched, names, holds, wanted):
     if holds.all():
         return
     row = int(np.argmin(holds))
-    got = ", ".join(f"{name}={_shown(operator.attrgetter(name)(markets)[row])}" for name in names.split())
+    one = jax.tree.map(lambda x: x[row], markets)
+    got = ", ".join(f"{name}={_shown(_leaf(one, name))}" for name in names.split())
     where = f" in row {row} of {len(holds)} markets" if batched else ""
     raise ValueError(f"params must have {wanted}, got {got}{where}")
 
 
 def _shown(value):
-    """A leaf in few words."""
+    """A leaf, or a curve of several, in few words."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return jax.tree.map(_shown, value)
     value = np.asarray(value)
     if value.size <= SHOWN:
         return value.tolist()
@@ -80,3 +119,57 @@ def _shown(value):
         bad = np.flatnonzero(~np.isfinite(value))
         return f"{value.ravel()[bad[0]]} among {value.size} numbers"
     return f"{value.size} numbers from {value.min():g} to {value.max():g}"
+
+
+def at_least(params, low, *names):
+    """Leaves that are at least `low`."""
+    for name in names:
+        yield name, _leaf(params, name) >= low, f"a {name} of at least {low:g}"
+
+
+def above(params, low, *names):
+    """Leaves that are above `low`."""
+    for name in names:
+        yield name, _leaf(params, name) > low, f"a {name} above {low:g}"
+
+
+def shares(params, *names):
+    """Leaves that are in [0, 1]: probabilities and the like."""
+    for name in names:
+        value = _leaf(params, name)
+        yield name, (value >= 0) & (value <= 1 + ROUNDING), f"a {name} in [0, 1]"
+
+
+def distributions(params, *names):
+    """Leaves that are probabilities which sum to one over the last axis."""
+    for name in names:
+        value = _leaf(params, name)
+        sums = np.abs(value.sum(axis=-1, dtype=float) - 1) <= 10 * ROUNDING
+        yield name, (value >= 0).all(axis=-1) & sums, f"{name} that are not negative and sum to one over the last axis"
+
+
+def grid(params):
+    """Prices of a grid `[M, num_prices]`: not negative, increasing."""
+    holds = (params.prices >= 0).all(axis=1) & (np.diff(params.prices, axis=1) > 0).all(axis=1)
+    yield "prices", holds, "prices that are not negative and increase"
+
+
+def interval(params, cost=True):
+    """A price interval, not negative, low below high, and a cost that is not negative."""
+    yield from at_least(params, 0, "low", *(["cost"] if cost else []))
+    yield "low high", params.low < params.high, "low below high"
+
+
+def within(name, rules):
+    """Rules of a part of the params, under the name of the part."""
+    for names, holds, wanted in rules:
+        yield " ".join(f"{name}.{leaf}" for leaf in names.split()), holds, wanted
+
+
+def flat(parts):
+    """A batch of lists of parts, leaves `[M, K, ...]`, as one batch of parts `[M K, ...]`."""
+    return jax.tree.map(lambda x: np.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])), parts)
+
+
+def _leaf(params, name):
+    return params[name] if isinstance(params, dict) else operator.attrgetter(name)(params)

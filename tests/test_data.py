@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from jaxprice import data
-from jaxprice.data.calibrated import from_dict, to_json
+from jaxprice.data.calibrated import assemble, from_dict, to_json
 from jaxprice.data.discrete_choice import Fit
 
 # name: seller, price coefficient, its s.e. and the log likelihood of an earlier independent fit, half a unit of the
@@ -347,3 +347,57 @@ def test_yogurt_agrees_with_numpy_on_the_panel_and_a_csv_export_gives_the_same(s
 def test_json_round_trip():
     c = data.load("catsup")
     assert to_json(from_dict(json.loads(to_json(c)))) == to_json(c)
+
+
+FIELDS = {
+    "slope": [-1.0, 0.0, np.nan, "3", None, [1.0], True],
+    "intercept": [np.inf, "x"],
+    "covariance": [[[1.0]], [[np.nan] * 5] * 5, -np.eye(5), np.zeros((5, 5)), np.eye(5) + np.eye(5, k=1)],
+    "curve_covariance": [[[1.0, 2.0], [2.0, 1.0]], [[1.0, 0.5], [0.0, 1.0]], np.eye(3)],
+    "coefficients": [[1.0], [np.nan] * 5, "x"],
+    "design": [np.zeros((3, 5)), np.full((4, 5), np.inf)],
+    "price_low": [9e9, -1.0, np.nan],
+    "price_high": [0.0, np.inf],
+    "market_shares": [(0.5, 0.5, 0.5, 0.5), (1.5, 0.0, 0.0, 0.0), (-0.1, 0.1, 0.1, 0.1), (0.5, 0.5)],
+    "price_means": [(1.0,), (-1.0, 1.0, 1.0, 1.0)],
+    "price_sds": [(np.nan, 1.0, 1.0, 1.0)],
+    "own_elasticities": [("a", "b", "c", "d")],
+    "brands": [(), ("yoplait", "yoplait", "hiland", "weight"), "yoplait", (1, 2, 3, 4)],
+    "seller": ["nobody", None, 3],
+    "price_name": ["nothing"],
+    "observations": [0, 1.5, True, "many"],
+    "log_likelihood": [1.0, np.nan],
+    "outside_option": [1, "no"],
+    "currency": [None, 3],
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_calibration_with_a_bad_field_is_refused_by_its_name(field):
+    fields = json.loads(to_json(data.load("yogurt")))
+    assert len(fields["names"]) == 5 and len(fields["brands"]) == 4 and not fields["outside_option"]
+    from_dict(fields)
+    for value in FIELDS[field]:
+        with pytest.raises(ValueError, match=field):
+            from_dict(fields | {field: value.tolist() if isinstance(value, np.ndarray) else value})
+    with pytest.raises(ValueError, match=rf"missing are \['{field}'\]"):
+        from_dict({key: value for key, value in fields.items() if key != field})
+    with pytest.raises(ValueError, match=rf"unknown \['{field}s'\]"):
+        from_dict(fields | {f"{field}s": 1})
+
+
+def test_assemble_names_what_it_was_not_told():
+    fit = data.load("yogurt").fit
+    seen, choice = np.zeros((2, 4, 5)), np.array([0, 1])
+    described = dict.fromkeys(("name", "currency", "source", "licence", "reference", "provenance", "script"), "x")
+    with pytest.raises(ValueError, match=r"missing are \['brands'\]"):
+        assemble(fit, seen, choice, seen[0], "price", **described)
+    described |= {"brands": ("a", "b", "c", "d")}
+    with pytest.raises(ValueError, match=r"unknown \['slope'\]"):
+        assemble(fit, seen, choice, seen[0], "price", slope=1.0, **described)
+    with pytest.raises(ValueError, match="price_name"):
+        assemble(fit, seen, choice, seen[0], "cost", **described)
+    with pytest.raises(ValueError, match="data"):
+        assemble(fit, seen[:, :2], choice, seen[0], "price", **described)
+    with pytest.raises(ValueError, match="choice"):
+        assemble(fit, seen, np.array([0, 7]), seen[0], "price", **described)

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, wrightomega
 
 from jaxprice.data.discrete_choice import Fit, own_price_curve
+from jaxprice.data.fields import DESCRIBED, checked, names_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +144,12 @@ def load(name: str) -> Calibration:
 
 
 def from_dict(fields: dict[str, object]) -> Calibration:
-    """Builds a calibration from the fields of its JSON file: lists become read-only arrays or tuples."""
-    arrays = ("coefficients", "covariance", "design", "curve_covariance")
-    converted: dict[str, object] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-    for key in arrays:
-        converted[key] = np.array(fields[key], dtype=np.float64)
-        converted[key].setflags(write=False)
-    return Calibration(**converted)
+    """Builds a calibration from the fields of its JSON file: lists become read-only arrays or tuples.
+
+    Raises:
+        ValueError: a field is missing or unknown, or is not what `Calibration` says of it; the message names the field.
+    """
+    return Calibration(**checked(fields, [field.name for field in dataclasses.fields(Calibration)]))
 
 
 def assemble(
@@ -173,10 +173,23 @@ def assemble(
         The calibration.
 
     Raises:
-        ValueError: the revenue optimum is not inside the price grid.
+        ValueError: a described field is missing or unknown, arrays of a wrong shape, a price that is not a coefficient, or
+            the revenue optimum is not inside the price grid.
     """
-    brands = tuple(described["brands"])
+    wanted = {"brands", *DESCRIBED}
+    if set(described) != wanted:
+        missing, unknown = sorted(wanted - set(described)), sorted(set(described) - wanted)
+        raise ValueError(f"described must hold {sorted(wanted)}; missing are {missing}, unknown {unknown}")
+    brands = names_of("brands", described["brands"])
+    if price_name not in fit.names:
+        raise ValueError(f"price_name: allowed are {list(fit.names)}, got {price_name!r}")
     column = fit.names.index(price_name)
+    data, choice = np.asarray(data), np.asarray(choice)
+    alternatives = data.shape[1] if data.ndim == 3 else 0
+    if data.ndim != 3 or data.shape[2] != len(fit.names) or alternatives not in (len(brands), len(brands) + 1):
+        raise ValueError(f"data: expected shape [N, {len(brands)} or one more, {len(fit.names)}], got {list(data.shape)}")
+    if choice.shape != data.shape[:1] or choice.dtype.kind not in "iu" or not np.isin(choice, np.arange(alternatives)).all():
+        raise ValueError(f"choice: expected {len(data)} integers in [0, {alternatives}), got {choice.dtype} {choice.shape}")
     prices = data[:, : len(brands), column]
     shares = np.bincount(choice, minlength=data.shape[1])[: len(brands)] / len(choice)
     seller = int(np.argmax(shares))

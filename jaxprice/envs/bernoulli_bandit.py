@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks
+from jaxprice import checks, rules
 from jaxprice.envs.stationary import StationaryMarket
 from jaxprice.types import Discrete, Problem
 
@@ -71,6 +71,13 @@ class BernoulliBandit(StationaryMarket):
     def sample_params(self, key):
         return self.params_of(jax.random.uniform(key, (self.num_arms,)))
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "prices")
+        yield from rules.at_least(params, 0, "stds", "cost")
+        if self.noise == "bernoulli":
+            yield from rules.shares(params, "means")
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -112,10 +119,10 @@ def make(means=None, *, num_arms=None, horizon=1000):
 def arms(means, num_arms, *, low, high):
     """Check the means of a bandit; float `[num_arms]`."""
     if means is None:
-        return np.linspace(0.1, 0.9, checks.positive_int("num_arms", 10 if num_arms is None else num_arms))
-    means = np.asarray(means, dtype=float)
-    if means.ndim != 1 or means.size == 0:
-        raise ValueError(f"means must be a non-empty one-dimensional array, got shape {means.shape}")
-    if num_arms is not None and num_arms != means.size:
+        num_arms = checks.positive_int("num_arms", 10 if num_arms is None else num_arms)
+        checks.fits(num_arms=num_arms)
+        return np.linspace(0.1, 0.9, num_arms)
+    means = checks.array("means", means, (None,), low=low, high=high)
+    if num_arms is not None and checks.positive_int("num_arms", num_arms) != means.size:
         raise ValueError(f"num_arms is {num_arms}, but means has {means.size} entries")
-    return checks.number("means", means, low=low, high=high)
+    return means

@@ -78,11 +78,13 @@ def make(markets=None, *, num_prices=10, cost=0.0, noise="bernoulli", buyers=1, 
       ValueError: unknown markets or none, or bad values as in `make("PostedPrice")`.
     """
     known = calibrated.names()
+    if not isinstance(markets, str | tuple | list | None):
+        raise ValueError(f"markets must be names out of {known}, got {checks.shown(markets)}")
     markets = tuple(known if markets is None else (markets,) if isinstance(markets, str) else markets)
     if not markets:
         raise ValueError(f"markets must name at least one of {known}, got none")
     for market in markets:
-        checks.choice("calibration", market, known)
+        checks.choice("calibration in markets", market, known)
     everywhere = max(calibrated.load(market).price_low / calibrated.load(market).price_high for market in known)
     first = calibrated.load(markets[0])
     env, params = posted_price.make(

@@ -31,13 +31,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice import demand as demand_curves
 from jaxprice.envs.market import SettledMarket
 from jaxprice.types import Interval, Problem
 
 LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
 RATES = {"exponential": (1.0, 0.5), "linear": (0.1, 0.1)}
+STEEPEST = 60.0  # how fast demand falls in markets drawn, as a power of e up to the cost
 ROUNDING = 1e-6  # of the highest price: a violation within it is none
 
 
@@ -104,15 +105,34 @@ class FairPricing(SettledMarket):
     def sample_params(self, key):
         """Both groups alike, with h the highest price and c the cost.
 
-        Exponential: best prices c + U[.1, .6] (h - c), with demand U[.3, .6] there. Linear: demand U[.5, 1] at price zero,
-        the price at which nobody buys U[1, 2] h.
+        Exponential: best prices c + U[.1, .6] (h - c), but at least c (1 + 1 / `STEEPEST`), with demand U[.3, .6] there.
+        Linear: demand U[.5, 1] at price zero, the price at which nobody buys U[1, 2] h.
         """
         u, v = jax.random.uniform(key, (2, 2), jnp.float32)
         if self.curve == "linear":
             level = 0.5 + 0.5 * u
             return self.params_of(level, level / (self.high * (1 + v)))
         rate = 1 / ((0.1 + 0.5 * v) * (self.high - self.cost))
+        if self.cost:  # else demand at price zero, in which the curve is written, would be too large for float32
+            rate = jnp.minimum(rate, STEEPEST / self.cost)
         return self.params_of((0.3 + 0.3 * u) * jnp.exp(1 + rate * self.cost), rate)
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.interval(params)
+        yield "cost high", params.cost < params.high, "a cost below high"
+        yield from rules.above(params, 0, "level", "rate")
+        yield from rules.shares(params, "fairness")
+        level, rate = params.level.astype(float), params.rate.astype(float)
+        low, high = params.low[:, None], params.high[:, None]
+        names = "level rate low high"
+        if self.curve == "linear":
+            least, most = level - rate * high, level - rate * low
+            inside = (least >= -rules.ROUNDING) & (most <= 1 + rules.ROUNDING)
+            yield names, inside, "linear demand that is a purchase probability in [0, 1] at every price"
+        else:
+            most = level * np.exp(-rate * low)
+        yield names, most > np.finfo(np.float32).tiny, "demand of both groups at the lowest price: nobody buys at any price"
 
     def problem(self, params):
         return Problem(
@@ -216,11 +236,4 @@ def make(curve="exponential", *, level=None, rate=None, fairness=0.5, low=0.0, h
     tiny = float(np.finfo(np.float32).tiny)
     level = checks.array("level", LEVELS[curve] if level is None else level, (2,), low=tiny)
     rate = checks.array("rate", RATES[curve] if rate is None else rate, (2,), low=tiny)
-    if curve == "linear":
-        ends = level[:, None] - rate[:, None] * np.array([[low, high]])
-        if ends.min() < -1e-6 or ends.max() > 1 + 1e-6:
-            raise ValueError(
-                f"level and rate must make linear demand a purchase probability in [0, 1] at every price, but it goes from "
-                f"{ends.min():g} to {ends.max():g} on [{low:g}, {high:g}]"
-            )
     return env, env.params_of(level, rate)

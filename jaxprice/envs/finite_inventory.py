@@ -6,7 +6,9 @@ V_h(n) with h periods to go and n units left obeys
 
     V_h(n) = V_{h-1}(n) + g(V_{h-1}(n) - V_{h-1}(n-1)),   g(x) = max_p arrival D(p) (p - cost - x),   V_0(n) = s n,
 
-so a period is the single-product problem with the marginal value x of a unit as its cost. The regret of a period is what the
+so a period is the single-product problem with the marginal value x of a unit as its cost. The maximum is over the actions
+that the seller has: with `shut_off` also the one that sells nothing, so that g >= 0; without it a seller whose cost is above
+every price loses with each sale, and so does the oracle. The regret of a period is what the
 price gives up of it, g(x) - arrival D(p) (p - cost - x) >= 0; summed over the season, it is V_T(N) minus what is earned.
 The rewards count salvage in the last period.
 
@@ -27,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice import demand as demand_curves
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.oracles.inventory import marginal_values
@@ -97,6 +99,7 @@ class FiniteInventory(Environment):
       shut_off: whether one more action offers nothing; it is listed at a price equal to the cost.
       prices: the grid, where it is not evenly spaced.
       low, high, cost, arrival, salvage: of every market drawn.
+      form: what draws of the curve have to be told beyond its name, see `Curve.form`.
     """
 
     curve: str | None = None
@@ -110,6 +113,7 @@ class FiniteInventory(Environment):
     cost: float = 0.0
     arrival: float = 1.0
     salvage: float = 0.0
+    form: tuple = ()
 
     tables: ClassVar = ("values",)
 
@@ -132,9 +136,9 @@ class FiniteInventory(Environment):
 
     def default_params(self):
         if self.curve is not None:
-            demand = demand_curves.curves()[self.curve]()
+            demand = demand_curves.usual(self.curve, self.form)
         elif self.num_prices == len(DEFAULT_DEMAND):
-            demand = DEFAULT_DEMAND
+            demand = np.array(DEFAULT_DEMAND)
         else:
             demand = np.linspace(0.9, 0.1, self.num_prices)
         return self.solved(self.params_of(demand))
@@ -143,16 +147,35 @@ class FiniteInventory(Environment):
         """A random curve of the family; with a table, independent uniform purchase probabilities in falling order."""
         if self.curve is None:
             return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32))))
-        return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key)))
+        return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key, *self.form)))
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.at_least(params, 0, "low", "cost", "salvage")
+        yield from rules.shares(params, "arrival")
+        ends = np.stack([params.low, params.high], axis=1)
+        if self.num_prices:
+            yield from rules.grid(params)
+            ends = params.prices[:, [0, -1]]
+        else:
+            yield "low high", params.low < params.high, "low below high"
+        yield "arrival", params.arrival > 0, "an arrival above 0: nobody ever comes"
+        covered = (params.stock >= 0) & (params.stock <= self.capacity)
+        yield "stock", covered, f"a stock in [0, {self.capacity}], the capacity of the oracle's table"
+        if self.curve is None:
+            yield from rules.shares(params, "demand")
+            yield "demand", (params.demand > 0).any(axis=1), "demand at some price: nobody buys at any price"
+        else:
+            yield from demand_curves.falls(params.demand, ends, buyers=params.arrival)
 
     def solve(self, params):
         def gain(value):
             """The best that a period can add when a unit is worth `value`."""
             cost = params.cost + value
             if self.num_prices:
-                return jnp.max(self._sales(params) * jnp.maximum(jnp.asarray(params.prices) - cost, 0.0))
+                return jnp.max(self._gains(cost, params))
             price = params.demand.optimal_price(cost, params.low, params.high)
-            return params.arrival * params.demand.mean(price) * jnp.maximum(price - cost, 0.0)
+            return params.arrival * params.demand.mean(price) * (price - cost)
 
         values = marginal_values(jnp.vectorize(gain), self.horizon, self.capacity, params.salvage)
         return dataclasses.replace(params, values=values)
@@ -220,8 +243,13 @@ class FiniteInventory(Environment):
     def _best(self, state, worth, params):
         cost = params.cost + worth
         if self.num_prices:
-            return jnp.argmax(self._sales(params) * (jnp.asarray(params.prices) - cost)).astype(jnp.int32)
+            return jnp.argmax(self._gains(cost, params)).astype(jnp.int32)
         return jnp.asarray(params.demand.optimal_price(cost, params.low, params.high), jnp.float32)
+
+    def _gains(self, cost, params):
+        """Expected gain of a period at each action of the grid where a unit costs `cost`, float `[num_actions]`."""
+        gains = self._sales(params) * (jnp.asarray(params.prices) - cost)
+        return jnp.append(gains, 0.0) if self.shut_off else gains
 
     def _worth(self, state, params):
         """Value of one more unit after this period; 0 if there is none."""
@@ -292,9 +320,8 @@ def make(
         a sale can bring.
     """
     horizon = checks.positive_int("horizon", horizon)
-    stock = max(horizon // 4, 1) if stock is None else stock
-    if isinstance(stock, bool) or not isinstance(stock, int | np.integer) or stock < 0:
-        raise ValueError(f"stock must be an integer of at least 0, got {stock!r}")
+    stock = max(horizon // 4, 1) if stock is None else checks.whole("stock", stock, 0, checks.LARGEST)
+    checks.fits(stock=stock + 1, horizon=horizon + 1)
     if arrivals is not None:
         checks.number("arrivals", arrivals, low=0, high=horizon, scalar=True)
         arrival = arrivals / horizon
@@ -311,7 +338,10 @@ def make(
         prices = checks.price_grid(prices)
         num_prices, low, high = prices.size, prices[0], prices[-1]
     elif num_prices is not None:
-        checks.positive_int("num_prices", num_prices)
+        num_prices = checks.positive_int("num_prices", num_prices)
+        checks.fits(num_prices=num_prices)
+    elif checks.boolean("shut_off", shut_off):
+        raise ValueError("shut_off is one more action of a price grid: give prices or num_prices")
     if curve is None:
         if num_prices is None:
             raise ValueError("demand is a table, which needs prices or num_prices")
@@ -327,22 +357,18 @@ def make(
     env = FiniteInventory(
         curve=curve,
         num_prices=num_prices,
-        capacity=int(stock),
+        capacity=stock,
         horizon=horizon,
-        shut_off=bool(shut_off),
+        shut_off=checks.boolean("shut_off", shut_off),
         prices=None if prices is None else tuple(prices.tolist()),
         low=float(low),
         high=float(high),
         cost=cost,
         arrival=float(arrival),
         salvage=float(salvage),
+        form=() if curve is None else demand.form(),
     )
     devices.use_cpu_cores()
-    if curve is not None:
-        means = np.asarray(demand.mean(np.linspace(low, high, 257, dtype=np.float32)))
-        if not (np.all(means >= 0) and arrival * means.max() <= 1 + 1e-6):
-            raise ValueError(
-                f"a customer buys at most one unit: demand must be in [0, 1] at every price, but {demand} times the "
-                f"arrival probability {arrival:g} goes from {means.min():g} to {arrival * means.max():g}"
-            )
-    return env, env.solved(env.params_of(demand))
+    params = env.params_of(demand)
+    env.check_params(params)
+    return env, env.solved(params)

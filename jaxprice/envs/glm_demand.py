@@ -40,7 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice.demand import wright_omega
 from jaxprice.envs.market import ContextualMarket, Visit
 from jaxprice.types import Discrete, Interval, Problem
@@ -141,6 +141,23 @@ class GLMDemand(ContextualMarket):
             beta = 0.5 / self.high * size * (0.5 + u)
             alpha = self.high * beta * (1 + v)
         return self.params_of(*(jnp.where(jnp.arange(d) < matter, effect, 0.0) for effect in (alpha, beta)))
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.at_least(params, 0, *([] if params.noise_scale is None else ["noise_scale"]))
+        alpha, beta = params.alpha.astype(float), params.beta.astype(float)
+        low, high = params.low[:, None], params.high[:, None]
+        slack = 0.1 * rules.ROUNDING * (np.abs(alpha).sum(axis=1) + params.high * np.abs(beta).sum(axis=1))
+        falls = lowest(beta, self.context) * params.high >= -slack
+        yield "beta", falls, f"a price sensitivity beta'x that is not negative for any of the {self.context} contexts"
+        most = -lowest(low * beta - alpha, self.context)
+        names = "alpha beta low high"
+        if self.link == "linear":
+            least = lowest(alpha - high * beta, self.context)
+            yield names, least >= -slack, "linear demand (alpha - price * beta)'x that is never negative"
+            yield names, most > 0, "demand at the lowest price: nobody buys at any price"
+        else:  # a share of sales that float32 can tell from none
+            yield names, most > -80, "demand at the lowest price: nobody buys at any price"
 
     def problem(self, params):
         return Problem(
@@ -256,17 +273,18 @@ def make(
         dimension = alpha.size
     dimension = checks.positive_int("dimension", dimension)
     if sparsity is not None:
-        if checks.positive_int("sparsity", sparsity) > dimension:
-            raise ValueError(f"sparsity must be at most the dimension {dimension}, got {sparsity}")
+        sparsity = checks.whole("sparsity", sparsity, 1, dimension)
         if context == "unit" and sparsity < dimension:
             raise ValueError(f"sparsity must be None with unit contexts, where a buyer has one feature only, got {sparsity}")
     low, high, cost = checks.price_interval(low, high, cost)
+    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
+    checks.fits(dimension=dimension, num_prices=num_prices or 1)
     env = GLMDemand(
         dimension=dimension,
         link=link,
         context=context,
         sparsity=sparsity,
-        num_prices=None if num_prices is None else checks.positive_int("num_prices", num_prices),
+        num_prices=num_prices,
         low=low,
         high=high,
         cost=cost,
@@ -275,38 +293,21 @@ def make(
     )
     devices.use_cpu_cores()
     params = env.default_params() if alpha is None else env.params_of(alpha, beta)
-    _check(env, params)
     return env, params
 
 
 def lowest(effect, context):
-    """The infimum of effect'x over contexts of a kind, float.
+    """The infimum of effect'x over contexts of a kind, float `[...]`.
 
     Args:
-      effect: NumPy array `[d]`.
+      effect: NumPy array `[..., d]`.
       context: one of `CONTEXTS`.
     """
     effect = np.asarray(effect, float)
-    unit = effect.size**-0.5
+    unit = effect.shape[-1] ** -0.5
     if context == "positive":
-        return float(unit * np.sum(np.minimum(effect, 2 * effect)))
+        return unit * np.sum(np.minimum(effect, 2 * effect), axis=-1)
     if context == "uniform":
-        return float(effect[0] + unit * np.sum(np.minimum(effect[1:], 0.0)))
-    against = np.linalg.norm(np.minimum(effect, 0.0)) if context == "sphere" else 0.0
-    return float(-against if against else np.min(effect))
-
-
-def _check(env, params):
-    sensitivity = lowest(params.beta, env.context)
-    tolerance = 1e-6 * (np.abs(params.alpha).sum() + env.high * np.abs(params.beta).sum())
-    if sensitivity < -tolerance:
-        raise ValueError(
-            f"beta must give every context a price sensitivity beta'x that is not negative, but with {env.context} contexts "
-            f"beta={params.beta.tolist()} goes down to {sensitivity:g}"
-        )
-    least = lowest(params.alpha - env.high * params.beta.astype(float), env.context)
-    if env.link == "linear" and least < -tolerance:
-        raise ValueError(
-            f"linear demand (alpha - price * beta)'x must not be negative for any context and price, but with {env.context} "
-            f"contexts it goes down to {least:g} at the price {env.high:g}: lower high or beta, or raise alpha"
-        )
+        return effect[..., 0] + unit * np.sum(np.minimum(effect[..., 1:], 0.0), axis=-1)
+    against = np.linalg.norm(np.minimum(effect, 0.0), axis=-1) if context == "sphere" else np.zeros(effect.shape[:-1])
+    return np.where(against > 0, -against, np.min(effect, axis=-1))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks
+from jaxprice import checks, rules
 from jaxprice.envs.stationary import StationaryMarket
 from jaxprice.types import Discrete, Problem
 
@@ -85,6 +85,12 @@ class InformativeBandit(StationaryMarket):
     def sample_params(self, key):
         return self.params_of(jax.random.randint(key, (), 0, self.num_arms - 1, jnp.int32))
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "prices")
+        yield from rules.at_least(params, 0, "cost")
+        yield from rules.shares(params, "means")
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -125,11 +131,10 @@ def make(target=0, *, num_arms=11, prize=5.0, horizon=5):
     Raises:
       ValueError: numbers out of range.
     """
-    if checks.positive_int("num_arms", num_arms) < 3:
-        raise ValueError(f"num_arms must be an integer of at least 3, got {num_arms!r}")
-    if isinstance(target, bool) or not isinstance(target, int | np.integer) or not 0 <= target < num_arms - 1:
-        raise ValueError(f"target must be an index of the {num_arms - 1} candidates, from 0, got {target!r}")
+    num_arms = checks.whole("num_arms", num_arms, 3, checks.LARGEST)
+    checks.fits(num_arms=num_arms)
+    target = checks.whole("target", target, 0, num_arms - 2)
     if not checks.number("prize", prize, low=1, scalar=True) > 1:
         raise ValueError(f"prize must be above 1, what the other candidates pay, got {prize!r}")
-    env = InformativeBandit(num_arms=int(num_arms), prize=float(prize))
-    return env, env.params_of(int(target), checks.positive_int("horizon", horizon))
+    env = InformativeBandit(num_arms=num_arms, prize=float(prize))
+    return env, env.params_of(target, checks.positive_int("horizon", horizon))

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.contextual_bandit import ContextualBandit
 from jaxprice.types import Discrete, Problem
 
@@ -121,6 +121,15 @@ class LabelledRows(ContextualBandit):
             rows = jnp.concatenate([jnp.ones((self.num_rows, 1), jnp.float32), rows], axis=1)
         return self.params_of(rows, labels)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "prices")
+        yield from rules.at_least(params, 0, "cost")
+        yield from rules.shares(params, "hit", "miss")
+        yield "hit miss", params.miss < params.hit, "miss below hit"
+        known = (params.labels >= 0) & (params.labels < self.num_arms)
+        yield "labels", known, f"labels in [0, {self.num_arms})"
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -170,8 +179,10 @@ def load(name):
 def standard(features, intercept=True):
     """Features as contexts, see the module; float32 `[R, d]`."""
     features = np.asarray(features, float)
-    spread = features.std(axis=0)
-    kept = features[:, spread > 1e-9]
+    spread, size = features.std(axis=0), np.abs(features).max(axis=0)
+    kept = features[:, spread > 1e-6 * size]  # what rounding leaves of a constant is none
+    if not kept.size:
+        raise ValueError(f"features must vary over the rows, got {features.shape[1]} that are constant")
     rows = (kept - kept.mean(axis=0)) / kept.std(axis=0) / np.sqrt(max(kept.shape[1], 1))
     return np.column_stack([np.ones(len(rows)), rows] if intercept else [rows]).astype(np.float32)
 
@@ -199,7 +210,7 @@ def make(data=None, *, features=None, labels=None, num_arms=None, hit=1.0, miss=
         checks.number(name, value, low=0, high=1, scalar=True)
     if not miss < hit:
         raise ValueError(f"miss must be below hit, got miss={miss!r} and hit={hit!r}")
-    rules = {"hit": float(hit), "miss": float(miss), "intercept": bool(intercept)}
+    rules = {"hit": float(hit), "miss": float(miss), "intercept": checks.boolean("intercept", intercept)}
     rules |= {"horizon": checks.positive_int("horizon", horizon)}
     if (features is None) != (labels is None):
         raise ValueError("features and labels make up a table together: give both or neither")
@@ -210,16 +221,17 @@ def make(data=None, *, features=None, labels=None, num_arms=None, hit=1.0, miss=
     if features is None:
         devices.use_cpu_cores()
         arms = 3 if num_arms is None else checks.positive_int("num_arms", num_arms)
+        checks.fits(num_arms=arms, num_features=5)
         env = LabelledRows(num_arms=arms, num_features=4 + rules["intercept"], **rules)
         return env, env.default_params()
-    features, labels = checks.array("features", features, (None, None)), np.asarray(labels)
-    if labels.shape != features.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise ValueError(
-            f"labels must be {len(features)} integers of at least 0, one a row, got {labels.dtype} of shape {labels.shape}"
-        )
+    features = checks.array("features", features, (None, None))
+    labels = checks.array("labels", labels, (len(features),), low=0)
+    if np.any(labels != np.round(labels)):
+        raise ValueError(f"labels must be integers of at least 0, one a row, got {labels.min():g} to {labels.max():g}")
     arms = int(labels.max()) + 1 if num_arms is None else checks.positive_int("num_arms", num_arms)
     if labels.max() >= arms:
-        raise ValueError(f"num_arms must be above the largest label {labels.max()}, got {arms}")
+        raise ValueError(f"num_arms must be above the largest label {labels.max():g}, got {arms}")
+    checks.fits(num_arms=arms)
     rows = standard(features, intercept)
     env = LabelledRows(num_rows=len(rows), num_features=rows.shape[1], num_arms=arms, **rules)
     return env, env.params_of(rows, labels.astype(np.int32))

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import ContextualMarket, Visit
 from jaxprice.oracles import linear_valuation as oracle
 from jaxprice.types import Discrete, Interval, Problem
@@ -136,6 +136,27 @@ class LinearValuation(ContextualMarket):
         rows = self.num_contexts if self.context in ("adversarial", "schedule") else 0
         contexts = jax.vmap(lambda k: self._fresh(k, "uniform"))(jax.random.split(keys[4], max(rows, 1)))[:rows]
         return self.params_of(theta, weights, locations, jnp.full(mixed, 0.5), contexts)
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "scale")
+        spread, middle = params.scale, 0.0
+        if self.law == "mixture":
+            yield from rules.distributions(params, "weights")
+            yield from rules.above(params, 0, "scales")
+            spread, middle = spread * params.scales.max(axis=1), spread * params.locations.max(axis=1)
+        reach = {"uniform": 1.0, "logistic": 80.0}.get(self.law, 12.0)  # beyond so many scales float32 sees no sales
+        likely = self._highest(params) + middle + reach * spread > params.low
+        yield "theta scale low", likely, "buyers: nobody buys at any price, whatever the features"
+
+    def _highest(self, params):
+        """The supremum of x'theta over contexts, or for unbounded ones over eight standard deviations; NumPy `[M]`."""
+        theta = params.theta.astype(float)
+        if params.contexts.shape[1]:
+            return np.einsum("mrd,md->mr", params.contexts, theta).max(axis=1)
+        reach = {"uniform": 1.0, "gaussian": 2.0}.get(self.context, 8.0) * self.dimension**-0.5
+        free = np.abs(theta[:, 1:] if self.intercept else theta).sum(axis=1)
+        return reach * free + (theta[:, 0] if self.intercept else 0.0)
 
     def problem(self, params):
         return Problem(
@@ -249,22 +270,24 @@ def make(
         theta = checks.array("theta", theta, (None,))
         dimension = theta.shape[0]
     dimension = checks.positive_int("dimension", dimension)
-    if sparsity is not None and checks.positive_int("sparsity", sparsity) > dimension:
-        raise ValueError(f"sparsity must be at most the dimension {dimension}, got {sparsity}")
+    if sparsity is not None:
+        sparsity = checks.whole("sparsity", sparsity, 1, dimension)
+    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
+    checks.fits(dimension=dimension, num_prices=num_prices or 1)
     if contexts is not None:
         if context not in ("adversarial", "schedule"):
             raise ValueError(f"contexts is the table of adversarial and schedule contexts, but context is {context!r}")
         contexts = checks.array("contexts", contexts, (None, dimension))
-    checks.number("scale", scale, low=1e-6, scalar=True)
+    checks.positive("scale", scale)
     low, high, cost = checks.price_interval(low, high, cost)
     env = LinearValuation(
         dimension=dimension,
         law=noise,
         context=context,
-        intercept=bool(intercept),
+        intercept=checks.boolean("intercept", intercept),
         sparsity=sparsity,
-        scale_known=bool(scale_known),
-        num_prices=None if num_prices is None else checks.positive_int("num_prices", num_prices),
+        scale_known=checks.boolean("scale_known", scale_known),
+        num_prices=num_prices,
         num_contexts=8 if contexts is None else len(contexts),
         low=low,
         high=high,

@@ -20,6 +20,7 @@ collusion", doi:10.1257/aer.20190623.
 
 import dataclasses
 import itertools
+import math
 from typing import ClassVar
 
 import jax
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Discrete, Environment, Problem
@@ -121,9 +122,9 @@ class LogitOligopoly(Environment):
         return jax.tree.map(np.asarray, self.params_of(2.0, 1.0, 0.25))
 
     def sample_params(self, key):
-        """Qualities U[1.5, 2.5], costs U[.8, 1.2], scale U[.2, .3]."""
+        """Qualities above that of buying nothing by U[1.5, 2.5], costs U[.8, 1.2], scale U[.2, .3]."""
         keys = jax.random.split(key, 3)
-        quality = 1.5 + jax.random.uniform(keys[0], (self.num_sellers,), jnp.float32)
+        quality = self.outside + 1.5 + jax.random.uniform(keys[0], (self.num_sellers,), jnp.float32)
         cost = 0.8 + 0.4 * jax.random.uniform(keys[1], (self.num_sellers,), jnp.float32)
         return self.params_of(quality, cost, 0.2 + 0.1 * jax.random.uniform(keys[2], dtype=jnp.float32))
 
@@ -154,6 +155,14 @@ class LogitOligopoly(Environment):
         nash, monopoly = self.nash(params), self.monopoly(params)
         reach = params.margin * (monopoly - nash)
         return jnp.linspace(nash - reach, monopoly + reach, self.num_prices)
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "scale", "size", "capacity")
+        yield from rules.at_least(params, 0, "cost", "noise_scale", "margin")
+        net = (params.quality - params.cost - params.outside[:, None]) / params.scale[:, None]
+        # a share of sales that float32 can tell from none
+        yield "quality cost outside scale", net.max(axis=1) > -80, "buyers: nobody buys at a price above cost"
 
     def problem(self, params):
         grid = self.grid(params)
@@ -245,9 +254,8 @@ def make(
       ValueError: numbers out of range, arrays of a wrong shape, more price vectors than the oracle can try.
     """
     n = checks.positive_int("num_sellers", num_sellers)
-    if checks.positive_int("num_prices", num_prices) < 2:
-        raise ValueError(f"num_prices must be at least 2, got {num_prices}")
-    if num_prices**n > COMBINATIONS:
+    num_prices = checks.whole("num_prices", num_prices, 2, checks.LARGEST)
+    if n * math.log2(num_prices) > math.log2(COMBINATIONS):
         raise ValueError(
             f"num_prices ** num_sellers must be at most {COMBINATIONS}, which the oracle tries, got {num_prices} ** {n}"
         )
@@ -255,8 +263,9 @@ def make(
     for name, (value, low) in sellers.items():
         if value is not None:
             checks.array(name, value, (n,) if np.ndim(value) else (), low=low)
-    market = {"scale": (scale, 1e-6), "size": (size, 1e-6), "noise_scale": (noise_scale, 0.0), "margin": (margin, 0.0)}
-    for name, (value, low) in (market | {"outside": (outside, -np.inf)}).items():
+    for name, value in (("scale", scale), ("size", size)):
+        checks.positive(name, value)
+    for name, value, low in (("noise_scale", noise_scale, 0), ("margin", margin, 0), ("outside", outside, -np.inf)):
         checks.number(name, value, low=low, scalar=True)
     env = LogitOligopoly(
         n,

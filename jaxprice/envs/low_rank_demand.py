@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import SettledMarket
 from jaxprice.linalg import dot
 from jaxprice.types import Interval, Problem
@@ -103,6 +103,18 @@ class LowRankDemand(SettledMarket):
             max_steps_in_episode=np.int32(self.horizon),
         )
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "radius")
+        yield from rules.at_least(params, 0, "noise_scale")
+        yield "cost", params.cost == 0, "a cost of 0"
+        slopes = params.slopes.astype(float)
+        least = np.linalg.eigvalsh(slopes + np.swapaxes(slopes, 1, 2))[:, 0]
+        yield "slopes", least > 0, "slopes V with V + V' positive definite"
+        products = np.einsum("mni,mnj->mij", params.features, params.features)
+        apart = np.abs(products - np.eye(self.rank)).max(axis=(1, 2))
+        yield "features", apart < 10 * rules.ROUNDING, "orthonormal columns of features"
+
     def problem(self, params):
         return Problem(
             prices=np.zeros((0, self.num_products), np.float32),
@@ -181,12 +193,14 @@ def make(
       ValueError: sizes or numbers out of range, arrays of a wrong shape, V + V' not positive definite.
     """
     n, d = checks.positive_int("num_products", num_products), checks.positive_int("rank", rank)
+    checks.fits(num_products=n, rank=d)
     if d > n:
         raise ValueError(f"rank must be at most num_products = {n}, got {d}")
-    for name, value, low in (("curvature", curvature, 1e-6), ("radius", radius, 1e-6), ("noise_scale", noise_scale, 0.0)):
-        checks.number(name, value, low=low, scalar=True)
-    horizon = checks.positive_int("horizon", horizon)
-    env = LowRankDemand(n, d, float(curvature), float(radius), float(noise_scale), horizon, bool(features_known))
+    for name, value in (("curvature", curvature), ("radius", radius)):
+        checks.positive(name, value)
+    checks.number("noise_scale", noise_scale, low=0, scalar=True)
+    horizon, known = checks.positive_int("horizon", horizon), checks.boolean("features_known", features_known)
+    env = LowRankDemand(n, d, float(curvature), float(radius), float(noise_scale), horizon, known)
     given = {}
     if level is not None:
         given["level"] = checks.array("level", level, (d,))

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxprice import rules
 from jaxprice.types import Environment
 
 
@@ -160,6 +161,12 @@ class ContextualMarket(MyopicMarket):
     """A market with one product, whose buyers have features that the seller sees; on a price grid or an interval."""
 
     num_prices: int | None
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.interval(params)
+        if self.num_prices:
+            yield from rules.grid(params)
 
     def extras(self, state, params):
         return (state.context,)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice.envs.market import SettledMarket
 from jaxprice.envs.mnl_pricing import units
 from jaxprice.oracles import logit_pricing
@@ -82,6 +82,12 @@ class MNLAssortment(SettledMarket):
         u, v = jax.random.uniform(key, (2, self.num_products), jnp.float32)
         return self.params_of(0.2 + 0.8 * u, v)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "revenues")
+        yield from rules.at_least(params, 0, "weights")
+        yield "weights", (params.weights > 0).any(axis=1), "weights of which one is positive: nobody buys anything"
+
     def problem(self, params):
         return Problem(
             prices=np.zeros((0, self.num_products), np.float32),
@@ -126,15 +132,15 @@ def make(num_products=10, *, size=4, revenues=None, weights=None, horizon=1000):
       ValueError: numbers out of range, arrays of a wrong shape.
     """
     if revenues is not None:
-        revenues = checks.array("revenues", revenues, (None,), low=1e-6)
+        revenues = checks.array("revenues", revenues, (None,), low=float(np.finfo(np.float32).tiny))
         num_products = revenues.size
     if weights is not None:
         weights = checks.array("weights", weights, (None if revenues is None else num_products,), low=0)
         num_products = weights.size
     num_products = checks.positive_int("num_products", num_products)
-    if checks.positive_int("size", size) > num_products:
-        raise ValueError(f"size must be at most the number of products {num_products}, got {size}")
-    env = MNLAssortment(num_products=num_products, size=int(size), horizon=checks.positive_int("horizon", horizon))
+    checks.fits(num_products=num_products)
+    size = checks.whole("size", size, 1, num_products)
+    env = MNLAssortment(num_products=num_products, size=size, horizon=checks.positive_int("horizon", horizon))
     devices.use_cpu_cores()
     given = {name: value for name, value in (("revenues", revenues), ("weights", weights)) if value is not None}
     return env, dataclasses.replace(env.default_params(), **given)

@@ -7,8 +7,7 @@ Each period the seller posts n prices, and each buyer takes one product or none:
 a_j the quality of product j, a_0 that of buying nothing, m the scale of the buyers' tastes. With unit costs c_j the best
 prices have the same mark-up m (1 + W(X)) on all products, and earn m W(X) from a buyer, where
 X = sum_j exp((a_j - c_j - a_0)/m - 1) and W is Lambert's function. This is the optimum over all prices: it has to lie in the
-price interval, or `make` refuses the market (params changed by hand are not checked). The seller is told costs and prices,
-not qualities and scale.
+price interval, or the market is refused. The seller is told costs and prices, not qualities and scale.
 
 A buyer's choice is the inverse of the distribution function of (q_1, ..., q_n, none) at one uniform number, so policies face
 the same buyers. With n = 1 this is posted pricing with logit demand.
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random
+from jaxprice import checks, devices, random, rules
 from jaxprice.envs.market import SettledMarket
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Interval, Problem
@@ -109,6 +108,19 @@ class MNLPricing(SettledMarket):
         net = net - jax.nn.logsumexp(net) + 1 + w + jnp.log(w)
         return self.params_of(cost + scale * net, cost, scale, np.float32(0))
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.interval(params)
+        yield from rules.above(params, 0, "scale")
+        scale, outside = params.scale[:, None], params.outside[:, None]
+        best = np.asarray(logit_pricing.monopoly(params.quality, params.cost, scale, outside)[0])
+        slack = rules.ROUNDING * params.high
+        inside = (best >= params.low - slack) & (best <= params.high + slack)
+        names = "low high quality outside scale cost"
+        yield names, inside, "low and high that contain the best prices"
+        # a share of sales that float32 can tell from none
+        yield names, ((params.quality - params.low - outside) / scale).max(axis=1) > -80, "buyers: nobody buys at any price"
+
     def problem(self, params):
         return Problem(
             prices=np.zeros((0, self.num_products), np.float32),
@@ -178,9 +190,11 @@ def make(num_products=3, *, quality=None, cost=None, scale=None, outside=None, l
     elif any(value is not None for value in numbers.values()):
         given = ", ".join(name for name, value in numbers.items() if value is not None)
         raise ValueError(f"quality is missing: without it the market is drawn, {given} included")
+    num_products, buyers = checks.positive_int("num_products", num_products), checks.positive_int("buyers", buyers)
+    checks.fits(num_products=num_products, buyers=buyers)
     env = MNLPricing(
-        num_products=checks.positive_int("num_products", num_products),
-        buyers=checks.positive_int("buyers", buyers),
+        num_products=num_products,
+        buyers=buyers,
         low=low,
         high=high,
         horizon=checks.positive_int("horizon", horizon),
@@ -193,13 +207,7 @@ def make(num_products=3, *, quality=None, cost=None, scale=None, outside=None, l
     params = env.params_of(
         quality,
         checks.array("cost", cost, quality.shape, low=0),
-        np.float32(checks.number("scale", 0.25 if scale is None else scale, low=1e-6, scalar=True)),
+        np.float32(checks.positive("scale", 0.25 if scale is None else scale)),
         np.float32(checks.number("outside", 0.0 if outside is None else outside, scalar=True)),
     )
-    best = np.asarray(logit_pricing.monopoly(quality, params.cost, params.scale, params.outside)[0])
-    if best.min() < low or best.max() > high:
-        raise ValueError(
-            f"low and high must contain the best prices, got [{low:g}, {high:g}], but these go from {best.min():g} to "
-            f"{best.max():g}"
-        )
     return env, params

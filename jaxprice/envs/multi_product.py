@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise
+from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import SettledMarket
 from jaxprice.linalg import dot
 from jaxprice.types import Interval, Problem
@@ -116,6 +116,28 @@ class MultiProduct(SettledMarket):
             slopes = slopes - jnp.where(jnp.eye(n, dtype=bool), 0.0, cross)
         return self.params_of(intercept, slopes)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.interval(params)
+        yield from rules.at_least(params, 0, *(["noise_scale"] if self.family == "linear" else []))
+        slopes = params.slopes.astype(float)
+        least = np.linalg.eigvalsh(slopes + np.swapaxes(slopes, 1, 2))[:, 0]
+        yield "slopes", least > 0, "slopes B with B + B' positive definite"
+        if self.family == "linear":
+            low, high = params.low[:, None].astype(float), params.high[:, None].astype(float)
+            falls = slopes > 0
+            least = params.intercept - np.where(falls, slopes * high, slopes * low).sum(axis=2)
+            most = params.intercept - np.where(falls, slopes * low, slopes * high).sum(axis=2)
+            names = "intercept slopes low high"
+            yield names, least >= -rules.ROUNDING * most, "demand that is not negative at any prices in the box"
+            yield names, most > 0, "demand for every product at some prices in the box"
+            return
+        own = np.diagonal(slopes, axis1=1, axis2=2)
+        yield "slopes", (slopes != 0).sum(axis=(1, 2)) == self.num_products, "diagonal slopes of exponential demand"
+        yield from rules.above(params, 0, "intercept")
+        most, limit = params.intercept * np.exp(-own * params.low), noise.POISSON_MEAN
+        yield "intercept", (most > np.finfo(np.float32).tiny) & (most <= limit), f"Poisson demand in (0, {limit:g}] a period"
+
     def problem(self, params):
         return Problem(
             prices=np.zeros((0, self.num_products), np.float32),
@@ -192,6 +214,7 @@ def make(
         intercept = checks.array("intercept", intercept, (None,))
         num_products = intercept.size
     n = checks.positive_int("num_products", num_products)
+    checks.fits(num_products=n, others=n)
     low, high, cost = checks.price_interval(low, high, cost)
     env = MultiProduct(
         num_products=n,
@@ -207,28 +230,5 @@ def make(
         params = dataclasses.replace(params, intercept=intercept)
     if slopes is not None:
         params = dataclasses.replace(params, slopes=checks.array("slopes", slopes, (n, n)))
-    _check(env, params)
     devices.use_cpu_cores()
     return env, params
-
-
-def _check(env, params):
-    slopes = params.slopes.astype(float)
-    if np.linalg.eigvalsh(slopes + slopes.T)[0] <= 0:
-        raise ValueError(f"slopes must be a matrix B with B + B' positive definite, got {params.slopes.tolist()}")
-    if env.family == "linear":
-        worst = params.intercept - np.where(slopes > 0, slopes * params.high, slopes * params.low).sum(axis=1)
-        if worst.min() < 0:
-            raise ValueError(
-                f"demand must not be negative at any prices in the box, "
-                f"but that of product {worst.argmin()} goes down to {worst.min():g}"
-            )
-        return
-    if np.any(slopes[~np.eye(env.num_products, dtype=bool)]):
-        raise ValueError(f"slopes of exponential demand must be diagonal, got {params.slopes.tolist()}")
-    largest = np.max(params.intercept * np.exp(-np.diag(slopes) * params.low))
-    if np.any(params.intercept <= 0) or largest > noise.POISSON_MEAN:
-        raise ValueError(
-            f"intercept must be positive, with Poisson demand of at most {noise.POISSON_MEAN:g} sales a period, "
-            f"got {params.intercept.tolist()}"
-        )

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice import noise as noises
 from jaxprice.envs.market import observe, sale
 from jaxprice.linalg import dot
@@ -155,6 +155,15 @@ class NetworkRevenue(Environment):
         value, mix, duals = fluid_lp(reward, dot(jnp.asarray(params.demand), jnp.asarray(params.consumption)), rate)
         return dataclasses.replace(params, mix=mix, duals=duals, value=value)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.at_least(params, 0, "prices", "demand", "consumption", "stock")
+        largest = 1.0 if self.noise == "bernoulli" else self.largest
+        yield "demand", params.demand <= largest, f"demand of at most {largest:g} a period, which is what can be drawn"
+        yield "demand", (params.demand > 0).any(axis=(1, 2)), "demand for some product at some prices: nobody ever buys"
+        yield "consumption", params.consumption.any(axis=1), "consumption of every resource by some product"
+        yield "consumption", params.consumption.any(axis=2), "consumption of some resource by every product"
+
     def problem(self, params):
         prices = jnp.asarray(params.prices)
         return Problem(
@@ -195,7 +204,7 @@ class NetworkRevenue(Environment):
         units, sold, expected = jnp.asarray(params.consumption), [], []
         u = jax.random.uniform(key, (self.num_products,), jnp.float32)
         for i in range(self.num_products):
-            room = jnp.min(jnp.where(units[i] > 0, stock / jnp.maximum(units[i], 1e-9), jnp.inf))
+            room = jnp.min(jnp.where(units[i] > 0, stock / jnp.where(units[i] > 0, units[i], 1.0), jnp.inf))
             room = jnp.floor(room + 1e-4)
             if self.noise == "poisson":
                 units_sold, units_expected = noises.limited_poisson(u[i], mean[i], room, self.largest)
@@ -278,4 +287,6 @@ def make(demand="linear", *, prices=None, consumption=None, stock=None, noise="p
     stock = checks.array("stock", stock, (consumption.shape[1],), low=0)
     env = NetworkRevenue(*prices.shape, consumption.shape[1], noise, float(np.ceil(max(demand.max(), 1.0))), horizon)
     devices.use_cpu_cores()
-    return env, env.solved(env.params_of(prices, demand, consumption, stock))
+    params = jax.tree.map(np.asarray, env.params_of(prices, demand, consumption, stock))
+    env.check_params(params)
+    return env, env.solved(params)

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, random
+from jaxprice import checks, random, rules
 from jaxprice.envs.stationary import State as StationaryState
 from jaxprice.types import Environment
 
@@ -37,6 +37,11 @@ class Path:
     """How the market moves. `start` and `move` give the path's state, a scalar; `blends`: it lies between two markets."""
 
     blends = False
+
+    @staticmethod
+    def rules(params, count):
+        """What must hold of `params.path` for so many markets, as in `Environment.rules`."""
+        raise NotImplementedError
 
     def start(self):
         """State in period 0."""
@@ -53,6 +58,12 @@ class Piecewise(Path):
 
     changes: jax.Array
 
+    @staticmethod
+    def rules(params, count):
+        changes = params.path.changes
+        rises = (changes >= 1).all(axis=1) & (np.diff(changes, axis=1) >= 0).all(axis=1)
+        yield "path.changes", rises, "changes of at least 1 in order"
+
     def move(self, key, state, time):
         return jnp.sum(time >= jnp.asarray(self.changes)).astype(jnp.int32)
 
@@ -62,6 +73,11 @@ class Calendar(Path):
     """The market of each slot of a calendar that repeats, int `[P]`."""
 
     slots: jax.Array
+
+    @staticmethod
+    def rules(params, count):
+        slots = params.path.slots
+        yield "path.slots", (slots >= 0) & (slots < count), f"slots in [0, {count})"
 
     def start(self):
         return jnp.asarray(self.slots, jnp.int32)[0]
@@ -77,6 +93,10 @@ class Regimes(Path):
 
     transition: jax.Array
 
+    @staticmethod
+    def rules(params, count):
+        return rules.distributions(params, "path.transition")
+
     def move(self, key, state, time):
         return random.choose(jax.random.uniform(key, dtype=jnp.float32), jnp.asarray(self.transition)[state])
 
@@ -88,6 +108,10 @@ class Season(Path):
     period: jax.Array
     phase: jax.Array
     blends = True
+
+    @staticmethod
+    def rules(params, count):
+        return rules.above(params, 0, "path.period")
 
     def start(self):
         return self._weight(0)
@@ -107,6 +131,10 @@ class Drift(Path):
     step: jax.Array
     budget: jax.Array
     blends = True
+
+    @staticmethod
+    def rules(params, count):
+        return rules.at_least(params, 0, "path.step", "path.budget")
 
     def start(self):
         return jnp.stack([jnp.float32(0.5), jnp.float32(0)])  # position, distance gone
@@ -159,12 +187,14 @@ class NonStationary(Environment):
       kind: name of the path, a key of `PATHS`.
       num_markets: number of markets M.
       horizon: of every market drawn.
+      num_slots: slots of a calendar P; None: one for each market.
     """
 
     base: Environment
     kind: str = "piecewise"
     num_markets: int = 2
     horizon: int = 1000
+    num_slots: int | None = None
 
     @property
     def infinite(self):
@@ -203,9 +233,9 @@ class NonStationary(Environment):
         m, horizon = self.num_markets, self.horizon
         match self.kind:
             case "piecewise":
-                return Piecewise((np.arange(1, m) * horizon // m).astype(np.int32))
+                return Piecewise(np.maximum(np.arange(1, m) * horizon // m, 1).astype(np.int32))
             case "calendar":
-                return Calendar(np.arange(m, dtype=np.int32))
+                return Calendar(np.arange(self.num_slots or m, dtype=np.int32) % m)
             case "regimes":
                 leave = np.float32(min(m / horizon, 0.5))
                 others = (1 - np.eye(m, dtype=np.float32)) * leave / max(m - 1, 1)
@@ -214,6 +244,13 @@ class NonStationary(Environment):
                 return Season(np.float32(horizon / 4), np.float32(0))
             case _:
                 return Drift(np.float32(horizon**-0.5), np.float32(np.inf))
+
+    def rules(self, params):
+        yield from super().rules(params)
+        inside = rules.flat(params.markets)
+        for names, holds, wanted in rules.within("markets", self.base.rules(inside)):
+            yield names, np.all(np.reshape(holds, (-1, self.num_markets, *np.shape(holds)[1:])), axis=1), wanted
+        yield from params.path.rules(params, self.num_markets)
 
     def problem(self, params):
         return self.base.problem(self.market(params.path.start(), params))
@@ -298,17 +335,22 @@ def make(
 
     checks.choice("kind", kind, PATHS)
     horizon = checks.positive_int("horizon", horizon)
-    base = envs.make(market, **(options or {}))[0] if isinstance(market, str) else market
+    base = envs.make(market, **checks.options("options", options))[0] if isinstance(market, str) else market
     if not isinstance(base, Environment):
         raise ValueError(f"market must be a name or an environment, got {market!r}")
     if base.tables or isinstance(base, NonStationary):
         raise ValueError(f"market must have a myopic oracle, but that of {base.name} plans ahead or moves already")
+    if markets is not None and not (isinstance(markets, list | tuple) and markets):
+        raise ValueError(f"markets must be a list of params of {base.name}, got {checks.shown(markets)}")
     count = len(markets) if markets is not None else checks.positive_int("num_markets", num_markets)
+    checks.fits(num_markets=count, of_markets=count)
     if PATHS[kind].blends and count != 2:
         raise ValueError(f"num_markets must be 2 for kind {kind!r}, which goes between two markets, got {count}")
     env = NonStationary(base, kind, count, horizon)
     params = env.default_params()
     if markets is not None:
+        for one in markets:
+            base.check_params(one)
         stacked = jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *markets)
         params = dataclasses.replace(params, markets=stacked)
     given = {
@@ -330,6 +372,8 @@ def make(
     path = dataclasses.replace(
         env.default_path(), **{name: _checked(name, value, count, horizon) for name, value in given.items()}
     )
+    if slots is not None:
+        env = dataclasses.replace(env, num_slots=len(path.slots))
     return env, dataclasses.replace(params, path=path)
 
 

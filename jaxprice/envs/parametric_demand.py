@@ -117,9 +117,11 @@ def make(family="logit", *, parameters=None, num_prices=None, horizon=1000):
     parameters = checks.array("parameters", one.default if parameters is None else parameters, low.shape)
     if np.any(parameters < low - 1e-6) or np.any(parameters > high + 1e-6):
         raise ValueError(f"parameters must be in the box {one.box} of {family!r}, got {parameters.tolist()}")
+    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
+    checks.fits(num_prices=num_prices or 1)
     env = ParametricDemand(
         curve=one.curve,
-        num_prices=None if num_prices is None else checks.positive_int("num_prices", num_prices),
+        num_prices=num_prices,
         noise=one.noise,
         low=one.prices[0],
         high=one.prices[1],

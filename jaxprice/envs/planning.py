@@ -19,15 +19,15 @@ class LongRunMarket(Environment):
         return jnp.asarray(params.value, jnp.float32)
 
 
-def long_run(backup, bias, *, step=0.5, tolerance=1e-6, rounds=20_000):
+def long_run(backup, bias, *, step=0.5, tolerance=1e-8, rounds=20_000):
     """Gain and bias by relative value iteration, w <- w + step (Tw - w), with any backup Tw(s) = max_a Q(s, a).
 
     Args:
       backup: `w -> Tw`, of the same shape.
       bias: the first w, float `[...]`.
       step: weight of the aperiodicity transformation, in (0, 1]; 1 is right only where no policy cycles.
-      tolerance: twice the largest error of the gain; below the working precision, about 10 rounding units of the largest
-        value, it is taken as that precision.
+      tolerance: twice the largest error of the gain, as a share of the largest value; below the working precision, about
+        10 rounding units, it is taken as that precision.
       rounds: cap on the iterations; results are NaN where it was reached first.
 
     Returns:
@@ -37,7 +37,7 @@ def long_run(backup, bias, *, step=0.5, tolerance=1e-6, rounds=20_000):
     def residual(bias):
         value = backup(bias)
         scale = jnp.max(jnp.abs(value)) + jnp.max(jnp.abs(bias))
-        return value - bias, jnp.maximum(tolerance, 16 * jnp.finfo(bias.dtype).eps * scale)
+        return value - bias, max(tolerance, 16 * float(jnp.finfo(bias.dtype).eps)) * scale
 
     def unfinished(carry):
         _, change, enough, count = carry
@@ -55,13 +55,15 @@ def long_run(backup, bias, *, step=0.5, tolerance=1e-6, rounds=20_000):
     return jnp.where(settled, gain, jnp.nan), jnp.where(settled, bias, jnp.nan)
 
 
-def checked(params):
-    """Params as NumPy arrays.
+def checked(env, params):
+    """Params of a market, solved, as NumPy arrays.
 
     Raises:
-      ValueError: the oracle's iteration did not settle.
+      ValueError: they are no market, or the oracle's iteration did not settle.
     """
     params = jax.tree.map(np.asarray, params)
+    env.check_params(params)
+    params = env.solved(params)
     if not np.all(np.isfinite(params.value)):
         raise ValueError("the best long-run average reward was not found: some state is never left, or hardly ever")
     return params

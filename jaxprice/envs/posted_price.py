@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice import demand as demand_curves
 from jaxprice import noise as noises
 from jaxprice.envs.stationary import StationaryMarket
@@ -62,6 +62,7 @@ class PostedPrice(StationaryMarket):
       low, high, cost: price interval and unit cost of every market drawn; None: the curve's own.
       noise_scale: standard deviation of demand in a period under Gaussian noise.
       horizon: periods in an episode.
+      form: what draws of the curve have to be told beyond its name, see `Curve.form`.
     """
 
     curve: str = "logit"
@@ -74,6 +75,7 @@ class PostedPrice(StationaryMarket):
     cost: float | None = None
     noise_scale: float = 0.1
     horizon: int = 1000
+    form: tuple = ()
 
     @property
     def num_actions(self):
@@ -84,7 +86,7 @@ class PostedPrice(StationaryMarket):
         return f"PostedPrice-{self.curve}"
 
     def default_params(self):
-        return self.params_of(demand_curves.curves()[self.curve]())
+        return self.params_of(demand_curves.usual(self.curve, self.form))
 
     def params_of(self, curve):
         """Params with the given curve, on the grid and at the cost of this environment."""
@@ -106,7 +108,20 @@ class PostedPrice(StationaryMarket):
         )
 
     def sample_params(self, key):
-        return self.params_of(demand_curves.curves()[self.curve].sample(key))
+        return self.params_of(demand_curves.curves()[self.curve].sample(key, *self.form))
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.at_least(params, 0, "low", "cost", "noise_scale")
+        if self.num_prices:
+            yield from rules.grid(params)
+            ends = params.prices[:, [0, -1]]
+        else:
+            yield "low high", params.low < params.high, "low below high"
+            ends = np.stack([params.low, params.high], axis=1)
+        most = {"bernoulli": 1, "poisson": noises.POISSON_MEAN}.get(self.noise, np.inf)
+        buyers = 1 if self.noise == "bernoulli" else self.buyers
+        yield from demand_curves.falls(params.demand, ends, buyers=buyers, most=most)
 
     def problem(self, params):
         return Problem(
@@ -187,8 +202,9 @@ def make(
         curve, demand = demand, names[type(demand)]
         checks.number("the numbers of demand", np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(curve)]))
     checks.choice("noise", noise, noises.NOISES)
-    checks.positive_int("buyers", buyers)
-    checks.positive_int("horizon", horizon)
+    buyers, horizon = checks.positive_int("buyers", buyers), checks.positive_int("horizon", horizon)
+    if noise == "bernoulli":
+        checks.fits(buyers=buyers)
     checks.number("noise_scale", noise_scale, low=0, scalar=True)
     if cost is not None:
         checks.number("cost", cost, low=0, scalar=True)
@@ -198,7 +214,8 @@ def make(
             raise ValueError("prices is the grid itself: give either prices, or low and high")
         num_prices, low, high = prices.size, prices[0], prices[-1]
     elif num_prices is not None:
-        checks.positive_int("num_prices", num_prices)
+        num_prices = checks.positive_int("num_prices", num_prices)
+        checks.fits(num_prices=num_prices)
     lowest, highest = type(curve).price_range
     lowest, highest = lowest if low is None else low, highest if high is None else high
     checks.number("low", lowest, low=0, scalar=True)
@@ -209,30 +226,14 @@ def make(
         curve=demand,
         num_prices=num_prices,
         noise=noise,
-        buyers=int(buyers),
+        buyers=buyers,
         prices=None if prices is None else tuple(prices.tolist()),
         low=None if low is None or prices is not None else float(low),
         high=None if high is None or prices is not None else float(high),
         cost=None if cost is None else float(cost),
         noise_scale=float(noise_scale),
-        horizon=int(horizon),
+        horizon=horizon,
+        form=curve.form(),
     )
-    params = env.params_of(curve)
-    _check_demand(env, params)
-    return env, params
-
-
-def _check_demand(env, params):
     devices.use_cpu_cores()
-    prices = params.prices if env.num_prices else np.linspace(params.low, params.high, 257, dtype=np.float32)
-    means = np.asarray(env.mean_demand(prices, params))
-    if env.noise == "bernoulli" and not (np.all(means >= 0) and np.all(means <= 1 + 1e-6)):  # rounding of sums of weights
-        raise ValueError(
-            f"demand must be a purchase probability in [0, 1] at every price, but {params.demand} goes from "
-            f"{means.min():g} to {means.max():g} on [{params.low:g}, {params.high:g}]"
-        )
-    if env.noise == "poisson" and not np.all(env.buyers * means <= noises.POISSON_MEAN):
-        raise ValueError(
-            f"Poisson demand must have a mean of at most {noises.POISSON_MEAN:g} sales a period, "
-            f"got {env.buyers * means.max():g}"
-        )
+    return env, env.params_of(curve)

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, rules
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.types import Discrete, Interval, Problem
@@ -150,6 +150,23 @@ class ReferencePrice(LongRunMarket):
         """The most that a period and the `worth` `[resolution]` of the next reference can bring, `[resolution]`."""
         return jax.vmap(lambda reference: self._best(reference, worth, params)[1])(self._nodes(params))
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.interval(params)
+        if self.num_prices:
+            yield from rules.grid(params)
+            ends = (params.prices[:, 0] == params.low) & (params.prices[:, -1] == params.high)
+            yield "prices low high", ends, "low and high that are the ends of the grid"
+        yield from rules.above(params, 0, "slope")
+        yield from rules.at_least(params, 0, "gain", "loss", "noise_scale", "memory")
+        yield "memory", params.memory <= 0.99, "a memory of at most .99"
+        inside = (params.start >= params.low) & (params.start <= params.high)
+        yield "start low high", inside, "a start in [low, high]"
+        least = params.intercept - params.slope * params.high - params.loss * (params.high - params.low)
+        names = "intercept slope loss low high"
+        yield names, least >= -rules.ROUNDING * params.intercept, "demand that is not negative at any price and reference"
+        yield names, params.intercept > params.slope * params.low, "demand at the lowest price: nobody buys at any price"
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -233,8 +250,8 @@ class ReferencePrice(LongRunMarket):
             prices.append(price)
             values.append(jnp.where(first <= last, value, -jnp.inf))
         prices, values = jnp.concatenate(prices), jnp.concatenate(values)
-        most = jnp.max(values)
-        return jnp.max(jnp.where(values == most, prices, -jnp.inf)), most
+        best = jnp.argmax(values)
+        return prices[best], values[best]
 
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
@@ -286,28 +303,23 @@ def make(
         prices = checks.price_grid(prices)
         num_prices, low, high = prices.size, prices[0], prices[-1]
     elif num_prices is not None:
-        checks.positive_int("num_prices", num_prices)
-    low, high, cost = checks.price_interval(float(low), float(high), cost)
+        num_prices = checks.positive_int("num_prices", num_prices)
+    low, high, cost = checks.price_interval(low, high, cost)
     start = (low + high) / 2 if start is None else start
     checks.number("memory", memory, low=0, high=0.99, scalar=True)
     checks.number("noise_scale", noise_scale, low=0, scalar=True)
     checks.number("start", start, low=low, high=high, scalar=True)
-    if checks.positive_int("resolution", resolution) < 3:
-        raise ValueError(f"resolution must be at least 3, got {resolution}")
+    resolution = checks.whole("resolution", resolution, 3, checks.LARGEST)
+    checks.fits(resolution=resolution, num_prices=num_prices or 2 * resolution)
     given = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
     demand = {name: value if given[name] is None else given[name] for name, value in usual_demand(low, high).items()}
     for name, value in demand.items():
-        checks.number(name, value, low=1e-6 if name == "slope" else 0, scalar=True)
-    least = demand["intercept"] - demand["slope"] * high - demand["loss"] * (high - low)
-    if least < -1e-6:
-        raise ValueError(
-            f"mean demand must not be negative, but at price {high:g} after reference {low:g} it is {least:g} "
-            f"(intercept {demand['intercept']:g}, slope {demand['slope']:g}, loss {demand['loss']:g})"
-        )
+        checks.number(name, value, low=0, scalar=True)
+    checks.positive("slope", demand["slope"])
     env = ReferencePrice(
         num_prices=num_prices,
         resolution=resolution,
-        observe_reference=bool(observe_reference),
+        observe_reference=checks.boolean("observe_reference", observe_reference),
         prices=None if prices is None else tuple(prices.tolist()),
         low=low,
         high=high,
@@ -318,4 +330,4 @@ def make(
         horizon=checks.positive_int("horizon", horizon),
     )
     devices.use_cpu_cores()
-    return env, checked(env.solved(env.params_of(**demand)))
+    return env, checked(env, env.params_of(**demand))

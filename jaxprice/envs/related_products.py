@@ -74,6 +74,19 @@ class RelatedProducts(Environment):
     def default_params(self):
         return jax.tree.map(np.asarray, jax.jit(self.centre)())
 
+    def check_spread(self):
+        """Refuse a spread by which some products would not be markets, looking at two standard deviations either way."""
+        centre = self.default_params()
+        for side in (-2, 2):
+            moved = {
+                leaf: jax.tree.map(lambda x, side=side: x + side * self.spread * np.abs(x), getattr(centre, leaf))
+                for leaf in self.leaves
+            }
+            try:
+                self.base.check_params(dataclasses.replace(centre, **moved))
+            except ValueError as error:
+                raise ValueError(f"spread={self.spread:g} would draw impossible markets: {error}") from None
+
     def sample_params(self, key):
         centre = self.centre()
         own = centre if self.spread is not None else self.base.sample_params(key)
@@ -152,8 +165,7 @@ def split(env, *, train, held_out, seed=0):
       ValueError: numbers that are not positive, a seed out of range.
     """
     sizes = checks.positive_int("train", train), checks.positive_int("held_out", held_out)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     sample = jax.jit(jax.vmap(lambda words, number: env.sample_params(random.address(words, 0, number)), (None, 0)))
 
     def draw(part, size):
@@ -181,11 +193,13 @@ def make(market="PostedPrice", *, options=None, kind=0, similarity=0.8, spread=N
     """
     from jaxprice import envs
 
-    base = envs.make(market, **(options or {}))[0] if isinstance(market, str) else market
+    base = envs.make(market, **checks.options("options", options))[0] if isinstance(market, str) else market
     if not isinstance(base, Environment):
         raise ValueError(f"market must be a name or an environment, got {market!r}")
     checks.number("similarity", similarity, low=0, high=1, scalar=True)
-    random.stream(kind, "market")
+    kind = checks.whole("kind", kind, 0, 2**64 - 1)
+    if not isinstance(leaves, str | tuple | list):
+        raise ValueError(f"leaves must be names of params, got {checks.shown(leaves)}")
     leaves = (leaves,) if isinstance(leaves, str) else tuple(leaves)
     if spread is not None:
         checks.number("spread", spread, low=0, scalar=True)
@@ -196,5 +210,7 @@ def make(market="PostedPrice", *, options=None, kind=0, similarity=0.8, spread=N
             checks.choice(f"leaf of {base.name}", leaf, allowed)
     elif leaves:
         raise ValueError(f"leaves are what spread moves, but spread is None and leaves are {leaves!r}")
-    env = RelatedProducts(base, int(kind), float(similarity), None if spread is None else float(spread), leaves)
+    env = RelatedProducts(base, kind, float(similarity), None if spread is None else float(spread), leaves)
+    if spread is not None:
+        env.check_spread()
     return env, env.default_params()

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random
+from jaxprice import checks, devices, random, rules
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.oracles import dynamic_programming
@@ -154,13 +154,13 @@ class Replenishment(LongRunMarket):
     def usual_means(self):
         """Mean demand at each price of the default market, float `[num_prices]`."""
         low, high = self.prices[0], self.prices[-1]
-        return self.largest_demand * (0.45 - 0.3 * (np.array(self.prices) - low) / max(high - low, 1e-6))
+        return self.largest_demand * (0.45 - 0.3 * (np.array(self.prices) - low) / ((high - low) or 1.0))
 
     def sample_params(self, key):
         """Linear mean demand from U[.4, .5] of the largest at the lowest price to U[.1, .3] at the highest; in units of the
         lowest price: cost U[.3, .7], fixed cost U[0, 2], holding U[.05, .25], shortage U[.5, 1.5]."""
         u, low, high = jax.random.uniform(key, (6,), jnp.float32), self.prices[0], self.prices[-1]
-        share = (np.array(self.prices, np.float32) - low) / max(high - low, 1e-6)
+        share = (np.array(self.prices, np.float32) - low) / ((high - low) or 1.0)
         top, end = 0.4 + 0.1 * u[0], 0.1 + 0.2 * u[1]
         pmf = pmf_of(self.largest_demand * (top - (top - end) * share), self.law, self.largest_demand)
         costs = 0.3 + 0.4 * u[2], 2 * u[3], 0.05 + 0.2 * u[4], 0.5 + u[5]
@@ -193,6 +193,15 @@ class Replenishment(LongRunMarket):
         regrets = jnp.max(values, axis=1, keepdims=True) - values
         best = jnp.argmin(regrets, axis=1).astype(jnp.int32)
         return dataclasses.replace(params, worth=worth, regrets=regrets, best=best, value=value)
+
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.grid(params)
+        yield from rules.distributions(params, "pmf")
+        yield from rules.at_least(params, 0, "cost", "fixed", "holding", "shortage")
+        room = (params.stock >= -self.largest_backlog) & (params.stock <= self.largest)
+        yield "stock", room, f"a stock in [{-self.largest_backlog}, {self.largest}], which the oracle's table covers"
+        yield "pmf", params.pmf[:, :, 1:].sum(axis=(1, 2)) > rules.ROUNDING, "demand at some price: nobody buys at any price"
 
     def problem(self, params):
         prices, levels = jnp.asarray(params.prices), jnp.asarray(self.levels)
@@ -305,12 +314,14 @@ def make(
         largest_demand = table.shape[1] - 1
     largest_demand = checks.positive_int("largest_demand", 20 if largest_demand is None else largest_demand)
     largest = checks.positive_int("largest", largest_demand if largest is None else largest)
-    if largest_backlog is not None and not backlog:
+    if largest_backlog is not None and not checks.boolean("backlog", backlog):
         raise ValueError(f"largest_backlog needs backlog=True, got {largest_backlog}")
     room = checks.positive_int("largest_backlog", largest_demand if largest_backlog is None else largest_backlog)
-    room = room if backlog else 0
-    if isinstance(stock, bool) or not isinstance(stock, int | np.integer) or not -room <= stock <= largest:
-        raise ValueError(f"stock must be an integer in [{-room}, {largest}], got {stock!r}")
+    room = room if checks.boolean("backlog", backlog) else 0
+    stock = checks.whole("stock", stock, -room, largest)
+    levels = largest + room + 1
+    checks.fits(num_prices=prices.size, levels=levels, of_levels=levels)
+    checks.fits(num_prices=prices.size, levels=levels, largest_demand=largest_demand + 1)
     low = float(prices[0])
     costs = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}
     given = {"cost": cost, "fixed": fixed, "holding": holding, "shortage": shortage}
@@ -324,7 +335,7 @@ def make(
         largest_demand=largest_demand,
         law=law,
         prices=tuple(prices.tolist()),
-        stock=int(stock),
+        stock=stock,
         horizon=checks.positive_int("horizon", horizon),
     )
     devices.use_cpu_cores()
@@ -332,4 +343,4 @@ def make(
         means = env.usual_means() if demand is None else demand
         means = checks.array("demand", means, (prices.size,), low=0, high=largest_demand)
         table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
-    return env, checked(env.solved(env.params_of(table, **costs)))
+    return env, checked(env, env.params_of(table, **costs))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, random, samplers
+from jaxprice import checks, random, rules, samplers
 from jaxprice.envs.stationary import StationaryMarket
 from jaxprice.types import Discrete, Problem
 
@@ -113,6 +113,15 @@ class SegmentedValuation(StationaryMarket):
             midpoints = samplers.beta_boosted(z1, z2, *(jnp.log(samplers.uniform(word)) for word in words), a, b)
         return self.params_of(gaps / jnp.sum(gaps), midpoints)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.grid(params)
+        yield from rules.at_least(params, 0, "cost")
+        yield from rules.distributions(params, "shares")
+        yield from rules.above(params, 0, "half_width")
+        most = np.where(params.shares > 0, params.midpoints, -np.inf).max(axis=1) + params.half_width
+        yield "prices midpoints", most > params.prices[:, 0], "a price at which somebody buys"
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -167,8 +176,11 @@ def make(law="beta(2,2)", *, num_segments=1000, num_prices=100, buyers=10, half_
     """
     checks.choice("law", law, LAWS)
     sizes = {"num_segments": num_segments, "num_prices": num_prices, "buyers": buyers}
-    env = SegmentedValuation(law=law, **{name: checks.positive_int(name, size) for name, size in sizes.items()})
-    checks.number("half_width", half_width, low=1e-6, high=1, scalar=True)
+    sizes = {name: checks.positive_int(name, size) for name, size in sizes.items()}
+    checks.fits(num_segments=sizes["num_segments"], buyers=sizes["buyers"])
+    checks.fits(num_prices=sizes["num_prices"])
+    env = SegmentedValuation(law=law, **sizes)
+    half_width = checks.number("half_width", checks.positive("half_width", half_width), high=1)
     checks.positive_int("horizon", horizon)
     params = dataclasses.replace(
         env.default_params(), half_width=np.float32(half_width), max_steps_in_episode=np.int32(horizon)

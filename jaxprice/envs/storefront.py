@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random
+from jaxprice import checks, devices, random, rules
 from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, choices, components, means, usual
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
@@ -220,6 +220,14 @@ class Storefront(LongRunMarket):
         best = jnp.argmin(regrets, axis=2).astype(jnp.int32)
         return dataclasses.replace(params, worth=worth, regrets=regrets, best=best, value=value)
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.grid(params)
+        yield from rules.distributions(params, "types", "competition", "weights")
+        yield from rules.shares(params, "redemption", "aside", "rise", "fall", "discount")
+        money = "cost", "competitor_prices", "coupon", "saving", "threshold", "exposure_cost"
+        yield from rules.at_least(params, 0, "sensitivity", *money)
+
     def problem(self, params):
         price, offer, product, exposure = self._parts(jnp.arange(self.num_actions))
         terms = ("discount", "coupon", "saving", "threshold", "exposure_cost", "competitor_prices", "weights")
@@ -356,7 +364,10 @@ def make(
       ValueError: unknown names, sizes or probabilities out of range, weights that are negative or do not sum to one.
     """
     checks.choice("size", size, ("medium", "small"))
-    offers = (offers,) if isinstance(offers, str) else tuple(offers)
+    try:
+        offers = (offers,) if isinstance(offers, str) else tuple(offers)
+    except TypeError:
+        raise ValueError(f"offers must be names out of {', '.join(OFFERS)}, got {checks.shown(offers)}") from None
     for offer in offers:
         checks.choice("offer", offer, OFFERS)
     if not offers or len(set(offers)) < len(offers):
@@ -368,12 +379,15 @@ def make(
         checks.number(name, value, low=0, high=1, scalar=True)
     if reaction + drift > 1:
         raise ValueError(f"reaction and drift must sum to at most 1, got {reaction} and {drift}")
+    num_prices = (2 if size == "small" else 4) if num_prices is None else num_prices
+    sizes = {"num_prices": num_prices, "num_products": num_products, "num_exposures": num_exposures}
+    sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}
+    cells = math.prod(SMALL if size == "small" else MEDIUM)
+    checks.fits(**sizes, offers=len(offers), cells=cells, outcomes=10)
     env = Storefront(
         sizes=SMALL if size == "small" else MEDIUM,
-        num_prices=checks.positive_int("num_prices", (2 if size == "small" else 4) if num_prices is None else num_prices),
         offers=offers,
-        num_products=checks.positive_int("num_products", num_products),
-        num_exposures=checks.positive_int("num_exposures", num_exposures),
+        **sizes,
         low=low,
         high=high,
         cost=cost,
@@ -385,4 +399,4 @@ def make(
         horizon=checks.positive_int("horizon", horizon),
     )
     devices.use_cpu_cores()
-    return env, checked(env.default_params())
+    return env, checked(env, env.params_of(lambda shape: jnp.zeros(shape)))

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks
+from jaxprice import checks, rules
 from jaxprice.envs.contextual_bandit import ContextualBandit
 from jaxprice.envs.market import Visit
 from jaxprice.types import Discrete, Problem
@@ -95,6 +95,14 @@ class WheelBandit(ContextualBandit):
     def sample_params(self, key):
         return self.params_of(jax.random.uniform(key, (), jnp.float32))
 
+    def rules(self, params):
+        yield from super().rules(params)
+        yield from rules.above(params, 0, "prices")
+        yield from rules.at_least(params, 0, "noise_scale", "cost")
+        yield from rules.shares(params, "delta")
+        safe, low, high = params.levels.T
+        yield "levels", (low < safe) & (safe < high), "levels (safe, low, high) with low below safe and safe below high"
+
     def problem(self, params):
         return Problem(
             prices=params.prices,
@@ -159,7 +167,7 @@ def make(delta=0.95, *, safe=1.2, low=1.0, high=50.0, noise_scale=0.01, intercep
     if not low < safe < high:
         raise ValueError(f"low must be below safe and safe below high, got low={low!r}, safe={safe!r}, high={high!r}")
     env = WheelBandit(
-        intercept=bool(intercept),
+        intercept=checks.boolean("intercept", intercept),
         safe=float(safe),
         low=float(low),
         high=float(high),

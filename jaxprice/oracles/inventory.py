@@ -116,7 +116,7 @@ def marginal_values(gain, horizon, stock, salvage=0.0):
 
     Args:
       gain: function of the worth of a unit kept, float `[...]` -> the best expected gain of one period, float `[...]`:
-        not negative, not increasing, of slope at least -1. `grid_gain` makes it for a price grid.
+        not increasing, of slope at least -1. `grid_gain` makes it for a price grid.
       horizon: number of periods, int.
       stock: largest stock, int.
       salvage: worth of each unit left at the end, float scalar.
