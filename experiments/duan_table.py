@@ -2,12 +2,11 @@
 
 import csv
 import math
-import os
 
 from rich.table import Table
 
 from experiments import study
-from jaxprice import stats
+from jaxprice import files, stats
 
 PAPER, SNAIL = "Duan et al. (2016), Table 1", "Mishra et al. (2018), Table 3"
 PAPER_TASKS = 1000
@@ -70,13 +69,11 @@ def mean_and_error(values):
 def write(rows, path):
     """The columns `HEADER` as CSV, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
+    with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER, extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             writer.writerow({key: study.number(x, ".9g") if isinstance(x, float) else x for key, x in row.items()})
-    os.replace(temporary, path)
 
 
 def show(rows, console):

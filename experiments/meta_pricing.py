@@ -39,9 +39,9 @@ may share the folder.
 
 import dataclasses
 import functools
-import hashlib
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -49,10 +49,10 @@ import tyro
 from rich.console import Console
 
 import jaxprice
-from experiments import meta_tables, meta_tasks, study
+from experiments import meta_tables, meta_tasks, saved
 from experiments.meta_tables import HORIZON
 from experiments.meta_tasks import TASKS, Stage
-from jaxprice import agents, policies
+from jaxprice import agents, files, fingerprint, policies, provenance
 from jaxprice.agents import imitation, rl2
 
 SHIPPED = {"pricing_rl2": "logit-RL2-3", "pricing_in_context": "logit-distilled-0"}  # agents in the package
@@ -126,15 +126,17 @@ def train(label, title, recipe, seed, options):
     told = {"name": title, "market": label, "horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "seed": seed}
     told |= {"method": "distil" if recipe.distilled else "ppo", "return_reward": recipe.return_reward}
     told |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
-    path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
-    if path.exists() and made_so(agents.load_agent(path), recipe, inputs, told):
-        return agents.load(path)
     network = agents.networks.make(recipe.network, actions=actions, inputs=inputs, **recipe.settings)
+    teacher = meta_tasks.prior(label, greedy=True) if recipe.distilled else None
+    told["code"] = fingerprint.of(imitation.train if recipe.distilled else rl2.train, env, network, teacher)
+    path = options.out / "agents" / f"{label}-{title}-{seed}.npz".replace(" ", "-")
+    if trained_so(path, recipe, inputs, told):
+        return agents.load(path)
     shared = {"horizon": HORIZON, "updates": updates, "lanes": recipe.lanes, "hyper": recipe.hyper, "seeds": seed}
     shared |= {"chunk": max(1, updates // 10), "held_out": 1024, "progress": True}
     clocks = time.perf_counter(), time.process_time()
     if recipe.distilled:
-        weights, curve = imitation.train(env, network, meta_tasks.prior(label, greedy=True), **shared)
+        weights, curve = imitation.train(env, network, teacher, **shared)
     else:
         weights, curve = rl2.train(env, network, return_reward=recipe.return_reward, **shared)
     wall, cpu = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clocks, strict=True))
@@ -142,6 +144,21 @@ def train(label, title, recipe, seed, options):
     one = agents.Agent(recipe.network, actions, agents.one(weights), recipe.settings, inputs, told=told)
     agents.save(path, one)
     return agents.load(path)
+
+
+def trained_so(path, recipe, inputs, told):
+    """Whether the agent of a file was trained in this way, by this code; says why not, and keeps what is damaged."""
+    if not path.exists():
+        return False
+    try:
+        agent = agents.load_agent(path)
+    except ValueError as error:
+        warnings.warn(files.set_aside(path, str(error)), stacklevel=2)
+        return False
+    if not made_so(agent, recipe, inputs, told):
+        warnings.warn(f"{path.name} is trained anew: its recipe or the code of its training was another", stacklevel=2)
+        return False
+    return True
 
 
 def made_so(agent, recipe, inputs, told):
@@ -193,24 +210,27 @@ def main(options):
     jaxprice.use_cpu_cores()
     if options.preset == "smoke":
         jaxprice.devices.compile_quickly()
-    out = study.open_folder(options.out, {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]})
-    options = dataclasses.replace(options, out=out)
+    out = saved.open_folder(options.out, {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]})
+    options, walk, abouts = dataclasses.replace(options, out=out), fingerprint.Walk(), {}
     for label in options.only or TASKS:
         for stage, sellers in stages(label, options):
             lost = {}
             for name, policy in sellers().items():
                 console.print(f"{label} -> {stage.name}: {name}", style="dim")
-                digest = hashlib.sha256(meta_tasks.told(policy).encode()).hexdigest()[:8]
-                kept = functools.partial(study.kept, out / "cells", f"{label}, {stage.name}, {name}, {digest}")
-                lost[name] = kept(lambda stage=stage, policy=policy: {"lost": stage.play(policy)})[0]["lost"]
+                title = f"{label}, {stage.name}, {name}"
+                played = functools.partial(stage.play, policy)
+                cell, abouts[title] = saved.kept(out / "cells", title, lambda played=played: {"lost": played()}, walk)
+                lost[name] = cell["lost"]
             rows = meta_tables.rows_of(label, stage.name, lost, meta_tables.times(stage.horizon))
             slug = re.sub(r"\W+", "-", f"{label}-{stage.name}")
             meta_tables.write(out / "rows" / f"{slug}.csv", rows)
             meta_tables.show(rows, console)
     rows = meta_tables.gather(out / "rows", TASKS)
     meta_tables.write(out / "table.csv", rows)
-    (out / "table.md").write_text(meta_tables.markdown(rows))
+    files.write(out / "table.md", meta_tables.markdown(rows))
     meta_tables.draw(rows, out / "regret.png")
+    before = (files.read_json(out / "manifest.json") or {}).get("cells", {})
+    files.write_json(out / "manifest.json", {"revision": provenance.revision(), "cells": before | saved.about_cells(abouts)})
     console.print(f"{out}/table.csv, table.md, regret.png")
 
 

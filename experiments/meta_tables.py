@@ -1,11 +1,12 @@
 """Numbers and pictures of `meta_pricing`: from the regret of every lane to rows, tables and the figure."""
 
 import csv
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.table import Table
+
+from jaxprice import files
 
 SALES = (5, 10, 20, 50, 100)
 HORIZON = 100
@@ -68,12 +69,10 @@ def rows_of(label, where, lost, sales=SALES):
 def write(path, rows):
     """Rows as CSV, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
+    with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def gather(folder, order):

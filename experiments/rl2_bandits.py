@@ -30,10 +30,7 @@ neural attentive meta-learner", arXiv:1707.03141, Table 3.
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
-import json
 import math
-import os
 import re
 import time
 from collections.abc import Callable
@@ -48,9 +45,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import jaxprice
 from experiments import duan_baselines as baselines
-from experiments import duan_table, study
+from experiments import duan_table, saved
 from experiments.duan_table import METHODS, PRINTED
-from jaxprice import agents, checks, devices, policies
+from jaxprice import agents, checks, devices, files, fingerprint, policies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,49 +218,33 @@ def found_agents(folder, cell):
     return made
 
 
-def kept(path, told, make):
-    """What `make` returns, or what it returned when it was told the same."""
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    path = path.with_name(f"{path.name}-{digest}.npz")
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            return Outcome(*(file[name] if file[name].ndim else file[name].item() for name in Outcome._fields))
-    outcome = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, **outcome._asdict())
-    os.replace(temporary, path)
-    return outcome
-
-
-def run_cell(cell, plan, options, made, step):
-    """Method -> `Outcome`, with "oracle" where there is a table for the horizon."""
+def run_cell(cell, plan, options, made, step, walk):
+    """`(method -> Outcome, title -> who made it when)`, with "oracle" where there is a table for the horizon."""
     n, k = cell
     first = 100_000 * options.seed
     seeds = [first + i for i in range(plan.tasks[n] // plan.lanes)]
     other = [first + 50_000 + i for i in range(len(seeds))]
-    told = {"cell": cell, "lanes": plan.lanes, "seeds": seeds, "version": importlib.metadata.version("jaxprice")}
+    outcomes, abouts = {}, {}
 
-    def outcome(name, about, make):
+    def keep(name, make):
         step(f"{name}, n={n}, k={k}")
-        file = re.sub(r"[^\w-]+", "-", f"n{n}_k{k}-{name}")
-        return kept(options.out / "cells" / file, told | {"name": name, "about": about}, make)
+        title = f"n{n}_k{k}-{name}"
+        found, abouts[title] = saved.kept(options.out / "cells", title, lambda: make()._asdict(), walk)
+        outcomes[name] = Outcome(*(found[field] if found[field].ndim else found[field].item() for field in Outcome._fields))
 
-    outcomes = {}
     for name, method in made.items():
         if isinstance(method, Tuned):
-            about = [list(method.grid), plan.end if name == "Gittins" else None]
-            outcomes[name] = outcome(name, about, lambda m=method: tune(cell, m, plan.lanes, seeds, other))
+            keep(name, functools.partial(tune, cell, method, plan.lanes, seeds, other))
         else:
-            outcomes[name] = outcome(name, None, lambda m=method: play(cell, m, plan.lanes, seeds))
-    for name, (agent, digest) in found_agents(options.agents, cell).items():
-        outcomes[name] = outcome(name, [agent.card, digest], lambda a=agent: play(cell, a.policy(), plan.lanes, seeds))
+            keep(name, functools.partial(play, cell, method, plan.lanes, seeds))
+    for name, (agent, _) in found_agents(options.agents, cell).items():
+        keep(name, functools.partial(play, cell, agent.policy(), plan.lanes, seeds))
     try:
         oracle = policies.gittins(horizon=n)
     except ValueError:
-        return outcomes
-    outcomes["oracle"] = outcome("oracle", None, lambda: play(cell, oracle, plan.lanes, seeds))
-    return outcomes
+        return outcomes, abouts
+    keep("oracle", functools.partial(play, cell, oracle, plan.lanes, seeds))
+    return outcomes, abouts
 
 
 def main(options):
@@ -274,20 +255,30 @@ def main(options):
     console, plan = Console(), plan_of(options)
     if not console.is_terminal:
         console = Console(width=110)
-    start, made, rows = time.perf_counter(), methods(plan), []
+    told = {"study": "rl2_bandits", "preset": options.preset, "seed": options.seed}
+    out = saved.open_folder(options.out, told)
+    options, writable = dataclasses.replace(options, out=out), files.can_write(out)
+    start, made, rows, abouts, walk = time.perf_counter(), methods(plan), [], {}, fingerprint.Walk()
     columns = TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, saved.resumable(out):
         job = bar.add_task("", total=len(plan.cells) * (len(made) + 1))
+
+        def step(text):
+            bar.update(job, description=text, advance=1)
+
         for cell in plan.cells:
-            outcomes = run_cell(cell, plan, options, made, lambda text: bar.update(job, description=text, advance=1))
-            rows += duan_table.rows_of(cell, outcomes)
-            duan_table.write(rows, options.out / "table.csv")
+            outcomes, by = run_cell(cell, plan, options, made, step, walk)
+            rows, abouts = rows + duan_table.rows_of(cell, outcomes), abouts | by
+            if writable:
+                duan_table.write(rows, out / "table.csv")
     duan_table.show(rows, console)
-    duan_table.draw(rows, options.out / "gaps.png")
-    about = {"options": dataclasses.asdict(options), "plan": plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}}
-    title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"
-    about |= study.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start, time.process_time())
-    (options.out / "manifest.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
+    if writable:
+        duan_table.draw(rows, out / "gaps.png")
+        about = {"options": dataclasses.asdict(options)}
+        about["plan"] = plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}
+        title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"
+        about |= saved.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start, time.process_time())
+        files.write_json(out / "manifest.json", told | about | {"made": saved.about_cells(abouts)})
     scores = [abs(row["z"]) for row in rows if row["method"] in METHODS]
     console.print(
         f"{sum(z <= 3 for z in scores)} of {len(scores)} baseline cells within 3 standard errors of the printed ones, "

@@ -6,8 +6,9 @@ A study is stated as data (`Study`): the cells that it simulates, the rows that 
         study.command(STUDY)
 
 and then takes `--preset smoke | default | full`, `--seed` and `--out`. Written under `--out`: `table.csv` with the columns
-`HEADER`, `figure.png`, `manifest.json`, and every cell in `cells/`, from which a second run resumes. A folder that holds the
-results of another configuration is left as it is, and a new one beside it is used.
+`HEADER`, `figure.png`, `manifest.json`, and every cell in `cells/`, from which a second run resumes; a cell whose code was
+edited is computed anew (`jaxprice.fingerprint`). A folder that holds the results of another configuration is left as it is,
+and a new one beside it is used. Finished results in a folder that cannot be written are shown.
 
 z is our value less the published one over sqrt(se^2 + published_se^2), where the published number's error is its own if one
 is known, and that of rounding (half a unit of the last digit over sqrt 3) if not. The table has both errors, so that z can
@@ -16,26 +17,21 @@ be computed again from its row. `kind` says where a published number comes from,
 
 import csv
 import dataclasses
-import datetime
-import hashlib
 import importlib.metadata
 import json
 import math
-import os
-import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from jaxprice import devices
+from experiments import saved
+from jaxprice import checks, devices, files, fingerprint
 
 HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "source", "note")
 KINDS = {
@@ -153,72 +149,49 @@ def main(study, options):
         "study": study.name,
         "preset": options.preset,
         "sizes": sizes._asdict(),
-        "seed": int(options.seed),
+        "seed": checks.whole("seed", options.seed, 0, 2**63 - 1),
         "version": importlib.metadata.version("jaxprice"),
     }
     told = json.loads(json.dumps(told, default=str))
-    out = open_folder(Path("results") / study.name if options.out is None else options.out, told)
-    cells = study.cells(sizes, options.seed)
-    results, seconds = {}, np.zeros(2)
+    out = saved.open_folder(Path("results") / study.name if options.out is None else options.out, told)
+    parts, walk = study.cells(sizes, options.seed), fingerprint.Walk()
+    if not files.can_write(out) and not all(saved.has(out / "cells", *part, walk) for part in parts.items()):
+        return stored(study, out, console), out
+    results, abouts = {}, {}
     columns = TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     bar = Progress(*columns, console=console)
-    with bar:
-        job = bar.add_task(study.name, total=len(cells))
-        for name, make in cells.items():
+    with bar, saved.resumable(out):
+        job = bar.add_task(study.name, total=len(parts))
+        for name, make in parts.items():
             bar.update(job, description=name)
-            results[name], took = kept(out / "cells", name, make)
-            seconds += took
+            results[name], abouts[name] = saved.kept(out / "cells", name, make, walk)
             bar.advance(job)
     rows = study.rows(sizes, results)
-    write(rows, out / "table.csv")
-    draw(study, sizes, results, rows, out / "figure.png")
-    about = told | manifest(study.name, study.title, options.preset, *seconds) | {"public": study.public}
-    _replace(out / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
+    seconds = [sum(about[clock] for about in abouts.values()) for clock in ("seconds", "cpu_seconds")]
+    if files.can_write(out):
+        write(rows, out / "table.csv")
+        draw(study, sizes, results, rows, out / "figure.png")
+        about = told | saved.manifest(study.name, study.title, options.preset, *seconds) | {"public": study.public}
+        files.write_json(out / "manifest.json", about | {"cells": saved.about_cells(abouts)})
     show(study, rows, console)
     console.print(f"{summary(rows)}; {seconds[0]:.0f} s -> {out}/table.csv, figure.png")
     return rows, out
 
 
-def open_folder(out, told):
-    """The results folder, or a new one beside it if it holds another configuration's results.
+def stored(study, out, console):
+    """The rows of a finished study whose folder cannot be written, as they were saved, and printed.
 
     Raises:
-      ValueError: it is a file, or cannot be written.
+      ValueError: there is no table.
     """
-    out = Path(out)
-    for k in range(1, 1000):
-        folder = out if k == 1 else out.with_name(f"{out.name}-{k}")
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"out must be a folder, but {folder} is a file")
-        try:
-            (folder / "cells").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"out must be a folder that can be written, got {folder}: {error.strerror}") from error
-        mark = folder / "cells" / "configuration.json"
-        if not mark.exists() and not (folder / "table.csv").exists():
-            _replace(mark, json.dumps(told, indent=1, sort_keys=True).encode())
-        if mark.exists() and json.loads(mark.read_text()) == told:
-            if k > 1:
-                print(f"{out} holds results of another configuration and is kept; writing to {folder}")
-            return folder
-    raise ValueError(f"out must be a folder for this configuration, but {out} and a thousand beside it hold others")
-
-
-def kept(folder, name, make):
-    """A cell: what `make` returns, or what it returned before; and its seconds, `[on the clock, of all cores]`."""
-    slug = re.sub(r"[^\w.-]+", "-", name).strip("-")
-    path = folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        return arrays, np.resize(np.append(arrays.pop("_seconds"), np.nan), 2)  # once the clock's alone were kept
-    start = time.perf_counter(), time.process_time()
-    arrays = {key: np.asarray(value) for key, value in make().items()}
-    seconds = np.subtract((time.perf_counter(), time.process_time()), start)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, _seconds=seconds, **arrays)
-    os.replace(temporary, path)
-    return arrays, seconds
+    if not (out / "table.csv").is_file():
+        raise ValueError(f"out must be a folder that can be written, got {out}, where cells are missing")
+    rows = read(out / "table.csv")
+    told = files.read_json(out / "manifest.json") or {}
+    show(study, rows, console)
+    when = f"of {told.get('date', 'unknown date')}, revision {told.get('revision') or 'unknown'}"
+    console.print(f"{summary(rows)}; as saved {when}: {out} cannot be written, and its cells are not those of this code")
+    return rows
 
 
 def mean(values):
@@ -264,12 +237,19 @@ def columns(row):
 def write(rows, path):
     """The columns `HEADER` as CSV, whole or not at all."""
     lines = [columns(row) for row in rows]
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
+    with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER)
         writer.writeheader()
         writer.writerows(lines)
-    os.replace(temporary, path)
+
+
+def read(path):
+    """The rows of a table that was written."""
+    with Path(path).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    texts, numbers = ("cell", "source", "note", "kind"), ("ours", "se", "published", "published_se")
+    lines = [{x: line[x] for x in texts} | {x: float(line[x] or "nan") for x in numbers} for line in lines]
+    return [Row(**line) for line in lines]
 
 
 def draw(study, sizes, results, rows, path):
@@ -283,20 +263,6 @@ def draw(study, sizes, results, rows, path):
     study.draw(figure, sizes, results, rows)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def manifest(name, title, preset, seconds, cpu_seconds):
-    """What is told of a run beside its configuration, as plain data; the seconds of all cores may be NaN (unknown)."""
-    flags = "" if preset == "default" else f" --preset {preset}"
-    return {
-        "title": title,
-        "command": f"python -m experiments.{name}{flags}",
-        "seconds": round(float(seconds), 1),
-        "cpu_seconds": None if math.isnan(cpu_seconds) else round(float(cpu_seconds), 1),
-        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
-        "versions": {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")},
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
 
 
 def show(study, rows, console):
@@ -315,10 +281,3 @@ def number(value: Any, form=".5g"):
     if isinstance(value, str):
         return value
     return "" if math.isnan(value) else format(value, form)
-
-
-def _replace(path, content):
-    """Write bytes, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -80,12 +80,14 @@ class Code(NamedTuple):
       globals: names that it and the functions in it look up among globals.
       names: all names that it and they use, those of attributes included.
       imports: what it and they import, `(module, level, names)` each.
+      reads: names whose value it or they use for more than to append to it: what is only appended to decides nothing.
     """
 
     digest: bytes
     globals: frozenset
     names: frozenset
     imports: tuple
+    reads: frozenset
 
 
 def digest(*parts):
@@ -116,9 +118,16 @@ def constant(value):
 
 
 def _parse(code):
-    said, loaded, names, imports = [], set(), set(code.co_names), []
+    said, loaded, names, imports, reads = [], set(), set(code.co_names), [], set()
+    variable = None  # whose value was loaded by the instruction before
     for operation, argument in _instructions(code):
         name = dis.opname[operation]
+        if name in ("CACHE", "PRECALL", "NOP"):
+            said.append((name, argument))
+            continue
+        if variable and not _appends(name, argument, code):
+            reads.add(variable)
+        variable = _variable(name, argument, code)
         if operation in dis.hasconst:
             argument = code.co_consts[argument]
         elif name == "LOAD_GLOBAL":
@@ -139,12 +148,30 @@ def _parse(code):
             inner = read(value)
             loaded, names = loaded | inner.globals, names | inner.names
             imports += inner.imports
+            reads |= inner.reads
     count = code.co_argcount + code.co_kwonlyargcount
     about = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames[:count]
     about += code.co_flags & ~DOCUMENTED, tuple(name for name in code.co_names if name not in UNSAID)
     about += code.co_freevars, code.co_exceptiontable
     whole = digest(constant(about), *(part for name, argument in said for part in (name, constant(argument))))
-    return Code(whole, frozenset(loaded - {"__name__"}), frozenset(names), tuple(imports))
+    return Code(whole, frozenset(loaded - {"__name__"}), frozenset(names), tuple(imports), frozenset(reads))
+
+
+def _variable(name, argument, code):
+    """The name of a global or of a variable of an enclosing function that an instruction loads, or None."""
+    if name == "LOAD_GLOBAL":
+        return code.co_names[argument >> 1]
+    if name == "LOAD_NAME":
+        return code.co_names[argument]
+    enclosed = name in ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+    return code._varname_from_oparg(argument) if enclosed else None
+
+
+def _appends(name, argument, code):
+    """Whether an instruction looks up `append` of what was loaded."""
+    if name not in ("LOAD_METHOD", "LOAD_ATTR"):
+        return False
+    return code.co_names[argument >> (sys.version_info >= (3, 12))] == "append"
 
 
 def _instructions(code):
@@ -192,6 +219,11 @@ def own(kind):
         made = members | {name: value for name, value in made.items() if not name.startswith("_") and name not in members}
     fields = made.pop("__dataclass_fields__", {})
     return made, [(name, f.default, f.default_factory, f.init, dict(f.metadata)) for name, f in fields.items()]
+
+
+def is_list(x=None):
+    """Whether something is a list."""
+    return type(x) is list
 
 
 def content(cell):

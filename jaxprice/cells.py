@@ -117,11 +117,18 @@ class Cells:
         revision = f", revision {last['revision'][:10]}" if last.get("revision") else ""
         return f"changed since {last.get('date', 'then')}{revision}: {', '.join(names)}"
 
-    def save(self, cell, value, seconds=math.nan):
-        """Write a cell, whole or not at all, unless it could not be found again; returns its `about`."""
+    def save(self, cell, value, seconds=math.nan, **also):
+        """Write a cell, whole or not at all, unless it could not be found again; returns its `about`.
+
+        Args:
+          cell: a `Cell`.
+          value: what the form of these cells writes.
+          seconds: that it took.
+          **also: what else is told of it, plain data.
+        """
         about = {"title": cell.title, "configuration": cell.configuration, "revision": provenance.revision()}
         about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-        about |= {"seconds": None if math.isnan(seconds) else round(float(seconds), 3)}
+        about |= {"seconds": None if math.isnan(seconds) else round(float(seconds), 3)} | also
         if not cell.unknown:
             with files.temporary(self.folder, cell.start + cell.key) as made:
                 self.form.write(value, about, made)

@@ -12,8 +12,7 @@ reached, function by function, and nowhere else.
 A registry counts where code looks names up in it: what calls `jaxprice.make("X")` reaches every market, what holds the
 market that came of it reaches that market alone. Python's own library counts by name, and what is installed in
 site-packages by name and version, apart from what only shows progress and pictures. Memory that decides nothing does not
-count: `functools.lru_cache`, weak containers, `Cache`, counters, locks,
-executors.
+count: `functools.lru_cache`, weak containers, `Cache`, counters, locks, executors, lists that functions only append to.
 
 What has no digest, such as an open connection, gets a new one each time, so that no result is found again; `unknown` names
 it. Not seen: modules that are found by text at run time (`importlib.import_module(name)`), and files that code reads.
@@ -209,12 +208,17 @@ class _Tree:
         return ["class", *self._nodes(type(x), fields, *x.__bases__), *self._items(own)]
 
     def _function(self, x):
-        about = [*self._nodes(x.__defaults__, x.__kwdefaults__, *(x.__closure__ or ())), *self._items(x.__dict__)]
+        code = anatomy.read(x.__code__)
+        cells = [] if x.__closure__ is None else zip(x.__code__.co_freevars, x.__closure__, strict=True)
+        cells = [cell for name, cell in cells if name in code.reads or not anatomy.is_list(*anatomy.content(cell))]
+        about = [*self._nodes(x.__defaults__, x.__kwdefaults__, *cells), *self._items(x.__dict__)]
         if provenance.in_packages(x.__code__.co_filename):
             self.reads.add(("package", str(x.__globals__.get("__name__")).partition(".")[0]))
             return ["installed", x.__code__.co_qualname, *about]
-        code, module = anatomy.read(x.__code__), sys.modules.get(x.__globals__.get("__name__"))
+        module = sys.modules.get(x.__globals__.get("__name__"))
         for name in sorted(code.globals & x.__globals__.keys()):
+            if name not in code.reads and anatomy.is_list(x.__globals__[name]):
+                continue
             about += [name, *self._used(x.__globals__[name], code)]
         if not code.globals.isdisjoint(("globals", "eval", "exec")) and vars(module or types) is x.__globals__:
             about.append(self._node(module))

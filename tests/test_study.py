@@ -1,15 +1,18 @@
 """The frame of studies of published results: z, cells that resume, folders that are kept, the index."""
 
 import csv
+import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from experiments import study, summary
+from experiments import saved, study, summary
+from jaxprice import files, provenance
 
 
 class Sizes(NamedTuple):
@@ -148,16 +151,119 @@ def test_a_file_is_no_results_folder(tmp_path):
         study.main(made([]), options(tmp_path / "file"))
 
 
-def test_cells_keep_the_seconds_of_clock_and_cores(tmp_path):
-    """Also those of a folder in which the clock's alone were kept."""
-    made, seconds = study.kept(tmp_path, "one", lambda: {"x": np.arange(3)})
-    again, same = study.kept(tmp_path, "one", None)
-    assert seconds.shape == (2,) and np.all(seconds >= 0)
+def test_cells_keep_the_seconds_and_who_made_them(tmp_path):
+    calls = []
+
+    def make():
+        calls.append("made")
+        return {"x": np.arange(3)}
+
+    made, about = saved.kept(tmp_path, "one", make)
+    again, same = saved.kept(tmp_path, "one", make)
+    assert calls == ["made"] and about["seconds"] >= 0 and about["cpu_seconds"] >= 0
+    assert {name: same[name] for name in about} == about and about["revision"] == provenance.revision()
     np.testing.assert_array_equal(again["x"], made["x"])
-    np.testing.assert_array_equal(same, seconds)
-    (path,) = tmp_path.glob("one-*.npz")
-    np.savez(path, _seconds=7.5, x=np.arange(3))
-    np.testing.assert_array_equal(study.kept(tmp_path, "one", None)[1], [7.5, np.nan])
+
+
+def test_cells_of_former_versions_are_computed_anew_and_kept(tmp_path):
+    """They do not tell by which code they were made."""
+    former = tmp_path / f"one-half-{hashlib.sha256(b'one half').hexdigest()[:6]}.npz"
+    np.savez(former, _seconds=7.5, x=np.arange(3))
+    before = former.read_bytes()
+    with pytest.warns(UserWarning, match="one half is computed anew: one-half-.* does not tell by which code"):
+        made, _ = saved.kept(tmp_path, "one half", lambda: {"x": np.arange(4)})
+    assert made["x"].size == 4 and former.read_bytes() == before
+
+
+def test_a_cell_whose_code_was_edited_is_computed_anew_and_says_so(tmp_path):
+    """The other cell is kept, and so is what the former code made."""
+    calls = []
+
+    def shifted(study, by):
+        """The study whose second cell is made by other code."""
+
+        def cells(sizes, seed):
+            def two():
+                calls.append("two")
+                return {"values": np.random.default_rng(seed).normal(size=sizes.lanes) + by}
+
+            return {"one": study.cells(sizes, seed)["one"], "two half": two}
+
+        return study._replace(cells=cells)
+
+    first, out = study.main(shifted(made(calls), 1.0), options(tmp_path))
+    assert calls == ["one", "two"]
+    with pytest.warns(UserWarning, match="two half is computed anew: changed since .*: code") as told:
+        second, _ = study.main(shifted(made(calls), 2.0), options(tmp_path))
+    assert len(told) == 1 and calls == ["one", "two", "two"]
+    assert second[1].ours == pytest.approx(first[1].ours + 1) and second[0] == first[0]
+    third, _ = study.main(shifted(made(calls), 1.0), options(tmp_path))
+    assert third == first and len(calls) == 3
+    about = json.loads((out / "manifest.json").read_text())["cells"]
+    assert set(about) == {"one", "two half"} and about["one"]["revision"] == provenance.revision() and about["one"]["date"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04cut", None])
+def test_a_damaged_cell_is_kept_aside_and_computed_anew(tmp_path, content):
+    calls = []
+    first, out = study.main(made(calls), options(tmp_path))
+    (path,) = (out / "cells").glob("one-*.npz")
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"{path.name} cannot be used"):
+        second, _ = study.main(made(calls), options(tmp_path))
+    assert second == first and calls == ["one", "two half", "one"] and path.with_suffix(".unreadable").exists()
+
+
+def test_a_damaged_mark_is_made_again(tmp_path):
+    """The manifest tells whose results these are."""
+    calls = []
+    _, out = study.main(made(calls), options(tmp_path / "out"))
+    (out / saved.MARK).write_text('{"study": "made')
+    assert study.main(made(calls), options(tmp_path / "out"))[1] == out and calls == ["one", "two half"]
+    assert json.loads((out / saved.MARK).read_text())["study"] == "made_up"
+    (out / saved.MARK).write_text("")
+    assert study.main(made([]), options(tmp_path / "out", seed=4))[1] == tmp_path / "out-2"
+
+
+def test_folders_of_something_else_are_refused(tmp_path):
+    (tmp_path / "figure.png").write_text("precious")
+    with pytest.raises(ValueError, match="holds other files"):
+        study.main(made([]), options(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_finished_results_that_cannot_be_written_are_shown(tmp_path, monkeypatch, capsys):
+    """As on a disk that is read-only: from its cells, or the table as it was saved."""
+    calls = []
+    first, out = study.main(made(calls), options(tmp_path / "out"))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(files, "can_write", lambda folder: False)
+    again, _ = study.main(made(calls), options(tmp_path / "out"))
+    assert again == first and calls == ["one", "two half"]
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    shutil.rmtree(out / "cells")
+    capsys.readouterr()
+    stored, there = study.main(made(calls), options(tmp_path / "out"))
+    assert there == out and len(calls) == 2 and not (out / "cells").exists()
+    assert [(row.cell, row.source) for row in stored] == [(row.cell, row.source) for row in first]
+    np.testing.assert_allclose([row.ours for row in stored], [row.ours for row in first], rtol=1e-8)
+    assert "cannot be written" in " ".join(capsys.readouterr().out.split())
+    (out / "table.csv").unlink()
+    with pytest.raises(ValueError, match="cells are missing"):
+        study.main(made(calls), options(tmp_path / "out"))
+
+
+def test_an_interrupted_study_says_that_it_resumes(tmp_path):
+    def stopped(sizes, seed):
+        def stop():
+            raise KeyboardInterrupt
+
+        return {"one": stop}
+
+    with pytest.raises(KeyboardInterrupt) as error:
+        study.main(made([])._replace(cells=stopped), options(tmp_path))
+    assert "goes on from there" in error.value.__notes__[0]
 
 
 def test_the_index_counts_what_agrees(tmp_path, capsys):
