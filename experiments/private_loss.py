@@ -1,15 +1,16 @@
 """What privacy costs: percentage regret of private and of non-private pricing over T.
 
-    python -m experiments.private_loss                  # about three minutes on two cores
+    python -m experiments.private_loss                  # about five minutes on two cores
     python -m experiments.private_loss --preset smoke   # seconds
-    python -m experiments.private_loss --preset full    # the paper's horizons, 33 times its runs: for a GPU
+    python -m experiments.private_loss --preset full    # the paper's horizons for all, 33 times its runs: for a GPU
 
 Chen, Miao and Wang (2023) print percentage regret of their two algorithms, with central and with local trust, for
-T = 500, 2500, 12500, 62500 and epsilon = .01, .1, 1, 10, beside the first one without noise, in 30 runs. Demand is
+T = 500, 2500, 12500, 62500 and epsilon = .01, .1, 1, 10, beside the first one without noise, in 30 runs: 36 cells. Eight of
+them are at hand, a row of each algorithm (`PRINTED`), and are compared. Demand is
 .4 + .6 x1 + .6 x2 - .2 p + nu, nu ~ U[-.1, .1], features x ~ U[0, 1]^2, prices in [.5, 4.5]; the constants of the tests are
 those of the experiments, c1 = .001 sqrt(log T), c1' = .01 c2, c2 = log(T)^2 / epsilon, k1 = .001 sqrt(log T),
-k2 = .1 log T. Their numbers were not at hand. The theory says T^(2/3) + T^(1/3) / epsilon with central trust and
-T^(3/4) / epsilon^(1/2) with local, with other constants.
+k2 = .1 log T. The theory says T^(2/3) + T^(1/3) / epsilon with central trust and T^(3/4) / epsilon^(1/2) with local, with
+other constants.
 
 A cell is one algorithm and epsilon (a row: and T): percentage regret is the mean over lanes of regret over the optimum's
 expected revenue, in percent. An exponent is the slope of log regret over log T over all horizons; its error is over
@@ -19,11 +20,16 @@ A test with central trust waits for c2 buyers at each price of a cube, more than
 prices are then offered to the end, at a loss that is a closed form. Tests with local trust do not wait, and decide by the
 noise.
 
-Revenue. The algorithms learn from revenue in [0, 1], but in this market demand, as it is printed, falls to -.6 at high
-prices. Ours are told revenue brought to [0, 1] by its largest and smallest value, 3.6125 and -2.7, so that nothing is cut.
-"losses cut" is what comes of cutting them at zero, which is what `private_quadrisection` does by itself: to cubes of buyers
-with low valuations all high prices look the same, and they go on offering them for ever. How the paper went about it is not
-known to us. Other departures (trees for each price, J rounded to a square) are in the policy's own file.
+Revenue. The algorithms are stated for revenue in [0, 1], but in this market it is not: demand, as it is printed, falls to
+-.6 at high prices, and p y lies between -2.7 and 3.6125.
+"raw revenue" is the paper's experiment and compared with print: tests see p y as it is, and features are cut into
+ceil(sqrt(J)) parts each. The noise is that of revenue in [0, 1], so that there is less privacy than epsilon says.
+"scaled": tests see revenue brought to [0, 1] by its smallest and largest value, as the promise needs, so that gaps between
+prices are a 6.3th as wide beside the same margins; and J is brought to the nearest square.
+"losses cut" is what comes of cutting at zero, which is what `private_quadrisection` does by itself: to cubes of buyers with
+low valuations all high prices look the same, and they go on offering them for ever.
+A tree for each price, with up to three levels fewer than the paper's over all periods, is in all of them (the policy's own
+file): where tests pass by noise alone, ours pass less often.
 
 Beside it the same comparison where the form of demand is known, in a market with demand .9 + .45 x1 + .45 x2 - .2 p, which
 is never negative, and 41 prices: the linear policy of Chen, Simchi-Levi and Wang (2022), as `private_pricing` has it
@@ -34,83 +40,46 @@ doi:10.1287/opre.2022.2347, arXiv:2109.04615; X. Chen, D. Simchi-Levi, Y. Wang (
 personalized pricing with demand learning", arXiv:2009.12920.
 """
 
-import dataclasses
 import functools
 import math
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxprice
 from experiments import study
+from experiments.private_market import BOUNDS, GRID, LOW, PAPER, POSITIVE, SLOPE, WIDTH, market, optimum, revenues, unlearned
 from jaxprice import Policy, policies, stats
-from jaxprice.envs.glm_demand import GLMDemand
 from jaxprice.policies.private_quadrisection import side_of
 
 CUBES, LINEAR = "Chen, Miao and Wang (2023)", "Chen, Simchi-Levi and Wang (2022)"
-LOW, HIGH, SLOPE, WIDTH = 0.5, 4.5, 0.2, 0.1  # prices, fall of demand, half-width of its noise
-PAPER, POSITIVE = (0.4, 0.6, 0.6), (0.9, 0.45, 0.45)  # demand at price zero: constant, weight of each feature
-GRID = 41
-BOUNDS = {"features": 2, "lowest": 0.0, "highest": 3**-0.5}  # of the features as the market shows them
+HORIZONS, RUNS = (500, 2500, 12500, 62500), 30  # of the paper
+PRINTED = {("central", 0.01): (34.70, 33.63, 30.51, 27.21), ("local", 0.1): (22.89, 17.66, 15.95, 14.80)}
 
 
 class Sizes(NamedTuple):
-    """Horizons, epsilons, lanes, the groups of them for standard errors of exponents, and which panels are played."""
+    """How much is played.
+
+    Attributes:
+      horizons, epsilons: of all series; those with printed numbers have the horizons `printed`.
+      lanes: runs.
+      batches: groups of them, for standard errors of exponents.
+    """
 
     horizons: tuple[int, ...]
     epsilons: tuple[float, ...]
     lanes: int
     batches: int
     panels: tuple[str, ...] = ("central", "local", "positive")
+    printed: tuple[int, ...] = HORIZONS
 
 
 PRESETS = {
-    "smoke": Sizes((300, 500), (1.0,), 6, 2, ("central",)),
+    "smoke": Sizes((300, 500), (1.0,), 6, 2, ("central",), (300, 500)),
     "default": Sizes((500, 2500, 12500), (0.01, 0.1, 1.0, 10.0), 30, 5),
-    "full": Sizes((500, 2500, 12500, 62500), (0.01, 0.1, 1.0, 10.0), 1000, 10),
+    "full": Sizes(HORIZONS, (0.01, 0.1, 1.0, 10.0), 1000, 10),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class UniformNoise(GLMDemand):
-    """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH]."""
-
-    def draw(self, key, state, mean, params):
-        return mean + WIDTH * (2 * jax.random.uniform(key, (), jnp.float32) - 1)
-
-
-@functools.cache
-def market(demand, num_prices=None):
-    """`(environment, params)` for demand at price zero (constant, and weights of two features in [0, 1])."""
-    kind = {"link": "linear", "context": "uniform", "dimension": 3, "low": LOW, "high": HIGH}
-    base, _ = jaxprice.make("GLMDemand", **kind, noise_scale=WIDTH / 3**0.5, num_prices=num_prices)
-    env = UniformNoise(**dataclasses.asdict(base))
-    constant, *weights = demand
-    unit = 3**0.5  # features are shown in units of its inverse
-    effects = [constant, *(weight * unit for weight in weights)], [SLOPE, 0.0, 0.0]
-    return env, env.params_of(*(np.asarray(effect, np.float32) for effect in effects))
-
-
-def revenues(demand):
-    """Smallest and largest revenue of a period at any price, features and noise."""
-    most, least = sum(demand) + WIDTH, demand[0] - WIDTH
-    best = min(max(most / (2 * SLOPE), LOW), HIGH)
-    return min(0.0, *(p * (least - SLOPE * p) for p in (LOW, HIGH))), best * (most - SLOPE * best)
-
-
-def optimum(demand):
-    """Mean revenue of a period of the seller who knows demand, whose prices are inside the interval."""
-    constant, *weights = demand
-    mean, variance = constant + sum(weights) / 2, sum(weight**2 for weight in weights) / 12
-    return (mean**2 + variance) / (4 * SLOPE)
-
-
-def unlearned(demand):
-    """Percentage regret of a seller who offers the first five prices for ever."""
-    prices = np.linspace(LOW, HIGH, 5)
-    return 100 * (1 - np.mean(prices * (demand[0] + sum(demand[1:]) / 2 - SLOPE * prices)) / optimum(demand))
 
 
 def told_losses(policy, least):
@@ -123,7 +92,7 @@ def told_losses(policy, least):
 
 
 @functools.cache
-def compiled(kind, trust, cubes, private, lanes):
+def compiled(kind, trust, cubes, private, lanes, raw):
     """A policy in its market as a compiled function, for any epsilon, horizon and demand with as many cubes.
 
     Args:
@@ -132,6 +101,7 @@ def compiled(kind, trust, cubes, private, lanes):
       cubes: how many; 0 for the linear policies.
       private: whether there is noise.
       lanes: how many.
+      raw: whether tests see revenue as it is.
 
     Returns:
       `(seed, epsilon, horizon, params, least, most) -> percentage regret [lanes]`, with the smallest and largest revenue.
@@ -140,6 +110,8 @@ def compiled(kind, trust, cubes, private, lanes):
 
     def seller(epsilon, least, most):
         epsilon = epsilon if private else None
+        if raw:
+            return policies.private_quadrisection(trust, epsilon, cubes=cubes, ceiling=1.0, cut=False, **BOUNDS)
         if kind == "cubes":
             made = policies.private_quadrisection(trust, epsilon, cubes=cubes, ceiling=most - least, **BOUNDS)
             return told_losses(made, least)
@@ -156,38 +128,47 @@ def compiled(kind, trust, cubes, private, lanes):
     return loss
 
 
-def cubes_of(trust, epsilon, horizon):
-    """Number of cubes by the theory, made a square."""
-    return side_of(trust, epsilon, horizon, None, 2) ** 2
+def cubes_of(trust, epsilon, horizon, raw=False):
+    """Number of cubes by the theory, made a square: the nearest, or with raw revenue, as in the paper, the next."""
+    if not raw:
+        return side_of(trust, epsilon, horizon, None, 2) ** 2
+    wanted = math.ceil(horizon ** (1 / 3) if trust == "central" else (epsilon * horizon**0.5) ** 0.5)
+    return math.ceil(math.sqrt(wanted)) ** 2
 
 
-def play(sizes, seed, kind, demand, trust, epsilon, cut):
+def horizons_of(sizes, trust, epsilon, told):
+    """The horizons of a series."""
+    return sizes.printed if told == "raw" and (trust, epsilon) in PRINTED else sizes.horizons
+
+
+def play(sizes, seed, kind, demand, trust, epsilon, told):
     """Percentage regret of each lane at each horizon, `[horizons, lanes]`."""
     _, params = market(demand, GRID if kind == "linear" else None)
     least, most = revenues(demand)
-    numbers = [np.float32(x) for x in (0.0 if cut else least, most)]
+    numbers = [np.float32(x) for x in (0.0 if told == "cut" else least, most)]
     losses = []
-    for horizon in sizes.horizons:
-        cubes = cubes_of(trust, epsilon, horizon) if kind == "cubes" else 0
-        run = compiled(kind, trust, cubes, epsilon is not None, sizes.lanes)
+    for horizon in horizons_of(sizes, trust, epsilon, told):
+        cubes = cubes_of(trust, epsilon, horizon, told == "raw") if kind == "cubes" else 0
+        run = compiled(kind, trust, cubes, epsilon is not None, sizes.lanes, told == "raw")
         losses.append(run(np.uint32(seed), np.float32(epsilon or 0.0), np.int32(horizon), params, *numbers))
     return {"loss": np.stack(losses)}
 
 
 def series(sizes):
-    """Name of a cell -> `(kind, demand, trust, epsilon, whether losses are cut)`, the last of `play`."""
+    """Name of a cell -> the last arguments of `play`: kind, demand, trust, epsilon, and how revenue is told."""
     found = {}
     trusts = [trust for trust in ("central", "local") if trust in sizes.panels]
-    for trust, epsilon in [("central", None), *((trust, epsilon) for trust in trusts for epsilon in sizes.epsilons)]:
-        found[named(trust, epsilon)] = "cubes", PAPER, trust, epsilon, False
-    found["no noise, losses cut"] = "cubes", PAPER, "central", None, True
+    every = [("central", None), *((trust, epsilon) for trust in trusts for epsilon in sizes.epsilons)]
+    for told, name in (("raw", "raw revenue, {}"), ("scaled", "{}")):
+        found |= {name.format(named(*each)): ("cubes", PAPER, *each, told) for each in every}
+    found["no noise, losses cut"] = "cubes", PAPER, "central", None, "cut"
     if "positive" not in sizes.panels:
         return found
     for epsilon in (None, sizes.epsilons[-1]):
-        found[f"positive demand, {named('central', epsilon)}"] = "cubes", POSITIVE, "central", epsilon, False
+        found[f"positive demand, {named('central', epsilon)}"] = "cubes", POSITIVE, "central", epsilon, "scaled"
     for epsilon in (None, *sizes.epsilons):
         name = "LinUCB" if epsilon is None else f"linear policy, {named('central', epsilon)}"
-        found[f"positive demand, {name}"] = "linear", POSITIVE, "central", epsilon, False
+        found[f"positive demand, {name}"] = "linear", POSITIVE, "central", epsilon, "scaled"
     return found
 
 
@@ -210,12 +191,18 @@ def exponents(losses, horizons, batches):
 def rows(sizes, results):
     """Percentage regret by series and horizon, the exponent of each series, exact optima."""
     made = []
-    for name, (kind, _, trust, _, _) in series(sizes).items():
+    for name, (kind, _, trust, epsilon, told) in series(sizes).items():
         losses, source = results[name]["loss"], CUBES if kind == "cubes" else LINEAR
-        for T, loss in zip(sizes.horizons, losses, strict=True):
-            made.append(study.Row(f"{name}, T = {T}", *study.mean(loss), source=source))
+        horizons = horizons_of(sizes, trust, epsilon, told)
+        printed = dict(zip(HORIZONS, PRINTED.get((trust, epsilon), ()), strict=False)) if told == "raw" else {}
+        for T, loss in zip(horizons, losses, strict=True):
+            known = {}
+            if T in printed:
+                spread = loss.std(ddof=1) / math.sqrt(RUNS)
+                known = {"published": printed[T], "published_se": spread, "digits": 2, "kind": "printed"}
+            made.append(study.Row(f"{name}, T = {T}", *study.mean(loss), source=source, **known))
         theory = "1/2" if kind == "linear" else {"central": "2/3", "local": "3/4"}[trust]
-        slope = study.mean(exponents(losses, sizes.horizons, sizes.batches))
+        slope = study.mean(exponents(losses, horizons, sizes.batches))
         made.append(study.Row(f"{name}: exponent of T", *slope, source=source, note=f"theory, as T grows: {theory}"))
     exact = {
         "optimum of a period, closed form": optimum(PAPER),
@@ -231,21 +218,29 @@ def draw(figure, sizes, results, rows):
     panels = dict(zip(sizes.panels, np.ravel(figure.subplots(1, len(sizes.panels), sharey=True)), strict=True))
     shades, last = {epsilon: f"C{i}" for i, epsilon in enumerate(sizes.epsilons)}, sizes.epsilons[-1]
     for trust, axes in panels.items():
-        if trust != "positive":
-            for epsilon in sizes.epsilons:
-                band(axes, sizes, results[named(trust, epsilon)]["loss"], f"epsilon = {epsilon:g}", color=shades[epsilon])
-            band(axes, sizes, results["no noise"]["loss"], "no noise", color="0.2", ls="--")
-            axes.set_title(f"Quadrisection, {trust} trust")
-    band(panels["central"], sizes, results["no noise, losses cut"]["loss"], "no noise, losses cut", color="0.6", ls=":")
+        if trust == "positive":
+            continue
+        for epsilon in sizes.epsilons:
+            losses = results[f"raw revenue, {named(trust, epsilon)}"]["loss"]
+            band(axes, horizons_of(sizes, trust, epsilon, "raw"), losses, f"epsilon = {epsilon:g}", color=shades[epsilon])
+            if (trust, epsilon) in PRINTED:
+                printed = PRINTED[trust, epsilon]
+                axes.plot(HORIZONS, printed, "k*", ms=7, label=f"epsilon = {epsilon:g}, printed", zorder=3)
+        band(axes, sizes.horizons, results["raw revenue, no noise"]["loss"], "no noise", color="0.2", ls="--")
+        axes.set_title(f"Quadrisection, {trust} trust, raw revenue")
+    for name, style in (("no noise", {"color": "0.5", "ls": "-."}), ("no noise, losses cut", {"color": "0.6", "ls": ":"})):
+        label = f"{name}, revenue scaled" if name == "no noise" else name
+        band(panels["central"], sizes.horizons, results[name]["loss"], label, **style)
     if "positive" in panels:
         axes = panels["positive"]
         for epsilon in sizes.epsilons:
             loss = results[f"positive demand, linear policy, {named('central', epsilon)}"]["loss"]
-            band(axes, sizes, loss, f"linear policy, epsilon = {epsilon:g}", color=shades[epsilon])
-        band(axes, sizes, results["positive demand, LinUCB"]["loss"], "LinUCB, no noise", color="0.2", ls=":")
-        band(axes, sizes, results["positive demand, no noise"]["loss"], "quadrisection, no noise", color="0.2", ls="--")
+            band(axes, sizes.horizons, loss, f"linear policy, epsilon = {epsilon:g}", color=shades[epsilon])
+        band(axes, sizes.horizons, results["positive demand, LinUCB"]["loss"], "LinUCB, no noise", color="0.2", ls=":")
+        loss = results["positive demand, no noise"]["loss"]
+        band(axes, sizes.horizons, loss, "quadrisection, no noise", color="0.2", ls="--")
         loss = results[f"positive demand, {named('central', last)}"]["loss"]
-        band(axes, sizes, loss, f"quadrisection, epsilon = {last:g}", color=shades[last], ls="--")
+        band(axes, sizes.horizons, loss, f"quadrisection, epsilon = {last:g}", color=shades[last], ls="--")
         axes.set_title("Positive demand, central trust")
     panels["central"].set_ylabel("percentage regret")
     for axes in panels.values():
@@ -253,10 +248,11 @@ def draw(figure, sizes, results, rows):
         axes.legend(fontsize=7)
 
 
-def band(axes, sizes, losses, name, **style):
+def band(axes, horizons, losses, name, **style):
     """A curve with its 95 % interval."""
-    error = stats.Z95 * losses.std(axis=1, ddof=1) / math.sqrt(losses.shape[1])
-    axes.errorbar(sizes.horizons, losses.mean(axis=1), error, marker="o", ms=3, capsize=2, lw=1.2, label=name, **style)
+    lanes = losses.shape[1]
+    error = stats.critical(lanes) * losses.std(axis=1, ddof=1) / math.sqrt(lanes)
+    axes.errorbar(horizons, losses.mean(axis=1), error, marker="o", ms=3, capsize=2, lw=1.2, label=name, **style)
 
 
 STUDY = study.Study(

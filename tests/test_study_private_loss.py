@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import private_loss as paper
+from experiments import study
 from jaxprice import Policy
 from jaxprice.envs.market import Visit
 from jaxprice.policies.private_quadrisection import numbers, side_of
@@ -46,6 +47,45 @@ def test_settings_are_those_of_the_paper():
     assert side_of("central", None, 62500, None, 2) ** 2 in (36, 49)  # ceil(62500^(1/3)) = 40
 
 
+def test_raw_revenue_and_the_next_square_of_cubes():
+    """J = ceil(T^(1/3)) = 8, 14, 24, 40 central, ceil((e sqrt T)^(1/2)) local; ceil(sqrt(J)) parts of a feature."""
+    horizons = (500, 2500, 12500, 62500)
+    assert [paper.cubes_of("central", None, T, raw=True) for T in horizons] == [9, 16, 25, 49]
+    assert [paper.cubes_of("local", 0.1, T, raw=True) for T in horizons] == [4, 4, 4, 9]
+    assert [paper.cubes_of("local", 10.0, T, raw=True) for T in horizons] == [16, 25, 36, 64]
+    sizes = paper.Sizes((500,), (0.01, 0.1), 4, 2)
+    assert list(paper.horizons_of(sizes, "central", 0.01, "raw")) == list(horizons)
+    assert paper.horizons_of(sizes, "central", 0.01, "scaled") == paper.horizons_of(sizes, "local", 0.01, "raw") == (500,)
+    named = paper.series(sizes)
+    assert named["raw revenue, local, epsilon = 0.1"] == ("cubes", paper.PAPER, "local", 0.1, "raw")
+    assert named["local, epsilon = 0.1"][-1] == "scaled" and named["no noise, losses cut"][-1] == "cut"
+
+
+SEEN = {"raw": (-2.0, 3.0), "scaled": (0.7 / 6.3125, 5.7 / 6.3125), "cut": (0.0, 3 / 3.6125)}
+
+
+@pytest.mark.parametrize(("told", "seen"), SEEN.items())
+def test_what_tests_see_of_revenue(told, seen, monkeypatch):
+    """The sums of one cube after a revenue of -2 and after one of 3."""
+    caught = []
+
+    def rollout(env, policy, *, seed, lanes, horizon, params):
+        problem = env.problem(params)
+        for reward in (-2.0, 3.0):
+            state = policy.init(jax.random.key(0), problem)
+            visit = jnp.float32([1.0, 0.1, 0.1])
+            sale = Transition(visit, jnp.float32(1), jnp.float32(1), jnp.float32(1), jnp.float32(reward), visit)
+            caught.append(policy.update(jax.random.key(0), state, sale).sums[:, 0].sum())
+        return {"regret": jnp.ones(lanes), "optimal": jnp.stack(caught[-2:])}
+
+    monkeypatch.setattr(paper.jaxprice, "rollout", rollout)
+    paper.compiled.cache_clear()
+    sizes = paper.Sizes((500,), (1.0,), 2, 2)
+    loss = paper.play(sizes, 0, "cubes", paper.PAPER, "central", None, told)["loss"]
+    paper.compiled.cache_clear()
+    np.testing.assert_allclose(100 / loss[0], seen, atol=1e-5)
+
+
 def test_losses_are_told():
     seen = Policy(lambda key, problem: 0.0, lambda key, state, observation: 0.5, lambda key, state, t: t.reward)
     transition = Transition(None, 0.5, 0.5, 1.0, -2.0, None)
@@ -54,8 +94,19 @@ def test_losses_are_told():
 
 def test_rows_tell_percentages_and_exponents():
     sizes = paper.Sizes((500, 2500, 12500), (0.1, 1.0), 6, 3)
-    loss = 40 * np.array(sizes.horizons)[:, None] ** -0.25 * np.linspace(0.9, 1.1, 6)
-    rows = {row.cell: row for row in paper.rows(sizes, {name: {"loss": loss} for name in paper.series(sizes)})}
+    results = {}
+    for name, (_, _, trust, epsilon, told) in paper.series(sizes).items():
+        horizons = paper.horizons_of(sizes, trust, epsilon, told)
+        results[name] = {"loss": 40 * np.array(horizons)[:, None] ** -0.25 * np.linspace(0.9, 1.1, 6)}
+    rows = {row.cell: row for row in paper.rows(sizes, results)}
+    compared = {name: row.published for name, row in rows.items() if row.kind}
+    assert compared == {
+        f"raw revenue, local, epsilon = 0.1, T = {T}": number
+        for T, number in zip((500, 2500, 12500, 62500), (22.89, 17.66, 15.95, 14.80), strict=True)
+    }
+    last = rows["raw revenue, local, epsilon = 0.1, T = 62500"]
+    assert last.kind == "printed" and last.published_se == pytest.approx(last.se * (6 / 30) ** 0.5)
+    assert all(study.columns(row) for row in rows.values())
     assert rows["local, epsilon = 1: exponent of T"].ours == pytest.approx(0.75)
     assert rows["no noise, T = 2500"].ours == pytest.approx(40 * 2500**-0.25)
     assert rows["optimum of a period, closed form"].ours == pytest.approx(1.325)

@@ -3,7 +3,7 @@
 The features that prices depend on, brought to [0, 1]^d, fall into J equal cubes. A cube has an interval of prices, at first
 the market's, and offers its ends and three prices evenly between, p_1 < ... < p_5, one a period: in period t = 0, 1, ... all
 cubes offer p_k, k = t mod 5 + 1. With f_k the estimated mean revenue of p_k in the cube since its interval last changed,
-revenue in units of `ceiling` and cut to [0, 1],
+revenue in units of `ceiling` and cut to [0, 1] (unless `cut=False`),
 
     f_1 < f_2 < f_3 by a margin   ->   the interval becomes [p_2, p_5],
     f_3 > f_4 > f_5 by a margin   ->   the interval becomes [p_1, p_4]      (the first, where both hold),
@@ -114,6 +114,7 @@ def private_quadrisection(
     width=None,
     slack=None,
     least=None,
+    cut=True,
 ):
     """Quadrisection of prices in cubes of features, under differential privacy.
 
@@ -129,6 +130,7 @@ def private_quadrisection(
       width: c1 or k1, at least 0; may be traced, as may the others; None: by `constants`.
       slack: c1', at least 0; None: by `constants`.
       least: c2 or k2, at least 0; None: by `constants`.
+      cut: whether revenue is cut to [0, 1] in units of `ceiling`; without, revenue outside breaks the promise.
 
     Raises:
       ValueError: numbers out of range, an unknown word, local trust without noise or with a traced epsilon and no `cubes`;
@@ -210,7 +212,8 @@ def private_quadrisection(
 
     def update(key, state, transition):
         here = jnp.arange(state.low.shape[0]) == cube(state, transition.observation)
-        revenue = jnp.clip(transition.reward / state.rule.unit, 0.0, 1.0)
+        revenue = transition.reward / state.rule.unit
+        revenue = jnp.clip(revenue, 0.0, 1.0) if cut else revenue
         one = jnp.where(here[None], jnp.stack([revenue, jnp.float32(1)][: state.sums.shape[1]])[:, None], 0.0)
         fresh = state.rule.scale * samplers.laplace(jax.random.bits(key, one.shape, jnp.uint32)) if private else None
         return state.add(one, fresh).cut()
