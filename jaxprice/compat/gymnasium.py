@@ -10,6 +10,8 @@ and that key all further random numbers, so that a seed fixes everything that ha
 Lanes are reset in the step in which their episode ends (`AutoresetMode.SAME_STEP`): the observation returned is then the
 first of the next episode; the last of the old one is in `infos["final_obs"]`, and its period in `infos["final_info"]`.
 
+Gymnasium's `AsyncVectorEnv` must start its workers with `context="spawn"`: JAX does not survive a fork, which is refused.
+
 Actions are an index, `MultiDiscrete` ones for several sellers, a `Box` of prices `[1]` or `[n]`, or, for sets of products, a
 `Box` of weights (`compat.markets.to_action`). `fresh=True` draws a new market at each reset (`compat.markets`).
 
@@ -28,7 +30,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from jaxprice import checks
-from jaxprice.compat import markets
+from jaxprice.compat import forks, markets
 from jaxprice.compat import spaces as bounds
 from jaxprice.types import Discrete
 
@@ -81,6 +83,7 @@ class MarketEnv(gymnasium.Env):
             self._np_random, self._np_random_seed = seeding.np_random(seed)
 
     def reset(self, *, seed=None, options=None):
+        forks.refuse()
         super().reset(seed=seed)
         obs, self._lane = _start(self.market, _seed_of(self.np_random), self.params)
         return np.asarray(obs), {}

@@ -17,6 +17,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import envs
+from jaxprice.compat import forks
 from jaxprice.types import Discrete, Environment, Subset
 
 
@@ -103,9 +104,11 @@ def resolve(env, params=None, fresh=False, options=None):
       `(environment, params)`; the params are NumPy arrays.
 
     Raises:
+      RuntimeError: this process was forked from one in which JAX had started (`compat.forks`).
       ValueError: not an environment or a name, params of another environment or of several markets, a horizon beyond what
-        the oracle has tables for, options without a name.
+        the oracle has tables for, an impossible market, options without a name.
     """
+    forks.refuse()
     if isinstance(env, str):
         env, made = envs.make(env, **(options or {}))
         params = made if params is None else params
@@ -122,6 +125,7 @@ def resolve(env, params=None, fresh=False, options=None):
         raise ValueError(f"params must hold one market, got {np.shape(horizon)[0]} of them")
     if horizon < 1 or (env.longest is not None and horizon > env.longest):
         raise ValueError(f"params.max_steps_in_episode must be in [1, {env.longest or 'inf'}] for {env.name}, got {horizon}")
+    env.check_params(params)
     if fresh:
         env, params = FreshMarket(env), Horizon(np.int32(horizon))
     else:
