@@ -32,9 +32,8 @@ def test_a_season_is_a_sine_between_two_markets(period, phase):
 
 def test_markets_of_a_season_lie_between_two_and_the_regret_is_against_the_best_price_of_the_period():
     period, phase, prices, cost = 6, 0.15, np.array([0.3, 0.5, 0.7]), 0.1
-    env, params = jaxprice.make(
-        "NonStationary", kind="season", options={"demand": "linear", "prices": prices, "cost": cost}, period=period, phase=phase
-    )
+    options = {"demand": "linear", "prices": prices, "cost": cost}
+    env, params = jaxprice.make("NonStationary", kind="season", options=options, period=period, phase=phase)
     (a0, a1), (b0, b1) = (np.asarray(x, float) for x in (params.markets.demand.intercept, params.markets.demand.slope))
     _, state = env.reset_env(jax.random.key(0), params)
     step = jax.jit(env.step_env)
