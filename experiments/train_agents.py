@@ -14,7 +14,6 @@ a run: seed, score, the paired gap to the finite-horizon Gittins policy, and the
 import csv
 import dataclasses
 import functools
-import tempfile
 from pathlib import Path
 
 import jax
@@ -24,7 +23,7 @@ import tyro
 from rich.console import Console
 
 import jaxprice
-from jaxprice import agents, checks, policies
+from jaxprice import agents, checks, files, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 
 SCORED = 20_000  # lifetimes
@@ -202,7 +201,7 @@ def train(name, recipe, options, console):
             score_of = float(curve["held_out"][-1, run]), -float(curve["held_out_regret"][-1, run])
             trained.append((score_of, dataclasses.replace(agent, told=told(name, recipe, row))))
     agents.save(options.out / f"{name}.npz", best_of(trained))
-    with (options.out / f"{name}.csv").open("w", newline="") as file:
+    with files.whole(options.out / f"{name}.csv") as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -262,10 +261,10 @@ def open_folder(out):
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
     except OSError as error:
         raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
+    if not files.can_write(out):
+        raise ValueError(f"out must be a folder that can be written, got {out}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ BANDIT = BernoulliBandit(num_arms=3)
 STATE = {"a": np.random.default_rng(0).normal(size=500).astype(np.float32), "b": np.int32(7)}
 
 
-def of(*things):
-    return lambda: things
+def of(name):
+    return lambda: {"name": name}
 
 
 def network(env=BANDIT, name="none", **options):
@@ -71,16 +71,16 @@ def test_a_finished_run_is_read_back_and_a_changed_one_trained_anew(tmp_path):
         np.testing.assert_allclose(curve[name], same_curve[name])
     changes = {
         "updates": {"updates": 4},
-        "hyper": {"hyper": agents.Hyper(clip=0.3)},
-        "seeds": {"seeds": 1},
-        "learn": {"learn": Adding(2.0)},
-        "market": {"env": Tilted(num_arms=3)},
-        "score": {"judge": "argmax"},
+        "updates, clip|clip, updates": {"hyper": agents.Hyper(clip=0.3)},
+        "clip, seeds": {"seeds": 1},
+        "learner, seeds|seeds, learner": {"learn": Adding(2.0)},
+        "env, learner": {"env": Tilted(num_arms=3)},
+        "env, judge": {"judge": "argmax"},
     }
-    for name, change in changes.items():
-        with pytest.warns(UserWarning, match="another configuration or of other code .* trained anew beside them"):
+    for number, (told, change) in enumerate(changes.items()):
+        with pytest.warns(UserWarning, match=f"holds another run, from .*, that differs in ({told}); this one is trained"):
             run(tmp_path, **change)
-        assert len(list(tmp_path.glob("run-*"))) == 2 + list(changes).index(name)
+        assert len(list(tmp_path.glob("run-*"))) == 2 * (2 + number)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(first, run(tmp_path)[0])  # the first one is still there
@@ -93,7 +93,7 @@ def test_edited_code_trains_anew_and_other_edits_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(policies.registry, "FAMILIES", (*policies.registry.FAMILIES, "one more"))
     monkeypatch.setattr(rl2, "advantages", lambda lives, hyper, horizon: None)
     run(tmp_path, env=env)
-    assert len(list(tmp_path.glob("run-*"))) == 1
+    assert len(list(tmp_path.glob("run-*.json"))) == 1
 
     def halved(self, key):
         return self.params_of(jax.random.uniform(key, (self.num_arms,)) / 2)
@@ -115,12 +115,12 @@ def test_edited_code_trains_anew_and_other_edits_do_not(tmp_path, monkeypatch):
             forget()
             with pytest.warns(UserWarning, match="trained anew"):
                 run(tmp_path, env=env)
-            assert len(list(tmp_path.glob("run-*"))) == count, name
+            assert len(list(tmp_path.glob("run-*.json"))) == count, name
     forget()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(tmp_path, env=env)
-    assert len(list(tmp_path.glob("run-*"))) == 5
+    assert len(list(tmp_path.glob("run-*.json"))) == 5
 
 
 def forget():
@@ -131,7 +131,9 @@ def forget():
 
 def test_fingerprints_tell_configurations_apart():
     def told(teacher=None, learn=None, net=None, **changes):
-        return checkpoint.fingerprint(training(net=net, teacher=teacher, **changes), learn or imitation.CrossEntropy())
+        one = training(net=net, teacher=teacher, **changes)
+        told = learning._decided_by(one, learn or imitation.CrossEntropy(), agents.Hyper(), np.uint32([0]), 3, "sample", 2)
+        return str(sorted(told.items(), key=str))
 
     trained = agents.Agent("none", 3, weights(), {"size": 4}).policy
     moved = agents.Agent("none", 3, jax.tree.map(lambda x: x + 1, weights()), {"size": 4}).policy
@@ -143,7 +145,7 @@ def test_fingerprints_tell_configurations_apart():
     assert len(set(found)) == len(found)
     assert told(policies.gittins(horizon=3)) == found[0] and told(trained()) == found[3]
     with open(os.devnull) as file, pytest.raises(ValueError, match="there is no digest of"):
-        checkpoint.fingerprint(lambda: file)
+        checkpoint.decided_by({"learner": lambda: file})
 
 
 def weights(env=BANDIT):
@@ -263,8 +265,8 @@ def test_what_a_killed_run_left_is_cleared_and_a_running_one_is_left_alone(tmp_p
 
 def test_seconds_of_all_starts_are_counted(tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(learning.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(learning.time, "process_time", lambda: 2 * clock[0])
+    monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(checkpoint.time, "process_time", lambda: 2 * clock[0])
     save = checkpoint.Store.save
 
     def slow(stop):

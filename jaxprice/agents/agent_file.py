@@ -12,11 +12,12 @@ import io
 import json
 import os
 import stat
-import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from jaxprice import files
 
 VERSION = 1  # of the file
 CARD = "card"
@@ -131,19 +132,12 @@ def write(path, card, weights):
         card = json.dumps(card)
     except (TypeError, ValueError) as error:
         raise ValueError(f"what an agent was told must be plain data: {error}") from error
-    temporary = path.with_name(f".agent-{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with files.whole(path) as made, made.open("wb") as file:
             np.savez(file, **{CARD: card}, **weights)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise ValueError(f"no agent can be written to {_name(path)}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _name(path):

@@ -1,29 +1,30 @@
 """Checkpoints of training: orbax behind one class, so that a killed run resumes.
 
-A folder holds runs, each under the fingerprint of all that decides its numbers: market, network, learner, hyperparameters,
-and the code of all of them. So a run is found again by what made it, and one that was changed is trained anew beside it.
+A folder holds runs, each under a hash of all that decides its numbers: market, network, learner, hyperparameters, and the
+code of all of them. So a run is found again by what made it, and one that was changed is trained anew beside it.
 
-    FOLDER/training.json            the folder is ours
-    FOLDER/run-<fingerprint>/N      the checkpoint after N updates; the newest two are kept
-    FOLDER/damaged-<fingerprint>-N  one that could not be read
+    FOLDER/training.json     the folder is ours
+    FOLDER/run-<hash>.json   what decides the numbers of a run, when it was started, and the revision of the code
+    FOLDER/run-<hash>/N      the checkpoint after N updates; the newest two are kept
+    FOLDER/damaged-<hash>-N  one that could not be read
 
 Orbax writes to a temporary name and renames, so that a kill while writing costs one checkpoint, not the run. Each holds
 checksums of what it restores: one that was damaged is set aside, and the one before it is taken.
 """
 
+import datetime
 import hashlib
 import json
 import os
 import shutil
-import tempfile
+import time
 import warnings
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxprice import checks
-from jaxprice import fingerprint as fingerprints
+from jaxprice import cells, checks, files, fingerprint, provenance
 
 try:
     import fcntl
@@ -34,16 +35,16 @@ KEEP = 2
 MARK = "training.json"
 
 
-def fingerprint(*things):
-    """A text that stands for all the code and data that some objects reach.
+def decided_by(things, **told):
+    """All that decides what a run ends with, name -> digest or plain data.
 
     Raises:
       ValueError: some of it has no digest, so that a run could not be found again.
     """
-    walk = fingerprints.Walk()
-    if unknown := walk.of(*things).unknown:
+    configuration, unknown = cells.decided_by(fingerprint.Walk(), things, **told)
+    if unknown:
         raise ValueError(f"a run with a folder must be found again, but there is no digest of {', '.join(unknown)}")
-    return fingerprints.of(*things)[:16]
+    return configuration
 
 
 def open_folder(folder):
@@ -54,20 +55,19 @@ def open_folder(folder):
     """
     if not isinstance(folder, str | os.PathLike):
         raise ValueError(f"folder must be a path, got {checks.shown(folder)}")
-    folder = Path(folder).absolute()
+    folder, shown = Path(folder).absolute(), repr(str(folder)[-200:])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if others and MARK not in others:
-            raise ValueError(f"folder must be empty or hold checkpoints of training, but {str(folder)!r} holds {others[:5]}")
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        (folder / MARK).write_text(json.dumps({"holds": "checkpoints of jaxprice.agents"}) + "\n")
     except (OSError, ValueError) as error:
-        if isinstance(error, ValueError) and str(error).startswith("folder must"):
-            raise
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"folder must be a folder that can be written, got {str(folder)[-200:]!r}: {reason}") from error
+        raise ValueError(f"folder must be a folder that can be written, got {shown}: {reason}") from error
+    if others and MARK not in others:
+        raise ValueError(f"folder must be empty or hold checkpoints of training, but {shown} holds {others[:5]}")
+    if not files.can_write(folder):
+        raise ValueError(f"folder must be a folder that can be written, but {shown} is not")
+    if not others:
+        files.write_json(folder / MARK, {"holds": "checkpoints of jaxprice.agents"})
     return folder
 
 
@@ -76,35 +76,42 @@ class Store:
 
     Args:
       folder: path, or None.
-      parts: function without arguments that returns all that decides what the run ends with.
+      configuration: function without arguments that returns what `decided_by` does.
 
     Raises:
       ValueError: the folder is not one for checkpoints, or another process trains the same run there.
     """
 
-    def __init__(self, folder, parts):
+    def __init__(self, folder, configuration):
         self.manager = None
         if folder is None:
             return
-        self.folder = open_folder(folder)
-        self.fingerprint = fingerprint(*parts())
-        self.runs = self.folder / f"run-{self.fingerprint}"
-        others = sorted(path.name for path in self.folder.glob("run-*") if path != self.runs)
-        if others and not self.runs.exists():
-            warnings.warn(
-                f"{str(self.folder)!r} holds runs of another configuration or of other code ({', '.join(others)}); this one "
-                f"is trained anew beside them",
-                stacklevel=3,
-            )
+        self.folder, configuration = open_folder(folder), configuration()
+        self.name = cells.short(configuration)
+        self.runs = self.folder / f"run-{self.name}"
+        if not self.runs.exists() and (changed := self._changed(configuration)):
+            warnings.warn(f"{str(self.folder)!r} holds another run, {changed}; this one is trained anew", stacklevel=4)
         self.runs.mkdir(exist_ok=True)
         self.lock = _locked(self.runs)
         for leftover in self.runs.glob("*tmp*"):  # of a run that was killed while it wrote
             shutil.rmtree(leftover, ignore_errors=True)
+        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        about = {"configuration": configuration, "date": date, "revision": provenance.revision()}
+        files.write_json(self.folder / f"{self.runs.name}.json", about)
         import orbax.checkpoint as ocp  # slow to import
 
         self.ocp = ocp
         options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(self.runs, options=options)
+
+    def _changed(self, configuration):
+        """In what the last run of the folder differs from this one, in words; "" where there is none."""
+        known = [about for path in self.folder.glob("run-*.json") if (about := files.read_json(path)) is not None]
+        if not known:
+            return ""
+        last = max(known, key=lambda about: about["date"])
+        names = [key for key in configuration if last["configuration"].get(key) != configuration[key]]
+        return f"from {last['date']}, that differs in {', '.join(names)}"
 
     def resume(self, state, curve):
         """The newest `(state, curve)` that can be read, or those given."""
@@ -150,12 +157,25 @@ class Store:
         return jax.tree.map(jax.numpy.asarray, state), {name: np.asarray(x) for name, x in told["curve"].items()}
 
     def _set_aside(self, step):
-        aside, count = self.folder / f"damaged-{self.fingerprint}-{step}", 1
+        aside, count = self.folder / f"damaged-{self.name}-{step}", 1
         while aside.exists():
-            aside, count = aside.with_name(f"damaged-{self.fingerprint}-{step}-{count}"), count + 1
+            aside, count = aside.with_name(f"damaged-{self.name}-{step}-{count}"), count + 1
         os.replace(self.runs / str(step), aside)
         self.manager.reload()
         return aside
+
+
+class Clock:
+    """Seconds since now, and those that a curve tells of."""
+
+    def __init__(self, curve):
+        self.before = {name: float(curve[name][-1, 0]) if curve else 0.0 for name in ("wall_s", "cpu_s")}
+        self.start = time.perf_counter(), time.process_time()
+
+    def seconds(self):
+        """Name -> seconds in all."""
+        passed = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
+        return {name: before + more for (name, before), more in zip(self.before.items(), passed, strict=True)}
 
 
 def _checksum(state, curve):

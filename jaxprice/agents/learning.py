@@ -11,7 +11,6 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 
 import dataclasses
 import functools
-import time
 import warnings
 
 import jax
@@ -115,18 +114,17 @@ def run(
         raise ValueError(f"training must be learning.Training, got {checks.shown(training)}")
     if not isinstance(hyper, Hyper):
         raise ValueError(f"hyper must be agents.Hyper, got {checks.shown(hyper)}")
-    updates, chunk = checks.positive_int("updates", updates), checks.positive_int("chunk", chunk)
-    held_out, progress = checks.positive_int("held_out", held_out), checks.boolean("progress", progress)
+    updates, chunk, held_out = map(checks.positive_int, ("updates", "chunk", "held_out"), (updates, chunk, held_out))
+    progress = checks.boolean("progress", progress)
     if updates * training.lanes >= 2**32:
         raise ValueError(f"updates x lanes must be below 2**32, got {updates} x {training.lanes}")
     seeds = _seeds(seeds)
-    hyper = hyper.of_runs(seeds.size)
     judge = checks.choice("judge", training.play.deploy if judge is None else judge, ("sample", "argmax"))
-    mesh = device_mesh.mesh(devices)
+    hyper, mesh = hyper.of_runs(seeds.size), device_mesh.mesh(devices)
     if training.lanes // training.minibatches % mesh.size:
         wanted = training.minibatches * mesh.size
         raise ValueError(f"lanes must be a multiple of minibatches x devices = {wanted}, got {training.lanes}")
-    store = checkpoint.Store(folder, lambda: (_advance, _score, training, learn, hyper, seeds, updates, judge, held_out))
+    store = checkpoint.Store(folder, lambda: _decided_by(training, learn, hyper, seeds, updates, judge, held_out))
     try:
         return _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out)
     finally:
@@ -137,7 +135,7 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
     """`run`, with all that it needs."""
     begun = [_start(training)(seed) for seed in seeds]
     state, curve = store.resume(jax.tree.map(lambda *x: jnp.stack(x), *begun), {})
-    clock = Clock(curve)
+    clock = checkpoint.Clock(curve)
     advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
     done, told = int(state.update[0]), False
@@ -171,17 +169,16 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
     return state.weights, curve
 
 
-class Clock:
-    """Seconds since now, and those that a curve tells of."""
-
-    def __init__(self, curve):
-        self.before = {name: float(curve[name][-1, 0]) if curve else 0.0 for name in ("wall_s", "cpu_s")}
-        self.start = time.perf_counter(), time.process_time()
-
-    def seconds(self):
-        """Name -> seconds in all."""
-        passed = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
-        return {name: before + more for (name, before), more in zip(self.before.items(), passed, strict=True)}
+def _decided_by(training, learn, hyper, seeds, updates, judge, held_out):
+    """All that decides the numbers of a run, for its checkpoints."""
+    play = {field.name: getattr(training.play, field.name) for field in dataclasses.fields(training.play)}
+    told = {key: value for key, value in play.items() if isinstance(value, int | str)}
+    things = {key: value for key, value in play.items() if key not in told and value is not None}
+    told |= {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}
+    told |= {"lanes": training.lanes, "minibatches": training.minibatches, "clip_norm": training.clip_norm}
+    told |= {"seeds": seeds.tolist(), "updates": updates, "judge": judge, "held_out": held_out}
+    loop = _start, _advance, _score, type(training), type(training.play)
+    return checkpoint.decided_by(things | {"learner": learn, "loop": loop}, **told)
 
 
 def _seeds(seeds):
