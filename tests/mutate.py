@@ -33,12 +33,12 @@ import tyro
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# file of the package -> what pytest is asked to run, most telling first; a second word filters by name
+# file of the package -> tests that pytest is asked to run; after a colon, part of the names of those that run first
 _POLICIES = {
-    "ucb1": "stochastic:ucb1 :ucb1",
+    "ucb1": ":ucb1",
     "kl_ucb": ":kl_ucb stochastic:kl_ucb",
     "thompson": ":thompson stochastic:thompson",
-    "gaussian_thompson": ":gaussian_thompson stochastic:gaussian_thompson",
+    "gaussian_thompson": ":gaussian_thompson",
     "exp3": ":exp3 nonstationary:exp3",
     "exp3_p": "nonstationary:exp3_p",
     "tsallis_inf": "nonstationary:tsallis",
@@ -51,8 +51,8 @@ _POLICIES = {
     "ucb_pi": "posted_price:ucb_pi",
     "controlled_variance": "parametric:controlled_variance",
     "mle_cycle": "parametric:mle_cycle",
-    "rmlp": "contextual_pricing:rmlp",
-    "emlp": "contextual_pricing:emlp",
+    "rmlp": "contextual_pricing",
+    "emlp": "contextual_pricing",
     "ts_update": "inventory:ts_update",
     "lp_resolving": "inventory:lp_resolving",
     "mnl_ucb": "several_products:mnl_ucb",
@@ -75,18 +75,18 @@ _TARGETS = {
     "jaxprice/lanes/reach.py": "lanes simulate",
     "jaxprice/demand.py": "demand",
     "jaxprice/noise.py": "envs envs_oracles",
-    "jaxprice/oracles/bandit_bound.py": "oracles_bandits:bound oracles_bandits",
-    "jaxprice/oracles/bayes_bandit.py": "oracles_bandits:bayes oracles_bandits",
+    "jaxprice/oracles/bandit_bound.py": "oracles_bandits:bound",
+    "jaxprice/oracles/bayes_bandit.py": "oracles_bandits",
     "jaxprice/oracles/dynamic_programming.py": "oracles_planning envs_planning",
     "jaxprice/oracles/fluid_lp.py": "oracles_planning",
-    "jaxprice/oracles/gittins.py": "oracles_bandits:gittins oracles_bandits",
+    "jaxprice/oracles/gittins.py": "oracles_bandits:gittins",
     "jaxprice/oracles/inventory.py": "oracles_planning envs_oracles",
     "jaxprice/oracles/lambert_w.py": "oracles_pricing",
     "jaxprice/oracles/linear_valuation.py": "oracles_pricing",
     "jaxprice/oracles/logit_pricing.py": "oracles_pricing",
     "jaxprice/oracles/reference_price.py": "oracles_pricing envs_planning",
     "jaxprice/oracles/replenishment.py": "oracles_planning envs_planning",
-    "jaxprice/oracles/reward_paths.py": "oracles_bandits:reward oracles_bandits",
+    "jaxprice/oracles/reward_paths.py": "oracles_bandits:reward",
 }
 _SWAPS = {
     "+": "-", "-": "+", "*": "/", "/": "*", "**": "*", "//": "/", "%": "//", "&": "|", "|": "&", "^": "|",
@@ -187,15 +187,16 @@ def _skipped(tree):
 
 
 def tests_of(path):
-    """What pytest is asked to run for a file, a list of lists of arguments."""
+    """What pytest is asked to run for a file, a list of lists of arguments: the most telling tests, then all of their files."""
     asked = _TARGETS.get(path) or _POLICIES[Path(path).stem]
-    runs = []
+    first, whole = [], {}
     for word in asked.split():
         name, _, filtered = word.partition(":")
         prefix = "policies" if path not in _TARGETS else ""
-        file = "_".join(part for part in ("test", prefix, name) if part)
-        runs.append([f"tests/{file}.py", *(["-k", filtered] if filtered else [])])
-    return runs
+        file = f"tests/{'_'.join(part for part in ('test', prefix, name) if part)}.py"
+        first += [[file, "-k", filtered]] if filtered else []
+        whole[file] = [file]
+    return [*first, *whole.values()]
 
 
 def targets():
@@ -246,7 +247,8 @@ def _play(mutant, runs, output):
 
     quiet = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow"]
     for run in runs:
-        if code := pytest.main([*quiet, *run]):
+        code = pytest.main([*quiet, *run])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             os._exit(int(code))
     os._exit(0)
 
