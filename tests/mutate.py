@@ -187,7 +187,7 @@ def _skipped(tree):
 
 
 def tests_of(path):
-    """What pytest is asked to run for a file, a list of lists of arguments: the most telling tests, then all of their files."""
+    """What pytest is asked to run for a file, lists of arguments: the most telling tests, then all of their files."""
     asked = _TARGETS.get(path) or _POLICIES[Path(path).stem]
     first, whole = [], {}
     for word in asked.split():
