@@ -263,6 +263,18 @@ def test_what_a_killed_run_left_is_cleared_and_a_running_one_is_left_alone(tmp_p
     checkpoint.Store(tmp_path, of("a run")).close()
 
 
+def test_a_folder_whose_first_file_was_not_finished_is_taken(tmp_path):
+    """A start that was killed while it wrote, and a damaged record of a run."""
+    name = checkpoint.files.HOST + ".1234567.00000000.0.jaxprice-temporary"
+    (tmp_path / f"training.json.{name}").write_text("{")
+    stored(tmp_path)
+    for content in ("[]", "{", '{"date": 1}'):
+        next(tmp_path.glob("run-*.json")).write_text(content)
+        checkpoint.Store(tmp_path, of("another run")).close()
+        assert read(tmp_path)[0] == 4
+        shutil.rmtree(next(path for path in tmp_path.glob("run-*") if path.is_dir() and not (path / "4").exists()))
+
+
 def test_seconds_of_all_starts_are_counted(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: clock[0])

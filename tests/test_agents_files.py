@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import jaxprice
+import jaxprice.experiment
+import jaxprice.fingerprint
 from jaxprice import agents
 from jaxprice.agents import fitting, lifetimes
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
@@ -245,6 +247,24 @@ def test_a_description_tells_agents_apart(tmp_path):
     assert len(set(told[:3])) == 1 and len(set(told)) == 5
 
 
+def test_an_experiment_takes_an_agent_and_finds_its_cell_again(tmp_path):
+    env, params = jaxprice.make("BernoulliBandit", num_arms=5)
+
+    def run():
+        grid = {"five": (env, params)}, {"agent": agents.load("bandit_rl2")}
+        return jaxprice.experiment.Experiment(*grid, lanes=4, horizon=3).run(tmp_path)["five"]["lane_regret"].values
+
+    def cells():
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+
+    first, made_then = run(), cells()
+    np.testing.assert_array_equal(run(), first)
+    assert cells() == made_then and len(made_then) == 1  # nothing was played again
+    walk, other = jaxprice.fingerprint.Walk(), made(weights=jax.tree.map(lambda x: x + 1e-6, made().weights)).policy()
+    found = [walk.of(policy) for policy in (made().policy(), made().policy(), other)]
+    assert found[0].digest == found[1].digest != found[2].digest and not any(one.unknown for one in found)
+
+
 def test_refusals_of_save_and_of_what_is_no_agent(whole, tmp_path):
     one = made()
     (tmp_path / "file").write_text("")
@@ -261,6 +281,8 @@ def test_refusals_of_save_and_of_what_is_no_agent(whole, tmp_path):
     for weights in (None, [1], {}, few, more):
         with pytest.raises(ValueError, match="weights"):
             made(weights=weights).policy()
-    for change in ({"name": "gruu"}, {"actions": 0}, {"options": None}, {"inputs": "all"}, {"told": 1}, {"deploy": "first"}):
+    changes = [{"name": "gruu"}, {"name": None}, {"actions": 0}, {"actions": 2.0}, {"options": None}, {"options": {3: 4}}]
+    changes += [{"inputs": "all"}, {"inputs": None}, {"told": 1}, {"deploy": "first"}, {"options": {"size": "4"}}]
+    for change in changes:
         with pytest.raises(ValueError):
-            made(**({"weights": None} | change)) if "inputs" not in change else agents.Agent("gru", 3, None, **change)
+            agents.Agent(**({"name": "gru", "actions": 3, "weights": None} | change))

@@ -134,6 +134,7 @@ def write(path, card, weights):
         raise ValueError(f"what an agent was told must be plain data: {error}") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep(path.parent)
         with files.whole(path) as made, made.open("wb") as file:
             np.savez(file, **{CARD: card}, **weights)
     except OSError as error:

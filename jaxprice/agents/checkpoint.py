@@ -58,7 +58,8 @@ def open_folder(folder):
     folder, shown = Path(folder).absolute(), repr(str(folder)[-200:])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        files.sweep(folder)
+        others = sorted(path.name for path in folder.iterdir() if not (path.name[0] == "." or files.is_temporary(path)))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"folder must be a folder that can be written, got {shown}: {reason}") from error
@@ -106,7 +107,9 @@ class Store:
 
     def _changed(self, configuration):
         """In what the last run of the folder differs from this one, in words; "" where there is none."""
-        known = [about for path in self.folder.glob("run-*.json") if (about := files.read_json(path)) is not None]
+        known = [files.read_json(path) for path in self.folder.glob("run-*.json")]
+        known = [about for about in known if isinstance(about, dict) and {"date", "configuration"} <= set(about)]
+        known = [about for about in known if about["configuration"] != configuration]
         if not known:
             return ""
         last = max(known, key=lambda about: about["date"])

@@ -1,4 +1,4 @@
-"""What all training shares: lanes spread over devices, and the host's loop with its checkpoints; see `optimiser` for a step.
+"""What all training shares: lanes spread over devices, and the host's loop with its checkpoints; for a step see `optimiser`.
 
 A learner is a function `learn(training, state, hyper, streams, lanes, share) -> (state, metrics)`, one update on the
 lifetimes of `lanes`, uint32 `[minibatches, lanes of one on this device]`, when `share` of the updates are done. Means over
@@ -112,6 +112,8 @@ def run(
     """
     if not isinstance(training, Training):
         raise ValueError(f"training must be learning.Training, got {checks.shown(training)}")
+    if not callable(learn):
+        raise ValueError(f"learn must be a function, got {checks.shown(learn)}")
     if not isinstance(hyper, Hyper):
         raise ValueError(f"hyper must be agents.Hyper, got {checks.shown(hyper)}")
     updates, chunk, held_out = map(checks.positive_int, ("updates", "chunk", "held_out"), (updates, chunk, held_out))

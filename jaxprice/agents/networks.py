@@ -78,7 +78,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
     Args:
       name: one of `NAMES`.
       actions: number of actions; "stats" takes any.
-      inputs: `Inputs`, or None for the default ones.
+      inputs: `Inputs`, or None for the default ones; "stats" has inputs of its own.
       head_scale: of the initial weights of the policy head.
       **options: of the core, see `cores`; of "stats", see `stats_net`.
 

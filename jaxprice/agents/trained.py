@@ -78,6 +78,8 @@ class Agent:
         if not all(isinstance(key, str) for key in self.options):
             raise ValueError(f"options must have names, got {checks.shown(self.options)}")
         checks.choice("deploy", self.deploy, ("sample", "argmax"))
+        if not isinstance(self.inputs, Inputs):
+            raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(self.inputs)}")
         _ = self.network
 
     @property
