@@ -170,9 +170,9 @@ def draw(figure, sizes, results, rows):
     axes = figure.subplots(1, 3)
     for ax, seller in zip(axes, ("MLE-CYCLE", "MLE-GREEDY"), strict=False):
         times, regret = batches(seller, results)
-        mean, error = regret.mean(axis=0), regret.std(axis=0, ddof=1) / math.sqrt(len(regret))
+        mean, error = study.band(regret)
         ax.plot(times, mean, "o-", ms=3, label=f"{seller}, mean")
-        ax.fill_between(times, mean - 1.96 * error, mean + 1.96 * error, alpha=0.3, label="95 % interval")
+        ax.fill_between(times, mean - error, mean + error, alpha=0.3, label="95 % interval")
         ax.set(xscale="log", xlabel="t", ylabel="regret / R*")
     times, regret = batches("MLE-CYCLE", results)
     slope = stats.growth_exponent(times[times >= 1000], regret.mean(axis=0)[times >= 1000])
@@ -184,7 +184,8 @@ def draw(figure, sizes, results, rows):
     axes[2].plot(thousands, [*PUBLISHED.values()], "kx", ms=8, label="ensemble 1, published", zorder=3)
     for name in ENSEMBLES:
         loss, error = (100 * results[name][key] for key in ("loss", "se"))
-        axes[2].errorbar(thousands, loss, 1.96 * error, marker="o", ms=3, capsize=3, label=f"{name}, ours")
+        error = stats.critical(sizes.instances) * error
+        axes[2].errorbar(thousands, loss, error, marker="o", ms=3, capsize=3, label=f"{name}, ours")
     axes[2].set(title="Table 2: MLE-GREEDY", xlabel="T in thousands", ylabel="loss, % of T R*", ylim=(0, None))
     for ax in axes:
         ax.legend(fontsize=8)

@@ -196,8 +196,7 @@ def draw(figure, sizes, results, rows):
     axes, times = right.subplots(), np.arange(SHOWN + 1)
     styles = (("deviator", "C3", "o"), ("rival", "C0", "s"))
     for (name, colour, marker), path in zip(styles, two["path"].swapaxes(0, 1), strict=True):
-        mean, error = path.mean(axis=0), path.std(axis=0, ddof=1) / math.sqrt(len(path)) if len(path) > 1 else 0.0
-        axes.errorbar(times, mean, 1.96 * error, color=colour, marker=marker, markersize=4, capsize=2, label=name)
+        axes.errorbar(times, *study.band(path), color=colour, marker=marker, markersize=4, capsize=2, label=name)
     nash, monopoly = static(2)
     axes.axhline(two["price"].mean(), color="grey", linewidth=1, label="long run")
     axes.axhline(monopoly, color="grey", linestyle="--", linewidth=1, label="monopoly")

@@ -42,7 +42,7 @@ import numpy as np
 
 import jaxprice
 from experiments import study
-from jaxprice import policies
+from jaxprice import policies, stats
 from jaxprice.envs import wheel_bandit
 
 DELTAS = (0.5, 0.7, 0.9, 0.95, 0.99)
@@ -132,13 +132,18 @@ def cells(sizes, seed):
         raise ImportError('the tables need scikit-learn: pip install "jaxprice[benchmarks]"')
     made = {}
     for name in sizes.methods:
-        lanes = sizes.linear if name in LINEAR else sizes.neural
-        made[f"wheel: {name}"] = functools.partial(wheels, name, lanes, sizes.periods, seed)
+        made[f"wheel: {name}"] = functools.partial(wheels, name, runs(sizes, "wheel", name), sizes.periods, seed)
     for data in sizes.data:
         for name in on_tables(sizes):
-            lanes = sizes.neural_lanes if name in (*NEURAL, "bootstrap") else sizes.linear_lanes
-            made[f"{data}: {name}"] = functools.partial(rows_of, data, name, lanes, sizes.visits, seed)
+            made[f"{data}: {name}"] = functools.partial(rows_of, data, name, runs(sizes, data, name), sizes.visits, seed)
     return made
+
+
+def runs(sizes, where, name):
+    """Wheels of each delta ("wheel"), or runs of a table, for a policy."""
+    if where == "wheel":
+        return sizes.linear if name in LINEAR else sizes.neural
+    return sizes.neural_lanes if name in (*NEURAL, "bootstrap") else sizes.linear_lanes
 
 
 def on_tables(sizes):
@@ -186,13 +191,12 @@ def draw(figure, sizes, results, rows):
     for name, style in styles.items():
         if f"wheel: {name}" in results:
             mine = [held[f"wheel {delta:g}, {sizes.periods:,} periods: {name}"] for delta in DELTAS]
-            y, error = np.array([(row.ours, 1.96 * row.se) for row in mine]).T
+            y, error = np.array([(row.ours, stats.critical(runs(sizes, "wheel", name)) * row.se) for row in mine]).T
             low = np.minimum(error, 0.9 * y)
             panels[0].errorbar(place, y, [low, error], marker="o", ms=4, lw=1.2, capsize=2, label=name, **style)
     printed, errors = np.array(NEURAL_LINEAR).T
-    panels[0].errorbar(
-        place, printed, 1.96 * errors, fmt="k*", ms=8, capsize=2, label="NeuralLinear, printed, 80,000 periods"
-    )
+    errors, label = stats.critical(TRIALS) * errors, "NeuralLinear, printed, 80,000 periods"
+    panels[0].errorbar(place, printed, errors, fmt="k*", ms=8, capsize=2, label=label)
     panels[0].set_xticks(place, [f"{delta:g}" for delta in DELTAS])
     panels[0].set(
         yscale="log", xlabel="delta", ylabel="regret, % of a random arm's", title=f"wheel, {sizes.periods:,} periods"
@@ -203,7 +207,8 @@ def draw(figure, sizes, results, rows):
         for j, data in enumerate(sizes.data):
             mine = [held[f"{data}, {sizes.visits:,} periods: {name}"] for name in names]
             at = np.arange(len(names)) + (j - (len(sizes.data) - 1) / 2) * 0.4
-            panels[1].barh(at, [row.ours for row in mine], 0.38, xerr=[1.96 * row.se for row in mine], label=data, capsize=2)
+            reach = [stats.critical(runs(sizes, data, name)) * row.se for name, row in zip(names, mine, strict=True)]
+            panels[1].barh(at, [row.ours for row in mine], 0.38, xerr=reach, label=data, capsize=2)
         panels[1].set_yticks(range(len(names)), names, fontsize=8)
         panels[1].invert_yaxis()
         panels[1].set(xlabel="regret, % of a random arm's", title=f"tables, {sizes.visits:,} periods", xlim=(0, None))

@@ -290,8 +290,7 @@ def draw(figure, sizes, results, rows):
 
 def band(axes, when, regrets, style, colour, name):
     """A curve with its 95 % interval."""
-    mean, error = regrets.mean(axis=1), stats.Z95 * regrets.std(axis=1, ddof=1) / math.sqrt(regrets.shape[1])
-    axes.errorbar(when, mean, error, fmt=style, ms=3, color=colour, capsize=2, lw=1.2, label=name)
+    axes.errorbar(when, *study.band(regrets, axis=1), fmt=style, ms=3, color=colour, capsize=2, lw=1.2, label=name)
 
 
 STUDY = study.Study(

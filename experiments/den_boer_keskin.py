@@ -198,7 +198,7 @@ def draw(figure, sizes, results, rows):
     for policy, name in PLAYED:
         axes = panels[policy][0]
         curves = results[f"{policy}, {name}"]["regret"]
-        mean, error = curves.mean(axis=0), stats.Z95 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
+        mean, error = study.band(curves)
         axes.fill_between(when, mean - error, mean + error, color=colours[name], alpha=0.25, lw=0)
         axes.plot(when, mean, "o-", ms=3, color=colours[name], label=name)
     for axes, title in panels.values():

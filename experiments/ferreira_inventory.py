@@ -194,12 +194,13 @@ def draw(figure, sizes, results, rows):
     colours = {name: f"C{i}" for i, name in enumerate(sellers("alpha 0.25"))}
     for market, axes in zip((*ALPHAS, *FAMILIES), (*products, *networks), strict=True):
         seasons = np.array(sizes.horizons(market))
+        reach = stats.critical(sizes.lanes if market in ALPHAS else sizes.network_lanes)
         for name in playing(sizes, market):
             mean, error, _ = np.transpose([values[market, name, T] for T in seasons])
-            axes.errorbar(seasons, mean, stats.Z95 * error, label=name, color=colours[name], marker="o", ms=3, lw=1.2)
+            axes.errorbar(seasons, mean, reach * error, label=name, color=colours[name], marker="o", ms=3, lw=1.2)
             if name in ferreira_numbers.STORED[market]:
-                known = [x[: len(seasons)] for x in ferreira_numbers.STORED[market][name]]
-                axes.errorbar(seasons, known[0], stats.Z95 * np.array(known[1]), fmt="x", color=colours[name], ms=7, lw=0.8)
+                known, errors = (np.array(x[: len(seasons)]) for x in ferreira_numbers.STORED[market][name])
+                axes.errorbar(seasons, known, stats.critical(500) * errors, fmt="x", color=colours[name], ms=7, lw=0.8)
         if market in ALPHAS:
             optimum = 100 * exact[f"{market} optimum"] / (seasons * exact[market])
             axes.plot(seasons, optimum, "k--", lw=1, label="optimum, exact")

@@ -268,9 +268,9 @@ def draw(figure, sizes, results, rows):
         right.plot(sizes.stocks, 100 * (1 - share), style, label=f"{name} (exact)")
     for name in sizes.sellers:
         loss = 100 * (1 - results[name]["share"])
-        error = 1.96 * loss.std(axis=0, ddof=1) / math.sqrt(len(loss))
+        mean, error = study.band(loss)
         mark = "o-" if name in LEARNED else "s--"
-        right.errorbar(sizes.stocks, loss.mean(axis=0), error, fmt=mark, ms=3, capsize=2, label=name)
+        right.errorbar(sizes.stocks, mean, error, fmt=mark, ms=3, capsize=2, label=name)
     right.set(xscale="log", yscale="log", xlabel="n, with m = 2 n", ylabel="loss, % of V", title="known and learned demand")
     for ax in (left, middle, right):
         ax.grid(alpha=0.3)

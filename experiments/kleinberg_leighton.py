@@ -229,8 +229,7 @@ def draw(figure, sizes, results, rows):
     left, middle, right = figure.subplots(1, 3)
     n = np.array(sizes.searches)
     found = regrets("identical", n, results)
-    error = 1.96 * found.std(axis=0, ddof=1) / math.sqrt(len(found))
-    left.errorbar(n, found.mean(axis=0), error, marker="o", ms=3, capsize=3, label="search, mean")
+    left.errorbar(n, *study.band(found), marker="o", ms=3, capsize=3, label="search, mean")
     left.plot(n, found.max(axis=0), "^:", ms=3, label="search, largest")
     left.plot(n, [2 * phases(one) + 1 for one in n], "k--", label="2 phases(n) + 1")
     left.set(xscale="log", xlabel="n", ylabel="regret", title="identical: log log n", ylim=(0, None))
@@ -238,9 +237,8 @@ def draw(figure, sizes, results, rows):
     for ax, kind, names in ((middle, "independent", CURVES), (right, "adversarial", SEQUENCES)):
         last = 0.0
         for name, regret in zip(names, regrets(kind, n, results), strict=True):
-            error = 1.96 * regret.std(axis=0, ddof=1) / math.sqrt(len(regret))
             seller = "UCB1" if kind == "independent" else "Exp3"
-            ax.errorbar(n, regret.mean(axis=0), error, marker="o", ms=3, capsize=3, label=f"{seller}, {name}")
+            ax.errorbar(n, *study.band(regret), marker="o", ms=3, capsize=3, label=f"{seller}, {name}")
             last = max(last, regret.mean(axis=0)[-1])
         rate = np.sqrt(n * np.log(n)) if kind == "independent" else n ** (2 / 3) * np.log(n) ** (1 / 3)
         label = "sqrt(n log n)" if kind == "independent" else "n^2/3 log^1/3 n"

@@ -192,7 +192,7 @@ def draw(figure, sizes, results, rows):
     for k, name in enumerate(name for name in markers if name in percent):
         mean, error = np.transpose([study.mean(draws) for draws in percent[name]])
         places = np.arange(len(LAWS)) + 0.1 * (k - 2.5)
-        right.errorbar(places, mean, stats.Z95 * error, fmt=markers[name], ms=5, capsize=2, label=name)
+        right.errorbar(places, mean, stats.critical(sizes.draws) * error, fmt=markers[name], ms=5, capsize=2, label=name)
     right.set(xticks=range(len(LAWS)), xticklabels=LAWS, ylabel="percent of the ex-post optimum, 95 % intervals")
     right.set_xlabel("law of the segments' midpoints")
     right.legend(fontsize=8, loc="lower right")

@@ -93,7 +93,7 @@ def told_losses(policy, least):
 
 @functools.cache
 def compiled(kind, trust, cubes, private, lanes, raw):
-    """A policy in its market as a compiled function, for any epsilon, horizon and demand with as many cubes.
+    """A policy in its market as a compiled function, for any epsilon and demand with as many cubes, and one horizon.
 
     Args:
       kind: "cubes" (Chen, Miao and Wang) or "linear" (Chen, Simchi-Levi and Wang; LinUCB without noise).
@@ -120,7 +120,7 @@ def compiled(kind, trust, cubes, private, lanes, raw):
             return policies.private_pricing(trust, epsilon, radius=radius, ceiling=largest)
         return policies.lin_ucb(form="joint")
 
-    @jax.jit
+    @functools.partial(jax.jit, static_argnums=2)
     def loss(seed, epsilon, horizon, params, least, most):
         out = jaxprice.rollout(env, seller(epsilon, least, most), seed=seed, lanes=lanes, horizon=horizon, params=params)
         return 100 * out["regret"] / out["optimal"]
@@ -150,7 +150,7 @@ def play(sizes, seed, kind, demand, trust, epsilon, told):
     for horizon in horizons_of(sizes, trust, epsilon, told):
         cubes = cubes_of(trust, epsilon, horizon, told == "raw") if kind == "cubes" else 0
         run = compiled(kind, trust, cubes, epsilon is not None, sizes.lanes, told == "raw")
-        losses.append(run(np.uint32(seed), np.float32(epsilon or 0.0), np.int32(horizon), params, *numbers))
+        losses.append(run(np.uint32(seed), np.float32(epsilon or 0.0), horizon, params, *numbers))
     return {"loss": np.stack(losses)}
 
 
@@ -250,9 +250,7 @@ def draw(figure, sizes, results, rows):
 
 def band(axes, horizons, losses, name, **style):
     """A curve with its 95 % interval."""
-    lanes = losses.shape[1]
-    error = stats.critical(lanes) * losses.std(axis=1, ddof=1) / math.sqrt(lanes)
-    axes.errorbar(horizons, losses.mean(axis=1), error, marker="o", ms=3, capsize=2, lw=1.2, label=name, **style)
+    axes.errorbar(horizons, *study.band(losses, axis=1), marker="o", ms=3, capsize=2, lw=1.2, label=name, **style)
 
 
 STUDY = study.Study(

@@ -198,7 +198,11 @@ def rows(horizon):
         "hierarchical_thompson": (policies.hierarchical_thompson(20, "turns"), in_turns, "T^1/2 at worst"),
         "meta_thompson": (policies.meta_thompson(40), in_sequence, "T: linear in the number of products"),
         "o3fu": (policies.o3fu(width=0.3), LINE, "T^1/2"),
-        "private_pricing": (policies.private_pricing(epsilon=10.0, radius=1.0), PRIVATE, "T^1/2"),
+        "private_pricing": (
+            policies.private_pricing(epsilon=10.0, radius=1.0),
+            PRIVATE,
+            "T^1/2, not reached: random prices lose less up to T = 8,000 at least",
+        ),
         "private_quadrisection": (policies.private_quadrisection(epsilon=10.0, **cubes), CUBES, "T^2/3 + T^1/3 / epsilon"),
         "private_quadrisection, no noise": (policies.private_quadrisection(epsilon=None, **cubes), CUBES, "T^2/3"),
         "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),

@@ -147,14 +147,14 @@ def methods(plan):
 
 @functools.lru_cache(maxsize=32)
 def _compiled(arms, make, lanes):
-    """A batch of tasks: `(number, seed, horizon) -> (regret, reward)`, `[lanes]` each; compiled once for all numbers."""
+    """A batch of tasks: `(number, seed, horizon) -> (regret, reward)`, `[lanes]` each; all numbers share compiled code."""
     env, _ = jaxprice.make("BernoulliBandit", num_arms=arms)
 
     def totals(number, seed, horizon):
         out = jaxprice.rollout(env, make(number), seed=seed, lanes=lanes, horizon=horizon)
         return out["regret"], out["reward"]
 
-    return jax.jit(totals)
+    return jax.jit(totals, static_argnums=2)
 
 
 def play(cell, policy, lanes, seeds):
@@ -177,7 +177,7 @@ def tune(cell, tuned, lanes, seeds, other):
 
     def totals(label, seed):
         if (label, seed) not in done:
-            done[label, seed] = run(tuned.grid[label], np.uint32(seed), np.int32(n))
+            done[label, seed] = run(tuned.grid[label], np.uint32(seed), n)
         return done[label, seed]
 
     def best(seeds):

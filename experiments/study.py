@@ -31,15 +31,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments import saved
-from jaxprice import checks, devices, files, fingerprint
+from jaxprice import checks, devices, files, fingerprint, stats
 
 HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "source", "note")
 KINDS = {
-    "printed": "by the authors, or part of their program",
-    "quoted": "by others from the authors, or from memory",
-    "replication": "of others, their runs or their report",
-    "derived": "from what the authors print: worked out, or said in words",
-    "own": "our own computation with other code",
+    "printed": "printed by the authors, or part of their program",
+    "quoted": "quoted from the authors by others",
+    "replication": "of a replication by others: their runs, or their report",
+    "derived": "derived from what the authors print: worked out, or what they say in words",
+    "own": "our own, by other code",
 }
 AGREED = 3.0  # |z| up to which a cell counts as reproduced
 
@@ -198,6 +198,14 @@ def mean(values):
     """`(mean, standard error)` of independent values, as floats; the error is NaN for a single one."""
     values = np.asarray(values, float).ravel()
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
+
+
+def band(values, axis=0):
+    """Mean of independent values along an axis and half the width of its 95 % interval, Student's where they are few."""
+    values = np.asarray(values, float)
+    count = values.shape[axis]
+    spread = values.std(axis=axis, ddof=1) if count > 1 else np.full(np.delete(values.shape, axis), math.nan)
+    return values.mean(axis=axis), stats.critical(count) * spread / math.sqrt(count)
 
 
 def summary(rows):

@@ -312,8 +312,34 @@ def test_tables_that_are_kept_follow_from_their_rows(name):
         assert float(row["z"]) == pytest.approx(study.difference(ours, se, published, error), rel=5e-3, abs=5e-3), row
 
 
+def test_the_kinds_are_told_in_the_list_of_experiments():
+    content = (RESULTS.parent / "README.md").read_text()
+    assert all(f"| {kind} | {text} |" in content for kind, text in study.KINDS.items())
+
+
 @pytest.mark.parametrize("readme", ["README.md", "experiments/README.md"])
 def test_the_index_is_that_of_the_results(readme):
     found = summary.studies(RESULTS)
     text = summary.markdown([summary.line(name, *found[name]) for name in found])
     assert f"{summary.START}\n{text}\n{summary.END}" in (RESULTS.parent.parent / readme).read_text()
+
+
+@pytest.mark.parametrize(("count", "reach"), [(4, 3.182), (8, 2.365), (16, 2.131), (300, 1.960)])
+def test_bands_of_few_values_are_students(count, reach):
+    """Half a width is Student's point times the standard error, along any axis; one value has none."""
+    values = np.random.default_rng(count).normal(3.0, 2.0, (count, 5))
+    mean, half = study.band(values)
+    np.testing.assert_allclose(mean, values.mean(axis=0))
+    np.testing.assert_allclose(half, reach * values.std(axis=0, ddof=1) / math.sqrt(count), rtol=2e-3)
+    np.testing.assert_array_equal(study.band(values.T, axis=1), (mean, half))
+    assert np.isnan(study.band(values[:1])[1]).all() and study.band(values[:1])[1].shape == (5,)
+
+
+@pytest.mark.parametrize(
+    "name", ["broder_rusmevichientong", "calvano_collusion", "contextual_benchmark", "contextual_rates", "den_boer_keskin",
+             "ferreira_inventory", "gallego_van_ryzin", "kleinberg_leighton", "misra_segments", "private_loss"],
+)  # fmt: skip
+def test_studies_draw_no_normal_interval_themselves(name):
+    """Half-widths come from `study.band` or `stats.critical`, which know how many values there are."""
+    source = (RESULTS.parent / f"{name}.py").read_text()
+    assert "1.96" not in source and "Z95" not in source
