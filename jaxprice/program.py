@@ -5,6 +5,10 @@ not read are dropped before it is lowered: once the mean demand at every price i
 demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
 markets that look the same to it. Texts that do not hold all there is, because they call Python or leave constants out,
 are not shared.
+
+Common subexpressions are removed from what was lowered, on any number of devices. XLA does so first for several devices and
+last for one; between the two it rewrites arithmetic, which depends on how often a value is used. So numbers would differ
+in the last bit between one device and several.
 """
 
 import concurrent.futures
@@ -15,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
+from jax.extend.mlir import passmanager
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -123,6 +128,9 @@ def _spec(rank, flag):
 
 def _compile(lowered, mesh):
     """The executable of a lowered function, to come; an old one if the text is the same and says all."""
+    module = lowered.compiler_ir()
+    with module.context:
+        passmanager.PassManager.parse("builtin.module(cse)").run(module.operation)
     text = lowered.as_text()
     whole = not any(word in text for word in _ELSEWHERE)
     key = hashlib.sha256(text.encode()).hexdigest(), mesh, None if whole else next(_number)

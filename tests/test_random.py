@@ -25,6 +25,121 @@ def test_threefry_gives_the_known_answers(counter, key, result):
     assert tuple(int(x) for x in random.threefry(*words)) == result
 
 
+MASK = 2**32 - 1
+GOLDEN = int((5**0.5 - 1) / 2 * 2**32)  # sets the keys of children apart
+
+
+def block(key, counter):
+    """Threefry-2x32-20 in plain integers, after the text of the paper: Skein's rotations, a key word every four rounds."""
+    rotations = [13, 15, 26, 6, 17, 29, 16, 24] * 3
+    schedule = [*key, 0x1BD11BDA ^ key[0] ^ key[1]]
+    x, y = ((word + k) & MASK for word, k in zip(counter, key, strict=True))
+    for number in range(20):
+        x = (x + y) & MASK
+        y = ((y << rotations[number]) & MASK | y >> 32 - rotations[number]) ^ x
+        if number % 4 == 3:
+            turn = number // 4 + 1
+            x, y = (x + schedule[turn % 3]) & MASK, (y + schedule[(turn + 1) % 3] + turn) & MASK
+    return x, y
+
+
+def words_of(seed, role, time, lane):
+    """The three words of an address."""
+    s0, s1 = block((seed & MASK, seed >> 32), (random.ROLES.index(role), 0))
+    return s0, (s1 + time) & MASK, lane
+
+
+def child(words, data, kind):
+    """The words of a derived key: the `data`-th of a split (kind 1), or folded in (kind 0)."""
+    return *block((words[0] ^ GOLDEN, words[1]), (data, kind)), words[2]
+
+
+def draw(words, number):
+    """Both words of a block; the first is the random word."""
+    return block(words[:2], (words[2], number))
+
+
+ADDRESSES = [(0, "market", 0, 0), (5, "act", 11, 3), (2**32 + 1, "demand", 2**31 - 1, 2**32 - 1), (2**64 - 1, "update", 7, 12)]
+
+
+@pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
+def test_the_reference_gives_the_known_answers(counter, key, result):
+    assert block(key, counter) == result
+
+
+@pytest.mark.parametrize("where", ADDRESSES)
+def test_keys_are_those_of_the_reference(where):
+    """`stream`, `address`, `split`, `fold_in` and both again."""
+
+    def same(key, words):
+        assert tuple(int(x) for x in jax.random.key_data(key)) == tuple(words)
+
+    seed, role, time, lane = where
+    words = words_of(*where)
+    assert tuple(int(x) for x in random.stream(seed, role)) == block((seed & MASK, seed >> 32), (random.ROLES.index(role), 0))
+    key = random.address(random.stream(seed, role), np.uint32(time), np.uint32(lane))
+    same(key, words)
+    for count in (2, 5):
+        for number, one in enumerate(jax.random.split(key, count)):
+            same(one, child(words, number, 1))
+    rows = jax.random.split(key, (2, 3)).ravel()
+    same(rows[4], child(words, 4, 1))
+    for data in (0, 1, 77, 2**32 - 1):
+        same(jax.random.fold_in(key, np.uint32(data)), child(words, data, 0))
+    grandchild = child(child(words, 1, 1), 6, 0)
+    same(jax.random.fold_in(jax.random.split(key)[1], 6), grandchild)
+    same(jax.random.split(jax.random.fold_in(key, 6), 3)[2], child(child(words, 6, 0), 2, 1))
+    same(jax.random.split(jax.random.split(key)[0])[1], child(child(words, 0, 1), 1, 1))
+    same(jax.random.fold_in(jax.random.fold_in(key, 3), 4), child(child(words, 3, 0), 4, 0))
+
+
+@pytest.mark.parametrize("where", ADDRESSES)
+def test_bits_are_those_of_the_reference(where):
+    """8, 16, 32 and 64 bits of a key and of a child of it, alone and with lanes last."""
+    seed, role, time, lane = where
+    key, words = random.address(random.stream(seed, role), np.uint32(time), np.uint32(lane)), words_of(*where)
+    for one, mine in ((key, words), (jax.random.fold_in(jax.random.split(key, 3)[1], 9), child(child(words, 1, 1), 9, 0))):
+        blocks = [draw(mine, number) for number in range(6)]
+        for width in (8, 16, 32):
+            bits = jax.random.bits(one, (2, 3), f"uint{width}")
+            assert np.ravel(bits).tolist() == [first >> 32 - width for first, _ in blocks]
+        with jax.enable_x64(True):
+            assert np.ravel(jax.random.bits(one, (6,), "uint64")).tolist() == [x << 32 | y for x, y in blocks]
+        wide = [jnp.full(4, word, jnp.uint32) for word in mine]
+        assert random.bits(wide, 32, (6,), lanes_last=True)[:, 2].tolist() == [first for first, _ in blocks]
+
+
+def test_keys_of_a_seed_are_those_of_the_reference():
+    for seed in (0, 1, 2**31 - 1):
+        data = jax.random.key_data(jax.random.key(seed, impl=random.implementation()))
+        assert tuple(int(x) for x in data) == (*block((seed, 0), (0, 1)), 0)
+
+
+def test_words_of_children_are_not_those_of_other_lanes_or_times():
+    """Without a key space of its own, the key of a child would be the random words of another lane."""
+    stream, lanes, times, few = random.stream(3, "act"), np.arange(64, dtype=np.uint32), np.arange(8, dtype=np.uint32), 6
+
+    @functools.partial(jax.vmap, in_axes=(None, 0))
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def own(time, lane):
+        return jnp.stack(random.threefry(stream[0], stream[1] + time, lane, jnp.arange(few, dtype=jnp.uint32)))
+
+    @functools.partial(jax.vmap, in_axes=(None, 0))
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def derived(time, lane):
+        key = random.address(stream, time, lane)
+        folded = jax.vmap(lambda data: jax.random.fold_in(key, data))(lanes)
+        keys = jnp.concatenate([jax.random.key_data(one)[:, :2] for one in (folded, jax.random.split(key, 64))])
+        children = jnp.stack([folded[0], folded[7], jax.random.split(key)[1]])
+        return keys, jax.vmap(lambda one: jax.random.bits(one, (few,)))(children)
+
+    words = {*np.ravel(jax.jit(own)(times, lanes)).tolist()}
+    keys, drawn = jax.jit(derived)(times, lanes[:1])
+    chance = len(words) * (np.unique(keys).size + drawn.size) / 2**32
+    assert chance < 0.01
+    assert words.isdisjoint(np.ravel(keys).tolist()) and words.isdisjoint(np.ravel(drawn).tolist())
+
+
 def test_threefry_is_that_of_jax():
     rng = np.random.default_rng(0)
     for _ in range(3):

@@ -1,0 +1,92 @@
+"""Lanes give the same numbers, bit by bit, on any number of devices and in chunks of any size, as users have them compiled.
+
+A process of its own shows eight devices. Policies are played in the first market of the harness that they take; the quick
+ones are those whose arithmetic XLA is known to have rewritten otherwise for one device than for several.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxprice import policies
+
+QUICK = ("controlled_variance", "deterministic_testing", "discounted_least_squares")
+TRAINED = ("neural_linear", "neural_thompson", "neural_ucb")
+ROUNDED = (  # all policies in which it once showed
+    *QUICK,
+    *("constrained_least_squares", "emlp", "etc_glm", "glm_greedy", "information_directed", "iterated_least_squares"),
+    *("meta_dynamic_pricing", "mle_greedy", "mnl_newton", "opok", "perturbed_pricing", "rmlp"),
+)
+CASES = {
+    "1 device": {"lanes": 100, "devices": 1},
+    "8 devices": {"lanes": 100, "devices": 8},
+    "37 lanes": {"lanes": 37, "devices": 1},
+    "2 devices": {"lanes": 64, "devices": 2},
+    "4 devices": {"lanes": 64, "devices": 4, "chunk": 40},
+    "chunk 7": {"lanes": 20, "devices": 1, "chunk": 7},
+}
+PLAY = """
+import json, sys
+import jax, numpy as np
+import jaxprice
+from jaxprice import policies
+from harness import market
+from test_policy_table import fits
+
+out = {}
+for name in sys.argv[3].split(","):
+    env, params = market(fits(name)[0])
+    horizon = min(200, env.longest or 200)
+    for case in sys.argv[4].split(","):
+        options = json.loads(sys.argv[2])[case]
+        for kind, given in (("given", jax.device_get(params)), ("drawn", None)):
+            result = jaxprice.simulate(
+                env, policies.make(name), seed=3, horizon=horizon, checkpoints=[horizon // 3, horizon], params=given, **options
+            )
+            out[f"{name}/{kind}/{case}"] = result["lane_regret"].values[0]
+np.savez(sys.argv[1], **out)
+"""
+
+
+def play(path, names, cases):
+    import json
+
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PLAY, path, json.dumps(CASES), ",".join(names), ",".join(cases)],
+        env=environment, capture_output=True, text=True, cwd=here.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return np.load(path)
+
+
+def compare(lanes, name, cases):
+    for kind in ("given", "drawn"):
+        first = lanes[f"{name}/{kind}/{cases[0]}"]
+        assert len(np.unique(first)) > 1
+        for case in cases[1:]:
+            other = lanes[f"{name}/{kind}/{case}"]
+            np.testing.assert_array_equal(other, first[: other.size], err_msg=f"{name}, markets {kind}, {case}")
+
+
+@pytest.mark.optimised
+def test_lanes_of_one_device_are_those_of_eight(tmp_path):
+    cases = ["1 device", "8 devices"]
+    lanes = play(tmp_path / "lanes.npz", QUICK, cases)
+    for name in QUICK:
+        compare(lanes, name, cases)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in policies.list() if name != "oracle"])
+def test_lanes_of_all_policies(name, tmp_path):
+    compare(play(tmp_path / "lanes.npz", [name], CASES), name, list(CASES))
