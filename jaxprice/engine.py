@@ -18,9 +18,9 @@ _drawn = fingerprint.Cache()
 class Engine:
     """Compiled code for one environment, policy and mesh, and the host loop over checkpoints."""
 
-    def __init__(self, env, policy, mesh, given, batched, tile=None, ends=False):
+    def __init__(self, env, policy, mesh, given, batched, tile=None, ends=False, state=""):
         self.env, self.policy, self.mesh, self.given, self.batched, self.tile = env, policy, mesh, given, batched, tile
-        self.ends = ends
+        self.ends, self.state = ends, state
 
     def begin(self, seed, first, size, width, times, params, ahead=True):
         """Start `width` lanes from lane `first` -> arguments, carry and axes, and programs of the loop."""
@@ -35,7 +35,8 @@ class Engine:
         made, obs, env_state = open_lanes() if self.given else _kept(which, open_lanes)
         env, made, axes = periods.in_play(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
-        axes, enter, advance, trace = _periods(env, self.policy, self.mesh, self.tile, axes, *one, ends=self.ends)
+        which = env, self.policy, self.state, self.mesh, self.tile, axes
+        axes, enter, advance, trace = _periods(*which, *one, ends=self.ends)
         args = streams, numbers, made
         if ahead:  # compile the loop while the first period is compiled
             advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
@@ -97,15 +98,25 @@ def totals(env, policy, play, ends=False):
     return {name: jnp.broadcast_to(carry.total[name] + carry.part[name], (lanes,)) for name in METRICS}
 
 
-@functools.lru_cache(maxsize=128)
 def engine(env, policy, mesh, given, batched, tile=None, ends=False):
-    return Engine(env, policy, mesh, given, batched, tile, ends)
+    """The `Engine` of these; the same one again, unless code or data that the policy's functions reach has changed."""
+    return _engine(env, policy, mesh, given, batched, tile, ends, _walk().again().of(tuple(policy)).digest)
+
+
+@functools.cache
+def _walk():
+    return fingerprint.Walk()
+
+
+@functools.lru_cache(maxsize=128)
+def _engine(*choices):
+    return Engine(*choices)
 
 
 @functools.lru_cache(maxsize=256)
-def _periods(env, policy, mesh, tile, axes, params, obs, env_state, ends=False):
+def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends=False):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
-    lane = Lane(env, policy, True, ends)
+    lane = Lane(env, policy, True, ends, state)
     axes = periods.playing_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
     enter = functools.partial(periods.enter_lanes, lane, axes)
     enter = Program(enter, (None, -1, axes.params, axes.obs, axes.env), mesh, out_axes=axes.carry)
@@ -139,7 +150,7 @@ def _kept(which, make):
 def forget():
     """Drop all compiled code and drawn markets, as in a fresh process."""
     _drawn.clear()
-    for cache in (engine, _periods, _market):
+    for cache in (_engine, _periods, _market):
         cache.cache_clear()
     program.forget()
     jax.clear_caches()

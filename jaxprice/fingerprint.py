@@ -90,6 +90,12 @@ class Walk:
         return Fingerprint(whole, dict(sorted(packages.items())), tuple(sorted(unknown)))
 
 
+    def again(self):
+        """Look again at code of the program, whose globals may have other values by now; that of this package stays."""
+        self._found = {name: found for name, found in self._found.items() if name.startswith("jaxprice.")}
+        return self
+
+
 class _Tree:
     """One walk from a root to the functions and classes of modules that it names, which are walked by themselves."""
 

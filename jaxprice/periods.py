@@ -49,6 +49,7 @@ class Lane:
     policy: Policy
     given: bool  # params are given, not drawn
     ends: bool = False  # the market may terminate before the horizon
+    state: str = ""  # a digest of what the policy's functions reach, which may change while they stay the same objects
 
     def open(self, streams, number, params, horizon):
         """Take or draw a market and start it -> `(params, observation, state)`."""

@@ -4,6 +4,7 @@ A process of its own shows eight devices. Policies are played in the first marke
 ones are those whose arithmetic XLA is known to have rewritten otherwise for one device than for several.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -45,7 +46,8 @@ for name in sys.argv[3].split(","):
         options = json.loads(sys.argv[2])[case]
         for kind, given in (("given", jax.device_get(params)), ("drawn", None)):
             result = jaxprice.simulate(
-                env, policies.make(name), seed=3, horizon=horizon, checkpoints=[horizon // 3, horizon], params=given, **options
+                env, policies.make(name), seed=3, horizon=horizon, checkpoints=[horizon // 3, horizon], params=given,
+                **options,
             )
             out[f"{name}/{kind}/{case}"] = result["lane_regret"].values[0]
 np.savez(sys.argv[1], **out)
@@ -53,8 +55,6 @@ np.savez(sys.argv[1], **out)
 
 
 def play(path, names, cases):
-    import json
-
     here = Path(__file__).parent
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",

@@ -59,7 +59,12 @@ def draw(words, number):
     return block(words[:2], (words[2], number))
 
 
-ADDRESSES = [(0, "market", 0, 0), (5, "act", 11, 3), (2**32 + 1, "demand", 2**31 - 1, 2**32 - 1), (2**64 - 1, "update", 7, 12)]
+ADDRESSES = [
+    (0, "market", 0, 0),
+    (5, "act", 11, 3),
+    (2**32 + 1, "demand", 2**31 - 1, 2**32 - 1),
+    (2**64 - 1, "update", 7, 12),
+]
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
@@ -76,7 +81,8 @@ def test_keys_are_those_of_the_reference(where):
 
     seed, role, time, lane = where
     words = words_of(*where)
-    assert tuple(int(x) for x in random.stream(seed, role)) == block((seed & MASK, seed >> 32), (random.ROLES.index(role), 0))
+    counter = random.ROLES.index(role), 0
+    assert tuple(int(x) for x in random.stream(seed, role)) == block((seed & MASK, seed >> 32), counter)
     key = random.address(random.stream(seed, role), np.uint32(time), np.uint32(lane))
     same(key, words)
     for count in (2, 5):
