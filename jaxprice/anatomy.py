@@ -154,7 +154,7 @@ def _parse(code):
     about += code.co_flags & ~DOCUMENTED, tuple(name for name in code.co_names if name not in UNSAID)
     about += code.co_freevars, code.co_exceptiontable
     whole = digest(constant(about), *(part for name, argument in said for part in (name, constant(argument))))
-    return Code(whole, frozenset(loaded - {"__name__"}), frozenset(names), tuple(imports), frozenset(reads))
+    return Code(whole, frozenset(loaded - {"__file__", "__name__"}), frozenset(names), tuple(imports), frozenset(reads))
 
 
 def _variable(name, argument, code):

@@ -35,7 +35,7 @@ import numpy as np
 from jaxprice import anatomy, provenance
 from jaxprice.anatomy import digest
 
-SHOWING = frozenset({"matplotlib", "rich", "tqdm", "tyro"})
+APART = frozenset({"jaxprice", "matplotlib", "rich", "tqdm", "tyro"})  # their version decides nothing
 
 
 class Cache(collections.OrderedDict):
@@ -82,7 +82,7 @@ class Walk:
                     self._found[name] = _Tree(self).root(self.named[name], inside=True)
                 parts.append(digest(name, self._found[name][0]))
                 waiting |= self._found[name][1] - seen
-            elif kind == "package" and name not in SHOWING and (version := provenance.version(name)):
+            elif kind == "package" and name not in APART and (version := provenance.version(name)):
                 packages[name] = version
             elif kind == "unknown":
                 unknown.append(name)
@@ -153,7 +153,7 @@ class _Tree:
             name = f"{provenance.spelled(module)}:{name}"
         elif not (isinstance(x, type) and provenance.installed(module)):
             return None
-        if provenance.installed(module):
+        if provenance.by_name(module):
             self.reads.add(("package", module.partition(".")[0]))
         else:
             self.reads.add(("code", name))
@@ -203,7 +203,7 @@ class _Tree:
 
     def _module(self, x):
         """All of a module of the program; the modules that it imports count where its functions use them."""
-        if provenance.installed(x.__name__):
+        if provenance.by_name(x.__name__):
             self.reads.add(("package", x.__name__.partition(".")[0]))
             return ["module", x.__name__]
         own = {k: v for k, v in vars(x).items() if not (k.startswith("__") or isinstance(v, types.ModuleType))}
@@ -234,7 +234,7 @@ class _Tree:
 
     def _used(self, value, code, within=()):
         """A global that a function reads; of a module, the attributes that it names."""
-        if not isinstance(value, types.ModuleType) or provenance.installed(value.__name__):
+        if not isinstance(value, types.ModuleType) or provenance.by_name(value.__name__):
             return [self._node(value)]
         attributes = {name: found for name in sorted(code.names) for found in anatomy.attribute(value, name)}
         if not attributes or not code.globals.isdisjoint(("getattr", "vars")):

@@ -9,8 +9,14 @@ import sys
 import sysconfig
 from pathlib import Path
 
+BOOKKEEPING = {f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "provenance")}  # decides nothing
 HERE = Path(__file__).resolve().parent
 PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+
+
+def by_name(module):
+    """Whether what a module has counts by its name alone."""
+    return module in BOOKKEEPING or installed(module)
 
 
 def spelled(module):

@@ -360,6 +360,37 @@ def test_memory_does_not_count():
     assert fingerprint.of(play) == before
 
 
+def test_bookkeeping_does_not_count():
+    """Training keeps checkpoints, whose names hold the process and the host."""
+    from jaxprice import files
+    from jaxprice.agents import rl2
+
+    def play():
+        return files.TOKEN, files.HOST, fingerprint.of, __file__
+
+    before = fingerprint.of(rl2.train, play)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "TOKEN", "another")
+        patch.setattr(files, "LEFTOVER", None)
+        patch.setitem(globals(), "__file__", "elsewhere")
+        assert fingerprint.of(rl2.train, play) == before
+
+
+def test_lists_that_are_only_appended_to_do_not_count():
+    """A log of what was done; one that is read counts."""
+    log, read = [], []
+
+    def play(x):
+        log.append(x)
+        return [y for y in read if y]
+
+    before = fingerprint.of(play)
+    log.append(1)
+    assert fingerprint.of(play) == before
+    read.append(1)
+    assert fingerprint.of(play) != before
+
+
 def test_playing_does_not_change_the_fingerprint_of_what_plays():
     env, params = jaxprice.make("BernoulliBandit", means=[0.2, 0.8])
 

@@ -1,0 +1,83 @@
+"""Command lines: a bad value is one line on standard error and exit status 2, an interruption says that the run resumes."""
+
+import contextlib
+import io
+import linecache
+import sys
+from pathlib import Path
+
+import tyro
+
+SOURCES = Path(__file__).resolve().parent.parent
+
+
+def run(main, options, description=None):
+    """Read the options from the command line and run a command.
+
+    Args:
+      main: function of the options; it refuses bad ones by a ValueError.
+      options: dataclass of the options.
+      description: text of `--help`; by default the docstring of `options`.
+    """
+    given = parsed(options, description)
+    try:
+        main(given)
+    except ValueError as error:
+        if not _said_here(error):  # a fault, not a refusal
+            raise
+        refuse(error)
+    except KeyboardInterrupt as error:
+        told = "; ".join(getattr(error, "__notes__", ())) or "nothing is lost that was saved"
+        print(f"{_name()}: interrupted; {told}", file=sys.stderr)
+        sys.exit(130)
+
+
+def parsed(options, description=None):
+    """The options of the command line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(options, description=description)
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+    lines = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()[1:]]
+    end = next((k for k, line in enumerate(lines) if line.startswith("──")), len(lines))
+    refuse(" ".join(line for line in lines[:end] if line and not line.startswith("For full")))
+
+
+def refuse(why):
+    """End with one line on standard error."""
+    print(f"{_name()}: error: {' '.join(str(why).split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def named(what, only, allowed):
+    """What `--only` names, or all that is allowed where it was not given.
+
+    Raises:
+      ValueError: it was given nothing, or an unknown name; see `checks.choice`.
+    """
+    from jaxprice import checks
+
+    if only is None:
+        return tuple(allowed)
+    if not only:
+        raise ValueError(f"only must name at least one {what} (allowed: {', '.join(allowed)})")
+    return tuple(dict.fromkeys(checks.choice(what, name, allowed) for name in only))
+
+
+def _name():
+    """The command as it was typed."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
+
+
+def _said_here(error):
+    """Whether an error was raised on purpose by this project: by a statement of its own, not within what it called."""
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    path = Path(last.tb_frame.f_code.co_filename)
+    line = linecache.getline(str(path), last.tb_lineno).strip()
+    return path.resolve().is_relative_to(SOURCES) and "site-packages" not in path.parts and line.startswith("raise")
