@@ -9,14 +9,14 @@ afterwards this is looked at; the first that is broken is a ValueError that says
 | "shapes" | states keep their structure, shapes and types, and hold no random keys; actions are those of the action space |
 | "finite" | no state, observation or reward is infinite or not a number |
 | "inside" | actions are in the action space (JAX would clamp an index out of range and say nothing) |
-| "info" | `step_env` returns the entries that every market has, of their shapes, and its state counts the periods |
+| "info" | `step_env` returns the entries that every market has, of their shapes, goes on to the horizon, counts periods |
 | "vmap" | one lane alone gives the numbers that it gives among many |
 | "plain" | plain code gives the numbers that compiled code gives |
 | "deterministic" | the same key gives the same numbers again |
 | "keys" | no key is used twice |
 | "one trace" | Python code is run once, and never again for other numbers |
 | "engine" | `simulate` posts the same prices and sells the same units |
-| "regret" | no action beats the oracle, whose own regret is zero |
+| "regret" | no action beats the oracle, whose own regret is zero; sums of `optimal_reward` are those of reward and regret |
 | "mean" | rewards have the mean that `expected_reward` states, within five standard errors |
 """
 
@@ -26,12 +26,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice import checks, policies, random
+from jaxprice import checks, policies, preparation, random
+from jaxprice.preparation import INFO
 from jaxprice.simulate import simulate
-from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Transition
+from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
 
 ROUNDING = 2e-5  # of regret, in units of the oracle's reward
-INFO = ("price", "demand", "reward", "regret", "optimal_reward")
 AGAIN = ("vmap", "plain", "deterministic", "keys", "one trace")
 
 
@@ -53,7 +53,8 @@ def check_policy(policy, env, params=None, *, lanes=8, periods=12, seed=0):
     """
     if not isinstance(policy, Policy) or isinstance(policy, Oracle):
         raise ValueError(f"policy must be a Policy that acts by itself, got {policy!r}")
-    params = _given(env, params)
+    lanes, periods, seed = _sizes(env, lanes, periods, seed)
+    params = preparation.one_market(env, params, periods)
     many = jax.tree.map(lambda x: np.broadcast_to(x, (lanes, *np.shape(x))), params)
     game = _Game(env, policy, many, lanes, periods, seed)
     game.play()
@@ -80,9 +81,13 @@ def check_market(env, params=None, *, lanes=256, periods=12, attained=True, seed
     Raises:
       ValueError: what is broken, or bad arguments.
     """
-    params = _given(env, params)
+    lanes, periods, seed = _sizes(env, lanes, periods, seed)
+    attained = checks.boolean("attained", attained)
+    given, params = params, preparation.one_market(env, params, periods)
     drawn = jax.eval_shape(env.sample_params, jax.random.key(0))
-    _alike("params", "markets drawn by sample_params differ from the one given", params, drawn)
+    given = jax.tree.structure(drawn).flatten_up_to(env.solved(env.default_params() if given is None else given))
+    given = jax.tree.unflatten(jax.tree.structure(drawn), [jnp.asarray(leaf) for leaf in given])
+    _alike("params", "markets drawn by sample_params differ from the one given", given, drawn)
     words = random.stream(seed, "market")
     sample = jax.jit(jax.vmap(lambda lane: jax.tree.map(jnp.asarray, env.sample_params(random.address(words, 0, lane)))))
     many = jax.device_get(sample(np.arange(lanes, dtype=np.uint32)))
@@ -166,13 +171,10 @@ class _Game:
     """Lanes of a market under a policy, or under the oracle where the policy is None; period by period, all kept."""
 
     def __init__(self, env, policy, params, lanes, periods, seed):
-        for name, value in (("lanes", lanes), ("periods", periods)):
-            if checks.positive_int(name, value) < 2:
-                raise ValueError(f"{name} must be at least 2, got {value}")
-        periods = periods if env.longest is None else min(periods, env.longest)
         self.env, self.policy, self.seed, self.periods = env, policy, seed, periods
         self.lanes = np.arange(lanes, dtype=np.uint32)
-        self.params = dataclasses.replace(params, max_steps_in_episode=np.full(lanes, periods, np.int32))
+        params = dataclasses.replace(params, max_steps_in_episode=np.full(lanes, periods, np.int32))
+        self.params = jax.tree.map(np.asarray, env.solved(params, batched=True))
         streams = {role: random.stream(seed, role) for role in random.ROLES}
 
         def keyed(role, function):
@@ -246,6 +248,8 @@ class _Game:
         for name, value in (scalars | {"reward returned": reward, "terminated": terminated}).items():
             if np.shape(value) != self.lanes.shape:
                 raise ValueError(f"info: {name} must be a scalar, got shape {list(np.shape(value)[1:])}")
+        if time + 1 < self.periods and np.any(terminated):
+            raise ValueError(f"info: step_env terminated in period {time}, but a lane is played for {self.periods} periods")
         if not np.array_equal(reward, info["reward"]):
             raise ValueError("info: the reward that step_env returns is not that of its info")
 
@@ -254,14 +258,11 @@ class _Game:
         return np.stack([info[name] for info in self.infos]).astype(float)
 
 
-def _given(env, params):
-    """One market as arrays, its oracle solved."""
-    if not isinstance(env, Environment):
-        raise ValueError(f"env must be an Environment, got {env!r}")
-    params = env.default_params() if params is None else params
-    if np.ndim(params.max_steps_in_episode):
-        raise ValueError("params must be one market, got a batch")
-    return jax.tree.map(np.asarray, env.solved(params))
+def _sizes(env, lanes, periods, seed):
+    """Lanes and periods as ints of at least two, no more periods than the oracle has tables for, and the seed."""
+    lanes, periods = checks.whole("lanes", lanes, 2, 2**20), checks.whole("periods", periods, 2, 2**20)
+    longest = getattr(env, "longest", None)
+    return lanes, periods if longest is None else min(periods, longest), checks.seed(seed)
 
 
 def _alike(what, message, first, second):
@@ -295,6 +296,8 @@ def _check_regret(game, best, attained):
     if regret.min() < -ROUNDING * scale:
         time = np.unravel_index(regret.argmin(), regret.shape)[0]
         raise ValueError(f"regret: {regret.min():.4g} in period {time}: an action earns more than the oracle promises")
+    for one, seller in ((game, "a random seller"), (best, "its oracle")):
+        _check_sums(one, best, seller, scale, attained)
     if not attained:
         return
     if np.abs(best.stacked("regret")).max() > ROUNDING * scale:
@@ -303,3 +306,22 @@ def _check_regret(game, best, attained):
     error = gaps.std() / np.sqrt(gaps.size)
     if abs(gaps.mean()) > 5 * error + ROUNDING * scale:
         raise ValueError(f"mean: rewards are {gaps.mean():.4g} above expected_reward, {abs(gaps.mean()) / error:.1f} errors")
+
+
+def _check_sums(game, best, seller, scale, attained):
+    """Sums of `optimal_reward` do not depend on the seller, and are those of reward and regret in expectation.
+
+    A bound that nobody attains may be nearer; and where the oracle looks at a horizon without end, the sums differ by what
+    the start and the end are worth.
+    """
+    optimal, other = game.stacked("optimal_reward").sum(axis=0), best.stacked("optimal_reward").sum(axis=0)
+    gaps = {f"those under its oracle in the same markets, under {seller}": (optimal - other, 1)}
+    if not game.env.endless:
+        earned = (game.stacked("reward") + game.stacked("regret")).sum(axis=0)
+        gaps[f"those of reward and regret, under {seller}"] = (optimal - earned, 1 if attained else 0)
+    for what, (gap, both) in gaps.items():
+        error = gap.std(ddof=1) / np.sqrt(gap.size)
+        beyond = (abs(gap.mean()) if both else gap.mean()) - 5 * error
+        if beyond > ROUNDING * scale * game.periods:
+            how = f"{gap.mean():.4g} above {what}, with a standard error of {error:.2g}"
+            raise ValueError(f"regret: the sums of optimal_reward are {how}; see Environment.optimal_reward")

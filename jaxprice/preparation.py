@@ -88,6 +88,20 @@ def may_end(env, play):
     return _market(env, *play.shapes)
 
 
+def one_market(env, params, horizon):
+    """The market `params`, or the environment's default, ready for a horizon.
+
+    Raises:
+      ValueError: no environment, a batch, or params that are not a market of the environment.
+    """
+    _check_env(env)
+    params = env.default_params() if params is None else params
+    ready, batched = _markets(env, _kind(env), params, 1, horizon)
+    if batched:
+        raise ValueError("params must be one market, got a batch")
+    return ready
+
+
 def _check_env(env):
     """Refuse what is no environment, and say what would be one."""
     if isinstance(env, Environment):
@@ -168,7 +182,8 @@ def _markets(env, kind, params, lanes, horizon):
         raise ValueError(f"params must be the {_named_type(type(kind))} of {env.name}, got {got}{own}")
     batched = np.ndim(params.max_steps_in_episode) > 0
     params = _fit(env, _bare(env, kind), _bare(env, params), lanes, batched)
-    env.check_params(dataclasses.replace(params, max_steps_in_episode=np.full((lanes,) * batched, horizon, np.int32)))
+    params = dataclasses.replace(params, max_steps_in_episode=np.full((lanes,) * batched, horizon, np.int32))
+    env.check_params(params)
     return _fit(env, kind, env.solved(params, batched), lanes, batched), batched
 
 

@@ -14,6 +14,8 @@ from jaxprice import checks
 
 Z95 = 1.959964  # two-sided 95 % point of the normal law
 FEW = 30  # observations below which an interval is Student's
+RATIO = math.log(1.01)  # of the ends of a bin of the sketch
+FIRST, LAST = (math.ceil(math.log(end / 1e-6) / RATIO) for end in (1e-38, 1e48))  # its bins; number 0 ends at 1e-6
 EXACT = 2**24  # values kept for exact quantiles; beyond, a sketch
 MEANS = ("regret", "reward", "revenue", "share")
 
@@ -47,42 +49,67 @@ class Quantiles:
     """Quantiles over lanes of `[checkpoints, lanes]` arrays, in chunks and in bounded memory.
 
     Exact while all values fit in `EXACT` numbers. Beyond, counts in logarithmic bins of either sign, whose quantiles are
-    within 0.5 % of the value (C. Masson, J. E. Rim, H. K. Lee (2019), "DDSketch", doi:10.14778/3352063.3352135).
+    within 0.5 % of the value (C. Masson, J. E. Rim, H. K. Lee (2019), "DDSketch", doi:10.14778/3352063.3352135). The bins
+    reach from 1e-38 to 1e48, beyond any sum of float32 numbers; what is smaller counts as zero, and what is infinite as
+    infinite. A checkpoint at which some lane is not a number has no quantiles: they are NaN.
     """
 
     def __init__(self, levels, exact=EXACT):
         self.levels, self.exact = np.asarray(levels, float), exact
-        self.kept, self.size, self.counts = [], 0, None
-        self._ratio, self._smallest, self._bins = math.log(1.01), 1e-6, 4096
+        self.kept, self.size, self.counts, self.broken = [], 0, None, False
 
     def add(self, values):
         """Add lanes, float `[checkpoints, lanes]`."""
         self.size += values.size
+        self.broken = self.broken | np.isnan(values).any(axis=1)
         if self.counts is None and self.size <= self.exact:
-            self.kept.append(np.asarray(values, np.float32))
+            with np.errstate(over="ignore"):
+                self.kept.append(np.asarray(values, np.float32))
             return
         for rows in [*self.kept, values]:
             self._count(rows)
         self.kept = []
 
+    @property
+    def _reach(self):
+        """The number of the bin of infinity; zero has 0, and magnitudes have those between."""
+        return LAST - FIRST + 2
+
     def _count(self, values):
         if self.counts is None:
-            self.counts = np.zeros((values.shape[0], 2 * self._bins + 1), np.int64)
-        magnitude = np.abs(values)
-        bins = np.ceil(np.log(np.maximum(magnitude, self._smallest) / self._smallest) / self._ratio).astype(int)
-        bins = np.minimum(bins, self._bins) * np.sign(values).astype(int) * (magnitude > self._smallest) + self._bins
-        for row, numbers in zip(self.counts, bins, strict=True):
+            self.counts = np.zeros((values.shape[0], 2 * self._reach + 1), np.int64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bins = np.ceil(np.log(np.abs(values.astype(float)) / 1e-6) / RATIO) - FIRST + 1
+        bins = np.nan_to_num(np.clip(bins, 0, self._reach)) * np.sign(np.nan_to_num(values)) + self._reach
+        for row, numbers in zip(self.counts, bins.astype(int), strict=True):
             row += np.bincount(numbers, minlength=row.size)
 
     def result(self):
         """Quantiles, float `[checkpoints, levels]`."""
         if self.counts is None:
-            return np.quantile(np.concatenate(self.kept, axis=-1), self.levels, axis=-1).T
-        number = np.arange(-self._bins, self._bins + 1)
-        value = np.sign(number) * self._smallest * np.exp((np.abs(number) - 0.5) * self._ratio)
-        cumulative = np.cumsum(self.counts, axis=1)
-        rank = self.levels * (cumulative[0, -1] - 1)
-        return np.stack([value[np.searchsorted(row, rank, side="right")] for row in cumulative])
+            values = np.concatenate(self.kept, axis=-1)
+            # between two order statistics that are infinite there is nothing to interpolate
+            found = np.quantile(values, self.levels, axis=-1, method="linear" if np.isfinite(values).all() else "lower").T
+        else:
+            number = np.abs(np.arange(-self._reach, self._reach + 1))
+            value = 1e-6 * np.exp((number + FIRST - 1.5) * RATIO)
+            value = np.where(number == 0, 0.0, np.where(number == self._reach, np.inf, value))
+            value[: self._reach] *= -1
+            cumulative = np.cumsum(self.counts, axis=1)
+            rank = self.levels * (cumulative[0, -1] - 1)
+            found = np.stack([value[np.searchsorted(row, rank, side="right")] for row in cumulative])
+        return np.where(np.reshape(self.broken, (-1, 1)), np.nan, found) if np.any(self.broken) else found
+
+
+def share(regret, optimal):
+    """Share of the oracle's expected reward that was earned, `1 - regret / optimal`; NaN where that is not positive.
+
+    Args:
+      regret, optimal: sums over time, float `[...]`.
+    """
+    regret, optimal = np.asarray(regret, float), np.asarray(optimal, float)
+    positive = optimal > 0
+    return np.where(positive, 1 - regret / np.where(positive, optimal, 1.0), np.nan)
 
 
 class Summary:
@@ -91,25 +118,29 @@ class Summary:
     Args:
       times: checkpoints, int `[checkpoints]`.
       levels: quantiles of regret to keep.
+      per_lane: whether to keep regret and share of every lane at the horizon, 16 bytes a lane.
+
+    Attributes:
+      worthless: number of lanes whose oracle expects to earn nothing until the horizon, so that they have no share.
     """
 
-    def __init__(self, times, levels):
+    def __init__(self, times, levels, per_lane=True):
         self.times = np.asarray(times)
         self.moments = {name: Moments() for name in MEANS}
         self.quantiles = Quantiles(levels)
-        self.last = {"regret": [], "share": []}
-        self.traces = []
+        self.last = {"regret": [], "share": []} if per_lane else {}
+        self.traces, self.worthless = [], 0
 
     def add(self, columns, trace=None):
         """Add a chunk: metric -> float `[checkpoints, lanes]`, and with traces name -> `[horizon, lanes]`."""
         columns = dict(columns)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns["share"] = 1 - columns["regret"] / columns["optimal"]
+        columns["share"] = share(columns["regret"], columns["optimal"])
+        self.worthless += int(np.sum(~(columns["optimal"][-1] > 0)))
         for name, moments in self.moments.items():
             moments.add(columns[name])
         self.quantiles.add(columns["regret"])
         for name, chunks in self.last.items():
-            chunks.append(columns[name][-1])
+            chunks.append(columns[name][-1].copy())  # not a view, which would keep all checkpoints
         if trace is not None:
             self.traces.append(trace)
 

@@ -173,6 +173,7 @@ class Environment:
 
     longest: ClassVar[int | None] = None
     tables: ClassVar[tuple[str, ...]] = ()
+    endless: ClassVar[bool] = False
     infinite: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -226,7 +227,18 @@ class Environment:
         raise NotImplementedError
 
     def optimal_reward(self, state, params):
-        """Mean profit of a period under the oracle, float scalar."""
+        """What a period adds to the expected earnings of the oracle, float scalar: the unit of `share`.
+
+        In a market that no action changes, it is the mean profit of the best action. Where today's action changes
+        tomorrow's market, it must not depend on what the seller does, and its sum over the horizon is what the oracle
+        expects to earn from the start: under every seller,
+
+            E[sum of optimal_reward] = E[sum of (reward + regret)].
+
+        The value of the season in equal parts over its periods is right (`FiniteInventory`); the mean profit of the best
+        action in the state that the seller has brought about is not. `invariants.check_market` looks at it. Where `endless`,
+        the sums differ by what the start and the end are worth, which does not grow with the horizon.
+        """
         raise NotImplementedError
 
     def optimal_action(self, state, params):

@@ -168,6 +168,26 @@ def test_an_update_that_returns_another_state():
             regret({"mine": Policy(init, lambda key, state, obs: jnp.int32(0), update)})
 
 
+def test_results_of_every_lane_are_kept_unless_told_otherwise():
+    kept, left = (jaxprice.simulate(ENV, UCB, params=PARAMS, per_lane=per_lane, **SMALL) for per_lane in (True, False))
+    assert set(kept) - set(left) == {"lane_regret", "lane_share"}
+    np.testing.assert_array_equal(kept["regret"], left["regret"])
+    for value in (1, None, "no"):
+        with pytest.raises(ValueError, match="per_lane must be True or False"):
+            regret(per_lane=value)
+
+
+def test_share_of_nothing_is_told_once():
+    """Arms that never pay: no share, and no number that looks like one."""
+    nothing = dataclasses.replace(PARAMS, means=np.zeros(3, np.float32))
+    batch = jax.tree.map(lambda *x: np.stack(x), nothing, PARAMS, PARAMS, nothing)
+    with pytest.warns(UserWarning, match=r"share is NaN at the horizon in BernoulliBandit: .* in 2 of 4 lanes") as told:
+        result = jaxprice.simulate(ENV, {"u": UCB, "o": policies.oracle()}, params=batch, **SMALL)
+    assert len(told) == 1
+    np.testing.assert_array_equal(np.isnan(result["lane_share"]), [[True, False, False, True]] * 2)
+    assert np.all(np.isnan(result["share"])) and np.all(np.isfinite(result["regret"]))
+
+
 def test_simulate_cannot_be_traced():
     with pytest.raises(ValueError, match=r"simulate .* cannot be traced: jaxprice\.rollout can"):
         jax.jit(lambda params: jaxprice.simulate(ENV, UCB, params=params, **SMALL))(PARAMS)

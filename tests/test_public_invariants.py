@@ -1,6 +1,7 @@
 """`jaxprice.invariants`: healthy policies and markets pass, and every mistake is called by its name."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from test_markets import BOUNDS, MARKETS
 import jaxprice
 from jaxprice import Policy, invariants, policies
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+from jaxprice.envs.finite_inventory import FiniteInventory
 
 ENV = BernoulliBandit(num_arms=4)
 POLICY = ("shapes", "finite", "inside", *invariants.AGAIN, "engine")
@@ -168,10 +170,79 @@ def test_bad_arguments():
         invariants.check_policy(policies.oracle(), ENV)
     with pytest.raises(ValueError, match="env must be an Environment"):
         invariants.check_market("apple")
-    with pytest.raises(ValueError, match="lanes must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"lanes must be an integer .* got 1"):
         invariants.check_policy(HEALTHY, ENV, lanes=1)
     with pytest.raises(ValueError, match="thompson needs bernoulli demand"):  # what init refuses, it refuses here too
         invariants.check_policy(policies.thompson(), jaxprice.make("GaussianBandit")[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Season(FiniteInventory):
+    """A season whose optimum can be stated otherwise."""
+
+    mistake: str = ""
+
+    def step_env(self, key, state, action, params):
+        obs, after, reward, terminated, info = super().step_env(key, state, action, params)
+        if self.mistake == "of the state":  # what the best action earns where the seller has got to
+            info = info | {"optimal_reward": self.expected_reward(state, self.optimal_action(state, params), params)}
+        if self.mistake == "half":
+            info = info | {"optimal_reward": 0.5 * info["optimal_reward"]}
+        if self.mistake == "closes":
+            terminated = after.stock <= 0
+        return obs, after, reward, terminated, info
+
+
+def season(mistake=""):
+    env, _ = jaxprice.make("FiniteInventory", stock=3, horizon=12)
+    return Season(**{field.name: getattr(env, field.name) for field in dataclasses.fields(env)}, mistake=mistake)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("of the state", "regret: the sums of optimal_reward are .* above those under its oracle in the same markets"),
+        ("half", "regret: the sums of optimal_reward are -.* above those of reward and regret, under a random seller"),
+        ("closes", "info: step_env terminated in period"),
+    ],
+)
+def test_a_wrong_optimum_of_a_market_with_state_is_found(mistake, message, monkeypatch):
+    monkeypatch.setattr(invariants, "_check_engine", lambda game, params: None)
+    with pytest.raises(ValueError, match=message):
+        invariants.check_market(season(mistake))
+
+
+def test_a_season_passes_as_it_is_made():
+    """Its default params hold tuples where markets drawn hold arrays."""
+    assert "mean" in invariants.check_market(jaxprice.make("FiniteInventory")[0], lanes=64, periods=6)
+
+
+@pytest.mark.slow
+@pytest.mark.many
+@pytest.mark.parametrize("name", jaxprice.list_envs())
+def test_every_market_passes_as_it_is_made(name):
+    env, _ = jaxprice.make(name)
+    assert "regret" in invariants.check_market(env, lanes=64, periods=6, attained=name != "NetworkRevenue")
+
+
+@pytest.mark.parametrize("value", [1, True, 2.0, "8", [8], None, 2**40])
+@pytest.mark.parametrize("name", ["lanes", "periods"])
+def test_sizes_of_checks(name, value):
+    for check in (functools.partial(invariants.check_policy, HEALTHY), invariants.check_market):
+        with pytest.raises(ValueError, match=f"{name} must be an integer"):
+            check(ENV, **{name: value})
+
+
+def test_other_arguments_of_checks():
+    for check in (functools.partial(invariants.check_policy, HEALTHY), invariants.check_market):
+        with pytest.raises(ValueError, match="seed must be an integer"):
+            check(ENV, seed=1.5)
+        with pytest.raises(ValueError, match=r"params must be the .* of BernoulliBandit, got float"):
+            check(ENV, 3.0)
+        with pytest.raises(ValueError, match="params must be one market, got a batch"):
+            check(ENV, jax.tree.map(lambda x: np.stack([x]), ENV.default_params()))
+    with pytest.raises(ValueError, match="attained must be True or False, got 'no'"):
+        invariants.check_market(ENV, attained="no")
 
 
 @pytest.mark.slow

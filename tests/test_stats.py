@@ -115,3 +115,53 @@ def test_how_far_an_interval_reaches():
     for count in (0, -1, 2.0, "3", [3, 0], True):
         with pytest.raises(ValueError, match="count must be integers of at least 1, got"):
             stats.interval(0.0, 1.0, count)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("exact", [100, stats.EXACT])
+def test_quantiles_of_every_magnitude(kind, exact):
+    """From 1e-30 to 1e30 of either sign; beyond the bins that once ended at 1e-6 and 5e11."""
+    rng = np.random.default_rng(5)
+    for low, high in ((-12, 12), (-30, 30), (13, 30), (-30, -10)):
+        values = (10.0 ** rng.uniform(low, high, (2, 3000)) * rng.choice([-1, 1], (2, 3000))).astype(kind)
+        levels = np.array([0.0, 0.01, 0.3, 0.49, 0.51, 0.8, 0.999, 1.0])
+        quantiles = stats.Quantiles(levels, exact=exact)
+        for chunk in np.array_split(values, 7, axis=1):
+            quantiles.add(chunk)
+        expected = np.quantile(values, levels, axis=1, method="lower").T
+        if exact > values.size:
+            expected = np.quantile(values.astype(np.float32), levels, axis=1).T
+        np.testing.assert_allclose(quantiles.result(), expected, rtol=0.0051)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exact", [3, stats.EXACT])
+def test_quantiles_of_what_is_infinite_or_no_number(exact):
+    values = np.array([[-np.inf, -2, 0, 1, np.inf, np.inf], [-np.inf, -2, 0, 1, np.nan, np.inf], [1, 2, 3, 4, 5, 6]])
+    quantiles = stats.Quantiles([0, 0.2, 0.4, 0.6, 0.8, 1], exact=exact)
+    for chunk in np.split(values, 2, axis=1):
+        quantiles.add(chunk)
+    np.testing.assert_allclose(quantiles.result(), [values[0], [np.nan] * 6, values[2]], rtol=0.0051)
+
+
+@pytest.mark.filterwarnings("error")
+def test_share_needs_a_positive_optimum():
+    regret, optimal = np.array([1.0, 0.0, 3.0, 0.0, 2.0]), np.array([2.0, 4.0, -1.0, 0.0, 1.0])
+    np.testing.assert_allclose(stats.share(regret, optimal), [0.5, 1.0, np.nan, np.nan, -1.0])
+    summary = stats.Summary([1], (0.5,))
+    columns = {"regret": regret[None], "optimal": optimal[None], "reward": regret[None], "revenue": regret[None]}
+    summary.add(columns)
+    found = summary.dataset()
+    np.testing.assert_array_equal(found["lane_share"], stats.share(regret, optimal))
+    assert np.isnan(found["share"].values[0]) and found["regret"].values[0] == pytest.approx(1.2)
+
+
+def test_what_is_kept_of_a_lane_is_one_number():
+    """Not the checkpoints that it was cut from."""
+    summary = stats.Summary(range(1, 32), (0.5,))
+    columns = {name: np.ones((31, 10)) for name in ("regret", "optimal", "reward", "revenue")}
+    summary.add(columns)
+    assert all(chunk.base is None for chunks in summary.last.values() for chunk in chunks)
+    none = stats.Summary(range(1, 32), (0.5,), per_lane=False)
+    none.add(columns)
+    assert "lane_regret" not in none.dataset() and not none.last

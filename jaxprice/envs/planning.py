@@ -4,6 +4,8 @@ With gain g and bias w the oracle's equation is g + w(s) = max_a Q(s, a), Q(s, a
 period is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,8 @@ from jaxprice.types import Environment
 
 class LongRunMarket(Environment):
     """A market with params whose `value`, filled in by `solve`, is the gain of the oracle."""
+
+    endless: ClassVar = True
 
     def optimal_reward(self, state, params):
         """The long-run average reward of the oracle, whatever the state."""

@@ -57,6 +57,10 @@ class RelatedProducts(Environment):
         return self.base.longest
 
     @property
+    def endless(self):
+        return self.base.endless
+
+    @property
     def tables(self):
         return self.base.tables
 
