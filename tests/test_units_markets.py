@@ -30,8 +30,9 @@ def played(env, space, params):
             else:
                 action = u < 0.5
             expected = env.expected_reward(state, action, params)
-            _, state, _, _, info = env.step_env(k, state, action, params)
+            _, state, _, terminated, info = env.step_env(k, state, action, params)
             info = {name: info[name] for name in ("price", "demand", "reward", "regret", "optimal_reward")}
+            info["terminated"] = terminated
             return state, info | {"best": best, "optimal": optimal, "expected": expected}
 
         _, state = env.reset_env(key, params)
@@ -48,6 +49,7 @@ def test_market_in_another_unit(row):
     if isinstance(space, Interval):
         money.add("best")
     before = jax.device_get(played(env, space, params))
+    assert not before.pop("terminated").any()  # the horizon alone ends a season
     largest = np.abs(before["optimal"]).max() + np.abs(before["expected"]).max()
     for unit in UNITS:
         other, moved = scaled.scaled(env, params, unit)

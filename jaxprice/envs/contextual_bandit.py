@@ -2,7 +2,7 @@
 
 A subclass says what each arm would sell to the buyer who is here, `means`, how sales are drawn, and where buyers come from.
 All arms have the same price, so that they differ by their number alone: linear policies take them in the "disjoint" form,
-networks in the form "arms".
+networks in the form "arms". In every period E optimal_reward = E (reward + regret), whatever the seller does.
 """
 
 import dataclasses

@@ -18,7 +18,8 @@ p# = 1 and 2 (demand is cut off at one, far below the best prices); linear, 3/5 
 the fair optimum 3.5 -+ lam/2. The best regret is of order T^(4/5), up to logarithms.
 
 Unfair prices can earn more than the fair optimum. The regret of a period is floored at zero, so that breaking the
-constraint never pays back regret; how far it is broken is `info["violation"]`. Read the two together.
+constraint never pays back regret; how far it is broken is `info["violation"]`. Read the two together. At fair prices
+E optimal_reward = E (reward + regret); at unfair ones that earn more, the right side is larger.
 
 Source: X. Chen, J. Lyu, X. Zhang, Y. Zhou (2021), "Fairness-aware online price discrimination with nonparametric demand
 models", arXiv:2111.08221.

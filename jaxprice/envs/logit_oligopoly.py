@@ -12,7 +12,7 @@ play in one market as `jaxprice.policies.sellers(policy_1, ..., policy_n)`.
 The reward is the mean profit of the sellers, and the oracle is their cartel: the prices of the grid with the largest joint
 profit, found by trying all K^n. So Calvano et al.'s collusion index (`collusion_index`) is (reward - profit at Nash) /
 (profit at monopoly - profit at Nash). Demand above a seller's capacity is lost; Nash and monopoly prices are those without
-capacity.
+capacity. In every period optimal_reward = E (reward + regret), whatever the sellers do.
 
 Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
 collusion", doi:10.1257/aer.20190623.

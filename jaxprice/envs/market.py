@@ -1,7 +1,8 @@
 """Markets whose numbers or context may move, but not because of the price: what they share.
 
 A period is a price, the mean demand at it, a draw around the mean, and the best that could have been earned. Today's price
-does not change tomorrow's market, so the oracle is myopic and the regret of a period is r(p*) - r(p).
+does not change tomorrow's market, so the oracle is myopic and the regret of a period is r(p*) - r(p): in every period
+E optimal_reward = E (reward + regret), and what the best could earn does not depend on the seller.
 
 The keys of a period: demand is drawn with the period's key itself, and what moves by itself (contexts, regimes) with
 `moving(key)`, so that two markets which differ only in how they move face the same buyers.

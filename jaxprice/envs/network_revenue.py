@@ -12,8 +12,9 @@ regret of a period is, by that programme's duals,
 
 which is never negative. Summed over a season it is T z minus what is earned, in expectation, but for periods in which the
 stock cuts off only products that bring less than their resources are worth: there the first term would be negative, and
-counts zero. The oracle policy plays the programme's mix, each price vector as close to its share as whole periods allow; a
-bound is not attained, so its regret is small and not zero.
+counts zero: E sum optimal_reward = T z <= E sum (reward + regret), with equality otherwise. The oracle policy plays the
+programme's mix, each price vector as close to its share as whole periods allow; a bound is not attained, so its regret is
+small and not zero.
 
 Sources: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson sampling",
 doi:10.1287/opre.2018.1755 (the three networks); A. Badanidiyuru, R. Kleinberg, A. Slivkins (2018), "Bandits with knapsacks",

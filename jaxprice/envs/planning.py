@@ -1,7 +1,11 @@
 """Markets whose oracle plans ahead without end: the long-run average reward.
 
 With gain g and bias w the oracle's equation is g + w(s) = max_a Q(s, a), Q(s, a) = E[r(s, a) + w(s')]. The regret of a
-period is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards.
+period is max_a' Q(s, a') - Q(s, a); summed over T periods it is T g + w(s_0) - E[w(s_T)] less the expected rewards. So
+
+    E sum optimal_reward = T g = E sum (reward + regret) + E[w(s_T)] - w(s_0):
+
+the two sides differ by what the last state is worth more than the first, which is bounded while T grows.
 """
 
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Markets whose mean demand at each action stays as it is: what posted prices and plain bandits share.
 
 Everything that does not change is worked out once at the start of an episode: the mean demand at every action of a
-grid, and the best expected reward. A period is then one look-up and one draw.
+grid, and the best expected reward. A period is then one look-up and one draw. In every period optimal_reward is
+E (reward + regret), whatever the seller does.
 """
 
 import dataclasses
