@@ -343,3 +343,14 @@ def test_studies_draw_no_normal_interval_themselves(name):
     """Half-widths come from `study.band` or `stats.critical`, which know how many values there are."""
     source = (RESULTS.parent / f"{name}.py").read_text()
     assert "1.96" not in source and "Z95" not in source
+
+
+def test_mean_and_its_error():
+    mean, error = study.mean([1.0, 2.0, 6.0])
+    assert mean == 3.0 and error == pytest.approx(math.sqrt((4 + 1 + 9) / 2 / 3))
+    assert study.mean(np.ones((1, 1)))[0] == 1.0 and math.isnan(study.mean([1.0])[1])
+
+
+def test_three_standard_errors_agree():
+    cells = [("printed", 3.0), ("printed", -3.0), ("printed", 3.001), ("quoted", math.inf), ("own", math.nan), ("", 0.0)]
+    assert study.agreement(cells) == "2 of 3 printed, 0 of 1 quoted" and study.agreement([]) == ""
