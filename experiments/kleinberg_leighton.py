@@ -132,11 +132,11 @@ def best_in_hindsight(values, which):
     return max(float(v) * int(counts[values >= v].sum()) for v in values)
 
 
-def adversarial_market():
-    """A market whose valuations follow a calendar, and its params."""
+def adversarial_market(n):
+    """A market whose valuations follow a calendar of n periods, and its params."""
     one = Atoms(np.array([0.5], np.float32), np.array([1.0], np.float32))
     base, params = jaxprice.make("PostedPrice", demand=one, num_prices=None, low=0.0, high=1.0)
-    env = NonStationary(base, "calendar", MARKETS)
+    env = NonStationary(base, "calendar", MARKETS, num_slots=n)
     return env, env.params_of(spread(params, MARKETS), env.default_path())
 
 
@@ -153,7 +153,7 @@ def against(name, n, env, params, policy, seed, lanes):
 
 def adversarial_cell(n, sizes, seed):
     """Mean regret of Exp3, float `[sequences, batches]`, and of UCB1, which draws nothing, float `[sequences]`."""
-    env, params = adversarial_market()
+    env, params = adversarial_market(n)
     exp3, lanes = policies.kleinberg_leighton(horizon=n, valuations="adversarial"), sizes.batches * sizes.lanes
     ucb1 = policies.kleinberg_leighton(horizon=n)
     regret = [against(name, n, env, params, exp3, seed + n + k, lanes) for k, name in enumerate(SEQUENCES)]

@@ -50,7 +50,7 @@ def test_certain_cells():
     for n in (16, 256, 4096):
         regret = paper.search_cell(n, SIZES, 1)["regret"]
         assert regret.max() <= 2 * paper.phases(n) + 1 and regret.min() > -1e-3
-    env, params = paper.adversarial_market()
+    env, params = paper.adversarial_market(2000)
     lost = paper.against("against UCB1", 2000, env, params, policies.kleinberg_leighton(horizon=2000), 0, 2)[0]
     assert lost == pytest.approx(paper.best_in_hindsight(*paper.sequence("against UCB1", 2000)), rel=1e-6)
     cell = paper.adversarial_cell(2000, SIZES, 1)
@@ -58,3 +58,15 @@ def test_certain_cells():
     for n in (2000, 20_000):
         regret = paper.independent_cell(n, SIZES, 1)["regret"]
         assert np.all(regret < 2 * np.sqrt(paper.grid_size(n) * n * np.log(n)) / 4)
+
+
+def test_a_sequence_is_played_as_it_is():
+    """A seller who posts one price earns it in every period whose valuation reaches it."""
+    n, price = 60, 0.5
+    env, params = paper.adversarial_market(n)
+    seller = policies.fixed_price(price)
+    for name in paper.SEQUENCES[:2]:
+        values, which = paper.sequence(name, n)
+        earned = price * (values[which] >= price).sum()
+        lost = paper.against(name, n, env, params, seller, 0, 2)
+        np.testing.assert_allclose(lost, paper.best_in_hindsight(values, which) - earned, rtol=1e-4)
