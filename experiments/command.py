@@ -1,6 +1,8 @@
 """Command lines: a bad value is one line on standard error and exit status 2, an interruption says that the run resumes."""
 
 import contextlib
+import dataclasses
+import errno
 import io
 import linecache
 import sys
@@ -26,6 +28,12 @@ def run(main, options, description=None):
         if not _said_here(error):  # a fault, not a refusal
             raise
         refuse(error)
+    except OSError as error:
+        paths = [value for value in vars(given).values() if isinstance(value, Path)]
+        named = error.filename is not None and any(Path(error.filename).is_relative_to(path) for path in paths)
+        if not named or error.errno == errno.ENOSPC:
+            raise
+        refuse(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt as error:
         told = "; ".join(getattr(error, "__notes__", ())) or "nothing is lost that was saved"
         print(f"{_name()}: interrupted; {told}", file=sys.stderr)
@@ -33,38 +41,30 @@ def run(main, options, description=None):
 
 
 def parsed(options, description=None):
-    """The options of the command line."""
+    """The options of the command line; one that takes several values is given at least one."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(options, description=description)
+            given = tyro.cli(options, description=description)
+    except ValueError as error:
+        refuse(error)
     except SystemExit as stop:
         if stop.code != 2:
             raise
-    lines = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()[1:]]
-    end = next((k for k, line in enumerate(lines) if line.startswith("──")), len(lines))
-    refuse(" ".join(line for line in lines[:end] if line and not line.startswith("For full")))
+        lines = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()[1:]]
+        end = next((k for k, line in enumerate(lines) if line.startswith("──")), len(lines))
+        refuse(" ".join(line for line in lines[:end] if line and not line.startswith("For full")))
+    for field in dataclasses.fields(options):
+        flags = {f"--{field.name}", f"--{field.name.replace('_', '-')}"}
+        if getattr(given, field.name) == () and flags.intersection(sys.argv[1:]):
+            refuse(f"--{field.name} must be given at least one value, got none")
+    return given
 
 
 def refuse(why):
     """End with one line on standard error."""
     print(f"{_name()}: error: {' '.join(str(why).split())}", file=sys.stderr)
     sys.exit(2)
-
-
-def named(what, only, allowed):
-    """What `--only` names, or all that is allowed where it was not given.
-
-    Raises:
-      ValueError: it was given nothing, or an unknown name; see `checks.choice`.
-    """
-    from jaxprice import checks
-
-    if only is None:
-        return tuple(allowed)
-    if not only:
-        raise ValueError(f"only must name at least one {what} (allowed: {', '.join(allowed)})")
-    return tuple(dict.fromkeys(checks.choice(what, name, allowed) for name in only))
 
 
 def _name():

@@ -23,12 +23,12 @@ from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import jaxprice
+from experiments import command
 from jaxprice import policies, stats
 from jaxprice.experiment import Experiment
 
@@ -265,4 +265,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

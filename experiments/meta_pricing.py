@@ -45,11 +45,10 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from rich.console import Console
 
 import jaxprice
-from experiments import meta_tables, meta_tasks, saved
+from experiments import command, meta_tables, meta_tasks, saved
 from experiments.meta_tables import HORIZON
 from experiments.meta_tasks import TASKS, Stage
 from jaxprice import agents, files, fingerprint, policies, provenance
@@ -235,4 +234,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

@@ -6,8 +6,7 @@ python -m experiments.policy_table --write
 import dataclasses
 from pathlib import Path
 
-import tyro
-
+from experiments import command
 from jaxprice import policies
 
 PAGE = Path(policies.__file__).with_name("README.md")
@@ -56,4 +55,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 import jaxprice
-from jaxprice import plot, policies, stats
+from experiments import command
+from jaxprice import checks, plot, policies, stats
 from jaxprice.experiment import Experiment, table
 
 
@@ -40,9 +40,14 @@ class Options:
 
 
 def sizes(options):
-    """Lanes and horizon of a preset, unless given."""
-    lanes, horizon = {"smoke": (64, 500), "default": (1000, 10_000), "full": (1_000_000, 10_000)}[options.preset]
-    return options.lanes or lanes, options.horizon or horizon
+    """Lanes and horizon of a preset, unless given.
+
+    Raises:
+      ValueError: less than one of them.
+    """
+    preset = {"smoke": (64, 500), "default": (1000, 10_000), "full": (1_000_000, 10_000)}[options.preset]
+    given = zip(("lanes", "horizon"), (options.lanes, options.horizon), preset, strict=True)
+    return tuple(usual if size is None else checks.positive_int(name, size) for name, size, usual in given)
 
 
 def markets(preset):
@@ -162,4 +167,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

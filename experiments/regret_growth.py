@@ -17,11 +17,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import jaxprice
+from experiments import command
 from jaxprice import policies, stats
 from jaxprice.policies.parts import recent
 
@@ -242,7 +242,13 @@ def final_regrets(name, horizon, options):
 
 
 def main(options):
-    """Measure, print, write."""
+    """Measure, print, write.
+
+    Raises:
+      ValueError: an unknown row, fewer than 160 periods, no lanes.
+    """
+    jaxprice.checks.whole("horizon", options.horizon, 160, jaxprice.checks.LARGEST)
+    jaxprice.checks.positive_int("lanes", options.lanes)
     table = rows(options.horizon)
     chosen = options.only or tuple(table)
     for name in chosen:
@@ -273,4 +279,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

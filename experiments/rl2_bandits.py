@@ -39,13 +39,12 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import jaxprice
+from experiments import command, duan_table, saved
 from experiments import duan_baselines as baselines
-from experiments import duan_table, saved
 from experiments.duan_table import METHODS, PRINTED
 from jaxprice import agents, checks, devices, files, fingerprint, policies
 
@@ -287,4 +286,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

@@ -17,6 +17,7 @@ be computed again from its row. `kind` says where a published number comes from,
 
 import csv
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import math
@@ -25,11 +26,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from experiments import command as command_line
 from experiments import saved
 from jaxprice import checks, devices, files, fingerprint, stats
 
@@ -125,7 +126,7 @@ class Options:
 
 def command(study):
     """The command line of a study."""
-    main(study, tyro.cli(Options, description=study.title))
+    command_line.run(functools.partial(main, study), Options, study.title)
 
 
 def main(study, options):

@@ -15,11 +15,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import study
+from experiments import command, study
 from jaxprice import checks
 
 COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "agree")
@@ -105,4 +104,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

@@ -23,12 +23,11 @@ from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import numpy_groups, numpy_markets, numpy_policies, numpy_pricing, numpy_private
+from experiments import command, numpy_groups, numpy_markets, numpy_policies, numpy_pricing, numpy_private
 from jaxprice import engine, policies
 
 LONGEST = 2.0  # seconds that a timed run should take at most
@@ -56,6 +55,10 @@ class Options:
     """The best of so many runs counts, for both; of two compilations, the faster."""
     out: Path | None = None
     """Append JSON lines to this file."""
+
+    def __post_init__(self):
+        for name in ("arms", "lanes", "horizon", "numpy_horizon", "numpy_periods", "repeats"):
+            jaxprice.checks.positive_int(name, getattr(self, name))
 
 
 def policy_rows():
@@ -283,4 +286,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)

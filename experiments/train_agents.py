@@ -19,10 +19,10 @@ from pathlib import Path
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
 from rich.console import Console
 
 import jaxprice
+from experiments import command
 from jaxprice import agents, checks, files, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 
@@ -268,4 +268,4 @@ def open_folder(out):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    command.run(main, Options)
