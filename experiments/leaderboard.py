@@ -29,7 +29,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments import command
-from jaxprice import policies, stats
+from jaxprice import files, policies, stats
 from jaxprice.experiment import Experiment
 
 VERSION = "v1"
@@ -79,6 +79,7 @@ TRACKS = {
         "logit assortments": ("MNLAssortment", {}),
     },
 }
+LANES = {"smoke": 16, "default": 500, "full": 100_000}
 SMOKE = ("oracle", "random_price", "ucb1", "thompson")
 
 
@@ -127,7 +128,7 @@ def play(options, console):
         jaxprice.checks.choice("track", track, TRACKS)
     tracks = suite(options.preset)
     tracks = {track: tracks[track] for track in options.tracks or tracks}
-    lanes = {"smoke": 16, "default": 500, "full": 100_000}[options.preset]
+    lanes = LANES[options.preset]
     horizon = 100 if options.preset == "smoke" else HORIZON
     names = options.policies or (SMOKE if options.preset == "smoke" else tuple(policies.list()))
     for name in names:
@@ -182,27 +183,27 @@ def rows_of(tracks, shares):
     return rows
 
 
-def cell(value, error):
+def cell(value, error, lanes=None):
     """A share and half its 95 % interval, in percent."""
-    return "" if math.isnan(value) else f"{100 * value:.2f} ± {100 * stats.Z95 * error:.2f}"
+    return "" if math.isnan(value) else f"{100 * value:.2f} ± {100 * stats.critical(lanes) * error:.2f}"
 
 
-def text(tracks, rows):
-    """For each track: its title, its header and its lines, all of strings."""
+def text(tracks, rows, lanes=None):
+    """For each track: its title, its header and its lines, all of strings; intervals over so many lanes (None: many)."""
     for track, labels in tracks.items():
         header = ["rank", "policy", "mean", *labels]
         lines = []
         for row in rows:
             if row["track"] == track:
-                parts = [cell(*row["cells"].get(label, (math.nan, 0.0))) for label in labels]
-                lines.append([str(row["rank"] or ""), row["policy"], cell(row["share"], row["share_se"]), *parts])
+                parts = [cell(*row["cells"].get(label, (math.nan, 0.0)), lanes) for label in labels]
+                lines.append([str(row["rank"] or ""), row["policy"], cell(row["share"], row["share_se"], lanes), *parts])
         yield track, header, lines
 
 
-def write(tracks, rows, out):
+def write(tracks, rows, out, lanes=None):
     """The table as Markdown, CSV and LaTeX."""
     markdown, latex = [f"# Leaderboard {VERSION}: share of the oracle's revenue, %", ""], []
-    for track, header, lines in text(tracks, rows):
+    for track, header, lines in text(tracks, rows, lanes):
         markdown += [f"## {track}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
         markdown += ["| " + " | ".join(f"`{x}`" if k == 1 else x for k, x in enumerate(line)) + " |" for line in lines] + [
             ""
@@ -212,8 +213,8 @@ def write(tracks, rows, out):
             escaped = [x.replace("_", r"\_").replace("±", r"$\pm$") for x in line]
             latex.append(" & ".join(escaped) + r" \\" + (r" \hline" if line is header else ""))
         latex += [r"\hline", r"\end{tabular}", ""]
-    (out / "leaderboard.md").write_text("\n".join(markdown))
-    (out / "leaderboard.tex").write_text("\n".join(latex))
+    files.write(out / "leaderboard.md", "\n".join(markdown))
+    files.write(out / "leaderboard.tex", "\n".join(latex))
     with open(out / "leaderboard.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["version", "track", "environment", "policy", "share", "share_se", "rank in the track"])
@@ -254,12 +255,12 @@ def main(options):
     console = Console()
     tracks, shares = play(options, console)
     rows = rows_of(tracks, shares)
-    for track, header, lines in text(tracks, rows):
+    for track, header, lines in text(tracks, rows, LANES[options.preset]):
         printed = Table(*header, title=track, title_justify="left")
         for line in lines:
             printed.add_row(*line)
         console.print(printed)
-    write(tracks, rows, options.out)
+    write(tracks, rows, options.out, LANES[options.preset])
     draw(tracks, rows, options.out / "leaderboard.png")
     console.print(f"{len(shares)} cells -> {options.out}/leaderboard.md, .csv, .tex, .png")
 

@@ -6,12 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from rich.table import Table
 
-from jaxprice import files
+from jaxprice import files, stats
 
 SALES = (5, 10, 20, 50, 100)
 HORIZON = 100
 SHOWN = (1, 2, 5, 10, 20)  # products of a sequence
 HEADER = ("training", "market", "seller", "sales", "regret_percent", "se", "gap_percent", "gap_se", "seeds", "markets")
+HEADER += ("effective",)  # observations that the standard errors are worth
 
 
 def times(horizon):
@@ -46,6 +47,15 @@ def summary(runs):
     return means.mean(), variance**0.5
 
 
+def effective(runs):
+    """How many observations the standard error of `[seeds, lanes]` is worth: Welch and Satterthwaite's degrees, and one."""
+    count, lanes = runs.shape
+    markets = runs.mean(axis=0).var(ddof=1) / lanes
+    seeds = runs.mean(axis=1).var(ddof=1) / count if count > 1 else 0.0
+    spread = markets**2 / (lanes - 1) + (seeds**2 / (count - 1) if count > 1 else 0.0)
+    return 1 + int((markets + seeds) ** 2 / spread) if spread > 0 else lanes
+
+
 def rows_of(label, where, lost, sales=SALES):
     """Rows of one cell; the gap is to the first seller, runs of one agent are "name/0", "name/1", ..."""
     cells = {where: lost}
@@ -62,6 +72,7 @@ def rows_of(label, where, lost, sales=SALES):
                 (mean, se), (gap, gap_se) = summary(runs[:, k]), summary(runs[:, k] - benchmark[k])
                 numbers = [f"{x:.4f}" for x in (mean, se, gap, gap_se)]
                 values = label, market, name, sales[k], *numbers, len(runs), runs.shape[-1]
+                values = *values, min(effective(runs[:, k]), effective(runs[:, k] - benchmark[k]))
                 rows.append(dict(zip(HEADER, values, strict=True)))
     return rows
 
@@ -127,7 +138,13 @@ def markdown(rows):
 
 def gap(row):
     """The gap of a row with its 95 % interval, as text."""
-    return f"{float(row['gap_percent']):+.1f} ± {1.96 * float(row['gap_se']):.1f}"
+    return f"{float(row['gap_percent']):+.1f} ± {reach(row) * float(row['gap_se']):.1f}"
+
+
+def reach(row):
+    """Standard errors to either end of a 95 % interval of a row, Student's where few seeds decide it."""
+    few = int(row["seeds"]) if int(row["seeds"]) > 1 else int(row["markets"])  # of rows that do not tell
+    return float(stats.critical(max(2, int(row.get("effective") or few))))
 
 
 def draw(rows, path):
@@ -141,7 +158,8 @@ def draw(rows, path):
         for seller in dict.fromkeys(row["seller"] for row in mine):
             cells = [row for row in mine if row["seller"] == seller]
             x, y, e = ([float(row[key]) for row in cells] for key in ("sales", "regret_percent", "se"))
-            axes.errorbar(x, y, 1.96 * np.asarray(e), label=seller, lw=1.2, capsize=2)
+            ends = [error * reach(row) for error, row in zip(e, cells, strict=True)]
+            axes.errorbar(x, y, ends, label=seller, lw=1.2, capsize=2)
         axes.set(xscale="log", yscale="log", xlabel="sales", title=label)
         axes.set_xticks(SALES, map(str, SALES))
         axes.minorticks_off()

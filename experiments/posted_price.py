@@ -99,8 +99,9 @@ def show(results, console):
         ):
             printed.add_column(name, justify=justify)
         for row in sorted((row for row in rows if row["environment"] == environment), key=lambda row: row["rank"]):
-            low, high = stats.interval(row["regret"], row["regret_se"])
-            gap = "" if row["policy"] == "oracle" else f"{row['gap']:.4g} ± {stats.Z95 * row['gap_se']:.2g}"
+            low, high = stats.interval(row["regret"], row["regret_se"], row["lanes"])
+            reach = stats.critical(row["lanes"])
+            gap = "" if row["policy"] == "oracle" else f"{row['gap']:.4g} ± {reach * row['gap_se']:.2g}"
             printed.add_row(
                 str(row["rank"]),
                 row["policy"],

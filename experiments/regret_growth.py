@@ -4,10 +4,10 @@
     python -m experiments.regret_growth --only ucb1 cusum_ucb
 
 The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
-and later), for batches of lanes with seeds of their own; the interval is that of the mean over batches. Where policy or
-market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of the
-final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a shows as
-a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
+and later), for batches of lanes with seeds of their own; the interval is Student's, of the mean over batches. Where policy
+or market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of
+the final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a shows
+as a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
 predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
 """
 
@@ -265,9 +265,9 @@ def main(options):
         policy, market, expected = table[name]
         with console.status(name):
             slope, error, regret, regret_error = measure(name, options)
-        low, high = stats.interval(slope, error)
+        low, high = stats.interval(slope, error, BATCHES)
         described = policies.describe(policy)
-        regret_text = f"{regret:.4g} ± {stats.Z95 * regret_error:.2g}"
+        regret_text = f"{regret:.4g} ± {stats.critical(BATCHES) * regret_error:.2g}"
         printed.add_row(name, described, market[0], expected, f"{slope:.3f}", f"{low:.3f} to {high:.3f}", regret_text)
         if file is not None:  # a row at once: a killed run keeps those it has
             numbers = (f"{x:.4g}" for x in (slope, low, high, regret, regret_error))

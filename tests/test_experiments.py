@@ -72,6 +72,10 @@ def test_meta_pricing_adds_both_errors():
     assert mean == 3.0
     assert error == pytest.approx((1 / 3 + 2 / 2) ** 0.5)  # markets: variance 1 over 3; seeds: variance 2 over 2
     assert meta_tables.summary(runs[:1])[1] == pytest.approx((1 / 3) ** 0.5)
+    # degrees of freedom by hand: (1/3 + 1)^2 / ((1/3)^2 / 2 + 1^2 / 1) = 1.68; of one seed those of its markets
+    assert meta_tables.effective(runs) == 2 and meta_tables.effective(runs[:1]) == 3
+    assert meta_tables.effective(np.random.default_rng(0).normal(size=(3, 4000)) + np.arange(3)[:, None]) == 3
+    assert meta_tables.reach({"effective": "3"}) == pytest.approx(4.302653) and meta_tables.reach({"effective": 30}) < 1.97
 
 
 def test_rows_of_meta_pricing(tmp_path):
