@@ -335,9 +335,13 @@ def make(
 
     checks.choice("kind", kind, PATHS)
     horizon = checks.positive_int("horizon", horizon)
-    base = envs.make(market, **checks.options("options", options))[0] if isinstance(market, str) else market
-    if not isinstance(base, Environment):
-        raise ValueError(f"market must be a name or an environment, got {market!r}")
+    options = checks.options("options", options)
+    if isinstance(market, Environment):
+        if options:
+            raise ValueError(f"options are those of a market given by name, but market is {market!r}")
+        base = market
+    else:
+        base = envs.make(checks.choice("market", market, envs.list_envs()), **options)[0]
     if base.tables or isinstance(base, NonStationary):
         raise ValueError(f"market must have a myopic oracle, but that of {base.name} plans ahead or moves already")
     if markets is not None and not (isinstance(markets, list | tuple) and markets):
@@ -365,6 +369,7 @@ def make(
         )
         if value is not None
     }
+    checks.number("phase", phase, scalar=True)
     given |= {"phase": phase} if kind == "season" or phase != 0.0 else {}
     allowed = {field.name for field in dataclasses.fields(PATHS[kind])}
     if set(given) - allowed:

@@ -197,9 +197,13 @@ def make(market="PostedPrice", *, options=None, kind=0, similarity=0.8, spread=N
     """
     from jaxprice import envs
 
-    base = envs.make(market, **checks.options("options", options))[0] if isinstance(market, str) else market
-    if not isinstance(base, Environment):
-        raise ValueError(f"market must be a name or an environment, got {market!r}")
+    options = checks.options("options", options)
+    if isinstance(market, Environment):
+        if options:
+            raise ValueError(f"options are those of a market given by name, but market is {market!r}")
+        base = market
+    else:
+        base = envs.make(checks.choice("market", market, envs.list_envs()), **options)[0]
     checks.number("similarity", similarity, low=0, high=1, scalar=True)
     kind = checks.whole("kind", kind, 0, 2**64 - 1)
     if not isinstance(leaves, str | tuple | list):

@@ -369,7 +369,7 @@ def make(
     except TypeError:
         raise ValueError(f"offers must be names out of {', '.join(OFFERS)}, got {checks.shown(offers)}") from None
     for offer in offers:
-        checks.choice("offer", offer, OFFERS)
+        checks.choice("name in offers", offer, OFFERS)
     if not offers or len(set(offers)) < len(offers):
         raise ValueError(f"offers must be different names, at least one, got {offers}")
     low, high, cost = checks.price_interval(low, high, cost)
