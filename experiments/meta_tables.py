@@ -143,8 +143,9 @@ def gap(row):
 
 def reach(row):
     """Standard errors to either end of a 95 % interval of a row, Student's where few seeds decide it."""
-    few = int(row["seeds"]) if int(row["seeds"]) > 1 else int(row["markets"])  # of rows that do not tell
-    return float(stats.critical(max(2, int(row.get("effective") or few))))
+    if not row.get("effective"):  # rows of former versions do not tell
+        return float(stats.critical(int(row["seeds"]) if int(row["seeds"]) > 1 else int(row["markets"])))
+    return float(stats.critical(max(2, int(row["effective"]))))
 
 
 def draw(rows, path):
