@@ -165,3 +165,61 @@ def test_what_is_kept_of_a_lane_is_one_number():
     none = stats.Summary(range(1, 32), (0.5,), per_lane=False)
     none.add(columns)
     assert "lane_regret" not in none.dataset() and not none.last
+
+
+NAMES = ["$x", "a$b$c", "$\\frac{", "{", "_hidden", "__", "%", "\\alpha", "a_b^c", "plain", "", "$$", "\\$"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_are(tmp_path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    env, params = jaxprice.make("BernoulliBandit", means=[0.3, 0.6])
+    result = jaxprice.simulate(env, {"a": policies.random_price()}, lanes=8, horizon=5, params=params)
+    result = result.isel(policy=[0] * len(NAMES)).assign_coords(policy=NAMES).assign_attrs(environment="$a_{")
+    ax = plot.regret(result)
+    ax.figure.savefig(tmp_path / "picture.png")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == NAMES
+    ax.legend()  # by somebody who adds a line of their own
+    ax.figure.savefig(tmp_path / "picture.png")
+    assert len(ax.get_legend().get_texts()) == len(NAMES) - 1  # Matplotlib leaves out the empty name
+
+
+@pytest.mark.parametrize("lanes", [5, 100])
+def test_bands_are_those_of_the_lanes(lanes):
+    """Student's intervals of few lanes, the outermost quantiles in whatever order; in any unit of money."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    env, params = jaxprice.make("BernoulliBandit", means=[0.3, 0.6])
+    seller = {"a": policies.random_price(), "oracle": policies.oracle()}
+    play = {"lanes": lanes, "horizon": 9, "params": params, "checkpoints": [9], "quantiles": [0.5, 0.9, 0.1]}
+    result = jaxprice.simulate(env, seller, **play)
+    small = result.assign({name: 1e-12 * result[name] for name in ("regret", "regret_se", "regret_quantile")})
+    for one in (result, small):
+        mean, se = float(one["regret"][0, 0]), float(one["regret_se"][0, 0])
+        reach = {5: 2.7764, 100: 1.95996}[lanes] * se
+        band = plot.regret(one).collections
+        assert len(band) == 1
+        heights = band[0].get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], [mean - reach, mean + reach], rtol=1e-4)
+        heights = plot.regret(one, band="quantile").collections[0].get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], one["regret_quantile"].values[0, 0, [2, 1]], rtol=1e-6)
+
+
+def test_what_cannot_be_drawn():
+    env, params = jaxprice.make("BernoulliBandit", means=[0.3, 0.6])
+    result = jaxprice.simulate(env, policies.random_price(), lanes=4, horizon=5, params=params, quantiles=[])
+    for wrong in (None, 3, {}, result["regret"], result.isel(policy=0), result.drop_vars("regret_se")):
+        with pytest.raises(ValueError, match="result must"):
+            plot.regret(wrong)
+    for options, message in (
+        ({"ax": 3}, "ax must be Matplotlib Axes or None, got 3"),
+        ({"relative": "yes"}, "relative must be True or False"),
+        ({"band": ["interval"]}, "band must be 'interval', 'quantile' or None"),
+        ({"band": np.array(["interval"])}, "band must be 'interval', 'quantile' or None"),
+        ({"band": "quantile"}, "where the result has no quantiles"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plot.regret(result, **options)
