@@ -4,18 +4,23 @@ State a market, state a policy, and get a trustworthy answer: regret with confid
 over thousands of markets, in seconds.
 """
 
-from jaxprice import demand, envs, invariants, plot, policies, stats
+from jaxprice import demand, envs, invariants, lazy, plot, policies, stats
 from jaxprice.devices import use_cpu_cores
 from jaxprice.envs import list_envs, make
 from jaxprice.simulate import rollout, simulate
-from jaxprice.types import Discrete, Environment, Interval, Policy, Problem, Transition
+from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Problem, Subset, Transition
+
+_LATER = ("agents", "compat", "data", "experiment", "oracles")  # imported when they are first asked for
+__getattr__, __dir__ = lazy.modules(__name__, _LATER)
 
 __all__ = [
     "Discrete",
     "Environment",
     "Interval",
+    "Oracle",
     "Policy",
     "Problem",
+    "Subset",
     "Transition",
     "demand",
     "envs",

@@ -1,0 +1,42 @@
+"""What `import jaxprice` gives: everything by its name, and nothing slow before it is asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import jaxprice
+
+LATER = ("agents", "compat", "data", "experiment", "oracles")
+
+NAMES = """
+import sys
+import jaxprice
+early = [name for name in ("agents", "compat", "experiment", "oracles.bandit_bound") if f"jaxprice.{name}" in sys.modules]
+assert not early, early
+assert not {"matplotlib.pyplot", "gymnasium", "gymnax"} & set(sys.modules)
+assert {"agents", "compat", "data", "experiment", "oracles"} <= set(dir(jaxprice)), dir(jaxprice)
+for name in ("agents.load", "compat.markets", "data.names", "experiment.Experiment", "oracles.gittins", "Oracle", "Subset"):
+    found = jaxprice
+    for part in name.split("."):
+        found = getattr(found, part)
+import jax._src.xla_bridge as bridge
+assert not bridge.backends_are_initialized()
+"""
+
+
+def test_everything_is_there_after_the_import_and_nothing_is_early():
+    subprocess.run([sys.executable, "-c", NAMES], check=True, timeout=240)
+
+
+def test_what_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'jaxprice' has no attribute 'simulat'; did you mean 'simulate'"):
+        jaxprice.simulat  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'jaxprice.oracles' has no attribute 'gitins'; did you mean 'gittins'"):
+        jaxprice.oracles.gitins  # noqa: B018
+    assert not hasattr(jaxprice, "__wrapped__") and not hasattr(jaxprice.compat, "nothing")
+
+
+def test_all_names_are_listed():
+    assert set(jaxprice.__all__) <= set(dir(jaxprice)) and set(LATER) <= set(dir(jaxprice))
+    assert jaxprice.oracles.bandit_bound is sys.modules["jaxprice.oracles.bandit_bound"]
