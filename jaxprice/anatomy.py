@@ -23,7 +23,14 @@ import jax
 UNSAID = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})  # of class bodies
 DOCUMENTED = 0x4000000  # flag of functions that have a docstring, from Python 3.14 on
 WRITTEN = 1 << 9  # flag of classes that are written in Python
+
+
+class Cache(collections.OrderedDict):
+    """A dict of what is remembered to save time: no fingerprint counts it."""
+
+
 MACHINERY = (
+    Cache,
     concurrent.futures.Executor,
     itertools.count,
     logging.Logger,
@@ -69,7 +76,7 @@ OF_CLASSES = {  # attributes that decide nothing
     "__weakref__",
     "_abc_impl",
 }
-_read = {}
+_read = Cache()
 
 
 class Code(NamedTuple):

@@ -35,11 +35,8 @@ import numpy as np
 from jaxprice import anatomy, provenance
 from jaxprice.anatomy import digest
 
+Cache = anatomy.Cache
 APART = frozenset({"jaxprice", "matplotlib", "rich", "tqdm", "tyro"})  # their version decides nothing
-
-
-class Cache(collections.OrderedDict):
-    """A dict of what is remembered to save time: no fingerprint counts it."""
 
 
 class Fingerprint(NamedTuple):
@@ -162,7 +159,7 @@ class _Tree:
 
     def _parts(self, x):
         kind = type(x)
-        if isinstance(x, (*anatomy.MACHINERY, Cache)):
+        if isinstance(x, anatomy.MACHINERY):
             return ["machinery", kind.__qualname__]
         if isinstance(x, jax.Device):
             return ["device", x.platform]

@@ -435,3 +435,10 @@ def test_processes_agree():
         return subprocess.run([sys.executable, "-c", PROCESS], env=env, capture_output=True, text=True, check=True).stdout
 
     assert told("1") == told("2")
+
+
+def test_what_reaches_the_fingerprints_themselves_has_one():
+    """Code that keeps its results by fingerprints, as training does: what they remember decides nothing."""
+    from jaxprice.agents import rl2
+
+    assert fingerprint.of(rl2.train) == fingerprint.of(rl2.train) and not fingerprint.Walk().of(rl2.train).unknown
