@@ -22,7 +22,10 @@ BOUNDS = {"features": 2, "lowest": 0.0, "highest": 3**-0.5}  # of the features a
 
 @dataclasses.dataclass(frozen=True)
 class UniformNoise(GLMDemand):
-    """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH]."""
+    """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH], and may be negative, as it is in print at high prices."""
+
+    def rules(self, params):
+        return (rule for rule in super().rules(params) if not rule[-1].endswith("never negative"))
 
     def draw(self, key, state, mean, params):
         return mean + WIDTH * (2 * jax.random.uniform(key, (), jnp.float32) - 1)

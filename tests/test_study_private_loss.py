@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxprice
 from experiments import private_loss as paper
 from experiments import study
-from jaxprice import Policy
+from jaxprice import Policy, policies
 from jaxprice.envs.market import Visit
 from jaxprice.policies.private_quadrisection import numbers, side_of
 from jaxprice.types import Transition
@@ -33,6 +34,15 @@ def test_demand_noise_and_optima(demand):
     earned = np.mean(five * (level[:, None] - 0.2 * five)) / paper.optimum(demand)
     assert paper.unlearned(demand) == pytest.approx(100 * (1 - earned), abs=0.3)
     np.testing.assert_allclose(paper.revenues(demand), [min(0, ends[0].min()), ends[1].max()], atol=2e-3)
+
+
+def test_the_printed_market_is_played_though_demand_is_negative():
+    env, params = paper.market(paper.PAPER)
+    out = jaxprice.simulate(env, policies.fixed_price(4.5), lanes=400, horizon=2, params=params)
+    revenue = float(out["reward"].sel(time=2)[0]) / 2
+    assert revenue == pytest.approx(4.5 * (0.4 + 0.6 - 0.2 * 4.5), abs=4 * 4.5 * 0.25 / 800**0.5)
+    with pytest.raises(ValueError, match="finite"):
+        jaxprice.simulate(env, policies.fixed_price(4.5), horizon=2, params=params.replace(alpha=params.alpha * np.nan))
 
 
 def test_settings_are_those_of_the_paper():
