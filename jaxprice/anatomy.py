@@ -160,8 +160,13 @@ def _parse(code):
     about = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames[:count]
     about += code.co_flags & ~DOCUMENTED, tuple(name for name in code.co_names if name not in UNSAID)
     about += code.co_freevars, code.co_exceptiontable
-    whole = digest(constant(about), *(part for name, argument in said for part in (name, constant(argument))))
+    whole = digest(constant(about), repr([(name, _spelt(argument)) for name, argument in said]))
     return Code(whole, frozenset(loaded - {"__file__", "__name__"}), frozenset(names), tuple(imports), frozenset(reads))
+
+
+def _spelt(value):
+    """A constant, or its digest where its `repr` would not tell it from others or hold an address."""
+    return value if type(value) in (int, str, type(None)) else (type(value).__name__, constant(value))
 
 
 def _variable(name, argument, code):
