@@ -220,10 +220,10 @@ def paired_difference(values, reference):
       `(difference, standard_error)`.
 
     Raises:
-      ValueError: the two do not have the same lanes.
+      ValueError: the two do not have the same lanes, or none.
     """
-    values, reference = np.asarray(values, float), np.asarray(reference, float)
-    if values.shape != reference.shape or values.ndim != 1:
+    values, reference = _row("values", values), _row("reference", reference)
+    if values.shape != reference.shape:
         raise ValueError(f"values and reference must be [lanes] each, got {values.shape} and {reference.shape}")
     gaps = values - reference
     return gaps.mean(), gaps.std(ddof=1) / np.sqrt(gaps.size) if gaps.size > 1 else math.nan
@@ -233,7 +233,32 @@ def growth_exponent(times, regret):
     """Least-squares slope of log regret against log time, the exponent of its growth.
 
     Args:
-      times: float `[C]`.
-      regret: float `[C]`, positive.
+      times: float `[C]`, positive, at least two different ones.
+      regret: float `[C]`.
+
+    Returns:
+      NaN where some regret is not positive, and has no logarithm.
+
+    Raises:
+      ValueError: what are not numbers, times that are not positive, or too few of them.
     """
-    return float(np.polyfit(np.log(np.asarray(times, float)), np.log(np.asarray(regret, float)), 1)[0])
+    times, regret = _row("times", times), _row("regret", regret)
+    if times.shape != regret.shape or np.unique(times).size < 2:
+        raise ValueError(f"times and regret must be [C] each, at least two times, got {times.shape} and {regret.shape}")
+    if not np.all((times > 0) & np.isfinite(times)):
+        raise ValueError(f"times must be positive and finite, got {checks.shown(times)}")
+    if not np.all((regret > 0) & np.isfinite(regret)):
+        return math.nan
+    return float(np.polyfit(np.log(times), np.log(regret), 1)[0])
+
+
+def _row(name, values):
+    """Numbers as a float array of rank one."""
+    try:
+        row = np.asarray(values)
+        real = np.issubdtype(row.dtype, np.integer) or np.issubdtype(row.dtype, np.floating)
+    except (TypeError, ValueError):
+        row, real = np.empty(0), False
+    if not real or row.ndim != 1 or not row.size:
+        raise ValueError(f"{name} must be numbers, [lanes] or [times] of them, got {checks.shown(values)}")
+    return row.astype(float)

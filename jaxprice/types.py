@@ -219,7 +219,11 @@ class Environment:
         raise NotImplementedError
 
     def step_env(self, key, state, action, params):
-        """One period, without autoreset: `(observation, state, reward, terminated, info)`."""
+        """One period, without autoreset: `(observation, state, reward, terminated, info)`.
+
+        `terminated` is False before the horizon, or `simulate` refuses to go on: a lane is one selling horizon, played to
+        its end. Let what is over (no stock, no customers) sell nothing from then on.
+        """
         raise NotImplementedError
 
     def expected_reward(self, state, action, params):

@@ -69,6 +69,12 @@ def test_paired_difference():
         stats.paired_difference(values, reference[1:])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("last", [0.0, -1.0, np.nan, np.inf])
+def test_what_has_no_logarithm_has_no_exponent(last):
+    assert np.isnan(stats.growth_exponent([1, 2], [1.0, last]))
+
+
 @pytest.mark.parametrize("exponent", [0.5, 2 / 3, 1.0])
 def test_growth_exponent(exponent):
     times = np.geomspace(10, 1e5, 20)
@@ -223,3 +229,20 @@ def test_what_cannot_be_drawn():
     ):
         with pytest.raises(ValueError, match=message):
             plot.regret(result, **options)
+
+
+def test_bad_arguments_of_statistics():
+    for wrong in (None, "12", [], [[1.0, 2.0]], 3.0, [True, False], [1j, 2j], [[1], [2, 3]], ["a", "b"]):
+        with pytest.raises(ValueError, match="values must be numbers"):
+            stats.paired_difference(wrong, [1.0, 2.0])
+        with pytest.raises(ValueError, match="reference must be numbers"):
+            stats.paired_difference([1.0, 2.0], wrong)
+        with pytest.raises(ValueError, match="regret must be numbers"):
+            stats.growth_exponent([1.0, 2.0], wrong)
+    for times, regret, message in (
+        ([0, 2], [1.0, 2.0], "times must be positive and finite"),
+        ([2, 2], [1.0, 2.0], "at least two times"),
+        ([1, 2, 3], [1.0, 2.0], "times and regret must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stats.growth_exponent(times, regret)
