@@ -118,6 +118,73 @@ def test_gymnax_steps_as_the_market_does(gymnax_view, values):
     assert not ended and not market.is_truncated(state, params) and not market.is_terminal(state, params)
 
 
+def test_gymnax_steps_as_the_installed_one_unless_it_is_told(gymnax_view):
+    """As in the README: rejax and purejaxrl want five values whatever gymnax is installed."""
+    from gymnax.environments import environment
+
+    own = 6 if hasattr(environment.Environment, "is_truncated") else 5
+    for options, values in (({}, own), ({"values": 5}, 5), ({"values": 6}, 6)):
+        market = gymnax_view.view("FiniteInventory", **options)
+        _, state = market.reset(jax.random.key(0), market.default_params)
+        assert len(market.step(jax.random.key(1), state, 0, market.default_params)) == values
+
+
+def test_a_fork_of_a_process_with_jax_is_refused():
+    code = """
+import os, warnings
+warnings.simplefilter("ignore")
+import jax
+from jaxprice.compat import forks, markets
+
+def child():
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        forks.refuse()
+        os._exit(0)
+    except RuntimeError as error:
+        os._exit(3 if 'context="spawn"' in str(error) else 4)
+
+assert child() == 0
+jax.numpy.ones(3)
+assert child() == 3
+forks.refuse()
+try:
+    if pid := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    else:
+        markets.resolve("BernoulliBandit")
+        os._exit(0)
+except RuntimeError:
+    os._exit(3)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_async_lanes_are_refused_when_forked_and_step_when_spawned(gymnasium_view, tmp_path):
+    code = """
+import sys, warnings
+import gymnasium as gym
+from jaxprice.compat import gymnasium
+
+def maker():
+    return gymnasium.env("BernoulliBandit", means=[.1, .9], horizon=4)
+
+if __name__ == "__main__":
+    lanes = gym.vector.AsyncVectorEnv([maker, maker], context=sys.argv[1])
+    lanes.reset(seed=0)
+    print(lanes.step([0, 1])[1].shape)
+    lanes.close()
+"""
+    script = tmp_path / "lanes.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script, "spawn"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0 and "(2,)" in done.stdout, done.stderr
+    if sys.platform == "linux":
+        done = subprocess.run([sys.executable, script, "fork"], capture_output=True, text=True, timeout=240)
+        assert done.returncode and 'context="spawn"' in done.stderr, done.stderr
+
+
 def test_gymnax_draws_fresh_markets(gymnax_view):
     market = gymnax_view.view("FiniteInventory", horizon=4, stock=2, fresh=True, values=5)
     assert int(market.default_params.max_steps_in_episode) == 4
