@@ -12,7 +12,7 @@ from rows import some
 from scipy import optimize, special
 
 import jaxprice
-from jaxprice import policies
+from jaxprice import envs, policies
 from jaxprice.envs import fair_pricing, glm_demand, mnl_assortment, mnl_pricing
 from jaxprice.types import Discrete, Subset
 
@@ -443,4 +443,4 @@ def test_in_the_engine(name):
 )
 def test_bad_input_is_refused_by_name(kind, options, named):
     with pytest.raises(ValueError, match=named):
-        kind.make(**options)
+        jaxprice.make(next(one.__name__ for one, module in envs._KINDS.items() if module is kind), **options)

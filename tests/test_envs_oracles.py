@@ -390,7 +390,7 @@ REFUSED = [
     ("NonStationary", {"kind": "season", "period": 1.0}, "period"),
     ("NonStationary", {"kind": "drift", "step": -1.0}, "step"),
     ("NonStationary", {"market": "FiniteInventory"}, "plans ahead"),
-    ("NonStationary", {"market": "Bazaar"}, "environment"),
+    ("NonStationary", {"market": "Bazaar"}, "unknown market"),
     ("MultiProduct", {"family": "quadratic"}, "family"),
     ("MultiProduct", {"intercept": [1.0, 1.0], "slopes": [[0.5, 0.0]]}, "slopes"),
     ("MultiProduct", {"slopes": [[0.1, 1.0], [1.0, 0.1]]}, "slopes"),
@@ -410,7 +410,7 @@ REFUSED = [
     ("RelatedProducts", {"similarity": 1.5}, "similarity"),
     ("RelatedProducts", {"spread": 0.1}, "leaves"),
     ("RelatedProducts", {"spread": 0.1, "leaves": "prices"}, "leaf"),
-    ("RelatedProducts", {"kind": -1}, "seed"),
+    ("RelatedProducts", {"kind": -1}, "kind"),
 ]
 
 

@@ -12,7 +12,7 @@ from rows import some
 from scipy import optimize
 
 import jaxprice
-from jaxprice import policies
+from jaxprice import envs, policies
 from jaxprice.envs import customers, reference_price, replenishment, storefront
 from jaxprice.oracles import dynamic_programming
 from jaxprice.oracles import reference_price as reference_oracle
@@ -373,7 +373,7 @@ def test_no_point_of_the_pareto_front_is_dominated():
 
 
 BAD = [
-    (reference_price, {"loss": 0.4}, "mean demand"),
+    (reference_price, {"loss": 0.4}, "demand that is not negative"),
     (reference_price, {"memory": 1.0}, "memory"),
     (reference_price, {"low": 2.0}, "low must be below"),
     (reference_price, {"start": 3.0}, "start"),
@@ -401,4 +401,4 @@ BAD = [
 @pytest.mark.parametrize("kind, options, message", BAD)
 def test_bad_input_is_refused(kind, options, message):
     with pytest.raises(ValueError, match=message):
-        kind.make(**options)
+        jaxprice.make(next(one.__name__ for one, module in envs._KINDS.items() if module is kind), **options)
