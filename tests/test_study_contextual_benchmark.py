@@ -56,6 +56,9 @@ def test_rows(tmp_path):
     assert len(rows) == 5 + 5 * 10 + 2 * 9
     assert rows["wheel 0.9, 2,000 periods: LinUCB"][1:3] == (pytest.approx(50), pytest.approx(10))
     assert np.isnan(rows["wheel 0.9, 2,000 periods: NeuralLinear"].published)
+    uniform = rows["wheel 0.9, standard error of Uniform, 50 wheels of 2000"]
+    assert uniform.kind == "printed" and uniform.published_se == pytest.approx(0.79 / (2 * 49) ** 0.5)
+    assert all(map(study.columns, rows.values()))
     assert rows["digits, 2,000 periods: NeuralTS"][1:3] == (pytest.approx(20), pytest.approx(10))
     study.draw(this.STUDY, sizes, results, list(rows.values()), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as laws
 
 from experiments import gallego_van_ryzin as paper
+from experiments import study
 
 SIZES = paper.Sizes(4000, 1000, (10, 40), 2, 100, ("optimal on the grid", "TS-update"))
 
@@ -58,7 +59,9 @@ def test_rows():
     assert (row.ours, row.se) == (pytest.approx(0.84), pytest.approx(0.0105)) and "+0.05" in row.note
     assert rows["TS-update, slope of log(1 - share) over log n"].ours == pytest.approx(-0.5)
     assert 0.95 < rows["fluid price kept, n=10, share of V, exact"].ours < 0.97
-    assert sum(not np.isnan(row.published) for row in rows.values()) == 8
+    assert rows["J^FP / J*, n = m = 100, exact"].source == "guarantee: at least 0.9500"
+    known = [row for row in rows.values() if not np.isnan(row.published)]
+    assert len(known) == 8 and {row.kind for row in known} == {"derived"} and all(map(study.columns, rows.values()))
 
 
 @pytest.mark.slow
