@@ -98,6 +98,14 @@ class Problem:
         """Profit of one sale at each price, float `[num_prices]` or `[num_prices, n]`."""
         return self.prices - self.cost
 
+    @property
+    def one_price(self):
+        """Whether all of several actions have one price, as the arms of a bandit: False too where prices are traced."""
+        if isinstance(self.prices, jax.core.Tracer) or self.prices.ndim != 1 or self.prices.size < 2:
+            return False
+        prices = np.asarray(self.prices)
+        return bool(np.all(prices == prices[0]))
+
     def told(self, observation):
         """The problem together with the first `observation`."""
         return dataclasses.replace(self, observation=jax.tree.map(jnp.asarray, observation))

@@ -15,6 +15,7 @@ import numpy as np
 
 import jaxprice
 from jaxprice import random
+from jaxprice.policies.parts import arms
 from jaxprice.types import Transition
 
 LANES, HORIZON = 12, 120
@@ -156,6 +157,12 @@ def play(policy, name, horizon=HORIZON, changes=()):
         state = _update(policy, numbers, time, state, sales)
     states, sales, info = jax.tree.map(lambda *x: np.stack(x), *jax.device_get(periods))
     return Played(states, sales, info, jax.device_get(state))
+
+
+def sums_of(counts, sums):
+    """`arms.Sums` after so many pulls and such sums of signals, `[num_prices]` each."""
+    sums = jnp.asarray(sums, jnp.float32)
+    return arms.Sums(jnp.asarray(counts).astype(jnp.int32), sums, jnp.zeros_like(sums))
 
 
 def state_after(policy, problem, actions, demands, observation=None):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import sums_of
 from scipy import optimize, stats
 
 import jaxprice
@@ -205,7 +206,7 @@ def test_index_policies_after_many_pulls(name):
     times = counts.sum(axis=1).astype(np.int32) + 1
 
     def act(counts, sums, time):
-        seen = dataclasses.replace(state.arms, counts=counts, sums=sums)
+        seen = sums_of(counts, sums)
         changes = {"arms": seen, "time": time} | ({"squares": sums} if name == "ucb_tuned" else {})
         return policy.act(jax.random.key(0), dataclasses.replace(state, **changes), jnp.zeros(3))
 
@@ -272,7 +273,7 @@ def test_means_not_sums_are_compared(name):
     problem = problem_of("bandit")
     state = policy.init(jax.random.key(0), problem)
     counts, sums = jnp.array([6000.0, 2000, 5000, 5000]), jnp.array([3600.0, 1800, 500, 500])
-    changes = {"arms": dataclasses.replace(state.arms, counts=counts, sums=sums), "time": jnp.int32(18_001)}
+    changes = {"arms": sums_of(counts, sums), "time": jnp.int32(18_001)}
     if name == "ucb_tuned":
         changes["squares"] = sums
     state = dataclasses.replace(state, **changes)
@@ -418,10 +419,7 @@ def test_gaussian_thompson_chooses_by_its_posterior(market, counts):
     policy = policies.gaussian_thompson(mean=0.4, std=0.6, noise=0.35)
     sums = np.array(counts) * np.array([0.6, 0.5, 0.35, 0.3])
     state = policy.init(jax.random.key(0), problem_of(market))
-    seen = dataclasses.replace(
-        state.arms, counts=jnp.maximum(jnp.array(counts, jnp.float32), 1e-12), sums=jnp.asarray(sums, jnp.float32)
-    )
-    state = dataclasses.replace(state, arms=seen)
+    state = dataclasses.replace(state, arms=sums_of(counts, sums))
     weights = market_margins(market)
     centers, spreads = normal_posteriors(counts, sums, 0.4, 0.6, 0.35)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import HORIZON, LANES, assert_choices, assert_index, play, problem_of, signals
+from harness import HORIZON, LANES, assert_choices, assert_index, play, problem_of, signals, sums_of
 from scipy import special, stats
 
 from jaxprice import policies
@@ -166,8 +166,7 @@ def test_index_policies_step_for_step(reference, policy, name, source, lead):
 def with_arms(policy, counts, sums, name="bandit", **changes):
     """A first state with so many pulls and such sums."""
     state = policy.init(KEY, problem_of(name))
-    seen = dataclasses.replace(state.arms, counts=jnp.array(counts, jnp.float32), sums=jnp.array(sums, jnp.float32))
-    return dataclasses.replace(state, arms=seen, **changes)
+    return dataclasses.replace(state, arms=sums_of(jnp.array(counts), sums), **changes)
 
 
 def test_ucb_v_knows_a_steady_arm():
@@ -323,15 +322,11 @@ def test_successive_elimination_as_published():
     out = next(n for n in range(2, 10_000) if 2 * radius(n) < 0.4)
     for n, stays in [(out - 1, True), (out, False)]:
         counts = jnp.array([n, n, n, n - 1], jnp.float32)
-        state_n = dataclasses.replace(
-            state, arms=dataclasses.replace(state.arms, counts=counts, sums=counts * jnp.array([0.8, 0.8, 0.4, 0.6]))
-        )
+        state_n = dataclasses.replace(state, arms=sums_of(counts, counts * jnp.array([0.8, 0.8, 0.4, 0.6])))
         sale = dataclasses.replace(one_sale(), action=jnp.int32(3), demand=jnp.float32(0.6))
         np.testing.assert_array_equal(policy.update(KEY, state_n, sale).active, [True, True, stays, True])
     counts = jnp.array([out, out, out, out - 2], jnp.float32)  # not in the middle of a round
-    state_n = dataclasses.replace(
-        state, arms=dataclasses.replace(state.arms, counts=counts, sums=counts * jnp.array([0.8, 0.8, 0.4, 0.6]))
-    )
+    state_n = dataclasses.replace(state, arms=sums_of(counts, counts * jnp.array([0.8, 0.8, 0.4, 0.6])))
     assert np.all(policy.update(KEY, state_n, sale).active)
 
 
@@ -396,6 +391,7 @@ def test_gradient_bandit_climbs_the_expected_gain():
     preferences, means = np.array([0.3, -0.5, 0.8, 0.0]), np.array([0.2, 0.9, 0.4, 0.7])
     chances = special.softmax(preferences)
     gradient = chances * (means - chances @ means)
+    sale = one_sale()
     for baseline in (True, False):
         policy = policies.gradient_bandit(step=0.01, baseline=baseline)
         state = dataclasses.replace(
@@ -406,7 +402,7 @@ def test_gradient_bandit_climbs_the_expected_gain():
         )
         update = jax.jit(
             lambda arm, sold, policy=policy, state=state: (
-                policy.update(KEY, state, dataclasses.replace(one_sale(), action=arm, demand=sold, reward=sold)).preferences
+                policy.update(KEY, state, dataclasses.replace(sale, action=arm, demand=sold, reward=sold)).preferences
             )
         )
         mean = 0.0

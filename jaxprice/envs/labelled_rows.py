@@ -132,9 +132,9 @@ class LabelledRows(ContextualBandit):
 
     def problem(self, params):
         return Problem(
-            prices=params.prices,
-            low=params.prices[0],
-            high=params.prices[0],
+            prices=np.ones(self.num_arms, np.float32),  # known before tracing: policies tell the arms apart by it
+            low=np.float32(1),
+            high=np.float32(1),
             cost=params.cost,
             horizon=params.max_steps_in_episode,
             noise_scale=np.float32(0.5),

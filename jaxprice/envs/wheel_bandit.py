@@ -105,9 +105,9 @@ class WheelBandit(ContextualBandit):
 
     def problem(self, params):
         return Problem(
-            prices=params.prices,
-            low=params.prices[0],
-            high=params.prices[0],
+            prices=np.full(ARMS, self.high, np.float32),  # known before tracing: policies tell the arms apart by it
+            low=np.float32(self.high),
+            high=np.float32(self.high),
             cost=params.cost,
             horizon=params.max_steps_in_episode,
             noise_scale=params.noise_scale,

@@ -25,17 +25,28 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, features, linear_model
+from jaxprice.policies.parts import arms, features, linear_model, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class Noise:
-    """Shape and scale of the inverse gamma law of the variance, float `[K]` if models are disjoint, else scalars."""
+    """Shape and scale of the inverse gamma law of the variance, float `[K]` if models are disjoint, else scalars.
+
+    Both go on growing; `lost` is what rounding has kept from them (`totals`).
+    """
 
     a: jax.Array
     b: jax.Array
+    lost: tuple[jax.Array, jax.Array]
+
+    def add(self, surprise):
+        """The law after one more observation."""
+        long = self.a >= totals.LONG
+        a, less = totals.plus(self.a, self.lost[0], 0.5, long)
+        b, rest = totals.plus(self.b, self.lost[1], 0.5 * surprise, long)
+        return Noise(a, b, (less, rest))
 
 
 @struct.dataclass
@@ -71,7 +82,8 @@ def bayesian_linear(a=6.0, b=1.25, ridge=0.25, form="disjoint", signal="demand")
         described = features.describe(problem, form, "bayesian_linear")
         learned = arms.learn(problem, signal, "bayesian_linear")
         nothing = jnp.zeros(described.shape[:-1], jnp.float32)
-        return State(learned, described, linear_model.no_data(described, ridge), Noise(nothing + a, nothing + b))
+        noise = Noise(nothing + a, nothing + b, (nothing, nothing))
+        return State(learned, described, linear_model.no_data(described, ridge), noise)
 
     def act(key, state, observation):
         words = jax.random.bits(key, linear_model.draws(state.form), jnp.uint32)
@@ -87,7 +99,7 @@ def bayesian_linear(a=6.0, b=1.25, ridge=0.25, form="disjoint", signal="demand")
         z = state.form.of(state.form.context(transition.observation), action)
         model, noise = state.form.pick((state.model, state.noise), action)
         model, surprise = model.revise(z, state.signal.of(transition))
-        new = model, Noise(noise.a + 0.5, noise.b + 0.5 * surprise)
+        new = model, noise.add(surprise)
         return State(state.signal, state.form, *state.form.put((state.model, state.noise), action, new))
 
     return Policy(init, act, update)

@@ -66,7 +66,8 @@ def bootstrapped(replicates=10, weights="double", spread=0.5, ridge=1.0, form="d
         scale = spread / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
         mean = scale * linear_model.normals(key, (*start.mean.shape, replicates))
         factor = jnp.broadcast_to(start.factor[..., None], (*start.factor.shape, replicates))
-        return State(arms.learn(problem, signal, "bootstrapped"), described, linear_model.Model(mean, factor))
+        model = linear_model.Model(mean, factor, jnp.zeros_like(mean))
+        return State(arms.learn(problem, signal, "bootstrapped"), described, model)
 
     def act(key, state, observation):
         which = jnp.floor(samplers.uniform(jax.random.bits(key, (), jnp.uint32)) * replicates).astype(jnp.int32)

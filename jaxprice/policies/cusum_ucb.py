@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, recent
+from jaxprice.policies.parts import arms, recent, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -40,7 +40,8 @@ class State:
     Attributes:
       exploration, threshold: the a and h above, float scalars.
       signal: what a sale teaches.
-      counts, sums: pulls and signals of each arm since its restart, float `[num_prices]`.
+      counts: pulls of each arm since its restart, int `[num_prices]`.
+      sums, lost: signals in these, and what rounding has kept from them (`totals`), float `[num_prices]`.
       first: sum of the first M of these signals, float `[num_prices]`.
       up, down: the random walks, float `[num_prices]`.
       restarts: of all arms so far, int scalar.
@@ -51,6 +52,7 @@ class State:
     signal: arms.Signal
     counts: jax.Array
     sums: jax.Array
+    lost: jax.Array
     first: jax.Array
     up: jax.Array
     down: jax.Array
@@ -96,20 +98,21 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
         tuned = jnp.sqrt(jnp.log(stretch) / stretch)
         chance = jnp.asarray(tuned if exploration is None else exploration, jnp.float32)
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(chance, level, learned, *[zeros] * 5, jnp.int32(0))
+        return State(chance, level, learned, zeros.astype(jnp.int32), *[zeros] * 5, jnp.int32(0))
 
     def act(key, state, observation):
         del observation
         size, u = state.counts.shape[0], samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        log_n = jnp.log(1 + jnp.sum(state.counts))
-        best = recent.best(state.signal.weights, state.counts, state.sums, xi * log_n).astype(jnp.int32)
+        counts = state.counts.astype(jnp.float32)
+        best = recent.best(state.signal.weights, counts, state.sums, xi * jnp.log(1 + jnp.sum(counts))).astype(jnp.int32)
         share = u / jnp.maximum(state.exploration, 1e-9)  # uniform in (0, 1) where the arm is to be random
         return jnp.where(share < 1, jnp.minimum(share * size, size - 1).astype(jnp.int32), best)
 
     def update(key, state, transition):
         del key
         action, x = transition.action, state.signal.of(transition)
-        count, total = state.counts[action] + 1, state.sums[action] + x
+        count = state.counts[action] + 1
+        total, lost = totals.plus(state.sums[action], state.lost[action], x, count >= totals.LONG)
         first = jnp.where(count <= reference, total, state.first[action])
         excess = jnp.where(count > reference, x - first / reference, 0.0)
         up = jnp.maximum(0.0, state.up[action] + excess - tolerance)
@@ -117,7 +120,7 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
         alarm = jnp.maximum(up, down) >= state.threshold
 
         def put(old, new):
-            return old.at[action].set(jnp.where(alarm, 0.0, new))
+            return old.at[action].set(jnp.where(alarm, jnp.zeros_like(new), new))
 
         return State(
             state.exploration,
@@ -125,6 +128,7 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
             state.signal,
             put(state.counts, count),
             put(state.sums, total),
+            put(state.lost, lost),
             put(state.first, first),
             put(state.up, up),
             put(state.down, down),

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, options
+from jaxprice.policies.parts import arms, options, totals
 
 
 class Detector(NamedTuple):
@@ -54,8 +54,8 @@ class Walks:
     Attributes:
       signal: what a sale teaches.
       threshold: the h above, float scalar.
-      counts: signals of each arm, float `[num_prices]`.
-      reference: mean of its first M signals, or of all, float `[num_prices]`.
+      counts: signals of each arm, int `[num_prices]`.
+      reference, lost: mean of its first M signals, or of all, and what rounding has kept from it, float `[num_prices]`.
       up, down: the walks, float `[num_prices]`.
     """
 
@@ -63,6 +63,7 @@ class Walks:
     threshold: jax.Array
     counts: jax.Array
     reference: jax.Array
+    lost: jax.Array
     up: jax.Array
     down: jax.Array
 
@@ -123,13 +124,15 @@ def _detector(name, first, tolerance, threshold, changes, signal):
         stretch = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32) / changes, 2.0)
         level = jnp.asarray(jnp.log(stretch) if threshold is None else threshold, jnp.float32)
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return Walks(learned, level, zeros, zeros, zeros, zeros)
+        return Walks(learned, level, zeros.astype(jnp.int32), *[zeros] * 4)
 
     def update(state, transition):
         action, x = transition.action, state.signal.of(transition)
-        count, r = state.counts[action] + 1, state.reference[action]
+        count, old, lost = state.counts[action] + 1, state.reference[action], state.lost[action]
         learning = count <= first
-        r = r + (x - r) / count if running else jnp.where(learning, r + (x - r) / count, r)
+        r, lost = totals.plus(old, lost, (x - old) / count.astype(jnp.float32), count >= totals.LONG)
+        if not running:
+            r, lost = jnp.where(learning, r, old), jnp.where(learning, lost, state.lost[action])
         excess = x - r
         up = jnp.maximum(0.0, state.up[action] + excess - tolerance)
         down = jnp.maximum(0.0, state.down[action] - excess - tolerance)
@@ -140,6 +143,7 @@ def _detector(name, first, tolerance, threshold, changes, signal):
             state.threshold,
             state.counts.at[action].set(count),
             state.reference.at[action].set(r),
+            state.lost.at[action].set(lost),
             state.up.at[action].set(up),
             state.down.at[action].set(down),
         )

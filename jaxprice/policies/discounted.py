@@ -22,16 +22,33 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, combinators
+from jaxprice.policies.parts import arms, combinators, totals
 from jaxprice.types import Policy
 
 
 @struct.dataclass
+class Faded:
+    """`arms.Sums` in which pulls fade: counts, sums, and what rounding has kept from both, float `[num_prices]` each."""
+
+    counts: jax.Array
+    sums: jax.Array
+    lost: tuple[jax.Array, jax.Array]
+
+    def add(self, action, signal):
+        """The sums after one more pull."""
+        here, long = jnp.arange(self.counts.shape[0], dtype=jnp.int32) == action, self.counts >= totals.LONG
+        counts, less = totals.plus(self.counts, self.lost[0], jnp.where(here, 1.0, 0.0), long)
+        sums, lost = totals.plus(self.sums, self.lost[1], jnp.where(here, signal, 0.0), long)
+        return Faded(counts, sums, (less, lost))
+
+
+@struct.dataclass
 class State:
-    """State of the index policy, and discounted number of pulls n, float scalar."""
+    """State of the index policy, its sums faded; discounted number of pulls n, and what rounding has kept, float scalars."""
 
     inner: arms.IndexState
     total: jax.Array
+    lost: jax.Array
 
 
 @combinators.combinator
@@ -54,14 +71,17 @@ def discounted(policy, discount):
                 "discounted takes index policies that keep sums over arms only, such as ucb1, "
                 f"but this one keeps a {type(inner).__module__}.{type(inner).__name__}"
             )
-        return State(inner, jnp.float32(1))
+        zeros = jnp.zeros_like(inner.arms.sums)
+        return State(inner.replace(arms=Faded(inner.arms.counts, zeros, (zeros, zeros))), jnp.float32(1), jnp.float32(0))
 
     def act(key, state, observation):
         return policy.act(key, state.inner.replace(time=state.total), observation)
 
     def update(key, state, transition):
         g, sums = jnp.float32(discount), state.inner.arms
-        shrunk = state.inner.replace(arms=arms.Sums(jnp.maximum(g * sums.counts, arms.NEVER), g * sums.sums))
-        return State(policy.update(key, shrunk, transition), 1 + g * state.total)
+        lost = jax.tree.map(lambda x: g * x, sums.lost)
+        shrunk = state.inner.replace(arms=Faded(jnp.maximum(g * sums.counts, arms.NEVER), g * sums.sums, lost))
+        total = totals.plus(g * state.total, g * state.lost, 1.0, state.total >= totals.LONG)
+        return State(policy.update(key, shrunk, transition), *total)
 
     return Policy(init, act, update)

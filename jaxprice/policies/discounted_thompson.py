@@ -21,18 +21,26 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, beta_posterior
+from jaxprice.policies.parts import arms, beta_posterior, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class State:
-    """What a sale teaches, discounted sales and refusals, float `[num_prices]` each, and buyers in a period."""
+    """State of discounted Thompson sampling.
+
+    Attributes:
+      signal: what a sale teaches.
+      sales, refusals: S_k and F_k, float `[num_prices]` each.
+      lost: what rounding has kept from them (`totals`): with g = 1 nothing fades.
+      buyers: in a period.
+    """
 
     signal: arms.Signal
     sales: jax.Array
     refusals: jax.Array
+    lost: tuple[jax.Array, jax.Array]
     buyers: int = struct.field(pytree_node=False)
 
 
@@ -57,7 +65,7 @@ def discounted_thompson(discount=0.99, a=1.0, b=1.0, signal="demand"):
         del key
         beta_posterior.check_bernoulli(problem, "discounted_thompson")
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(arms.learn(problem, signal, "discounted_thompson"), zeros, zeros, problem.buyers)
+        return State(arms.learn(problem, signal, "discounted_thompson"), zeros, zeros, (zeros, zeros), problem.buyers)
 
     def act(key, state, observation):
         del observation
@@ -65,8 +73,10 @@ def discounted_thompson(discount=0.99, a=1.0, b=1.0, signal="demand"):
 
     def update(key, state, transition):
         trials, wins = beta_posterior.trials_and_wins(key, state, transition)
-        sales = (discount * state.sales).at[transition.action].add(wins)
-        refusals = (discount * state.refusals).at[transition.action].add(trials - wins)
-        return State(state.signal, sales, refusals, state.buyers)
+        here = jnp.arange(state.sales.shape[0], dtype=jnp.int32) == transition.action
+        lost, long = [discount * x for x in state.lost], state.sales + state.refusals >= totals.LONG
+        sales, less = totals.plus(discount * state.sales, lost[0], jnp.where(here, wins, 0.0), long)
+        refusals, rest = totals.plus(discount * state.refusals, lost[1], jnp.where(here, trials - wins, 0.0), long)
+        return State(state.signal, sales, refusals, (less, rest), state.buyers)
 
     return Policy(init, act, update)

@@ -20,20 +20,29 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, recent
+from jaxprice.policies.parts import arms, recent, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class State:
-    """Discount and discounted number of pulls n (float scalars), what a sale teaches, N_k and S_k (float `[num_prices]`)."""
+    """State of discounted UCB.
+
+    Attributes:
+      discount: g, float scalar.
+      total: discounted number of pulls n, float scalar.
+      signal: what a sale teaches.
+      counts, sums: N_k and S_k, float `[num_prices]`.
+      lost: what rounding has kept from these three (`totals`): with g = 1 nothing fades.
+    """
 
     discount: jax.Array
     total: jax.Array
     signal: arms.Signal
     counts: jax.Array
     sums: jax.Array
+    lost: tuple[jax.Array, jax.Array, jax.Array]
 
 
 @policy_maker(
@@ -64,7 +73,8 @@ def discounted_ucb(discount=None, changes=1.0, xi=0.6, signal="demand"):
         del key
         learned = arms.learn(problem, signal, "discounted_ucb")
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(recent.discount_or_tuned(discount, changes, problem), jnp.float32(1), learned, zeros, zeros)
+        g, lost = recent.discount_or_tuned(discount, changes, problem), (jnp.float32(0), zeros, zeros)
+        return State(g, jnp.float32(1), learned, zeros, zeros, lost)
 
     def act(key, state, observation):
         del key, observation
@@ -72,9 +82,12 @@ def discounted_ucb(discount=None, changes=1.0, xi=0.6, signal="demand"):
 
     def update(key, state, transition):
         del key
-        g, action = state.discount, transition.action
-        counts = (g * state.counts).at[action].add(1.0)
-        sums = (g * state.sums).at[action].add(state.signal.of(transition))
-        return State(g, 1 + g * state.total, state.signal, counts, sums)
+        g, here = state.discount, jnp.arange(state.counts.shape[0], dtype=jnp.int32) == transition.action
+        lost, long = [g * x for x in state.lost], state.counts >= totals.LONG
+        total, less = totals.plus(g * state.total, lost[0], 1.0, state.total >= totals.LONG)
+        counts, fewer = totals.plus(g * state.counts, lost[1], jnp.where(here, 1.0, 0.0), long)
+        signals = jnp.where(here, state.signal.of(transition), 0.0)
+        sums, rest = totals.plus(g * state.sums, lost[2], signals, long)
+        return State(g, total, state.signal, counts, sums, (less, fewer, rest))
 
     return Policy(init, act, update)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random, samplers
-from jaxprice.policies.parts import arms, exponential, features
+from jaxprice.policies.parts import arms, exponential, features, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -38,7 +38,7 @@ class State:
       mixing: float scalar.
       signal: what a sale teaches.
       range: of the gains.
-      mean: mean context so far, float `[d]`.
+      mean, lost: mean context so far, and what rounding has kept from it (`totals`), float `[d]`.
       log_weights: of the rules by price below, price above and feature, float `[K, K, d]`.
       uniform: log weight of the uniform rule, float scalar. The largest log weight of all is near zero.
     """
@@ -48,6 +48,7 @@ class State:
     signal: arms.Signal
     range: exponential.Range
     mean: jax.Array
+    lost: jax.Array
     log_weights: jax.Array
     uniform: jax.Array
 
@@ -74,15 +75,15 @@ def exp4(mixing=None):
         rate = jnp.minimum(1.0, tuned) if mixing is None else jnp.float32(mixing)
         nothing = jnp.zeros((size, size, d), jnp.float32)
         start = arms.learn(problem, "reward", "exp4"), exponential.unit_range()
-        return State(jnp.int32(0), rate, *start, jnp.zeros(d, jnp.float32), nothing, jnp.float32(0))
+        return State(jnp.int32(0), rate, *start, *[jnp.zeros(d, jnp.float32)] * 2, nothing, jnp.float32(0))
 
     def act(key, state, observation):
-        _, below = compare(state, observation)
+        _, below, _ = compare(state, observation)
         return random.choose(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), probabilities(state, below))
 
     def update(key, state, transition):
         del key
-        mean, below = compare(state, transition.observation)
+        mean, below, lost = compare(state, transition.observation)
         size, action = state.log_weights.shape[0], transition.action
         chance = probabilities(state, below)[action]
         seen, gain = state.range.place(state.signal.of(transition))
@@ -91,7 +92,7 @@ def exp4(mixing=None):
         advice = jnp.where(below[None, None, :], chosen[:, None, None], chosen[None, :, None])
         log_weights, uniform = state.log_weights + step * advice, state.uniform + step / size
         largest = jnp.maximum(jnp.max(log_weights), uniform)
-        return State(state.time + 1, state.mixing, state.signal, seen, mean, log_weights - largest, uniform - largest)
+        return State(state.time + 1, state.mixing, state.signal, seen, mean, lost, log_weights - largest, uniform - largest)
 
     return Policy(init, act, update)
 
@@ -107,7 +108,8 @@ def probabilities(state, below):
 
 
 def compare(state, observation):
-    """The mean context including this one, and which features are below it."""
-    context = observation[-state.mean.shape[0] :]
-    mean = state.mean + (context - state.mean) / (state.time + 1).astype(jnp.float32)
-    return mean, context < mean
+    """The mean context including this one, which features are below it, and what rounding has kept from it."""
+    context, count = observation[-state.mean.shape[0] :], state.time + 1
+    step = (context - state.mean) / count.astype(jnp.float32)
+    mean, lost = totals.plus(state.mean, state.lost, step, count >= totals.LONG)
+    return mean, context < mean, lost

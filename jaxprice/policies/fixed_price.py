@@ -68,6 +68,6 @@ def _check_within(price, prices):
     """Refuse a price that is not between the market's; what is traced passes."""
     if price is None or checks.is_traced((price, prices)):
         return
-    low, high = float(np.min(prices)), float(np.max(prices))
+    low, high = (float(end(np.asarray(prices))) for end in (np.min, np.max))
     if not low - ROUNDING * high <= price <= high + ROUNDING * high:
         raise ValueError(f"fixed_price got price={price!r}, but prices of this market go from {low:g} to {high:g}")

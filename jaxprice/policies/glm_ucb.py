@@ -43,14 +43,15 @@ class State:
     source="Filippi, Cappe, Garivier and Szepesvari (2010)",
     regret="D sqrt(T)",
     feedback="Bernoulli demand",
+    kinds={"form": "word"},
 )
-def glm_ucb(alpha=1.0, ridge=1.0, form="joint"):
+def glm_ucb(alpha=1.0, ridge=1.0, form=None):
     """GLM-UCB with the logistic link.
 
     Args:
       alpha: width of the confidence bound in standard errors of the logit, at least 0; may be traced.
       ridge: penalty on the squared coefficients, above 0; may be traced.
-      form: "disjoint", "joint" or "additive", the features of a price.
+      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" where all prices are one (`features`).
 
     Raises:
       ValueError: numbers out of range, an unknown form; at `init`, no price grid, no context or demand not Bernoulli.

@@ -6,8 +6,10 @@ Test: after n signals of an arm since its restart, with means m(i:j) and Bernoul
 
 Only sums at H splits are kept: at every signal while n <= H; when these are full, at every second one, then at every fourth,
 and so on. Up to H signals the statistic is exact; after that it is the largest over splits at most 2 n / H apart, never
-above the exact one, so that false alarms are no more likely, and a change is found about n / H signals later. Memory is
-H + 4 numbers an arm, and the work of a period that of about 4 H logarithms.
+above the exact one, so that false alarms are no more likely, and a change is found about n / H signals later. With the
+default H = 32 that costs about 5 % of the regret. `splits` of the horizon or more is the exact scan of the paper. Memory is
+H + 4 numbers an arm, and the work of a period that of about 4 H logarithms: for the exact scan of 10 arms over 10,000
+periods .4 MB a lane, and 300 times the work of the default.
 
 Index: with N_k pulls of mean m_k since the restart of arm k, and t - t_k pulls of all arms since then with that to come,
 
@@ -31,7 +33,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 from jaxprice.policies.parts.kl_bound import upper_bound
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -44,39 +46,45 @@ class History:
     """Sums of the signals of each arm since its restart.
 
     Attributes:
-      counts, sums: signals and their sum, float `[num_prices]`.
-      stride: signals between two splits, float `[num_prices]`, powers of two.
+      counts: signals, int `[num_prices]`.
+      sums, lost: their sum, and what rounding has kept from it (`totals`), float `[num_prices]`.
+      stride: signals between two splits, int `[num_prices]`, powers of two.
       marks: sum of the first `stride (j + 1)` signals, float `[num_prices, H]`; meaningless past `counts`.
     """
 
     counts: jax.Array
     sums: jax.Array
+    lost: jax.Array
     stride: jax.Array
     marks: jax.Array
 
     def add(self, action, x):
         """The history after one more signal, and the statistic of the arm that it came from."""
         size = self.marks.shape[1]
-        count, total, marks = self.counts[action] + 1, self.sums[action] + x, self.marks[action]
+        count, marks = self.counts[action] + 1, self.marks[action]
+        total, lost = totals.plus(self.sums[action], self.lost[action], x, count >= totals.LONG)
         full = count > size * self.stride[action]
-        stride = self.stride[action] * jnp.where(full, 2.0, 1.0)
+        stride = self.stride[action] * jnp.where(full, 2, 1)
         marks = jnp.where(full, jnp.concatenate([marks[1::2], marks[1::2]]), marks)
-        splits = stride * jnp.arange(1, size + 1, dtype=jnp.float32)
+        splits = stride * jnp.arange(1, size + 1, dtype=jnp.int32)
         marks = jnp.where(splits == count, total, marks)
         history = History(
             self.counts.at[action].set(count),
             self.sums.at[action].set(total),
+            self.lost.at[action].set(lost),
             self.stride.at[action].set(stride),
             self.marks.at[action].set(marks),
         )
-        return history, jnp.max(jnp.where(splits < count, likelihood_ratio(splits, marks, count, total), 0.0))
+        ratios = likelihood_ratio(splits.astype(jnp.float32), marks, count.astype(jnp.float32), total)
+        return history, jnp.max(jnp.where(splits < count, ratios, 0.0))
 
     def restart(self, which):
         """Forget the arms `which`, bool `[num_prices]`."""
         return History(
-            jnp.where(which, 0.0, self.counts),
+            jnp.where(which, 0, self.counts),
             jnp.where(which, 0.0, self.sums),
-            jnp.where(which, 1.0, self.stride),
+            jnp.where(which, 0.0, self.lost),
+            jnp.where(which, 1, self.stride),
             self.marks,
         )
 
@@ -115,7 +123,7 @@ def glr_kl_ucb(restart="local", splits=32, failure=None, exploration=None, signa
 
     Args:
       restart: "local" or "global", which arms start afresh after a change was found.
-      splits: number H of split points kept for each arm, an even int.
+      splits: number H of split points kept for each arm, an even int up to 65,536; from the horizon on, the exact scan.
       failure: the d above, in (0, 1]; may be traced. By default tuned to the horizon.
       exploration: the a above, in [0, 1]; may be traced. By default tuned to the horizon.
       signal: "demand" or "reward", what it learns from.
@@ -124,7 +132,7 @@ def glr_kl_ucb(restart="local", splits=32, failure=None, exploration=None, signa
       ValueError: an unknown restart or signal, an odd number of splits, a number out of range.
     """
     checks.choice("restart", restart, RESTARTS)
-    if checks.positive_int("splits", splits) % 2:
+    if checks.whole("splits", splits, 2, 2**16) % 2:
         raise ValueError(f"splits must be even, got {splits!r}")
     if failure is not None:
         checks.number("failure", failure, low=1e-30, high=1)
@@ -139,13 +147,13 @@ def glr_kl_ucb(restart="local", splits=32, failure=None, exploration=None, signa
         tuned = jnp.minimum(1.0, jnp.sqrt(size * jnp.log(horizon) / horizon))
         rate = jnp.asarray(tuned if exploration is None else exploration, jnp.float32)
         log_failure = -0.5 * jnp.log(horizon) if failure is None else jnp.log(jnp.asarray(failure, jnp.float32))
-        zeros = jnp.zeros(size, jnp.float32)
-        history = History(zeros, zeros, zeros + 1, jnp.zeros((size, splits), jnp.float32))
-        return State(jnp.int32(1), jnp.int32(0), rate, log_failure, learned, history, zeros.astype(jnp.int32))
+        zeros, none = jnp.zeros(size, jnp.float32), jnp.zeros(size, jnp.int32)
+        history = History(none, zeros, zeros, none + 1, jnp.zeros((size, splits), jnp.float32))
+        return State(jnp.int32(1), jnp.int32(0), rate, log_failure, learned, history, none)
 
     def act(key, state, observation):
         del key, observation
-        size, counts = state.since.shape[0], state.history.counts
+        size, counts = state.since.shape[0], state.history.counts.astype(jnp.float32)
         inverse = 1 / jnp.maximum(counts, 1.0)
         budget = jnp.log((state.time - state.since).astype(jnp.float32))
         index = state.signal.weights * upper_bound(state.history.sums * inverse, budget * inverse)
@@ -158,7 +166,7 @@ def glr_kl_ucb(restart="local", splits=32, failure=None, exploration=None, signa
         del key
         action = transition.action
         history, statistic = state.history.add(action, state.signal.of(transition))
-        change = statistic >= 1.5 * jnp.log(history.counts[action]) - state.log_failure
+        change = statistic >= 1.5 * jnp.log(history.counts[action].astype(jnp.float32)) - state.log_failure
         which = change & ((jnp.arange(state.since.shape[0]) == action) | (restart == "global"))
         return State(
             state.time + 1,

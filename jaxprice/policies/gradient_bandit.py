@@ -78,7 +78,7 @@ def gradient_bandit(step=0.1, baseline=True):
         if baseline:
             move = jnp.where(state.count == 0, 0.0, gain - state.mean)
         preferences = (state.preferences - step * move * jax.nn.softmax(state.preferences)).at[action].add(step * move)
-        mean, lost = totals.plus(state.mean, state.lost, (gain - state.mean) / count, count)
+        mean, lost = totals.plus(state.mean, state.lost, (gain - state.mean) / count, count >= totals.LONG)
         preferences = jnp.maximum(preferences - jnp.max(preferences), -1e6)
         return State(state.count + 1, mean, lost, state.signal, seen, preferences)
 

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, related
+from jaxprice.policies.parts import arms, related, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -42,7 +42,8 @@ class State:
       catalogue: the products and their order.
       signal: what a sale teaches.
       noise: standard deviation of a signal, float scalar.
-      counts, sums: signals of each product and their sum, float `[num_prices, products]`.
+      counts: signals of each product, int `[num_prices, products]`.
+      sums, lost: sum of these, and what rounding has kept from it (`totals`), float `[num_prices, products]`.
       precision, center: h and c, posterior precision and mean of what products have in common, float `[num_prices]`.
     """
 
@@ -52,12 +53,13 @@ class State:
     noise: jax.Array
     counts: jax.Array
     sums: jax.Array
+    lost: jax.Array
     precision: jax.Array
     center: jax.Array
 
     def posterior(self, product, spread):
         """Posterior mean and variance of the signal of a product at each price, float `[num_prices]` each."""
-        counts, sums = self.counts[:, product], self.sums[:, product]
+        counts, sums = self.counts[:, product].astype(jnp.float32), self.sums[:, product]
         w = 1 / (1 / spread**2 + counts / self.noise**2)
         share = w / spread**2  # what mu weighs
         return share * self.center + w * sums / self.noise**2, w + share**2 / self.precision
@@ -100,7 +102,7 @@ def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spre
         center = related.level(problem, mean, name)
         precision = jnp.broadcast_to(jnp.asarray(1 / std**2, jnp.float32), center.shape)
         known = arms.noise_of_signal(problem, noise)
-        return State(jnp.int32(0), catalogue, learned, known, zeros, zeros, precision, center)
+        return State(jnp.int32(0), catalogue, learned, known, zeros.astype(jnp.int32), zeros, zeros, precision, center)
 
     def act(key, state, observation):
         center, variance = state.posterior(state.catalogue.now(state.time, observation), spread)
@@ -111,16 +113,18 @@ def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spre
         del key
         action = transition.action
         here = jnp.arange(products) == state.catalogue.now(state.time, transition.observation)
-        counts = state.counts[action] + here.astype(jnp.float32)
-        sums = state.sums[action] + jnp.where(here, state.signal.of(transition), 0.0)
+        pulls, signals = state.counts[action] + here.astype(jnp.int32), jnp.where(here, state.signal.of(transition), 0.0)
+        sums, lost = totals.plus(state.sums[action], state.lost[action], signals, pulls >= totals.LONG)
+        counts = pulls.astype(jnp.float32)
         v = counts * spread**2 + state.noise**2
         prior = jnp.broadcast_to(jnp.asarray(mean, jnp.float32), state.center.shape)[action]
         precision = 1 / std**2 + jnp.sum(counts / v)
         center = prior + jnp.sum((sums - counts * prior) / v) / precision
         return state.replace(
             time=state.time + 1,
-            counts=state.counts.at[action].set(counts),
+            counts=state.counts.at[action].set(pulls),
             sums=state.sums.at[action].set(sums),
+            lost=state.lost.at[action].set(lost),
             precision=state.precision.at[action].set(precision),
             center=state.center.at[action].set(center),
         )

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, features, linear_model, logistic_model
+from jaxprice.policies.parts import arms, features, linear_model, logistic_model, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -35,17 +35,20 @@ COVARIANCES = ("full", "diagonal")
 
 @struct.dataclass
 class Diagonal:
-    """Means and precisions of independent coefficients, float `[K, d]` or `[D]` each."""
+    """Means and precisions of independent coefficients, what rounding has kept from both; float `[K, d]` or `[D]` each."""
 
     mean: jax.Array
     precision: jax.Array
+    lost: tuple[jax.Array, jax.Array]
 
     def revise(self, z, sales, trials):
         """One vector of coefficients after a period."""
         step = z / self.precision
         u = logistic_model.mode(jnp.sum(z * self.mean), jnp.sum(z * step), sales, trials)
-        mean = self.mean + step * (sales - trials * jax.nn.sigmoid(u))
-        return Diagonal(mean, self.precision + trials * logistic_model.curvature(u) * z**2)
+        long, known = self.precision >= totals.LONG, trials * logistic_model.curvature(u) * z**2
+        mean, less = totals.plus(self.mean, self.lost[0], step * (sales - trials * jax.nn.sigmoid(u)), long)
+        precision, rest = totals.plus(self.precision, self.lost[1], known, long)
+        return Diagonal(mean, precision, (less, rest))
 
     def draw(self, z, form, context, scale):
         """As `linear_model.Model.draw`."""
@@ -64,15 +67,21 @@ class State:
     model: linear_model.Model | Diagonal
 
 
-@policy_maker(family="contextual", source="Chapelle and Li (2011)", regret="D sqrt(T)", feedback="Bernoulli demand")
-def logistic_thompson(scale=1.0, ridge=1.0, covariance="full", form="joint"):
+@policy_maker(
+    family="contextual",
+    source="Chapelle and Li (2011)",
+    regret="D sqrt(T)",
+    feedback="Bernoulli demand",
+    kinds={"form": "word"},
+)
+def logistic_thompson(scale=1.0, ridge=1.0, covariance="full", form=None):
     """Logistic Thompson sampling.
 
     Args:
       scale: posterior standard deviations are multiplied by this, above 0; may be traced.
       ridge: prior precision of the coefficients, above 0; may be traced.
       covariance: "full" or "diagonal".
-      form: "disjoint", "joint" or "additive", the features of a price.
+      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" where all prices are one (`features`).
 
     Raises:
       ValueError: numbers out of range, an unknown covariance or form; at `init`, no price grid, no context or demand not
@@ -88,7 +97,7 @@ def logistic_thompson(scale=1.0, ridge=1.0, covariance="full", form="joint"):
         described = features.describe(problem, form, "logistic_thompson")
         model = linear_model.no_data(described, ridge)
         if covariance == "diagonal":
-            model = Diagonal(model.mean, jnp.full(described.shape, ridge, jnp.float32))
+            model = Diagonal(model.mean, jnp.full(described.shape, ridge, jnp.float32), (model.lost, model.lost))
         return State(logistic_model.learn(problem, "logistic_thompson"), described, model)
 
     def act(key, state, observation):

@@ -37,7 +37,7 @@ class State:
       catalogue: the products.
       signal: what a sale teaches.
       noise: standard deviation of a signal, float scalar.
-      counts, sums: signals of the product sold now and their sum, float `[num_prices]`.
+      arms: sums over the signals of the product sold now.
       prior: the prior mean that was drawn for it, float `[num_prices]`.
       precision, center: h and c of the products before it, float `[num_prices]`.
     """
@@ -46,11 +46,20 @@ class State:
     catalogue: related.Catalogue
     signal: arms.Signal
     noise: jax.Array
-    counts: jax.Array
-    sums: jax.Array
+    arms: arms.Sums
     prior: jax.Array
     precision: jax.Array
     center: jax.Array
+
+    @property
+    def counts(self):
+        """Signals of the product sold now, float `[num_prices]`."""
+        return self.arms.pulls.astype(jnp.float32)
+
+    @property
+    def sums(self):
+        """Their sums, float `[num_prices]`."""
+        return self.arms.sums
 
 
 @policy_maker(
@@ -89,9 +98,9 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
         learned, catalogue = arms.learn(problem, signal, name), related.catalogue(problem, products, "sequence", name)
         center = related.level(problem, mean, name)
         precision = jnp.broadcast_to(jnp.asarray(1 / std**2, jnp.float32), center.shape)
-        zeros, known = jnp.zeros_like(center), arms.noise_of_signal(problem, noise)
+        known, nothing = arms.noise_of_signal(problem, noise), arms.no_sums(problem)
         prior = guess(key, precision, center)
-        return State(jnp.int32(0), catalogue, learned, known, zeros, zeros, prior, precision, center)
+        return State(jnp.int32(0), catalogue, learned, known, nothing, prior, precision, center)
 
     def act(key, state, observation):
         del observation
@@ -101,8 +110,8 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
         return jnp.argmax(state.signal.weights * (center + z / jnp.sqrt(precision)))
 
     def update(key, state, transition):
-        counts = state.counts.at[transition.action].add(1.0)
-        sums = state.sums.at[transition.action].add(state.signal.of(transition))
+        seen = state.arms.add(transition.action, state.signal.of(transition))
+        counts, sums = seen.pulls.astype(jnp.float32), seen.sums
         time, catalogue = state.time + 1, state.catalogue
         v = counts * spread**2 + state.noise**2
         precision = state.precision + counts / v
@@ -110,8 +119,7 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
         ends = catalogue.now(time) != catalogue.now(state.time)
         return state.replace(
             time=time,
-            counts=jnp.where(ends, 0.0, counts),
-            sums=jnp.where(ends, 0.0, sums),
+            arms=jax.tree.map(lambda x: jnp.where(ends, jnp.zeros_like(x), x), seen),
             prior=jnp.where(ends, guess(key, precision, center), state.prior),
             precision=jnp.where(ends, precision, state.precision),
             center=jnp.where(ends, center, state.center),

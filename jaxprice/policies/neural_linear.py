@@ -52,7 +52,12 @@ class State:
     buyers: int = struct.field(pytree_node=False)
 
 
-@policy_maker(family="contextual", source="Riquelme, Tucker and Snoek (2018)", feedback="demand or reward")
+@policy_maker(
+    family="contextual",
+    source="Riquelme, Tucker and Snoek (2018)",
+    feedback="demand or reward",
+    kinds={"form": "word"},
+)
 def neural_linear(
     scale=1.0,
     ridge=1.0,
@@ -64,7 +69,7 @@ def neural_linear(
     depth=2,
     memory=1024,
     batch=32,
-    form="additive",
+    form=None,
     signal="demand",
 ):
     """Neural-linear Thompson sampling.
@@ -80,7 +85,8 @@ def neural_linear(
       depth: number of hidden layers.
       memory: sales kept, a multiple of `batch`.
       batch: sales in a step of training.
-      form: "additive", the price is an input, or "arms", each arm has one of its own: for arms of the same price.
+      form: "additive", the price is an input, or "arms", each arm has one of its own; None: "additive", or "arms" where all
+        have one price.
       signal: "demand" or "reward", what it learns from.
 
     Raises:
@@ -94,7 +100,8 @@ def neural_linear(
 
     def prior(buyers):
         factor = jnp.eye(width + 1, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge / buyers, jnp.float32))
-        return linear_model.Model(jnp.zeros(width + 1, jnp.float32), factor)
+        zeros = jnp.zeros(width + 1, jnp.float32)
+        return linear_model.Model(zeros, factor, zeros)
 
     def rows(weights, inputs):
         hidden = trainer.hidden(weights, inputs)

@@ -27,10 +27,14 @@ from jaxprice.policies.registry import policy_maker
 
 
 @policy_maker(
-    family="contextual", source="Zhou, Li and Gu (2020)", regret="D sqrt(T) for the full matrix", feedback="demand or reward"
+    family="contextual",
+    source="Zhou, Li and Gu (2020)",
+    regret="D sqrt(T) for the full matrix",
+    feedback="demand or reward",
+    kinds={"form": "word"},
 )
 def neural_ucb(
-    scale=0.03, ridge=0.1, rate=0.005, steps=1, width=32, depth=1, memory=512, batch=32, form="additive", signal="demand"
+    scale=0.03, ridge=0.1, rate=0.005, steps=1, width=32, depth=1, memory=512, batch=32, form=None, signal="demand"
 ):
     """NeuralUCB, with the diagonal of the Gram matrix of gradients.
 
@@ -43,7 +47,8 @@ def neural_ucb(
       depth: number of hidden layers.
       memory: sales kept for training, a multiple of `batch`.
       batch: sales in a step of training.
-      form: "additive", the price is an input, or "arms", each arm has one of its own: for arms of the same price.
+      form: "additive", the price is an input, or "arms", each arm has one of its own; None: "additive", or "arms" where all
+        have one price.
       signal: "demand" or "reward", what it learns from.
 
     Raises:

@@ -51,7 +51,7 @@ def sliding_window_thompson(window=250, a=1.0, b=1.0, signal="demand"):
       ValueError: a window that is no positive int, shapes below 1, or an unknown signal; at `init`, demand that is not
         Bernoulli.
     """
-    checks.positive_int("window", window)
+    recent.check(window)
     checks.number("a", a, low=1)
     checks.number("b", b, low=1)
     arms.check_signal(signal)

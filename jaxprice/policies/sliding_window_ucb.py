@@ -50,7 +50,7 @@ def sliding_window_ucb(window=250, xi=0.6, signal="demand"):
     Raises:
       ValueError: a window that is no positive int, a negative xi, or an unknown signal.
     """
-    checks.positive_int("window", window)
+    recent.check(window)
     checks.number("xi", xi, low=0)
     arms.check_signal(signal)
 

@@ -19,18 +19,19 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, beta_posterior
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class State:
-    """What a sale teaches, and the shapes of the posteriors, float `[num_prices]` each."""
+    """What a sale teaches, shapes of the posteriors and what rounding has kept from them, float `[num_prices]` each."""
 
     signal: arms.Signal
     a: jax.Array
     b: jax.Array
+    lost: tuple[jax.Array, jax.Array]
     buyers: int = struct.field(pytree_node=False)
 
 
@@ -54,7 +55,7 @@ def thompson(a=1.0, b=1.0, signal="demand"):
         if problem.noise != "bernoulli":
             raise ValueError(f"thompson needs bernoulli demand, this market has {problem.noise}; see gaussian_thompson")
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(arms.learn(problem, signal, "thompson"), zeros + a, zeros + b, problem.buyers)
+        return State(arms.learn(problem, signal, "thompson"), zeros + a, zeros + b, (zeros, zeros), problem.buyers)
 
     def act(key, state, observation):
         del observation
@@ -65,8 +66,7 @@ def thompson(a=1.0, b=1.0, signal="demand"):
         trials, x = state.buyers, state.signal.of(transition)
         if signal == "reward":
             trials, x = 1, (jax.random.uniform(key) < x).astype(jnp.float32)
-        a = state.a.at[transition.action].add(trials * x)
-        b = state.b.at[transition.action].add(trials * (1 - x))
-        return State(state.signal, a, b, state.buyers)
+        shapes = beta_posterior.grow(state, transition.action, trials * x, trials * (1 - x))
+        return State(state.signal, *shapes, state.buyers)
 
     return Policy(init, act, update)

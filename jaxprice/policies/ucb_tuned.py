@@ -15,19 +15,20 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
 
 @struct.dataclass
 class State:
-    """Time of the next pull, what a sale teaches, sums over arms, and sums of squares, float `[num_prices]`."""
+    """Time of the next pull, what a sale teaches, sums over arms; sums of squares, and what rounding has kept from them."""
 
     time: jax.Array
     signal: arms.Signal
     arms: arms.Sums
     squares: jax.Array
+    lost: jax.Array
 
 
 @policy_maker(family="stochastic", source="Auer, Cesa-Bianchi and Fischer (2002)", feedback="demand or reward")
@@ -45,7 +46,7 @@ def ucb_tuned(signal="demand"):
     def init(key, problem):
         del key
         sums = arms.no_sums(problem)
-        return State(jnp.int32(1), arms.learn(problem, signal, "ucb_tuned"), sums, jnp.zeros_like(sums.sums))
+        return State(jnp.int32(1), arms.learn(problem, signal, "ucb_tuned"), sums, *[jnp.zeros_like(sums.sums)] * 2)
 
     def act(key, state, observation):
         del key, observation
@@ -59,7 +60,9 @@ def ucb_tuned(signal="demand"):
     def update(key, state, transition):
         del key
         x = state.signal.of(transition)
-        squares = state.squares.at[transition.action].add(x**2)
-        return State(state.time + 1, state.signal, state.arms.add(transition.action, x), squares)
+        sums = state.arms.add(transition.action, x)
+        squares = jnp.zeros_like(state.squares).at[transition.action].set(x**2)
+        squares = totals.plus(state.squares, state.lost, squares, sums.pulls >= totals.LONG)
+        return State(state.time + 1, state.signal, sums, *squares)
 
     return Policy(init, act, update)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
+from jaxprice.policies.parts import totals
 from jaxprice.types import Discrete, Interval, Policy
 
 SIGNALS = ("demand", "reward")
@@ -43,17 +44,35 @@ class Signal:
 class Sums:
     """Sums over the pulls of each arm.
 
+    Float32 drops an addend below half the spacing of a sum (`totals`). So pulls are counted by integers, and signals summed
+    in blocks of `totals.LONG` pulls of an arm: the sum under way, and that of the blocks before it.
+
     Attributes:
-      counts: pulls, float `[num_prices]`; `NEVER` before the first.
-      sums: signals, float `[num_prices]`.
+      pulls: of each arm, int `[num_prices]`.
+      since: signals of the block under way, float `[num_prices]`.
+      before: signals of the blocks before it, float `[num_prices]`.
     """
 
-    counts: jax.Array
-    sums: jax.Array
+    pulls: jax.Array
+    since: jax.Array
+    before: jax.Array
+
+    @property
+    def counts(self):
+        """Pulls of each arm, float `[num_prices]`; `NEVER` before the first."""
+        return jnp.maximum(self.pulls.astype(jnp.float32), NEVER)
+
+    @property
+    def sums(self):
+        """Signals of each arm, float `[num_prices]`."""
+        return self.before + self.since
 
     def add(self, action, signal):
         """The sums after one more pull."""
-        return Sums(self.counts.at[action].add(1.0), self.sums.at[action].add(signal))
+        here = jnp.arange(self.pulls.shape[0], dtype=jnp.int32) == action
+        pulls, since = self.pulls + here.astype(jnp.int32), self.since + jnp.where(here, signal, 0.0)
+        full = here & (pulls % totals.LONG == 0)
+        return Sums(pulls, jnp.where(full, 0.0, since), self.before + jnp.where(full, since, 0.0))
 
 
 @struct.dataclass
@@ -167,4 +186,4 @@ def noise_of_signal(problem, noise=None, least=1e-6):
 def no_sums(problem):
     """Sums before the first pull."""
     zeros = jnp.zeros(problem.num_prices, jnp.float32)
-    return Sums(zeros + NEVER, zeros)
+    return Sums(zeros.astype(jnp.int32), zeros, zeros)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 from jaxprice.types import Policy
 
 
@@ -22,7 +22,8 @@ class State:
     Attributes:
       time: number of the next period, from 1, int scalar.
       signal: what a sale teaches.
-      a, b: shapes of the posteriors, float `[num_prices]`.
+      a, b: shapes of the posteriors, float `[num_prices]`, which go on growing (`totals`).
+      lost: what rounding has kept from these, float `[num_prices]` each.
       buyers: observations a period.
     """
 
@@ -30,6 +31,7 @@ class State:
     signal: arms.Signal
     a: jax.Array
     b: jax.Array
+    lost: tuple[jax.Array, jax.Array]
     buyers: int = struct.field(pytree_node=False)
 
     @property
@@ -58,7 +60,8 @@ def posterior_policy(name, a, b, signal, choose):
         del key
         check_bernoulli(problem, name)
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(jnp.int32(1), arms.learn(problem, signal, name), zeros + a, zeros + b, problem.buyers)
+        learned = arms.learn(problem, signal, name)
+        return State(jnp.int32(1), learned, zeros + a, zeros + b, (zeros, zeros), problem.buyers)
 
     def act(key, state, observation):
         del observation
@@ -66,11 +69,18 @@ def posterior_policy(name, a, b, signal, choose):
 
     def update(key, state, transition):
         trials, wins = trials_and_wins(key, state, transition)
-        a = state.a.at[transition.action].add(wins)
-        b = state.b.at[transition.action].add(trials - wins)
-        return State(state.time + 1, state.signal, a, b, state.buyers)
+        shapes = grow(state, transition.action, wins, trials - wins)
+        return State(state.time + 1, state.signal, *shapes, state.buyers)
 
     return Policy(init, act, update)
+
+
+def grow(state, action, wins, losses):
+    """`(a, b, lost)` of a state with these after so many wins and losses at an action, float scalars."""
+    here, long = jnp.arange(state.a.shape[0], dtype=jnp.int32) == action, state.a + state.b >= totals.LONG
+    a, less = totals.plus(state.a, state.lost[0], jnp.where(here, wins, 0.0), long)
+    b, lost = totals.plus(state.b, state.lost[1], jnp.where(here, losses, 0.0), long)
+    return a, b, (less, lost)
 
 
 def draw_best(key, weights, a, b):

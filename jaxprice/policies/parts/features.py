@@ -9,9 +9,12 @@ by a linear form in features z_k of length D. With s_k = p_k / (highest price):
 | "joint" | (x, s_k x) | one vector `[2 d]`: a demand level and a price sensitivity for each feature |
 | "additive" | (x, s_k) | one vector `[d + 1]`: all buyers have one price sensitivity |
 
-"joint" is linear (or generalised linear) demand with features; "disjoint" takes any dependence on the price, and has more
-to learn. Networks take "additive" inputs, or "arms": (x, e_k) with the k-th unit vector, which tells apart arms of the same
-price. No form adds a constant to x: a market where demand does not vanish with x has one among its features.
+"joint" is linear (or generalised linear) demand with features; "disjoint" takes any dependence on the price, and has more to
+learn. Networks take "additive" inputs, or "arms": (x, e_k) with the k-th unit vector. Where all actions have one price, as
+the arms of a plain contextual bandit, "joint" and "additive" cannot tell them apart, and are refused; a policy that takes
+one of these by default takes "disjoint" or "arms" there. That prices are all the same has to be known before tracing, as it
+is of `WheelBandit` and `LabelledRows` (`Problem.one_price`). No form adds a constant to x: a market where demand does not
+vanish with x has one among its features.
 """
 
 import functools
@@ -115,17 +118,23 @@ def check(form, ridge):
     """Refuse bad options.
 
     Raises:
-      ValueError: an unknown form, or a ridge that is not positive.
+      ValueError: a form that is neither known nor None, or a ridge that is not positive.
     """
-    checks.choice("form", form, FORMS)
+    if form is not None:
+        checks.choice("form", form, FORMS)
     checks.number("ridge", ridge, low=1e-6)
 
 
-def describe(problem, form, name):
+def describe(problem, form, name, usual="joint", alike="disjoint"):
     """The `Features` of a problem.
 
+    Args:
+      problem: what the seller is told.
+      form: one of `FORMS` or `INPUTS`; None: `usual`, or `alike` where all actions have one price.
+      name: of the policy, for error messages.
+
     Raises:
-      ValueError: it has no price grid, no context, or several products.
+      ValueError: it has no price grid, no context, or several products; a form that cannot tell its actions apart.
     """
     arms.require_grid(problem, name)
     if not problem.context_size:
@@ -133,4 +142,8 @@ def describe(problem, form, name):
     prices = jnp.asarray(problem.prices, jnp.float32)
     if prices.ndim != 1:
         raise ValueError(f"{name} sets one price, but in this market an action prices several products")
+    if form is None:
+        form = alike if problem.one_price else usual
+    elif problem.one_price and form in ("joint", "additive"):
+        raise ValueError(f"{name} with form={form!r} tells actions apart by price, but here all have one: use {alike!r}")
     return Features(prices / jnp.maximum(jnp.max(prices), 1e-30), form, problem.context_size)

@@ -14,12 +14,14 @@ Sources: J. Sherman, W. J. Morrison (1950), doi:10.1214/aoms/1177729893; J. E. P
 G. J. Bierman (1977), "Factorization methods for discrete sequential estimation".
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import samplers
-from jaxprice.policies.parts import arms, features
+from jaxprice.policies.parts import arms, features, totals
 from jaxprice.policies.parts.features import contract, squared_norm, total
 from jaxprice.types import Policy
 
@@ -29,11 +31,13 @@ class Model:
     """Means and factors of the covariance.
 
     Of one vector of coefficients, float `[D]` and `[D, D]`; of one for each price, `[K, d]` and `[K, d, d]`. The methods on
-    one vector take further axes of models at the end, `[D, ...]` and `[D, D, ...]`, with weights `[...]`.
+    one vector take further axes of models at the end, `[D, ...]` and `[D, D, ...]`, with weights `[...]`. `lost` is what
+    rounding has kept from the means (`totals`): steps shrink as the observations grow in number; None: it is let go.
     """
 
     mean: jax.Array
     factor: jax.Array
+    lost: Any = None
 
     def revise(self, z, target, weight=1.0):
         """One vector of coefficients after an observation of that weight: `(model, surprise)`.
@@ -42,7 +46,14 @@ class Model:
         """
         f, g, r = self.reach(z, weight)
         error = target - total(z, self.mean)
-        return Model(self.mean + g * (weight * error / r)[None], self.shrink(f, g, r, weight)), error**2 / r
+        mean, lost = self.move(g * (weight * error / r)[None], r)
+        return Model(mean, self.shrink(f, g, r, weight), lost), error**2 / r
+
+    def move(self, step, r):
+        """The mean after a step, and what rounding has kept from it; r is as in `reach`."""
+        if self.lost is None:
+            return self.mean + step, None
+        return totals.plus(self.mean, self.lost, step, ((r - 1) * totals.LONG < 1)[None])
 
     def reach(self, z, weight=1.0):
         """f = F'z and g = S z, float `[D]` each, and r = 1 + weight f'f."""
@@ -88,7 +99,8 @@ def no_data(form, ridge):
     """The `Model` before the first observation: N(0, 1 / ridge) for each coefficient."""
     size = form.shape[-1]
     factor = jnp.eye(size, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
-    return Model(jnp.zeros(form.shape, jnp.float32), jnp.broadcast_to(factor, (*form.shape, size)))
+    zeros = jnp.zeros(form.shape, jnp.float32)
+    return Model(zeros, jnp.broadcast_to(factor, (*form.shape, size)), zeros)
 
 
 @struct.dataclass

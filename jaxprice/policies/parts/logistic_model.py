@@ -59,8 +59,8 @@ def revise(model, z, sales, trials):
     v = jnp.sum(f * f)
     u = mode(features.total(z, model.mean), v, sales, trials)
     weight = trials * curvature(u)
-    mean = model.mean + g * (sales - trials * jax.nn.sigmoid(u))
-    return Model(mean, model.shrink(f, g, 1 + weight * v, weight))
+    mean, lost = model.move(g * (sales - trials * jax.nn.sigmoid(u)), 1 + weight * v)
+    return Model(mean, model.shrink(f, g, 1 + weight * v, weight), lost)
 
 
 def learn(problem, name):

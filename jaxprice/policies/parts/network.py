@@ -1,7 +1,8 @@
 """A small network of the signal of a price given the context, and how it is trained sale by sale.
 
 Input z_k = (x, s_k) for price k: the context and the price in units of the highest; in the form "arms", (x, e_k) with the
-k-th unit vector, for arms of one price, which are all the same to a network of the price. With L hidden layers of m units,
+k-th unit vector, for arms of one price, which are all the same to a network of the price (`features`). With L hidden layers
+of m units,
 
     h_0 = z,   h_l = max(0, W_l'h_{l-1} + b_l),   f(z) = v'h_L + c.
 
@@ -113,13 +114,13 @@ class Trainer:
         checks.number("rate", rate, low=0)
         checks.number("ridge", ridge, low=1e-6)
         arms.check_signal(signal)
-        self.form = checks.choice("form", form, features.INPUTS)
+        self.form = form if form is None else checks.choice("form", form, features.INPUTS)
         self.name, self.memory, self.batch, self.steps, self.ridge, self.source = name, memory, batch, steps, ridge, signal
         self.network, self.optimiser = Network(width, depth), optax.adam(rate, eps=EPSILON)
 
     def init(self, key, problem):
         """The state before the first sale."""
-        form = features.describe(problem, self.form, self.name)
+        form = features.describe(problem, self.form, self.name, usual="additive", alike="arms")
         size = form.shape[0]
         weights = start(key, size, self.network.width, self.network.depth)
         inputs = jnp.zeros((self.memory, size), jnp.float32)

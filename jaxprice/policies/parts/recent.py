@@ -20,6 +20,8 @@ from jax import lax
 from jaxprice import checks
 from jaxprice.policies.parts import arms
 
+LONGEST = 2**24  # window
+
 
 @struct.dataclass
 class Window:
@@ -31,7 +33,7 @@ class Window:
       signals: their signals, float `[W]`.
       oldest: arm and signal of the pull that leaves next, int and float scalars. They are read from the buffer right after
         it is written, so that it is changed in place: read before, the whole buffer would be copied in every period.
-      counts: pulls of each arm among them, float `[num_prices]`.
+      counts: pulls of each arm among them, float `[num_prices]`; float32 counts up to `LONGEST`.
       before: sums of signals of the pulls made before the last turn of the buffer, float `[num_prices]`.
       since: those of the pulls since then, float `[num_prices]`.
     """
@@ -61,6 +63,15 @@ class Window:
         signals = lax.dynamic_update_index_in_dim(self.signals, jnp.asarray(signal, jnp.float32), place, 0)
         oldest = tuple(lax.dynamic_index_in_dim(x, following, keepdims=False) for x in (actions, signals))
         return Window(self.time + 1, actions, signals, oldest, counts, before, since)
+
+
+def check(window):
+    """`window` as an int from 1 to `LONGEST`.
+
+    Raises:
+      ValueError: it is not one.
+    """
+    return checks.whole("window", window, 1, LONGEST)
 
 
 def no_window(problem, length):

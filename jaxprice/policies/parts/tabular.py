@@ -23,7 +23,8 @@ Q(s, a) is posted (ties to the lowest price):
 | "exponential" | epsilon exp(-decay t), from the counter t, never by repeated multiplication |
 | "harmonic" | epsilon / (1 + decay t) |
 
-A table has one entry for each state and price, and with a power as many counts.
+A table has one entry for each state and price, and with a power as many counts, and as many numbers again for what rounding
+has kept from the entries (`totals`): steps of rate / n are small.
 
 Sources: C. J. C. H. Watkins, P. Dayan (1992), "Q-learning", doi:10.1007/BF00992698; E. Even-Dar, Y. Mansour (2003),
 "Learning rates for Q-learning", Journal of Machine Learning Research 5 (power); E. Calvano, G. Calzolari, V. Denicolo,
@@ -40,7 +41,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 
 KINDS = (("bins", "wholes"), ("low", "numbers"), ("high", "numbers"), ("initial", "numbers"))  # of options
 EXPLORATIONS = ("constant", "exponential", "harmonic")
@@ -79,7 +80,8 @@ class State:
       time: number of the next period, from 1, int scalar.
       states: which state an observation is.
       table: Q, float `[num_states, num_prices]`, money.
-      counts: visits n, float `[num_states, num_prices]`; None with a constant rate.
+      counts: visits n, int `[num_states, num_prices]`; None with a constant rate.
+      lost: what rounding has kept from Q, float `[num_states, num_prices]`; likewise.
       pending: state, action and reward of the period not learned from yet (int, int, float scalars), for SARSA, else None.
     """
 
@@ -87,6 +89,7 @@ class State:
     states: States
     table: jax.Array
     counts: Any
+    lost: Any
     pending: Any = None
 
 
@@ -163,7 +166,8 @@ class Learner:
             )
         initial = jnp.asarray(self.initial, jnp.float32)
         table = jnp.broadcast_to(initial.reshape((1,) * (2 - initial.ndim) + initial.shape), shape)
-        return State(jnp.int32(1), States(low, high, bins), table, jnp.zeros(shape, jnp.float32) if self.counted else None)
+        counted = (jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32)) if self.counted else (None, None)
+        return State(jnp.int32(1), States(low, high, bins), table, *counted)
 
     def explores(self, time):
         """e_t, float scalar."""
@@ -180,12 +184,16 @@ class Learner:
         return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
 
     def learn(self, state, place, action, target, weight=1.0):
-        """`(table, counts)` after a visit of that weight to (place, action)."""
-        counts, rate = state.counts, jnp.asarray(self.rate, jnp.float32)
-        if counts is not None:
-            visits = counts[place].at[action].add(jnp.float32(weight))
-            counts = counts.at[place].set(visits)
-            rate = rate * jnp.maximum(visits[action], 1.0) ** -jnp.asarray(self.power, jnp.float32)
+        """`(table, counts, lost)` after a visit of that weight to (place, action)."""
+        rate = jnp.asarray(self.rate, jnp.float32)
         row = state.table[place]  # whole rows are what vector code over lanes can pick and put back
-        row = row.at[action].add(weight * rate * (target - row[action]))
-        return state.table.at[place].set(row), counts
+        if state.counts is None:
+            row = row.at[action].add(weight * rate * (target - row[action]))
+            return state.table.at[place].set(row), None, None
+        visits, lost = state.counts[place], state.lost[place]
+        visits = visits.at[action].add(jnp.asarray(weight, jnp.int32))
+        rate = rate * jnp.maximum(visits[action].astype(jnp.float32), 1.0) ** -jnp.asarray(self.power, jnp.float32)
+        step = weight * rate * (target - row[action])
+        value, rest = totals.plus(row[action], lost[action], step, visits[action] >= totals.LONG)
+        rows = row.at[action].set(value), visits, lost.at[action].set(rest)
+        return tuple(x.at[place].set(y) for x, y in zip((state.table, state.counts, state.lost), rows, strict=True))
