@@ -11,7 +11,7 @@ market, and all policies meet the same markets and buyers. A policy that takes a
 its cells there, its interval, and a rank.
 
 Written under `--out`: `leaderboard.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.png` (a heat map), and every cell
-with all its statistics. Running it again resumes.
+with all its statistics. Running it again resumes, and computes anew what was edited since.
 """
 
 import csv
@@ -260,8 +260,9 @@ def main(options):
         for line in lines:
             printed.add_row(*line)
         console.print(printed)
-    write(tracks, rows, options.out, LANES[options.preset])
-    draw(tracks, rows, options.out / "leaderboard.png")
+    if files.can_write(options.out):
+        write(tracks, rows, options.out, LANES[options.preset])
+        draw(tracks, rows, options.out / "leaderboard.png")
     console.print(f"{len(shares)} cells -> {options.out}/leaderboard.md, .csv, .tex, .png")
 
 

@@ -33,8 +33,8 @@ and `meta_thompson` start ignorant and learn from product to product what the ki
 have learned the kind before; so does Thompson sampling with the true prior, who is told it. `meta_dynamic_pricing` posts
 any price of an interval, and is not here.
 
-Everything played and trained is kept, so that a run that was killed goes on where it was; two runs with other distributions
-may share the folder.
+Everything played and trained is kept, so that a run that was killed goes on where it was; what was edited since is played
+and trained anew. Two runs with other distributions may share the folder.
 """
 
 import dataclasses
@@ -211,8 +211,10 @@ def main(options):
         jaxprice.devices.compile_quickly()
     out = saved.open_folder(options.out, {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]})
     options, walk, abouts = dataclasses.replace(options, out=out), fingerprint.Walk(), {}
-    for label in options.only or TASKS:
-        for stage, sellers in stages(label, options):
+    write = meta_tables.write if files.can_write(out) else lambda path, rows: None
+    wanted = [(label, *stage) for label in options.only or TASKS for stage in stages(label, options)]
+    for label, stage, sellers in wanted:
+        with saved.resumable(out):
             lost = {}
             for name, policy in sellers().items():
                 console.print(f"{label} -> {stage.name}: {name}", style="dim")
@@ -222,10 +224,12 @@ def main(options):
                 lost[name] = cell["lost"]
             rows = meta_tables.rows_of(label, stage.name, lost, meta_tables.times(stage.horizon))
             slug = re.sub(r"\W+", "-", f"{label}-{stage.name}")
-            meta_tables.write(out / "rows" / f"{slug}.csv", rows)
+            write(out / "rows" / f"{slug}.csv", rows)
             meta_tables.show(rows, console)
+    if write is not meta_tables.write:
+        return
     rows = meta_tables.gather(out / "rows", TASKS)
-    meta_tables.write(out / "table.csv", rows)
+    write(out / "table.csv", rows)
     files.write(out / "table.md", meta_tables.markdown(rows))
     meta_tables.draw(rows, out / "regret.png")
     before = (files.read_json(out / "manifest.json") or {}).get("cells", {})

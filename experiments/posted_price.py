@@ -5,7 +5,8 @@
     python -m experiments.posted_price --preset full    # a million lanes, for a GPU
 
 Prints a table (final regret with its 95 % interval, share of the optimal revenue, rank, paired difference to the best
-policy) and writes it with the regret curves and all statistics under `--out`. Running it again resumes.
+policy) and writes it with the regret curves and all statistics under `--out`. Running it again resumes, and computes anew
+what was edited since.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments import command
-from jaxprice import checks, plot, policies, stats
+from jaxprice import checks, files, plot, policies, stats
 from jaxprice.experiment import Experiment, table
 
 
@@ -160,7 +161,8 @@ def main(options):
 
         results = experiment.run(options.out, progress=progress)
     show(results, console)
-    draw(results, options.out / "regret.png")
+    if files.can_write(options.out):
+        draw(results, options.out / "regret.png")
     console.print(
         f"{len(experiment.cells())} cells x {lanes:,} lanes x {horizon:,} periods in "
         f"{time.perf_counter() - start:.0f} s -> {options.out}/table.csv, regret.png, results.nc"

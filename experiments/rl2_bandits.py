@@ -20,7 +20,7 @@ card. SNAIL is copied from its paper. The measures of exploration failure of Kri
 need every pull of every lane.
 
 Written under `--out`: `table.csv` (after every setting), `gaps.png`, `manifest.json`, and all cells in `cells/`, from which
-a second run resumes.
+a second run resumes; cells whose code was edited are computed anew.
 
 Sources: Y. Duan, J. Schulman, X. Chen, P. L. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning
 via slow reinforcement learning", arXiv:1611.02779, Table 1; N. Mishra, M. Rohaninejad, X. Chen, P. Abbeel (2018), "A simple

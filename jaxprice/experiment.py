@@ -235,6 +235,9 @@ def _open_folder(out):
         writable = files.can_write(out)
         if writable:
             files.sweep(out, out / "cells")
+            if held and not mark.exists():
+                told = f"{out} was filled by a version that did not keep the code of its cells: they stay, and are not used"
+                warnings.warn(told, stacklevel=3)
             if files.read_json(mark) != MARK:
                 files.write_json(mark, MARK)
             (out / "cells").mkdir(exist_ok=True)
