@@ -71,14 +71,14 @@ def test_a_finished_run_is_read_back_and_a_changed_one_trained_anew(tmp_path):
         np.testing.assert_allclose(curve[name], same_curve[name])
     changes = {
         "updates": {"updates": 4},
-        "updates, clip|clip, updates": {"hyper": agents.Hyper(clip=0.3)},
+        "clip, updates": {"hyper": agents.Hyper(clip=0.3)},
         "clip, seeds": {"seeds": 1},
-        "learner, seeds|seeds, learner": {"learn": Adding(2.0)},
+        "learner, seeds": {"learn": Adding(2.0)},
         "env, learner": {"env": Tilted(num_arms=3)},
         "env, judge": {"judge": "argmax"},
     }
     for number, (told, change) in enumerate(changes.items()):
-        with pytest.warns(UserWarning, match=f"holds another run, from .*, that differs in ({told}); this one is trained"):
+        with pytest.warns(UserWarning, match=f"holds another run, from .*, that differs in {told}; this one is trained"):
             run(tmp_path, **change)
         assert len(list(tmp_path.glob("run-*"))) == 2 * (2 + number)
     with warnings.catch_warnings():
@@ -132,7 +132,7 @@ def forget():
 def test_fingerprints_tell_configurations_apart():
     def told(teacher=None, learn=None, net=None, **changes):
         one = training(net=net, teacher=teacher, **changes)
-        told = learning._decided_by(one, learn or imitation.CrossEntropy(), agents.Hyper(), np.uint32([0]), 3, "sample", 2)
+        told = checkpoint.decided_by(one, agents.Hyper(), {"learner": learn or imitation.CrossEntropy()}, updates=3)
         return str(sorted(told.items(), key=str))
 
     trained = agents.Agent("none", 3, weights(), {"size": 4}).policy
@@ -145,7 +145,7 @@ def test_fingerprints_tell_configurations_apart():
     assert len(set(found)) == len(found)
     assert told(policies.gittins(horizon=3)) == found[0] and told(trained()) == found[3]
     with open(os.devnull) as file, pytest.raises(ValueError, match="there is no digest of"):
-        checkpoint.decided_by({"learner": lambda: file})
+        checkpoint.decided_by(training(), agents.Hyper(), {"learner": lambda: file})
 
 
 def weights(env=BANDIT):
@@ -291,8 +291,9 @@ def test_seconds_of_all_starts_are_counted(tmp_path, monkeypatch):
         return saved
 
     monkeypatch.setattr(checkpoint.Store, "save", slow(2))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         run(tmp_path)
+    assert stopped.value.__notes__ == [f"checkpoints are in {tmp_path}: the same run again goes on from there"]
     clock[0] = 5000.0
     monkeypatch.setattr(checkpoint.Store, "save", slow(None))
     for _ in range(2):

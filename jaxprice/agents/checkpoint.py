@@ -12,6 +12,7 @@ Orbax writes to a temporary name and renames, so that a kill while writing costs
 checksums of what it restores: one that was damaged is set aside, and the one before it is taken.
 """
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -35,12 +36,22 @@ KEEP = 2
 MARK = "training.json"
 
 
-def decided_by(things, **told):
+def decided_by(training, hyper, things, **told):
     """All that decides what a run ends with, name -> digest or plain data.
+
+    Args:
+      training, hyper: as in `learning`; every field counts under its name.
+      things: name -> object whose code and content count.
+      **told: what else does, plain data.
 
     Raises:
       ValueError: some of it has no digest, so that a run could not be found again.
     """
+    fields = {field.name: getattr(training.play, field.name) for field in dataclasses.fields(training.play)}
+    fields |= {name: getattr(training, name) for name in ("lanes", "minibatches", "clip_norm")}
+    told |= {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
+    told |= {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}
+    things = things | {name: value for name, value in fields.items() if name not in told and value is not None}
     configuration, unknown = cells.decided_by(fingerprint.Walk(), things, **told)
     if unknown:
         raise ValueError(f"a run with a folder must be found again, but there is no digest of {', '.join(unknown)}")
@@ -96,7 +107,7 @@ class Store:
         self.lock = _locked(self.runs)
         for leftover in self.runs.glob("*tmp*"):  # of a run that was killed while it wrote
             shutil.rmtree(leftover, ignore_errors=True)
-        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        date = datetime.datetime.now(datetime.UTC).isoformat()
         about = {"configuration": configuration, "date": date, "revision": provenance.revision()}
         files.write_json(self.folder / f"{self.runs.name}.json", about)
         import orbax.checkpoint as ocp  # slow to import
@@ -113,8 +124,8 @@ class Store:
         if not known:
             return ""
         last = max(known, key=lambda about: about["date"])
-        names = [key for key in configuration if last["configuration"].get(key) != configuration[key]]
-        return f"from {last['date']}, that differs in {', '.join(names)}"
+        names = sorted(key for key in configuration if last["configuration"].get(key) != configuration[key])
+        return f"from {last['date'][:19]}, that differs in {', '.join(names)}"
 
     def resume(self, state, curve):
         """The newest `(state, curve)` that can be read, or those given."""

@@ -126,9 +126,15 @@ def run(
     if training.lanes // training.minibatches % mesh.size:
         wanted = training.minibatches * mesh.size
         raise ValueError(f"lanes must be a multiple of minibatches x devices = {wanted}, got {training.lanes}")
-    store = checkpoint.Store(folder, lambda: _decided_by(training, learn, hyper, seeds, updates, judge, held_out))
+    told = {"seeds": seeds.tolist(), "updates": updates, "judge": judge, "held_out": held_out}
+    things = {"learner": learn, "loop": (_start, _advance, _score, type(training), type(training.play))}
+    store = checkpoint.Store(folder, lambda: checkpoint.decided_by(training, hyper, things, **told))
     try:
         return _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out)
+    except KeyboardInterrupt as error:
+        if folder is not None:
+            error.add_note(f"checkpoints are in {folder}: the same run again goes on from there")
+        raise
     finally:
         store.close()
 
@@ -169,18 +175,6 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
             bar.update(count)
             bar.set_postfix(held_out=f"{share.mean():.4f}", loss=f"{point['loss'].mean():.3g}", refresh=False)
     return state.weights, curve
-
-
-def _decided_by(training, learn, hyper, seeds, updates, judge, held_out):
-    """All that decides the numbers of a run, for its checkpoints."""
-    play = {field.name: getattr(training.play, field.name) for field in dataclasses.fields(training.play)}
-    told = {key: value for key, value in play.items() if isinstance(value, int | str)}
-    things = {key: value for key, value in play.items() if key not in told and value is not None}
-    told |= {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}
-    told |= {"lanes": training.lanes, "minibatches": training.minibatches, "clip_norm": training.clip_norm}
-    told |= {"seeds": seeds.tolist(), "updates": updates, "judge": judge, "held_out": held_out}
-    loop = _start, _advance, _score, type(training), type(training.play)
-    return checkpoint.decided_by(things | {"learner": learn, "loop": loop}, **told)
 
 
 def _seeds(seeds):
