@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxprice import checks
+from jaxprice import checks, files
 from jaxprice.data import Calibration, fit_binary_logit, fit_multinomial_logit
 from jaxprice.data.calibrated import assemble, to_json
 from jaxprice.data.discrete_choice import add_constants
@@ -276,7 +276,7 @@ def main(options: Options) -> None:
     for name in [options.only] if options.only else known:
         calibration = calibrate(name, options.csv)
         print(report(known[name], calibration))
-        (options.out / f"{name}.json").write_text(to_json(calibration), encoding="utf-8")
+        files.write(options.out / f"{name}.json", to_json(calibration))
 
 
 if __name__ == "__main__":

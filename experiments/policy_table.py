@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from experiments import command
-from jaxprice import policies
+from jaxprice import files, policies
 
 PAGE = Path(policies.__file__).with_name("README.md")
 HEAD = """# Policies
@@ -49,7 +49,7 @@ def page():
 def main(options):
     """Print the page, or write it."""
     if options.write:
-        PAGE.write_text(page())
+        files.write(PAGE, page())
     else:
         print(page(), end="")
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import command, study
-from jaxprice import checks
+from jaxprice import checks, files
 
 COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "agree")
 START, END = "<!-- summary: start -->", "<!-- summary: end -->"
@@ -84,7 +84,7 @@ def insert(path, text):
     _, end, after = rest.partition(END)
     if not (start and end):
         raise ValueError(f"write must be a file with the marks {START} and {END}, got {str(path)!r}")
-    path.write_text(f"{before}{START}\n{text}\n{END}{after}")
+    files.write(path, f"{before}{START}\n{text}\n{END}{after}")
 
 
 def main(options):
