@@ -109,22 +109,21 @@ def valuations(policy, contexts, d=2):
 
 def elastic(policy, contexts, longest):
     """Market and policy of Xu and Wang (2024): "i.i.d.", "adversary" or "in turns"."""
-    seller = seller_of(policy)
     if contexts == "i.i.d.":
-        return *jaxprice.make("GLMDemand", instance="S1", dimension=2), seller
+        return *jaxprice.make("GLMDemand", instance="S1", dimension=2), seller_of(policy, 3.0)
     shown = np.arange(longest) % 2
     if contexts == "adversary":
         shown = 1 - np.isin(np.arange(longest), trials(longest))
     known = {"theta": [VALUE] * 2, "contexts": np.eye(2, dtype=np.float32)[shown], "scale": 0.5, "scale_known": False}
     return *jaxprice.make(
         "LinearValuation", noise="gaussian", context="schedule", intercept=False, high=2.0, **known
-    ), seller
+    ), seller_of(policy, 2.0)
 
 
 @functools.cache
-def seller_of(policy):
-    """PwP or RMLP-2: one for all markets, so that those of one shape share what is compiled."""
-    return {"PwP": policies.perturbed_pricing, "RMLP-2": policies.rmlp2}[policy]()
+def seller_of(policy, high):
+    """PwP, with the perturbation of the paper whatever the highest price, or RMLP-2: one for markets of the same prices."""
+    return policies.perturbed_pricing(scale=3 / high) if policy == "PwP" else policies.rmlp2()
 
 
 def trials(longest):

@@ -1,8 +1,23 @@
-"""Matrix products at full precision: accelerators round the factors of a float32 product unless told otherwise."""
+"""Matrix products at full precision, as accelerators round factors unless told otherwise, and an inverse for many lanes."""
 
+import jax
 import jax.numpy as jnp
 
 
 def dot(a, b):
     """`a @ b` in the precision of its arguments."""
     return jnp.matmul(a, b, precision="highest")
+
+
+def inverse(matrix):
+    """Inverse of a positive definite `[D, D]` by D rank-one steps: the sweep operator, no pivoting."""
+    index = jnp.arange(matrix.shape[0])
+
+    def sweep(k, a):
+        row, here = a[k], index == k
+        scaled = row / row[k]
+        swept = a - row[:, None] * scaled[None, :]
+        swept = jnp.where(here[:, None], scaled[None, :], jnp.where(here[None, :], scaled[:, None], swept))
+        return jnp.where(here[:, None] & here[None, :], -1 / row[k], swept)
+
+    return -jax.lax.fori_loop(0, matrix.shape[0], sweep, matrix)

@@ -225,10 +225,7 @@ def long_run(law):
     def lane(z, offset, c):
         def period(sales, row):
             sales = sales.add(law, *row)
-            estimate = functools.partial(
-                bounded_mle.maximise, law=law, start=jnp.zeros(3, jnp.float32), radius=jnp.float32(9)
-            )
-            return sales.revised((sales.count == 16) | sales.due(), estimate), ()
+            return sales.revised((sales.count == 16) | sales.due(), law, 9.0), ()
 
         def to(sales, span):
             return jax.lax.scan(period, sales, [v[span[0] : span[1]] for v in (z, offset, c)])[0]
@@ -244,7 +241,7 @@ def long_run(law):
 
 @pytest.mark.parametrize("law", ["logistic", "gaussian"])
 def test_bounded_estimate_against_scipy(law):
-    """Exact up to 64 sales; beyond, off by a tenth of a standard error (root mean square), by 3/4 at most."""
+    """Exact up to 64 sales; beyond, off by a tenth of a standard error (root mean square), by 1/2 at most."""
     z, offset, c, estimates, times = long_run(law)
     errors = np.array(
         [
@@ -257,7 +254,41 @@ def test_bounded_estimate_against_scipy(law):
     )
     assert errors[:2].max() < 1e-3
     rms = np.sqrt(np.mean(errors**2, axis=1))[2:]
-    assert np.all(rms < 0.17) and errors[2:].max() < 0.75 and rms[1] > 1e-2
+    assert np.all(rms < 0.15) and errors[2:].max() < 0.5 and rms[1] > 1e-2
+
+
+def test_bounded_estimate_of_many_features_is_not_biased():
+    """As many sales as `etc_glm` explores in 10,000 periods with 9 features, against the maximum by Newton's method in float64.
+
+    A Taylor expansion shrinks it, by a third of a standard error along theta, and is off by .1 in all.
+    """
+    rng, lanes, n, d = np.random.default_rng(0), 12, 911, 9
+    x = (1 + rng.random((lanes, n, d))) / 3
+    s = 2 * rng.random((lanes, n)) - 1
+    w = x.sum(axis=2) / 3 * (1.6 - 1.5 * (1 + s))  # instance S1 of `GLMDemand`
+    z = np.concatenate([x, -s[..., None] * x], axis=2)
+    sale = rng.random((lanes, n)) < special.expit(w)
+
+    def lane(z, sale):
+        def period(sales, row):
+            sales = sales.add("logistic", row[0], jnp.float32(0), row[1])
+            return sales.revised((sales.count == n) | sales.due(), "logistic", 20.0, steps=200), None
+
+        return jax.lax.scan(period, bounded_mle.no_sales(2 * d), (z, sale))[0].reference
+
+    found = np.asarray(jax.jit(jax.vmap(lane))(z.astype(np.float32), sale.astype(np.float32)), float)
+    errors, along = [], []
+    for k in range(lanes):
+        theta = np.zeros(2 * d)
+        for _ in range(40):
+            mean = special.expit(z[k] @ theta)
+            information = (z[k] * (mean * (1 - mean))[:, None]).T @ z[k]
+            move = np.linalg.solve(information, z[k].T @ (sale[k] - mean))
+            theta += move * min(1, 2 / np.abs(move).max())
+        errors.append(distance(found[k], theta, information))
+        along.append((found[k] - theta) @ information @ theta / math.sqrt(theta @ information @ theta))
+    assert np.sqrt(np.mean(np.square(errors))) < 0.08
+    assert abs(np.mean(along)) < 4 * np.std(along) / math.sqrt(lanes) < 0.2
 
 
 def test_estimate_of_separable_sales_is_on_the_ball():

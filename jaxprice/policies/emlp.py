@@ -9,10 +9,10 @@ k = 1, 2, ... has 2^(k-1) periods, all at the best price for theta_k (`sale_like
 with c_t = 1 for a sale and -1 for a refusal, and theta_1 = 0. The estimate is unregularised and uses epoch k alone. It
 starts from 0, where directions that an epoch does not show stay.
 
-The data of an epoch are not kept: the estimate is that of `bounded_mle`, exact for epochs up to 64 periods; beyond, it
-differs from the exact one by about a tenth of that one's standard error for three features, which costs a hundredth of the
-regret. The work of a period is that of a sum of x x'; an estimate is made at the end of an epoch and where its length so
-far is 64, 128, ...
+The data of an epoch are not kept but for the first, 64 for every three features: the estimate is that of `bounded_mle`,
+exact for epochs as short as that; beyond, it differs from the exact one by about a tenth of that one's standard error. The
+work of a period is that of a sum of x x'; an estimate is made at the end of an epoch and where its length so far is what is
+kept times 1, 2, 4, ...
 
 Regret: O(d log T) with contexts drawn independently from one law; linear in T, as good as, if contexts are chosen by an
 adversary, who shows in an epoch only what the epoch before did not (`onsp` has O(d log T) there as well).
@@ -97,12 +97,9 @@ def doubling_policy(name, radius, share, norm, penalty):
         x = told.context(transition.observation)
         sales = state.sales.add(told.law, x / told.scale, transition.price / told.scale, transition.demand)
 
-        def estimate(sales):
-            weight = penalty(told, sales.count.astype(jnp.float32))
-            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(x), state.radius, norm=norm, penalty=weight)
-
         ended = sales.count == state.length
-        sales = sales.revised(ended | sales.due(), estimate)
+        weight = penalty(told, sales.count.astype(jnp.float32))
+        sales = sales.revised(ended | sales.due(), told.law, state.radius, norm=norm, penalty=weight)
         theta = jnp.where(ended, sales.reference, state.theta)
         length = jnp.where(ended, 2 * jnp.minimum(state.length, 2**29), state.length)
         return State(told, state.radius, theta, length, sales.forget(ended))

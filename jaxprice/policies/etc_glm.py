@@ -10,8 +10,9 @@ horizon: episode q = 1, 2, ... of T_q = 2^q periods is such a policy by itself, 
 
     tau_q = min{ T_q, ceil(scale (sqrt(2) - 1) sqrt(d T_q log T_q)) }.
 
-The sales of the exploration are not kept: the estimate is that of `bounded_mle`, exact up to 64 of them and within a
-fraction of its standard error beyond. It is taken over ||theta|| <= radius in those coordinates, and starts from 0.
+Of the sales of the exploration the first are kept, 64 for every three coefficients: the estimate is that of `bounded_mle`,
+exact for these and within a tenth of its standard error beyond, which costs no regret that could be measured (T = 10,000 in
+S1 of `GLMDemand`, 9 features: .7 less than with the exact estimate, of 128, standard error .7). It is taken over ||theta|| <= radius in those coordinates, and starts from 0.
 
 Regret: O(sqrt(d T log T)) with independent contexts, and no policy has less than order sqrt(d T). Where price sensitivity
 is known (linear valuations under noise of a known scale), O(d log T) is possible: `onsp`.
@@ -99,10 +100,7 @@ def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
         sales = state.sales.add(told.law, z, jnp.zeros_like(transition.price), transition.demand, explores)
         last = state.position + 1 == state.budget
 
-        def estimate(sales):
-            return bounded_mle.maximise(sales, told.law, jnp.zeros_like(z), radius, steps=200)
-
-        sales = sales.revised(explores & (last | sales.due()), estimate)
+        sales = sales.revised(explores & (last | sales.due()), told.law, radius, steps=200)
         theta = jnp.where(last, sales.reference, state.theta)
         position = state.position + 1
         if not doubling:

@@ -16,8 +16,8 @@ The paper has 4 u s for the penalty, u the steepest log likelihood in the ball, 
 coefficients are zero for thousands of periods. The intercept is a feature like others and penalised like others; the paper
 writes log d, and prices episode 1 at 0.
 
-The data of an episode are not kept: the estimate is that of `bounded_mle`, exact for episodes up to 64 periods and within a
-fraction of its standard error beyond; see there. It starts from 0.
+The data of an episode are not kept but for the first, 64 for every three features: the estimate is that of `bounded_mle`,
+exact for episodes as short as that and within a tenth of its standard error beyond; see there. It starts from 0.
 
 Regret: O(s0 log d log T) where s0 of d coefficients matter and contexts are drawn independently from a law that tells them
 apart, and no policy has less than order s0 (log d + log T).

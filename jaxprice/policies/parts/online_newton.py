@@ -16,10 +16,9 @@ Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms fo
 doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
 """
 
-import jax
 import jax.numpy as jnp
 
-from jaxprice import checks
+from jaxprice import checks, linalg
 from jaxprice.policies.parts import rounds, sale_likelihood
 from jaxprice.policies.parts.bounded_mle import onto_ball
 from jaxprice.policies.parts.features import total
@@ -72,7 +71,7 @@ def project(y, factor, radius):
         made, multiplier, _, _ = carry
         y, factor, radius = given
         spread = jnp.sum(factor[:, None, :] * factor[None, :, :], axis=-1)
-        inverse = _inverse(jnp.eye(y.shape[0], dtype=jnp.float32) + multiplier * spread)
+        inverse = linalg.inverse(jnp.eye(y.shape[0], dtype=jnp.float32) + multiplier * spread)
         x = _times(inverse, y)
         square = jnp.sum(x * x)
         turn = jnp.maximum(jnp.sum(x * _times(inverse, _times(spread, x))), 1e-30)
@@ -82,20 +81,6 @@ def project(y, factor, radius):
     radius = jnp.asarray(radius, jnp.float32)
     start = jnp.int32(0), jnp.float32(0), y, jnp.sqrt(jnp.sum(y * y)) / radius - 1
     return rounds.repeat(outside, climb, start, (y, factor, radius))[2]
-
-
-def _inverse(matrix):
-    """Inverse of a positive definite `[D, D]` by D rank-one steps: the sweep operator, no pivoting."""
-    index = jnp.arange(matrix.shape[0])
-
-    def sweep(k, a):
-        row, here = a[k], index == k
-        scaled = row / row[k]
-        swept = a - row[:, None] * scaled[None, :]
-        swept = jnp.where(here[:, None], scaled[None, :], jnp.where(here[None, :], scaled[:, None], swept))
-        return jnp.where(here[:, None] & here[None, :], -1 / row[k], swept)
-
-    return -jax.lax.fori_loop(0, matrix.shape[0], sweep, matrix)
 
 
 def _times(matrix, vector):
