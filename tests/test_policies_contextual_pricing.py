@@ -258,7 +258,7 @@ def test_bounded_estimate_against_scipy(law):
 
 
 def test_bounded_estimate_of_many_features_is_not_biased():
-    """As many sales as `etc_glm` explores in 10,000 periods with 9 features, against the maximum by Newton's method in float64.
+    """As many sales as `etc_glm` explores in 10,000 periods with 9 features, against Newton's method in float64.
 
     A Taylor expansion shrinks it, by a third of a standard error along theta, and is off by .1 in all.
     """

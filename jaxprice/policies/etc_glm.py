@@ -12,7 +12,8 @@ horizon: episode q = 1, 2, ... of T_q = 2^q periods is such a policy by itself, 
 
 Of the sales of the exploration the first are kept, 64 for every three coefficients: the estimate is that of `bounded_mle`,
 exact for these and within a tenth of its standard error beyond, which costs no regret that could be measured (T = 10,000 in
-S1 of `GLMDemand`, 9 features: .7 less than with the exact estimate, of 128, standard error .7). It is taken over ||theta|| <= radius in those coordinates, and starts from 0.
+S1 of `GLMDemand`, 9 features: .7 less than with the exact estimate, of 128, standard error .7). It is taken over
+||theta|| <= radius in those coordinates, and starts from 0.
 
 Regret: O(sqrt(d T log T)) with independent contexts, and no policy has less than order sqrt(d T). Where price sensitivity
 is known (linear valuations under noise of a known scale), O(d log T) is possible: `onsp`.

@@ -34,8 +34,12 @@ elimination is a loop of D steps on some D x D / 2 numbers in every period, D at
 The width alpha sqrt(h) is that of the theory: alpha is a bound on |theta|, and what noise adds to b is of the order sqrt(h).
 
 Regret: of order sqrt(T / epsilon) with central and T^(3/4) / sqrt(epsilon) with local trust, up to D and logarithms. Linear,
-if small, where demand is not linear in z, or is cut. Departure: the demand of Chen, Simchi-Levi and Wang is generalised
-linear, and their estimator a likelihood; here it is linear, with the shifted Gram matrices of Shariff and Sheffet.
+if small, where demand is not linear in z, or is cut. The bound is as wide as the theory wants it and keeps to high prices
+for long: for five prices from .5 to 3, one segment of buyers, epsilon = 10 and radius = 1, random prices lose less up to T =
+8,000 at least (437 against 928 at T = 2,000, 1,749 against 2,226 at 8,000; with the defaults 1,055 and 4,183).
+
+Departure: the demand of Chen, Simchi-Levi and Wang is generalised linear, and their estimator a likelihood; here it is
+linear, with the shifted Gram matrices of Shariff and Sheffet.
 
 Sources: X. Chen, D. Simchi-Levi, Y. Wang (2022), "Privacy-preserving dynamic personalized pricing with demand learning",
 arXiv:2009.12920; R. Shariff, O. Sheffet (2018), "Differentially private contextual linear bandits", NeurIPS 2018; M. Bun,

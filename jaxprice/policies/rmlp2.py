@@ -12,7 +12,8 @@ units of the highest one, so that one radius and one penalty serve for mu and b;
 bound that leaves no coefficient (`rmlp`).
 
 The first random prices are kept, 64 for every three coefficients, later ones as quadratics (`bounded_mle`): with two
-features the estimate is exact up to T = 2,080, and then differs from the exact one by a tenth of its standard error. It starts from 0.
+features the estimate is exact up to T = 2,080, and then differs from the exact one by a tenth of its standard error. It
+starts from 0.
 
 Regret: O(s0 log d sqrt(T)) where s0 of d coefficients matter, and no policy that does not know s has less than order
 sqrt(T). An adversary who knows when prices are random makes it linear in T (`perturbed_pricing` is safe).

@@ -2,8 +2,8 @@
 
 A sale is an observation (z, o, c): features z, offset o, c = 1 for a sale and -1 for a refusal, with surplus w = z'theta -
 o and log likelihood log G(c w) (`sale_likelihood`). Of n observations the first R are kept as they are. Each later one is
-replaced by a quadratic about a reference r, with the score c m(c w) and the curvature k(c w) averaged over where the estimate
-may still move:
+replaced by a quadratic about a reference r, with the score c m(c w) and the curvature k(c w) averaged over where the
+estimate may still move:
 
     s z'(theta - r) - k (z'(theta - r))^2 / 2,      s = E c m(c w),   k = E k(c w),      w ~ N(z'r - o, z'S z / 2),
     H <- H + k z z',     h <- h + (k z'r + s) z,      S = (Hessian at r + I / radius^2)^-1,
@@ -13,10 +13,10 @@ for polynomials of degree five. The reference is the maximum itself, found anew 
 n = R, 2 R, 4 R, ... Up to R observations the estimate is exact.
 
 Taylor's expansion, s and k at w = z'r - o, is biased: the third order term is left, whose average over the moves of the
-estimate from n observations to N, of variance S (1 - n / N), adds up; it shrinks the estimate, for 18 features by 7 % (R = 64)
-or 2.4 % (R = 384) of theta after 911 observations. The averages take that off, with half of S for a doubling (as the filters
-that match moments do with all of it). What is left against the exact maximum is .05 to .12 of its standard error (root mean
-square over D and over runs), measured for 3, 8 and 18 features and 2 to 16 times as many observations as are kept.
+estimate from n observations to N, of variance S (1 - n / N), adds up; it shrinks the estimate, for 18 features and 911
+observations by 7 % of theta (R = 64) or 2.4 % (R = 384). The averages take that off, with half of S for a doubling (as the
+filters that match moments do with all of it). What is left against the exact maximum is .05 to .12 of its standard error
+(root mean square over D and over runs), measured for 3, 8 and 18 features and 2 to 16 times as many observations as kept.
 
 The maximum is taken over a ball of the Euclidean or of the l1 norm, less `penalty` times n ||theta||_1, by Newton's method:
 the quadratic model is maximised by accelerated proximal gradient steps with restarts, of size one over the largest row sum
