@@ -103,6 +103,12 @@ def test_rows():
     assert held["regret: Thompson, true prior"].se > 0
     assert abs(held["first pull: payout of the informative arm"].z) < 1e-3
     assert abs(held["first pull: payout of a candidate"].z) < 1e-3
+    assert held["regret: optimum"][1:3] == (pytest.approx(25 - 20.55), 0.0)
+    assert held["regret: optimum without the last arm"].ours == pytest.approx(14)
+    assert held["regret: random, exactly"].ours == this.exact_random()
+    kinds = [row.kind for row in held.values()]
+    assert (kinds.count("printed"), kinds.count("derived")) == (2, 1 + len(this.AGENTS))
+    assert all(map(study.columns, held.values()))
 
 
 def test_the_figure_is_drawn(tmp_path):
