@@ -13,6 +13,7 @@ any number of devices, and all policies meet the same markets and the same buyer
 import functools
 import warnings
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -72,6 +73,8 @@ def simulate(
     """
     if checks.is_traced((seed, params)):
         raise ValueError("simulate goes from checkpoint to checkpoint and cannot be traced: jaxprice.rollout can")
+    if jax.config.jax_disable_jit:
+        raise ValueError("simulate plays compiled code, which disable_jit rules out: jaxprice.rollout plays plain code too")
     play = preparation.prepare(env, policies, seed, lanes, horizon, params)
     lanes, horizon = play.lanes, play.horizon
     times, quantiles = preparation.checkpoints(checkpoints, horizon), preparation.levels(quantiles)

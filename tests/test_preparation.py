@@ -193,6 +193,14 @@ def test_simulate_cannot_be_traced():
         jax.jit(lambda params: jaxprice.simulate(ENV, UCB, params=params, **SMALL))(PARAMS)
 
 
+def test_without_jit_there_is_rollout(plain):
+    with jax.disable_jit():
+        with pytest.raises(ValueError, match=r"simulate plays compiled code, .* jaxprice\.rollout plays plain code too"):
+            regret()
+        short = jaxprice.rollout(ENV, UCB, seed=7, lanes=2, horizon=2, params=PARAMS)["regret"]
+    np.testing.assert_allclose(short, regret(seed=7, lanes=2, horizon=2), rtol=1e-6)
+
+
 def test_rollout_takes_one_policy_of_known_sizes():
     with pytest.raises(ValueError, match="policy must be one Policy, got a dict of 1"):
         jaxprice.rollout(ENV, {"u": UCB}, params=PARAMS, **SMALL)

@@ -309,14 +309,28 @@ def test_engine_plays_as_a_plain_loop_does(env, policy):
             np.testing.assert_array_equal(kept[f"trace_{name}"].values[0, :, lane], loop[name], err_msg=name)
         for name in ("regret", "optimal"):
             np.testing.assert_allclose(kept[f"trace_{name}"].values[0, :, lane], loop[name], atol=1e-6)
+    revenue = np.sum([loop["price"] * loop["demand"] for loop in loops], axis=1)
+    np.testing.assert_allclose(kept["revenue"].values[0, -1], revenue.mean(), rtol=1e-5)
     if not isinstance(env, Probe):
         return
     streamed = jaxprice.simulate(env, policy, seed=11, lanes=lanes, horizon=horizon, checkpoints=[1, 7, horizon])
     for name in ("regret", "reward"):
         total = np.cumsum([loop[name] for loop in loops], axis=1, dtype=float)[:, [0, 6, horizon - 1]]
         np.testing.assert_allclose(streamed[name].values[0], total.mean(0), rtol=1e-5, atol=1e-5)
-    revenue = np.sum([loop["price"] * loop["demand"] for loop in loops], axis=1)
     np.testing.assert_allclose(streamed["revenue"].values[0, -1], revenue.mean(), rtol=1e-5)
+
+
+def test_revenue_of_several_products_with_traces_and_without():
+    """Price times demand, over the products; costs are another matter."""
+    env, params = jaxprice.make("MultiProduct", num_products=2, cost=0.2)
+    play = {"lanes": 3, "horizon": 5, "params": params, "checkpoints": [2, 5]}
+    kept = jaxprice.simulate(env, policies.random_price(), traces=True, **play)
+    plain = jaxprice.simulate(env, policies.random_price(), **play)
+    sold = (kept["trace_price"] * kept["trace_demand"]).values[0].astype(float).sum(axis=1)
+    sold = sold.cumsum(axis=0)[[1, 4]].mean(axis=1)
+    assert np.all(np.abs(sold - kept["reward"].values[0]) > 0.01)
+    for result in (kept, plain):
+        np.testing.assert_allclose(result["revenue"].values[0], sold, rtol=1e-5)
 
 
 def test_traces_add_up_to_the_streamed_sums(run, traced):
