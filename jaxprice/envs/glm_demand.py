@@ -154,7 +154,8 @@ class GLMDemand(ContextualMarket):
         names = "alpha beta low high"
         if self.link == "linear":
             least = lowest(alpha - high * beta, self.context)
-            yield names, least >= -slack, "linear demand (alpha - price * beta)'x that is never negative"
+            wanted = "linear demand (alpha - price * beta)'x that is never negative (lower high or beta, or raise alpha)"
+            yield names, least >= -slack, wanted
             yield names, most > 0, "demand at the lowest price: nobody buys at any price"
         else:  # a share of sales that float32 can tell from none
             yield names, most > -80, "demand at the lowest price: nobody buys at any price"
