@@ -98,6 +98,8 @@ class Table:
         self.action, self.label = rng.integers(0, ACTIONS, (2, LANES, T))
         self.reward, self.value = rng.random((2, LANES, T))
         self.weights = {"logits": 0.5 * rng.normal(size=(FEATURES, ACTIONS)), "value": 0.5 * rng.normal(size=FEATURES)}
+        likely = (self.seen @ self.weights["logits"]).argmax(axis=-1)
+        self.label = np.where(rng.random((LANES, T)) < 0.6, likely, self.label)  # which the agent holds for the best too
         played = np.take_along_axis(log_softmax(self.seen @ self.weights["logits"]), self.action[..., None], -1)[..., 0]
         self.log_prob = played + rng.uniform(-0.6, 0.6, (LANES, T))  # ratios beyond the clip on either side
 
