@@ -42,7 +42,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, scale
+from jaxprice.policies.parts import arms, scale, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -59,7 +59,7 @@ class State:
       margins: w_k, float `[num_prices]`.
       prices: p_k, float `[num_prices]`.
       arms: periods at each price and sums of profit per consumer.
-      squares: sums of their squares, float `[num_prices]`.
+      squares, lost: sums of their squares, and what rounding has kept from them (`totals`), float `[num_prices]`.
       order: rank of a price before its first pull, float `[num_prices]`, all different but for chance.
       accepted, refused: bit k of a segment is set once a consumer accepted (refused) price k, uint32 `[words, segments]`.
       half_width: delta, float scalar.
@@ -72,6 +72,7 @@ class State:
     prices: jax.Array
     arms: arms.Sums
     squares: jax.Array
+    lost: jax.Array
     order: jax.Array
     accepted: jax.Array
     refused: jax.Array
@@ -114,6 +115,7 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
             prices=prices / unit,
             arms=arms.no_sums(problem),
             squares=zeros,
+            lost=zeros,
             order=jax.random.uniform(key, (size,), jnp.float32),
             accepted=blank,
             refused=blank,
@@ -153,15 +155,10 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
 
         before = state.half_width, state.dominated  # all lanes share `due`: a loop of one round or none is no selection
         half_width, dominated = jax.lax.fori_loop(0, due.astype(jnp.int32), bounds, before)
-        return state.replace(
-            time=state.time + 1,
-            arms=state.arms.add(k, x),
-            squares=state.squares.at[k].add(x * x),
-            accepted=accepted,
-            refused=refused,
-            half_width=half_width,
-            dominated=dominated,
-        )
+        sums, square = state.arms.add(k, x), jnp.zeros_like(state.squares).at[k].set(x * x)
+        squares, lost = totals.plus(state.squares, state.lost, square, sums.pulls >= totals.LONG)
+        learned = {"accepted": accepted, "refused": refused, "half_width": half_width, "dominated": dominated}
+        return state.replace(time=state.time + 1, arms=sums, squares=squares, lost=lost, **learned)
 
     return Policy(init, act, update)
 

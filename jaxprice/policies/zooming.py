@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import arms, line
 from jaxprice.policies.parts.scale import or_one
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -40,14 +40,13 @@ class State:
     Attributes:
       market: what the seller is told.
       width: scale * log(horizon), float scalar.
-      counts, sums: periods at each point, and their profits, float `[points]`.
+      arms: periods at each point, and sums of their profits.
       active: whether it is active, bool `[points]`.
     """
 
     market: line.Market
     width: jax.Array
-    counts: jax.Array
-    sums: jax.Array
+    arms: arms.Sums
     active: jax.Array
 
 
@@ -71,18 +70,19 @@ def zooming(scale=2.0, lipschitz=1.0, points=128):
         raise ValueError(f"points must be at least 2, got {points}")
 
     def radii(state):
-        return jnp.sqrt(state.width / (state.counts + 1))
+        return jnp.sqrt(state.width / (state.arms.counts + 1))
 
     def init(key, problem):
         del key
         market = line.market(problem, "zooming")
         zeros = jnp.zeros(points, jnp.float32)
+        nothing = arms.Sums(zeros.astype(jnp.int32), zeros, zeros)
         width = scale * jnp.log(jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 2.0))
-        return State(market, jnp.asarray(width, jnp.float32), zeros, zeros, jnp.arange(points) == points // 2)
+        return State(market, jnp.asarray(width, jnp.float32), nothing, jnp.arange(points) == points // 2)
 
     def act(key, state, observation):
         del key, observation
-        index = state.sums / jnp.maximum(state.counts, 1.0) + 2 * radii(state)
+        index = state.arms.sums / jnp.maximum(state.arms.counts, 1.0) + 2 * radii(state)
         best = jnp.argmax(jnp.where(state.active, index, -jnp.inf))
         low, high = state.market.low, state.market.high
         return jnp.clip(low + (high - low) * (best.astype(jnp.float32) / (points - 1)), low, high)
@@ -92,12 +92,11 @@ def zooming(scale=2.0, lipschitz=1.0, points=128):
         market = state.market
         y = transition.reward / (market.buyers * or_one(market.high - market.cost))
         played = jnp.round((transition.price - market.low) / (market.high - market.low) * (points - 1)).astype(jnp.int32)
-        counts, sums = state.counts.at[played].add(1.0), state.sums.at[played].add(y)
-        state = State(market, state.width, counts, sums, state.active)
+        state = state.replace(arms=state.arms.add(played, y))
         lacking = uncovered(state.active, lipschitz * jnp.linspace(0, 1, points, dtype=jnp.float32), radii(state))
         worst = jnp.argmax(lacking)
         active = state.active | ((jnp.arange(points) == worst) & (lacking[worst] > 0))
-        return State(market, state.width, counts, sums, active)
+        return state.replace(active=active)
 
     return Policy(init, act, update)
 
