@@ -1,6 +1,5 @@
 """The study of Broder and Rusmevichientong (2012): its settings, its table on made-up results, and its certain cells."""
 
-import jax
 import numpy as np
 import pytest
 from scipy import integrate
@@ -36,8 +35,8 @@ def test_settings_are_those_of_the_paper():
     np.testing.assert_allclose(problem.bounds, [[0.2, -1.0], [2.0, 1.0]])
     assert (problem.low, problem.high) == (0.5, 8.0)
     policy = policies.mle_cycle(first=0.0, second=0.5)
-    market = policy.init(jax.random.key(0), problem).market
-    assert (float(market.first), float(market.second)) == (0.5, 4.25)
+    played = jaxprice.simulate(env, policy, lanes=1, horizon=2, params=params, traces=True)
+    np.testing.assert_allclose(played["trace_price"].values.ravel(), [0.5, 4.25])
     assert float(env.best_price(params)) == pytest.approx(1.5671433, rel=1e-6)
 
 
