@@ -23,7 +23,11 @@ def use_cpu_cores(count=None):
 
     Args:
       count: number of CPU devices; by default the cores this process may use.
+
+    Raises:
+      ValueError: `count` is not an integer of at least one.
     """
+    count = None if count is None else checks.positive_int("count", count)
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or (count is None and jax.config.jax_num_cpu_devices not in (-1, None)):
         return

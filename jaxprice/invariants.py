@@ -52,7 +52,8 @@ def check_policy(policy, env, params=None, *, lanes=8, periods=12, seed=0):
       ValueError: what is broken, or bad arguments.
     """
     if not isinstance(policy, Policy) or isinstance(policy, Oracle):
-        raise ValueError(f"policy must be a Policy that acts by itself, got {policy!r}")
+        hint = preparation.hint(policy)
+        raise ValueError(f"policy must be a Policy that acts by itself, got {checks.shown(policy)}{hint}")
     lanes, periods, seed = _sizes(env, lanes, periods, seed)
     params = preparation.one_market(env, params, periods)
     many = jax.tree.map(lambda x: np.broadcast_to(x, (lanes, *np.shape(x))), params)

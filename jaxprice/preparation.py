@@ -131,14 +131,14 @@ def _named(policies):
     if isinstance(policies, Policy):
         policies = {"policy": policies}
     if not isinstance(policies, dict):
-        raise ValueError(f"policies must be a Policy or a dict of them, got {checks.shown(policies)}{_hint(policies)}")
+        raise ValueError(f"policies must be a Policy or a dict of them, got {checks.shown(policies)}{hint(policies)}")
     if not policies:
         raise ValueError("policies must name at least one policy, got none")
     for name, policy in policies.items():
         if not isinstance(name, str):
             raise ValueError(f"names of policies must be strings, got {name!r}")
         if not isinstance(policy, Policy):
-            raise ValueError(f"policies[{name!r}] must be a Policy, got {checks.shown(policy)}{_hint(policy)}")
+            raise ValueError(f"policies[{name!r}] must be a Policy, got {checks.shown(policy)}{hint(policy)}")
         if not all(callable(part) for part in policy):
             raise ValueError(f"policies[{name!r}] must be a Policy of three functions, got {checks.shown(policy)}")
         try:
@@ -148,8 +148,10 @@ def _named(policies):
     return {str(name): policy for name, policy in policies.items()}
 
 
-def _hint(thing):
+def hint(thing):
     """What would be a policy, where somebody gave `thing`."""
+    if isinstance(thing, Policy):
+        return ""
     makers = _module("jaxprice.policies").makers()
     if isinstance(thing, str):
         near = difflib.get_close_matches(thing, makers, n=1, cutoff=0.5)

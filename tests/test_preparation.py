@@ -90,6 +90,12 @@ def test_what_is_refused_before_anything_is_traced(options, message):
             jaxprice.rollout(ENV, Policy(explode, explode, explode), **(SMALL | {"params": PARAMS} | options))
 
 
+@pytest.mark.parametrize("count", [0, -1, 2.5, "2", True, [2]])
+def test_numbers_of_cores(count):
+    with pytest.raises(ValueError, match="count must be an integer of at least 1"):
+        jaxprice.use_cpu_cores(count)
+
+
 def test_a_device_twice_is_refused():
     with pytest.raises(ValueError, match="devices must be JAX devices, each once"):
         regret(devices=[jax.devices()[0]] * 2)

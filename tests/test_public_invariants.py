@@ -168,6 +168,8 @@ def test_an_engine_that_plays_otherwise_is_found(monkeypatch):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="policy must be a Policy that acts by itself"):
         invariants.check_policy(policies.oracle(), ENV)
+    with pytest.raises(ValueError, match=r"policy must be .*; ucb1 makes one when it is called: ucb1\(\)"):
+        invariants.check_policy(policies.ucb1, ENV)
     with pytest.raises(ValueError, match="env must be an Environment"):
         invariants.check_market("apple")
     with pytest.raises(ValueError, match=r"lanes must be an integer .* got 1"):
