@@ -7,7 +7,8 @@ not grow with the horizon. With the number of lanes it grows by what is kept on 
 exact quantiles, and up to 256 MB of markets that were drawn, for the next policy.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
-any number of devices, and all policies meet the same markets and the same buyers.
+any number of devices, and all policies meet the same markets and the same buyers. On CPUs the last digits of `etc_glm` are
+the exception: XLA writes its likelihood otherwise for each number of lanes.
 """
 
 import functools
@@ -21,6 +22,7 @@ from jaxprice import checks, engine, preparation, stats
 from jaxprice import devices as device_mesh
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
+VECTORS = 64  # lanes: four of the widest vectors
 CACHE = 2**19  # bytes: on a CPU, what policies know of the lanes that are played together should stay in cache
 
 
@@ -138,14 +140,15 @@ def _width(mesh, lanes, size):
     """Lanes to compute where so many are wanted, a multiple of devices and tiles, and the lanes of a tile or None.
 
     On a CPU the lanes of a device are played a tile after the other, as many together as what a policy knows of them, `size`
-    bytes a lane, fits into the cache.
+    bytes a lane, fits into the cache; and a tile is a multiple of `VECTORS` lanes: what XLA makes of fewer is other code,
+    which rounds otherwise.
     """
     here = -(-lanes // mesh.size)
-    if mesh.devices.flat[0].platform != "cpu" or here * size <= CACHE:
+    if mesh.devices.flat[0].platform != "cpu":
         return here * mesh.size, None
-    tiles = -(-here // max(256, CACHE // size))
-    here = -(-here // tiles) * tiles
-    return here * mesh.size, here // tiles
+    tiles = -(-here // max(256, CACHE // size)) if here * size > CACHE else 1
+    tile = -(-here // (tiles * VECTORS)) * VECTORS
+    return tile * tiles * mesh.size, tile if here * size > CACHE else None
 
 
 class _Progress:

@@ -1,7 +1,7 @@
 """Lanes give the same numbers, bit by bit, on any number of devices and in chunks of any size, as users have them compiled.
 
 A process of its own shows eight devices. Policies are played in the first market of the harness that they take; the quick
-ones are those whose arithmetic XLA is known to have rewritten otherwise for one device than for several.
+ones are some whose arithmetic XLA would rewrite otherwise for one device than for several.
 """
 
 import json
@@ -15,13 +15,8 @@ import pytest
 
 from jaxprice import policies
 
-QUICK = ("controlled_variance", "deterministic_testing", "discounted_least_squares")
-TRAINED = ("neural_linear", "neural_thompson", "neural_ucb")
-ROUNDED = (  # all policies in which it once showed
-    *QUICK,
-    *("constrained_least_squares", "emlp", "etc_glm", "glm_greedy", "information_directed", "iterated_least_squares"),
-    *("meta_dynamic_pricing", "mle_greedy", "mnl_newton", "opok", "perturbed_pricing", "rmlp"),
-)
+QUICK = ("controlled_variance", "discounted_least_squares")
+EXCEPT = ("etc_glm",)  # as README and `jaxprice.simulate` say
 CASES = {
     "1 device": {"lanes": 100, "devices": 1},
     "8 devices": {"lanes": 100, "devices": 8},
@@ -80,7 +75,7 @@ def compare(lanes, name, cases):
 
 @pytest.mark.optimised
 def test_lanes_of_one_device_are_those_of_eight(tmp_path):
-    cases = ["1 device", "8 devices"]
+    cases = ["1 device", "8 devices", "37 lanes"]
     lanes = play(tmp_path / "lanes.npz", QUICK, cases)
     for name in QUICK:
         compare(lanes, name, cases)
@@ -89,4 +84,9 @@ def test_lanes_of_one_device_are_those_of_eight(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in policies.list() if name != "oracle"])
 def test_lanes_of_all_policies(name, tmp_path):
-    compare(play(tmp_path / "lanes.npz", [name], CASES), name, list(CASES))
+    lanes = play(tmp_path / "lanes.npz", [name], CASES)
+    if name in EXCEPT:
+        first, other = (lanes[f"{name}/given/{case}"] for case in ("1 device", "8 devices"))
+        np.testing.assert_allclose(other, first, rtol=1e-3)
+    else:
+        compare(lanes, name, list(CASES))

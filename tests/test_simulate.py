@@ -195,10 +195,11 @@ def test_tiles_of_a_chunk_are_its_lanes(drawn):
 def test_states_that_fill_the_cache_are_tiled():
     width = sys.modules["jaxprice.simulate"]._width
     one = devices.mesh(1)
-    assert width(one, 2000, 100) == (2000, None)
-    assert width(one, 2000, 4000) == (2000, 250)
-    assert width(one, 2001, 1000) == (2004, 501)
-    assert width(one, 100, 10**6) == (100, 100)
+    assert width(one, 2000, 100) == (2048, None)
+    assert width(one, 2000, 4000) == (2048, 256)
+    assert width(one, 2049, 1000) == (2304, 576)
+    assert width(one, 1, 100) == (64, None)
+    assert width(one, 100, 10**6) == (128, 128)
 
 
 def test_fewer_lanes_are_the_first_of_more(run, result):
