@@ -331,6 +331,8 @@ def make(
     names = {cls: name for name, cls in known.items()}
     if demand is None and prices is None and num_prices is None:
         demand, prices = DEFAULT_DEMAND, (29.9, 34.9, 39.9, 44.9)
+    if demand is None:
+        raise ValueError("demand is missing: prices or num_prices are given, which it has to go with")
     if prices is not None and not (low is None and high is None):
         raise ValueError(f"prices is the grid itself: give either prices, or low and high, got low={low!r}, high={high!r}")
     if isinstance(demand, str):

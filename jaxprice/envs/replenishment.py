@@ -320,8 +320,8 @@ def make(
     room = room if checks.boolean("backlog", backlog) else 0
     stock = checks.whole("stock", stock, -room, largest)
     levels = largest + room + 1
-    checks.fits(num_prices=prices.size, levels=levels, of_levels=levels)
-    checks.fits(num_prices=prices.size, levels=levels, largest_demand=largest_demand + 1)
+    checks.fits(num_prices=prices.size, largest_demand=largest_demand + 1, levels=levels)
+    checks.fits(num_prices=prices.size, largest=largest, levels=levels)
     low = float(prices[0])
     costs = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}
     given = {"cost": cost, "fixed": fixed, "holding": holding, "shortage": shortage}
