@@ -11,6 +11,7 @@ from jaxprice.devices import on_cpu
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 
+LOOK = 3  # periods that are played as plain code under jax_debug_nans
 DRAWN = 2**28  # bytes: markets drawn by the prior are kept for the next policy while they are no more
 _drawn = fingerprint.Cache()
 
@@ -38,6 +39,9 @@ class Engine:
         which = env, self.policy, self.state, self.mesh, self.tile, axes
         axes, enter, advance, trace = _periods(*which, *one, ends=self.ends)
         args = streams, numbers, made
+        if _debugging():
+            trees = (made, axes.params), (obs, axes.obs), (env_state, axes.env)
+            _look(Lane(env, self.policy, True, self.ends), streams, numbers[0], *(_first_lane(*tree) for tree in trees))
         if ahead:  # compile the loop while the first period is compiled
             advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
         return args, enter(*args, obs, env_state), axes, advance, trace
@@ -49,11 +53,13 @@ class Engine:
         progress(size)
         for time in times[times > 1]:
             self.check_end(columns[-1:], first)
+            _check_numbers(carry, done)
             carry = advance(*args, carry, np.int32(done), np.int32(time))
             columns.append(_sums(carry, size))
             progress(size * int(time - done))
             done = int(time)
         self.check_end(columns[-1:], first)
+        _check_numbers(carry, done)
         return {name: np.stack([column[name] for column in columns]) for name in METRICS}
 
     def run_traced(self, seed, first, size, width, times, params, progress):
@@ -62,6 +68,7 @@ class Engine:
         head, rest = periods.record(carry, axes, (width,)), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
         progress(size * int(times[-1]))
+        _check_numbers(trace, times[-1])
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
         self.check_end([{name: values[-1] for name, values in sums.items()}], first)
         revenue = trace["price"].astype(float) * trace["demand"]
@@ -154,6 +161,35 @@ def forget():
         cache.cache_clear()
     program.forget()
     jax.clear_caches()
+
+
+def _debugging():
+    return jax.config.jax_debug_nans or jax.config.jax_debug_infs
+
+
+def _first_lane(tree, flags):
+    """One lane's part of a tree."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten([jnp.asarray(x[..., 0] if flag else x) for x, flag in zip(leaves, flags, strict=True)])
+
+
+def _look(lane, streams, number, params, obs, env_state):
+    """Play a few periods of one lane as plain code, in which JAX looks at the result of every operation."""
+    with jax.disable_jit():
+        carry = lane.enter(streams, jnp.asarray(number), params, obs, env_state)
+        for time in range(1, min(LOOK, int(params.max_steps_in_episode))):
+            carry = lane.step(streams, jnp.asarray(number), jnp.int32(time), params, carry)
+
+
+def _check_numbers(carry, time):
+    """Raise, under `jax_debug_nans` and `jax_debug_infs`, what JAX raises where it looks at results."""
+    if not _debugging():
+        return
+    sought = {"nan": (jax.config.jax_debug_nans, np.isnan), "inf": (jax.config.jax_debug_infs, np.isinf)}
+    for path, x in jax.tree_util.tree_flatten_with_path(carry)[0]:
+        for name, (asked, bad) in sought.items():
+            if asked and jnp.issubdtype(x.dtype, jnp.floating) and bad(np.asarray(x, float)).any():
+                raise FloatingPointError(f"invalid value ({name}) in {jax.tree_util.keystr(path)} by period {time}")
 
 
 def _stream_shapes():

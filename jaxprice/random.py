@@ -27,6 +27,11 @@ from jaxprice import checks
 WORDS = 3
 ROLES = ("market", "reset", "demand", "init", "act", "update")  # who draws: prior, buyers, or seller
 
+POISSON = (
+    "keys of the engine are addressed keys, and jax.random.poisson takes threefry keys alone: make one of random words, "
+    "jax.random.wrap_key_data(jax.random.bits(key, (2,)), impl='threefry2x32')"
+)
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _DERIVE = 0x9E3779B9  # stream words of derived keys come from a key space of their own
 

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxprice import checks, engine, preparation, stats
+from jaxprice import checks, engine, preparation, random, stats
 from jaxprice import devices as device_mesh
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
@@ -96,7 +96,14 @@ def simulate(
             for first in range(0, lanes, at_a_time):
                 run = one.run_traced if traces else one.run
                 size = min(at_a_time, lanes - first)
-                out = run(play.seed, first, size, width, times, play.params, functools.partial(bar, name))
+                try:
+                    out = run(play.seed, first, size, width, times, play.params, functools.partial(bar, name))
+                except FloatingPointError as error:  # under jax_debug_nans and jax_debug_infs
+                    raise FloatingPointError(f"policy {name!r} in {env.name}: {error}") from error
+                except NotImplementedError as error:
+                    if "threefry" in str(error):
+                        error.add_note(random.POISSON)
+                    raise
                 summary.add(*(out if traces else (out,)))
             results[name] = summary.dataset()
             worthless = max(worthless, summary.worthless)
