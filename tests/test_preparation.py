@@ -10,6 +10,7 @@ import pytest
 import jaxprice
 from jaxprice import Policy, policies
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+from jaxprice.oracles.fluid_lp import fluid_lp
 
 ENV, PARAMS = jaxprice.make("BernoulliBandit", means=[0.2, 0.9, 0.4])
 SEASON, STOCKED = jaxprice.make("FiniteInventory", stock=3, horizon=12)
@@ -228,6 +229,18 @@ def test_rollout_solves_what_was_changed_as_simulate_does():
     np.testing.assert_allclose(rollout(HALF), half, rtol=1e-4, atol=1e-4)
     scaled = jax.vmap(lambda scale: rollout(dataclasses.replace(STOCKED, prices=STOCKED.prices * scale)))
     np.testing.assert_allclose(scaled(jnp.array([0.5, 1.0])), [half, whole], rtol=1e-4, atol=1e-4)
+
+
+def test_tables_are_those_of_the_horizon_that_is_played():
+    """Half a season of a network with the whole stock: a bound of its own, which reward and regret add up to."""
+    options = {"demand": [[0.5, 0.4], [0.2, 0.3]], "prices": [[1, 2], [2, 3]], "noise": "bernoulli"}
+    env, params = jaxprice.make("NetworkRevenue", stock=[10, 10, 20], horizon=20, **options)
+    result = jaxprice.simulate(env, POLICY, lanes=400, horizon=10, params=params)
+    rate = np.asarray(params.stock) / 10
+    bound = fluid_lp((np.asarray(params.prices) * params.demand).sum(axis=1), params.demand @ params.consumption, rate)[0]
+    earned = result["reward"].values[0, -1] + result["regret"].values[0, -1]
+    assert abs(earned - 10 * float(bound)) < 5 * result["reward_se"].values[0, -1]
+    assert float(bound) > 1.5 * float(params.value)  # that of the whole season is another
 
 
 def test_rollout_takes_a_market_for_every_lane():
