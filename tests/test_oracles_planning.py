@@ -211,6 +211,21 @@ def stock_values(horizon, stock):
     return values
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_iterations_in_another_unit_of_reward(unit):
+    """By default as exact, whatever the unit: the values of three states that are visited in turn."""
+    reward = np.float32([[1.0, 0.2], [0.3, 0.9], [0.5, 0.1]])
+    transition = np.zeros((3, 2, 3), np.float32)
+    for state, after in enumerate((1, 2, 0)):
+        transition[state, :, after] = 1
+    gain, _, q = dp.relative_value_iteration(np.float32(unit) * reward, transition)
+    assert float(gain) / unit == pytest.approx((1.0 + 0.9 + 0.5) / 3, rel=1e-5)
+    assert np.argmax(q, axis=1).tolist() == [0, 1, 0]
+    values, _ = dp.value_iteration(np.float32(unit) * reward, transition, 0.5)
+    first = (1.0 + 0.5 * 0.9 + 0.25 * 0.5) / (1 - 0.125)
+    assert float(values[0]) / unit == pytest.approx(first, rel=1e-5)
+
+
 @PRECISIONS
 @pytest.mark.parametrize("horizon, percent", [(500, 99.87), (1000, 99.94), (2000, 99.97), (5000, 99.99)])
 def test_marginal_values_on_the_ferreira_instance(horizon, percent, x64, rtol):

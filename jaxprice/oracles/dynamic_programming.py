@@ -47,15 +47,15 @@ def finite_horizon(reward, transition, horizon):
     return jnp.concatenate([start[None], jax.lax.scan(backward, start, length=horizon)[1]])
 
 
-def value_iteration(reward, transition, discount, tolerance=1e-6, *, max_iterations=100_000):
+def value_iteration(reward, transition, discount, tolerance=None, *, max_iterations=100_000):
     """Optimal expected discounted reward.
 
     Args:
       reward: expected reward, float `[S, A]`.
       transition: P(s' | s, a), float `[S, A, S]`.
       discount: weight of the next period, float in [0, 1).
-      tolerance: largest error of the values, units of reward; below the working precision, about 10 rounding units
-        of the value, it is taken as that precision.
+      tolerance: largest error of the values, units of reward, by default 1e-6 of the largest reward; below the working
+        precision, about 10 rounding units of the value, it is taken as that precision.
       max_iterations: cap on the iterations; results are NaN where it was reached first.
 
     Returns:
@@ -68,20 +68,20 @@ def value_iteration(reward, transition, discount, tolerance=1e-6, *, max_iterati
     reward, transition = _mdp(reward, transition)
     if not checks.is_traced(discount) and not np.all((np.asarray(discount) >= 0) & (np.asarray(discount) < 1)):
         raise ValueError(f"discount must be in [0, 1), got {discount!r}")
-    allowed = 2 * tolerance * (1 - discount) / jnp.maximum(discount, 1e-6)
+    allowed = 2 * _tolerance(tolerance, reward) * (1 - discount) / jnp.maximum(discount, 1e-6)
     bias, level = _relative(reward, transition, discount, 1.0, allowed, max_iterations)
     q = reward + discount * _expect(transition, bias) + discount * level / (1 - discount)
     return jnp.max(q, axis=1), q
 
 
-def relative_value_iteration(reward, transition, tolerance=1e-6, max_iterations=100_000, *, step=0.5):
+def relative_value_iteration(reward, transition, tolerance=None, max_iterations=100_000, *, step=0.5):
     """Optimal long-run average reward of a unichain MDP.
 
     Args:
       reward: expected reward, float `[S, A]`.
       transition: P(s' | s, a), float `[S, A, S]`.
-      tolerance: twice the largest error of the gain, units of reward; below the working precision, about 10 rounding
-        units of the largest reward or bias, it is taken as that precision.
+      tolerance: twice the largest error of the gain, units of reward, by default 1e-6 of the largest reward; below the
+        working precision, about 10 rounding units of the largest reward or bias, it is taken as that precision.
       max_iterations: cap on the iterations; results are NaN where it was reached first (slow mixing, or several
         recurrent classes with different gains).
       step: weight of the aperiodicity transformation, in (0, 1]; 1 is faster and right only for aperiodic chains.
@@ -97,7 +97,7 @@ def relative_value_iteration(reward, transition, tolerance=1e-6, max_iterations=
     reward, transition = _mdp(reward, transition)
     if not checks.is_traced(step) and not np.all((np.asarray(step) > 0) & (np.asarray(step) <= 1)):
         raise ValueError(f"step must be in (0, 1], got {step!r}")
-    bias, gain = _relative(reward, transition, 1.0, step, tolerance, max_iterations)
+    bias, gain = _relative(reward, transition, 1.0, step, _tolerance(tolerance, reward), max_iterations)
     return gain, bias, reward - gain + _expect(transition, bias)
 
 
@@ -128,7 +128,7 @@ def policy_gain(reward, transition):
     return jnp.matmul(weights / jnp.sum(weights), reward, precision="highest")
 
 
-def pareto_front(rewards, transition, weights, tolerance=1e-6, max_iterations=100_000, *, step=0.5):
+def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=100_000, *, step=0.5):
     """Average rewards of each component under the policies that are optimal for weighted sums of them.
 
     With positive weights every row is Pareto optimal; a zero weight gives weak optimality only. Ties between actions
@@ -179,6 +179,11 @@ def rows(name, probabilities):
                 f"got entries from {array.min():g} and sums from {total.min():g} to {total.max():g}"
             )
     return probabilities
+
+
+def _tolerance(tolerance, reward):
+    """A tolerance in units of reward, by default 1e-6 of the largest one."""
+    return 1e-6 * jnp.max(jnp.abs(reward)) if tolerance is None else tolerance
 
 
 def _mdp(reward, transition):
