@@ -210,7 +210,7 @@ def main(options):
     if options.preset == "smoke":
         jaxprice.devices.compile_quickly()
     out = saved.open_folder(options.out, {"study": "meta_pricing", "preset": options.preset, "lanes": LANES[options.preset]})
-    options, walk, abouts = dataclasses.replace(options, out=out), fingerprint.Walk(), {}
+    options, walk, abouts = dataclasses.replace(options, out=out), fingerprint.Walk(narrow=True), {}
     write = meta_tables.write if files.can_write(out) else lambda path, rows: None
     wanted = [(label, *stage) for label in options.only or TASKS for stage in stages(label, options)]
     for label, stage, sellers in wanted:

@@ -257,7 +257,7 @@ def main(options):
     told = {"study": "rl2_bandits", "preset": options.preset, "seed": options.seed}
     out = saved.open_folder(options.out, told)
     options, writable = dataclasses.replace(options, out=out), files.can_write(out)
-    start, made, rows, abouts, walk = time.perf_counter(), methods(plan), [], {}, fingerprint.Walk()
+    start, made, rows, abouts, walk = time.perf_counter(), methods(plan), [], {}, fingerprint.Walk(narrow=True)
     columns = TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar, saved.resumable(out):
         job = bar.add_task("", total=len(plan.cells) * (len(made) + 1))

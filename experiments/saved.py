@@ -77,22 +77,21 @@ def _same(folder, told):
     return not (folder / "table.csv").exists()
 
 
-def kept(folder, name, make, walk=None, also=()):
+def kept(folder, name, make, walk=None):
     """A cell: what `make` returns, or what the same code returned before.
 
     Args:
       folder: of cells.
       name: of the cell.
       make: function of nothing that returns a dict of NumPy arrays.
-      walk: a `fingerprint.Walk` that cells share.
-      also: what else decides what `make` returns.
+      walk: a narrow `fingerprint.Walk` that cells share.
 
     Returns:
       `(arrays, about)`; `about` has the revision, the date, and `seconds` on the clock and `cpu_seconds` of all cores.
     """
-    cell = cell_of(name, make, walk or fingerprint.Walk(), also)
-    store = cells.Cells(folder, cells.Arrays)
-    found = store.find(cell)
+    walk = walk or fingerprint.Walk(narrow=True)
+    cell, store = cell_of(name, make, walk), cells.Cells(folder, cells.Arrays)
+    found = _find(store, cell, name, make)
     if found is not None:
         return found
     reason = store.changed(cell)
@@ -102,14 +101,23 @@ def kept(folder, name, make, walk=None, also=()):
     if reason:
         warnings.warn(f"{name} is computed anew: {reason}", stacklevel=2)
     start = time.perf_counter(), time.process_time()
-    arrays = {key: np.asarray(value) for key, value in make().items()}
+    with fingerprint.watching() as looked:
+        arrays = {key: np.asarray(value) for key, value in make().items()}
     seconds, cpu_seconds = np.subtract((time.perf_counter(), time.process_time()), start)
+    if not looked <= walk.of(make).entries:  # of a registry it took what no text names: all of it counts
+        cell = cell_of(name, make, fingerprint.Walk())
     return arrays, store.save(cell, arrays, seconds, cpu_seconds=round(float(cpu_seconds), 3))
+
+
+def _find(store, cell, name, make):
+    """A saved cell, by the entries of registries that its code names, or by all of them."""
+    found = store.find(cell)
+    return store.find(cell_of(name, make, fingerprint.Walk())) if found is None and store.others(cell) else found
 
 
 def has(folder, name, make, walk):
     """Whether a cell is there, made by this code."""
-    return cells.Cells(folder, cells.Arrays).find(cell_of(name, make, walk)) is not None
+    return _find(cells.Cells(folder, cells.Arrays), cell_of(name, make, walk), name, make) is not None
 
 
 @contextlib.contextmanager
@@ -122,9 +130,9 @@ def resumable(out):
         raise
 
 
-def cell_of(name, make, walk, also=()):
+def cell_of(name, make, walk):
     """The `cells.Cell` of a function of nothing."""
-    return cells.Cell(name, name, *cells.decided_by(walk, {"code": make, "told": also}), label=name)
+    return cells.Cell(name, name, *cells.decided_by(walk, {"code": make}), label=name)
 
 
 def manifest(name, title, preset, seconds, cpu_seconds):

@@ -155,7 +155,7 @@ def main(study, options):
     }
     told = json.loads(json.dumps(told, default=str))
     out = saved.open_folder(Path("results") / study.name if options.out is None else options.out, told)
-    parts, walk = study.cells(sizes, options.seed), fingerprint.Walk()
+    parts, walk = study.cells(sizes, options.seed), fingerprint.Walk(narrow=True)
     if not files.can_write(out) and not all(saved.has(out / "cells", *part, walk) for part in parts.items()):
         return stored(study, out, console), out
     results, abouts = {}, {}

@@ -16,6 +16,7 @@ import sys
 import threading
 import types
 import weakref
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -87,6 +88,7 @@ class Code(NamedTuple):
       globals: names that it and the functions in it look up among globals.
       names: all names that it and they use, those of attributes included.
       imports: what it and they import, `(module, level, names)` each.
+      texts: constants of it and them that are texts.
       reads: names whose value it or they use for more than to append to it: what is only appended to decides nothing.
     """
 
@@ -94,6 +96,7 @@ class Code(NamedTuple):
     globals: frozenset
     names: frozenset
     imports: tuple
+    texts: frozenset
     reads: frozenset
 
 
@@ -126,6 +129,7 @@ def constant(value):
 
 def _parse(code):
     said, loaded, names, imports, reads = [], set(), set(code.co_names), [], set()
+    texts = set(_texts_in(code.co_consts))
     variable = None  # whose value was loaded by the instruction before
     for operation, argument in _instructions(code):
         name = dis.opname[operation]
@@ -155,13 +159,21 @@ def _parse(code):
             inner = read(value)
             loaded, names = loaded | inner.globals, names | inner.names
             imports += inner.imports
-            reads |= inner.reads
+            reads, texts = reads | inner.reads, texts | inner.texts
     count = code.co_argcount + code.co_kwonlyargcount
     about = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames[:count]
     about += code.co_flags & ~DOCUMENTED, tuple(name for name in code.co_names if name not in UNSAID)
     about += code.co_freevars, code.co_exceptiontable
     whole = digest(constant(about), repr([(name, _spelt(argument)) for name, argument in said]))
-    return Code(whole, frozenset(loaded - {"__file__", "__name__"}), frozenset(names), tuple(imports), frozenset(reads))
+    loaded -= {"__file__", "__name__"}
+    return Code(whole, frozenset(loaded), frozenset(names), tuple(imports), frozenset(texts), frozenset(reads))
+
+
+def _texts_in(constant):
+    """The texts in a constant."""
+    if isinstance(constant, tuple | frozenset):
+        return [text for part in constant for text in _texts_in(part)]
+    return [constant] if isinstance(constant, str) else []
 
 
 def _spelt(value):
@@ -214,7 +226,9 @@ def attribute(module, name):
         return (vars(module)[name],)
     loaded = sys.modules.get(f"{module.__name__}.{name}")
     if loaded is None and "__getattr__" in vars(module):
-        loaded = getattr(module, name, None)
+        places = [Path(place) for place in getattr(module, "__path__", ())]
+        if any((place / f"{name}.py").is_file() or (place / name).is_dir() for place in places):
+            loaded = getattr(module, name, None)
     return () if loaded is None else (loaded,)
 
 

@@ -97,6 +97,10 @@ class Cells:
                 return found
         return None
 
+    def others(self, cell):
+        """Whether there are files of the slot of a cell, whatever made them."""
+        return bool(self._paths(cell.start))
+
     def changed(self, cell):
         """Why a cell that was saved is not found, in words; "" if none was saved."""
         made = [found[1] for path in self._paths(cell.start) if (found := self._read(path)) is not None]

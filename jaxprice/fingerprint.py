@@ -9,16 +9,18 @@ closures and attributes, and the globals that they read, functions of other modu
 bases of classes; the state of instances; the content of containers, arrays and numbers. So an edit counts where it is
 reached, function by function, and nowhere else.
 
-A registry counts where code looks names up in it: what calls `jaxprice.make("X")` reaches every market, what holds the
-market that came of it reaches that market alone. Python's own library counts by name, and what is installed in
-site-packages by name and version, apart from what only shows progress and pictures. Memory that decides nothing does not
-count: `functools.lru_cache`, weak containers, `Cache`, counters, locks, executors, lists that functions only append to.
+A registry counts where code looks names up in it: what calls `jaxprice.make("X")` reaches every market, or with a narrow
+`Walk` those that it names; what holds the market that came of it reaches that market alone. Python's own library counts by
+name, and what is installed in site-packages by name and version, apart from what only shows progress and pictures. Memory
+that decides nothing does not count: `functools.lru_cache`, weak containers, `Cache`, counters, locks, executors, lists that
+functions only append to.
 
 What has no digest, such as an open connection, gets a new one each time, so that no result is found again; `unknown` names
 it. Not seen: modules that are found by text at run time (`importlib.import_module(name)`), and files that code reads.
 """
 
 import collections
+import contextlib
 import contextvars
 import copyreg
 import enum
@@ -39,6 +41,59 @@ Cache = anatomy.Cache
 APART = frozenset({"jaxprice", "matplotlib", "rich", "tqdm", "tyro"})  # their version decides nothing
 
 
+class Registry(dict):
+    """Functions by name. A narrow `Walk` counts the entries whose names occur as texts in what is reached.
+
+    Args:
+      title: of the registry, one of its kind.
+      entries: name -> what is registered.
+    """
+
+    every = {}  # title -> registry  # noqa: RUF012
+
+    def __init__(self, title, entries=()):
+        super().__init__(entries)
+        self.title = title
+        Registry.every[title] = self
+
+    def _look(self, *names):
+        for looked in _watching:
+            looked.update((self.title, name) for name in names)
+
+    def __getitem__(self, name):
+        self._look(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        """As of a dict."""
+        self._look(name)
+        return super().get(name, default)
+
+    def items(self):
+        """As of a dict."""
+        self._look(*self)
+        return super().items()
+
+    def values(self):
+        """As of a dict."""
+        self._look(*self)
+        return super().values()
+
+
+_watching = []
+
+
+@contextlib.contextmanager
+def watching():
+    """Collects the `(title, name)` that are looked up in registries within the block, a set."""
+    looked = set()
+    _watching.append(looked)
+    try:
+        yield looked
+    finally:
+        _watching[:] = [other for other in _watching if other is not looked]
+
+
 class Fingerprint(NamedTuple):
     """What was found.
 
@@ -46,11 +101,13 @@ class Fingerprint(NamedTuple):
       digest: text of 32 hexadecimal digits.
       packages: name -> version of the installed packages that are reached, and of Python.
       unknown: descriptions of what has no digest; with any, no two digests are the same.
+      entries: `(title, name)` of the entries of registries that count.
     """
 
     digest: str
     packages: dict
     unknown: tuple
+    entries: frozenset
 
 
 def of(*things):
@@ -60,9 +117,15 @@ def of(*things):
 
 
 class Walk:
-    """Fingerprints of objects of one program, which stays as it is meanwhile: what they share is looked at once."""
+    """Fingerprints of objects of one program, which stays as it is meanwhile: what they share is looked at once.
 
-    def __init__(self):
+    Args:
+      narrow: of a `Registry`, only the entries that are named by a text in what is reached. A name that is put together at
+        run time is missed: whoever uses this compares with what was looked up (`watching`).
+    """
+
+    def __init__(self, narrow=False):
+        self.narrow = narrow
         self.named = {}  # name -> function or class of a module
         self._found = {}  # name -> (digest, what it reads)
         self._told = {}  # addresses -> (objects, their fingerprint)
@@ -77,7 +140,7 @@ class Walk:
     def _of(self, things):
         whole, waiting = _Tree(self).root(things)
         parts, seen, packages, unknown = [whole], set(), {"python": ".".join(map(str, sys.version_info[:2]))}, []
-        waiting = set(waiting)
+        waiting, texts, registries = set(waiting), set(), {}
         while waiting:
             kind, name = one = waiting.pop()
             seen.add(one)
@@ -86,12 +149,25 @@ class Walk:
                     self._found[name] = _Tree(self).root(self.named[name], inside=True)
                 parts.append(digest(name, self._found[name][0]))
                 waiting |= self._found[name][1] - seen
+            elif kind in ("text", "registry"):
+                if kind == "text":
+                    texts.add(name)
+                else:
+                    registries[name] = Registry.every[name]
+                named = {title: texts & one.keys() if self.narrow else one for title, one in registries.items()}
+                waiting |= {("entry", (title, key)) for title, keys in named.items() for key in keys} - seen
+            elif kind == "entry":
+                if name not in self._found:
+                    self._found[name] = _Tree(self).root(dict.__getitem__(registries[name[0]], name[1]))
+                parts.append(digest(*name, self._found[name][0]))
+                waiting |= self._found[name][1] - seen
             elif kind == "package" and name not in APART and (version := provenance.version(name)):
                 packages[name] = version
             elif kind == "unknown":
                 unknown.append(name)
         whole = digest(parts[0], *sorted(parts[1:])).hex()
-        return Fingerprint(whole, dict(sorted(packages.items())), tuple(sorted(unknown)))
+        entries = frozenset(name for kind, name in seen if kind == "entry")
+        return Fingerprint(whole, dict(sorted(packages.items())), tuple(sorted(unknown)), entries)
 
 
     def again(self):
@@ -120,6 +196,8 @@ class _Tree:
         if x is None or isinstance(x, type(...) | type(NotImplemented) | np.dtype):
             return digest("constant", repr(x))
         if type(x) in (bool, int, float, complex, str, bytes, range):
+            if type(x) is str:
+                self._texts({x})
             return anatomy.constant(x)
         if id(x) in self.open:
             return digest("again", str(len(self.open) - self.open[id(x)]))
@@ -140,6 +218,11 @@ class _Tree:
     def _items(self, mapping):
         """Of a dict with text keys whose order does not count."""
         return [part for key in sorted(mapping) for part in (key, self._node(mapping[key]))]
+
+    def _texts(self, texts):
+        """Note the texts that are names in a registry."""
+        for one in Registry.every.values():
+            self.reads |= {("text", text) for text in texts & one.keys()}
 
     def _unknown(self, x, error):
         self.reads.add(("unknown", f"{type(x).__module__}.{type(x).__qualname__} ({error})"))
@@ -168,6 +251,9 @@ class _Tree:
         kind = type(x)
         if isinstance(x, anatomy.MACHINERY):
             return ["machinery", kind.__qualname__]
+        if isinstance(x, Registry):
+            self.reads.add(("registry", x.title))
+            return ["registry", x.title]
         if isinstance(x, jax.Device):
             return ["device", x.platform]
         if isinstance(x, contextvars.ContextVar):
@@ -226,6 +312,7 @@ class _Tree:
             self.reads.add(("package", str(x.__globals__.get("__name__")).partition(".")[0]))
             return ["installed", x.__code__.co_qualname, *about]
         module = sys.modules.get(x.__globals__.get("__name__"))
+        self._texts(code.texts)
         for name in sorted(code.globals & x.__globals__.keys()):
             if name not in code.reads and anatomy.is_list(x.__globals__[name]):
                 continue

@@ -391,6 +391,37 @@ def test_lists_that_are_only_appended_to_do_not_count():
     assert fingerprint.of(play) != before
 
 
+def test_a_narrow_walk_counts_the_entries_that_are_named():
+    """Whoever looks up another is known by it."""
+    entries = {"one": lambda: 1, "two": lambda: 2}
+    shop = fingerprint.Registry("shop", entries)
+
+    def buy(name="one"):
+        return shop[name]()
+
+    def told(play, narrow=True, **changes):
+        shop.update(entries | changes)
+        return fingerprint.Walk(narrow).of(play)
+
+    narrow, whole = told(buy), told(buy, narrow=False)
+    assert narrow.entries == {("shop", "one")} and whole.entries == {("shop", "one"), ("shop", "two")}
+    assert told(buy, one=lambda: 3).digest != narrow.digest and told(buy, two=lambda: 3).digest == narrow.digest
+    assert told(buy, narrow=False, two=lambda: 3).digest != whole.digest
+    assert told(buy, three=lambda: 3).digest == narrow.digest
+    with fingerprint.watching() as looked:
+        buy("tw" + "o")
+    assert looked == {("shop", "two")} and not looked <= told(buy).entries
+    del fingerprint.Registry.every["shop"]
+
+
+def test_a_market_by_name_counts_and_others_do_not():
+    def play():
+        return jaxprice.make("PostedPrice"), policies.thompson()
+
+    found = fingerprint.Walk(narrow=True).of(play)
+    assert {name for title, name in found.entries if title == "markets"} == {"PostedPrice"} and found.unknown == ()
+
+
 def test_playing_does_not_change_the_fingerprint_of_what_plays():
     env, params = jaxprice.make("BernoulliBandit", means=[0.2, 0.8])
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import saved, study, summary
-from jaxprice import files, provenance
+from jaxprice import files, fingerprint, provenance
 
 
 class Sizes(NamedTuple):
@@ -201,6 +201,22 @@ def test_a_cell_whose_code_was_edited_is_computed_anew_and_says_so(tmp_path):
     assert third == first and len(calls) == 3
     about = json.loads((out / "manifest.json").read_text())["cells"]
     assert set(about) == {"one", "two half"} and about["one"]["revision"] == provenance.revision() and about["one"]["date"]
+
+
+def test_a_name_that_is_put_together_counts_all_of_a_registry(tmp_path):
+    shop, calls = fingerprint.Registry("shop", {"one": lambda: 1.0, "two": lambda: 2.0}), []
+
+    def make():
+        calls.append("made")
+        return {"x": shop["t" + "wo"[:calls.append("named") or 2]]()}
+
+    for _ in range(2):
+        assert saved.kept(tmp_path, "cell", make)[0]["x"] == 2.0
+    assert calls.count("made") == 1
+    shop["two"] = lambda: 3.0
+    with pytest.warns(UserWarning, match="computed anew"):
+        assert saved.kept(tmp_path, "cell", make)[0]["x"] == 3.0
+    del fingerprint.Registry.every["shop"]
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04cut", None])

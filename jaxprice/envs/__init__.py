@@ -3,7 +3,7 @@
 import functools
 import inspect
 
-from jaxprice import checks, devices
+from jaxprice import checks, devices, fingerprint
 from jaxprice.data import calibrated
 from jaxprice.envs import (
     bernoulli_bandit,
@@ -88,9 +88,15 @@ _KINDS = {
 __all__ = ["CalibratedMarket", "list_envs", "make", *(kind.__name__ for kind in _KINDS)]
 
 
+_MAKERS = fingerprint.Registry(
+    "markets",
+    {kind.__name__: module.make for kind, module in _KINDS.items()}
+    | {name: functools.partial(calibrated_market.make, name) for name in calibrated.names()},
+)
+
+
 def _makers():
-    calibrations = {name: functools.partial(calibrated_market.make, name) for name in calibrated.names()}
-    return {kind.__name__: module.make for kind, module in _KINDS.items()} | calibrations
+    return _MAKERS
 
 
 def list_envs():

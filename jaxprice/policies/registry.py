@@ -7,6 +7,7 @@ hyperparameters are passed through (`parts.options`).
 import inspect
 from typing import Any, NamedTuple
 
+from jaxprice import fingerprint
 from jaxprice.policies.parts import options
 
 FAMILIES = (
@@ -25,7 +26,7 @@ FAMILIES = (
     "meta",
 )
 
-_MAKERS = {}
+_MAKERS = fingerprint.Registry("policies")
 
 
 class Card(NamedTuple):
