@@ -23,11 +23,13 @@ MANY = {(name, option) for name in ("hierarchical_thompson", "meta_thompson") fo
     *((name, "demand") for name in ("dp_pricing", "lp_resolving", "run_out_price")),
     *(("o3fu", option) for option in ("prices", "demands")),
 }  # options that may be arrays
+NONE = {("mle_cycle", "first"), ("mle_cycle", "second"), ("mle_greedy", "first"), ("private_quadrisection", "epsilon")}
 
 
 def bad_values(name, option, default):
     """Values that an option of that default does not take."""
-    bad = [*NEVER, *(() if default is None else (None,)), *(() if (name, option) in MANY else ARRAYS)]
+    bad = [*NEVER, *(() if (name, option) in MANY else ARRAYS)]
+    bad += [] if default is None or (name, option) in NONE else [None]
     if isinstance(default, bool):
         return [*bad, "false", "x", 0, 1, 0.0, np.int32(1), jnp.bool_(True)[None]]
     if isinstance(default, str):
