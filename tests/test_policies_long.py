@@ -239,3 +239,54 @@ def test_posteriors_of_long_histories_have_the_right_spread():
     share = np.mean(np.asarray(jax.vmap(lambda key: policy.act(key, state, jnp.zeros(3)))(keys)) == 0)
     exact = stats.norm.cdf(1 / np.sqrt(2))  # about, since the two spreads differ by little
     assert abs(share - exact) < 0.04
+
+
+def likelihood_of(state):
+    """Periods, sales and what rounding has kept from them."""
+    likelihood = state.inner.likelihood
+    return state.inner.time, likelihood.sold, likelihood.lost[1]
+
+
+LONG_LIVED = [  # policy, market, where its counts and sums are
+    ("ts_fixed", "inventory", lambda state: (state.books.periods, state.books.sums, state.books.lost)),
+    ("lp_ucb", "inventory", lambda state: (state.books.periods, state.books.sums, state.books.lost)),
+    ("primal_dual_bwk", "inventory", lambda state: (state.pulls, state.sums, state.lost)),
+    ("mnl_ucb", "assortments", lambda state: (state.epochs.epochs, state.epochs.sums, state.epochs.lost)),
+    ("zooming", "interval, logit", lambda state: (state.arms.pulls, state.arms.before, state.arms.since)),
+    ("mle_cycle", "interval, logit", likelihood_of),
+    ("besbes_zeevi_linear", "interval, logit", lambda state: (state.position, state.sums, state.lost)),
+]
+
+
+@pytest.mark.parametrize(("name", "label", "where"), LONG_LIVED)
+def test_sellers_count_beyond_what_float32_counts(name, label, where):
+    """Sums as large as 2^24 of their addends, counted as long: eight more sales add to them what eight sales add."""
+    options = {"mle_cycle": {"variant": "S"}, "besbes_zeevi_linear": {"length": 1e9}}.get(name, {})
+    policy, problem = policies.make(name, **options), problem_of(label)
+    several, interval = label == "assortments", label == "interval, logit"
+    offered = jnp.zeros(5, bool).at[1].set(True)
+    action = offered if several else jnp.float32(problem.low) if interval else jnp.int32(1)
+    price = offered * problem.high if several else action if interval else problem.prices[1]
+
+    def period(i, state):
+        demand = jnp.where((i % 2 == 0) & offered, 1.0, 0.0) if several else jnp.float32(1)  # epochs of two customers
+        reward = jnp.sum((price - problem.cost) * demand)
+        after = policy.update(jax.random.key(0), state, Transition(None, action, price, demand, reward, None))
+        if several:
+            return after.replace(epochs=after.epochs.replace(offered=offered))
+        return after.replace(books=after.books.replace(left=state.books.left)) if hasattr(after, "books") else after
+
+    again = jax.jit(lambda state: jax.lax.fori_loop(0, 16, period, state))
+    state = policy.init(jax.random.key(0), problem)
+    if several:
+        state = state.replace(epochs=state.epochs.replace(offered=offered))
+    first = again(state)
+    grown = [np.asarray(x, float) for x in where(first)]
+    leaves, tree = jax.tree.flatten(first)
+    counts, sums = where(first)[:2]
+    old = {id(counts): jnp.where(counts > 0, jnp.int32(2**24), counts), id(sums): jnp.where(sums > 0, LATE, sums)}
+    late = jax.tree.unflatten(tree, [old.get(id(leaf), leaf) for leaf in leaves])
+    then, after = where(late), where(again(late))
+    added = sum(np.asarray(x, float) - np.asarray(y, float) for x, y in zip(after[1:], then[1:], strict=True))
+    np.testing.assert_array_equal(np.asarray(after[0], float) - np.asarray(then[0], float), grown[0])
+    np.testing.assert_allclose(added, grown[1] + grown[2], rtol=1e-5)

@@ -148,7 +148,7 @@ def test_mnl_thompson_draws_from_its_posterior(options, draw):
     nothing = jnp.zeros(5, jnp.float32)
     epochs = state.epochs.replace(
         number=jnp.int32(90),
-        counts=jnp.asarray(COUNTS - state.epochs.offered, jnp.float32),
+        epochs=jnp.asarray(COUNTS - state.epochs.offered, jnp.int32),
         sums=jnp.asarray(SUMS, jnp.float32),
     )
     state = dataclasses.replace(state, epochs=epochs)

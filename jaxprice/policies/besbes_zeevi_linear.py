@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line
+from jaxprice.policies.parts import line, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -39,7 +39,8 @@ class State:
       price: first price of the stage, float scalar.
       length: periods at each price before rounding down, float scalar.
       position: periods of the stage played, int scalar.
-      sums: demand of one buyer at the first and at the second price, float `[2]`.
+      sums, lost: demand of one buyer at the first and at the second price, and what rounding has kept from it (`totals`),
+        float `[2]` each.
     """
 
     market: line.Market
@@ -47,6 +48,7 @@ class State:
     length: jax.Array
     position: jax.Array
     sums: jax.Array
+    lost: jax.Array
 
 
 @policy_maker(family="parametric", source="Besbes and Zeevi (2015)", regret="sqrt(T) up to logs")
@@ -77,7 +79,8 @@ def besbes_zeevi_linear(length=20.0, growth=1.5, gap=0.5, first=0.5):
     def init(key, problem):
         del key
         market = line.market(problem, "besbes_zeevi_linear", first)
-        return State(market, market.first, jnp.float32(length), jnp.int32(0), jnp.zeros(2, jnp.float32))
+        zeros = jnp.zeros(2, jnp.float32)
+        return State(market, market.first, jnp.float32(length), jnp.int32(0), zeros, zeros)
 
     def act(key, state, observation):
         del key, observation
@@ -88,7 +91,8 @@ def besbes_zeevi_linear(length=20.0, growth=1.5, gap=0.5, first=0.5):
         del key
         second, whole = moved(state)
         here = (jnp.arange(2) == (state.position >= whole)).astype(jnp.float32)
-        sums = state.sums + here * (transition.demand / state.market.buyers)
+        sold = here * (transition.demand / state.market.buyers)
+        sums, lost = totals.plus(state.sums, state.lost, sold, state.position >= totals.LONG)
         means = sums / whole.astype(jnp.float32)
         slope = (means[1] - means[0]) / (second - state.price)
         best = state.market.best_price(means[0] - slope * state.price, slope)
@@ -101,6 +105,7 @@ def besbes_zeevi_linear(length=20.0, growth=1.5, gap=0.5, first=0.5):
             jnp.where(ended, longer, state.length),
             jnp.where(ended, 0, position),
             jnp.where(ended, 0.0, sums),
+            jnp.where(ended, 0.0, lost),
         )
 
     return Policy(init, act, update)

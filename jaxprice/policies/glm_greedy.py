@@ -76,7 +76,8 @@ def glm_greedy(first=2, ridge=0.1, least=0.5):
         told = sale_likelihood.told(problem, "glm_greedy", ("logit", "logistic", "linear"))
         size = 2 * told.size
         factor = jnp.eye(size, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
-        model = Model(jnp.zeros(size, jnp.float32), factor)
+        zeros = jnp.zeros(size, jnp.float32)
+        model = Model(zeros, factor, zeros)
         return State(told, price_effects.effects(told, least), jnp.int32(first * size), model)
 
     def act(key, state, observation):

@@ -25,13 +25,15 @@ Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general 
 doi:10.1287/opre.1120.1057.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from jaxprice import checks, demand, samplers
-from jaxprice.policies.parts import line, scale
+from jaxprice.policies.parts import line, scale, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -46,11 +48,13 @@ class Likelihood:
       nodes: prices, float `[nodes]`.
       counts: buyers at each, float `[nodes]`.
       sold: sales, and sum of price * sales, float `[2]` in the order of z.
+      lost: what rounding has kept from counts and sales (`totals`).
     """
 
     nodes: jax.Array
     counts: jax.Array
     sold: jax.Array
+    lost: Any = None
 
     def at(self, z1, z2):
         """`(value, gradient, curvature)`: float scalar, two of them, and the three entries of minus the Hessian."""
@@ -133,7 +137,8 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
         unit = problem.details["unit"]
         bounds = jnp.asarray(problem.bounds, jnp.float32) * jnp.stack([unit, jnp.ones_like(unit)])[None]
         distance = (market.high - market.low) / 7.5 if gap is None else jnp.asarray(gap, jnp.float32) / unit
-        start = Likelihood(nodes, jnp.zeros_like(nodes), jnp.zeros(2, jnp.float32))
+        zeros = jnp.zeros_like(nodes), jnp.zeros(2, jnp.float32)
+        start = Likelihood(nodes, *zeros, zeros)
         counters = jnp.int32(1), jnp.int32(0), jnp.int32(0)
         return State(market, bounds, distance, start, jnp.mean(bounds, axis=0), *counters)
 
@@ -153,7 +158,10 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
         where = jnp.arange(2) == state.position if variant == "plain" else interpolation(price, market)
         counted = (state.position < 2).astype(jnp.float32) if variant == "plain" else jnp.float32(1)
         sold = counted * transition.demand * jnp.stack([price, jnp.ones_like(price)])
-        likelihood = Likelihood(old.nodes, old.counts + market.buyers * where, old.sold + sold)
+        long, counted = state.time >= totals.LONG, market.buyers * jnp.asarray(where, jnp.float32)
+        counts, uncounted = totals.plus(old.counts, old.lost[0], counted, long)
+        sold, unsold = totals.plus(old.sold, old.lost[1], sold, long)
+        likelihood = Likelihood(old.nodes, counts, sold, (uncounted, unsold))
         estimate = maximise(likelihood, state.bounds)
         z = jnp.where(state.position == 1, estimate, state.z)
         ended = state.position == state.cycle + 1

@@ -30,7 +30,7 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.demand import wright_omega
-from jaxprice.policies.parts import scale
+from jaxprice.policies.parts import scale, totals
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Interval, Policy
@@ -99,7 +99,7 @@ def mnl_newton(shock=0.1, ridge=0.1, slope=5.0):
         )
         mean = jnp.zeros(n + 1, jnp.float32).at[n].set(slope)
         factor = jnp.eye(n + 1, dtype=jnp.float32) * jnp.asarray(ridge, jnp.float32) ** -0.5
-        return State(low, high, cost, Model(mean, factor), jnp.int32(1), problem.buyers)
+        return State(low, high, cost, Model(mean, factor, jnp.zeros_like(mean)), jnp.int32(1), problem.buyers)
 
     def act(key, state, observation):
         del observation
@@ -125,7 +125,8 @@ def mnl_newton(shock=0.1, ridge=0.1, slope=5.0):
         factor = jax.lax.fori_loop(0, n + 1, learn, model.factor)
         gradient = jnp.sum((sold - state.buyers * q)[:, None] * features, axis=0)
         inner = jnp.sum(gradient[:, None] * factor, axis=0)
-        mean = model.mean + jnp.sum(factor * inner[None], axis=1)
-        return state.replace(model=Model(mean, factor), time=state.time + 1)
+        step, long = jnp.sum(factor * inner[None], axis=1), state.time >= totals.LONG
+        mean, lost = totals.plus(model.mean, model.lost, step, long)
+        return state.replace(model=Model(mean, factor, lost), time=state.time + 1)
 
     return Policy(init, act, update)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import scale, stock
+from jaxprice.policies.parts import scale, stock, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -41,8 +41,8 @@ class State:
       tick: scaled consumption of time in a period, B / T, float scalar.
       constant: C, float scalar.
       growth: log(1 + eps), float scalar.
-      pulls, rewards: pulls and sums of scaled rewards, float `[K]`.
-      uses: sums of scaled consumption, float `[K, M]`.
+      pulls: of each action, int `[K]`.
+      sums, lost: of scaled rewards and consumption, and what rounding has kept from them (`totals`), float `[K, 1 + M]`.
       log_weights: log v, its largest 0, float `[M + 1]`.
     """
 
@@ -54,8 +54,8 @@ class State:
     constant: jax.Array
     growth: jax.Array
     pulls: jax.Array
-    rewards: jax.Array
-    uses: jax.Array
+    sums: jax.Array
+    lost: jax.Array
     log_weights: jax.Array
 
 
@@ -89,7 +89,7 @@ def primal_dual_bwk(confidence=1.0, largest=None):
         budgets = season.stock / takes
         smallest = jnp.maximum(jnp.minimum(jnp.min(budgets), season.horizon), 1.0)
         unit = scale.or_one(jnp.max(jnp.sum(jnp.maximum(season.margins, 0.0), axis=1)) * most)
-        zeros = jnp.zeros(size, jnp.float32)
+        zeros = jnp.zeros((size, 1 + resources), jnp.float32)
         return State(
             season=season,
             books=stock.books(season),
@@ -98,17 +98,17 @@ def primal_dual_bwk(confidence=1.0, largest=None):
             tick=smallest / jnp.maximum(season.horizon, smallest),
             constant=confidence * jnp.log((resources + 1) * season.horizon * size).astype(jnp.float32),
             growth=jnp.log1p(jnp.sqrt(jnp.log(jnp.float32(resources + 1)) / smallest)),
-            pulls=zeros,
-            rewards=zeros,
-            uses=jnp.zeros((size, resources), jnp.float32),
+            pulls=jnp.zeros(size, jnp.int32),
+            sums=zeros,
+            lost=zeros,
             log_weights=jnp.zeros(resources + 1, jnp.float32),
         )
 
     def act(key, state, observation):
         del key, observation
         season, time = state.season, state.books.time
-        inverse = 1 / jnp.maximum(state.pulls, 1e-6)
-        mean = state.rewards * inverse
+        inverse = 1 / jnp.maximum(state.pulls.astype(jnp.float32), 1e-6)
+        mean = state.sums[:, 0] * inverse
         upper = jnp.clip(mean + radius(mean, state.constant, inverse), 0.0, 1.0)
         weights = jnp.exp(state.log_weights)
         lower = used_at_least(state)
@@ -123,15 +123,18 @@ def primal_dual_bwk(confidence=1.0, largest=None):
         del key
         season, action = state.season, transition.action
         sold = jnp.asarray(transition.demand, jnp.float32).reshape(-1)
-        hot = (jnp.arange(state.pulls.shape[0]) == action).astype(jnp.float32)
-        lower = jnp.append(jnp.sum(used_at_least(state) * hot[:, None], axis=0), state.tick)
+        hot = jnp.arange(state.pulls.shape[0]) == action
+        lower = jnp.append(jnp.sum(used_at_least(state) * hot[:, None].astype(jnp.float32), axis=0), state.tick)
         bought = (state.books.time >= season.offers).astype(jnp.float32)
         log_weights = state.log_weights + bought * state.growth * lower
+        one = jnp.append(transition.reward / state.unit, season.take(sold) * state.scale)
+        pulls, one = state.pulls + hot.astype(jnp.int32), jnp.where(hot[:, None], jnp.minimum(one, 1.0)[None], 0.0)
+        sums, lost = totals.plus(state.sums, state.lost, one, (pulls >= totals.LONG)[:, None])
         return state.replace(
             books=state.books.add(season, transition),
-            pulls=state.pulls + hot,
-            rewards=state.rewards + hot * jnp.minimum(transition.reward / state.unit, 1.0),
-            uses=state.uses + hot[:, None] * jnp.minimum(season.take(sold) * state.scale, 1.0)[None],
+            pulls=pulls,
+            sums=sums,
+            lost=lost,
             log_weights=log_weights - jnp.max(log_weights),
         )
 
@@ -146,8 +149,8 @@ def radius(mean, constant, inverse):
 
 def used_at_least(state):
     """LCB of the scaled consumption of each resource but time, float `[K, M]`."""
-    inverse = 1 / jnp.maximum(state.pulls, 1e-6)[:, None]
-    mean = state.uses * inverse
+    inverse = 1 / jnp.maximum(state.pulls.astype(jnp.float32), 1e-6)[:, None]
+    mean = state.sums[:, 1:] * inverse
     return jnp.clip(mean - radius(mean, state.constant, inverse), 0.0, 1.0)
 
 

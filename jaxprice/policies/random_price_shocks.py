@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import line, scale
+from jaxprice.policies.parts import line, scale, totals
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.parts.sale_likelihood import require_context
@@ -48,24 +48,23 @@ class State:
       time: number of the next period, from 1, int scalar.
       demand: regression of demand on features.
       price: coefficients of the regression of prices on features, float `[d]`; it has the same covariance.
-      shocks: sums of e q, e p and e^2, float `[3]`.
-      cross: v, float `[d]`.
+      sums, lost: of e q, e p, e^2 and e x, and what rounding has kept from them (`totals`), float `[3 + d]` each.
     """
 
     market: line.Market
     time: jax.Array
     demand: Model
     price: jax.Array
-    shocks: jax.Array
-    cross: jax.Array
+    sums: jax.Array
+    lost: jax.Array
 
     def slope(self, controls):
         """b before it is cut off, float scalar."""
-        with_demand, with_price, square = self.shocks
+        (with_demand, with_price, square), cross = self.sums[:3], self.sums[3:]
         if not controls:
             return with_demand / jnp.maximum(square, 1e-12)
-        above = with_demand - total(self.cross, self.demand.mean)
-        below = with_price - total(self.cross, self.price)
+        above = with_demand - total(cross, self.demand.mean)
+        below = with_price - total(cross, self.price)
         return above / jnp.maximum(below, jnp.maximum(square / 4, 1e-12))
 
 
@@ -108,8 +107,8 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         require_context(problem, "random_price_shocks")
         zeros = jnp.zeros(problem.context_size, jnp.float32)
         factor = jnp.eye(zeros.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
-        told = line.market(problem, "random_price_shocks")
-        return State(told, jnp.int32(1), Model(zeros, factor), zeros, jnp.zeros(3, jnp.float32), zeros)
+        told, sums = line.market(problem, "random_price_shocks"), jnp.zeros(3 + zeros.shape[0], jnp.float32)
+        return State(told, jnp.int32(1), Model(zeros, factor, zeros), zeros, sums, sums)
 
     def act(key, state, observation):
         price, delta = greedy(state, observation)
@@ -125,7 +124,8 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         _, g, r = state.demand.reach(x)
         regression, _ = state.demand.revise(x, demand)
         prices = state.price + g * (transition.price - total(x, state.price)) / r
-        shocks = state.shocks + shock * jnp.stack([demand, transition.price, shock])
-        return State(state.market, state.time + 1, regression, prices, shocks, state.cross + shock * x)
+        one = shock * jnp.concatenate([jnp.stack([demand, transition.price, shock]), x])
+        sums = totals.plus(state.sums, state.lost, one, state.time >= totals.LONG)
+        return State(state.market, state.time + 1, regression, prices, *sums)
 
     return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -35,7 +35,7 @@ from flax import struct
 from jax import lax
 
 from jaxprice.linalg import inverse
-from jaxprice.policies.parts import rounds
+from jaxprice.policies.parts import rounds, totals
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.sale_likelihood import log_chance, score, sign
 
@@ -53,6 +53,7 @@ class Sales:
       features: of the first R, float `[R + 1, D]`; the last row is for what is not to be kept.
       offsets, signs: o and c of these, float `[R + 1]`.
       slope, bend: h `[D]` and H `[D, D]` of the others.
+      lost: what rounding has kept from these (`totals`).
       reference, spread: r, float `[D]`, and S, float `[D, D]`.
     """
 
@@ -62,6 +63,7 @@ class Sales:
     signs: jax.Array
     slope: jax.Array
     bend: jax.Array
+    lost: tuple[jax.Array, jax.Array]
     reference: jax.Array
     spread: jax.Array
 
@@ -80,13 +82,17 @@ class Sales:
         points = [(share, score(law, c * (along - offset) + away)) for away, share in ((-around, 1), (0.0, 4), (around, 1))]
         m, k = (sum(share * value[i] for share, value in points) / 6 for i in (0, 1))
         weight = (counts & ~fits).astype(jnp.float32)
+        long, (less, lost) = self.count >= totals.LONG, self.lost
+        slope, less = totals.plus(self.slope, less, weight * (k * along + c * m) * z, long)
+        bend, lost = totals.plus(self.bend, lost, (weight * k) * z[:, None] * z[None, :], long)
         return Sales(
             self.count + jnp.asarray(counts, jnp.int32),
             lax.dynamic_update_index_in_dim(self.features, z, row, 0),
             lax.dynamic_update_index_in_dim(self.offsets, offset, row, 0),
             lax.dynamic_update_index_in_dim(self.signs, c, row, 0),
-            self.slope + weight * (k * along + c * m) * z,
-            self.bend + (weight * k) * z[:, None] * z[None, :],
+            slope,
+            bend,
+            (less, lost),
             self.reference,
             self.spread,
         )
@@ -94,8 +100,8 @@ class Sales:
     def forget(self, gone):
         """The sales, or none if they are `gone` (bool scalar)."""
         count = jnp.where(gone, 0, self.count)
-        slope, bend = (jnp.where(gone, 0.0, x) for x in (self.slope, self.bend))
-        return self.replace(count=count, slope=slope, bend=bend)
+        slope, bend, lost = jax.tree.map(lambda x: jnp.where(gone, 0.0, x), (self.slope, self.bend, self.lost))
+        return self.replace(count=count, slope=slope, bend=bend, lost=lost)
 
     def revised(self, now, law, radius, **options):
         """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; else nothing is computed.
@@ -127,7 +133,7 @@ def no_sales(size, kept=None):
     rows, zeros = jnp.zeros(kept + 1, jnp.float32), jnp.zeros(size, jnp.float32)
     blank = jnp.zeros((kept + 1, size), jnp.float32)
     square = jnp.zeros((size, size), jnp.float32)
-    return Sales(jnp.int32(0), blank, rows, rows, zeros, square, zeros, square)
+    return Sales(jnp.int32(0), blank, rows, rows, zeros, square, (zeros, square), zeros, square)
 
 
 def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, steps=50):

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.parts import rounds
+from jaxprice.policies.parts import rounds, totals
 from jaxprice.types import Subset
 
 ROUNDS = 12
@@ -76,23 +76,29 @@ class Epochs:
       number: of the epoch under way, from 1, int scalar.
       offered: the set of this epoch, bool `[n]`.
       sold: units sold in it, float `[n]`.
-      counts: epochs before it that offered each product, float `[n]`.
-      sums: units sold in them, float `[n]`.
+      epochs: those before it that offered each product, int `[n]`.
+      sums, lost: units sold in them, and what rounding has kept from these (`totals`), float `[n]`.
     """
 
     number: jax.Array
     offered: jax.Array
     sold: jax.Array
-    counts: jax.Array
+    epochs: jax.Array
     sums: jax.Array
+    lost: jax.Array
+
+    @property
+    def counts(self):
+        """`epochs` as floats."""
+        return self.epochs.astype(jnp.float32)
 
     def after(self, demand):
         """The epochs once a customer has come, and whether this one is over; the set is left as it was."""
         sold, over = self.sold + demand, jnp.sum(demand) < 0.5
-        ended = over.astype(jnp.float32)
-        counts = self.counts + ended * self.offered.astype(jnp.float32)
+        epochs = self.epochs + (over & self.offered).astype(jnp.int32)
+        sums = totals.plus(self.sums, self.lost, jnp.where(over, sold, 0.0), epochs >= totals.LONG)
         number = self.number + over.astype(jnp.int32)
-        return Epochs(number, self.offered, (1 - ended) * sold, counts, self.sums + ended * sold), over
+        return Epochs(number, self.offered, jnp.where(over, 0.0, sold), epochs, *sums), over
 
 
 def shop(problem, name):
@@ -109,4 +115,4 @@ def shop(problem, name):
 def no_epochs(shop, offered):
     """The first epoch, which offers the set `offered`, bool `[n]`."""
     zeros = jnp.zeros(shop.revenues.shape, jnp.float32)
-    return Epochs(jnp.int32(1), offered, zeros, zeros, zeros)
+    return Epochs(jnp.int32(1), offered, zeros, zeros.astype(jnp.int32), zeros, zeros)

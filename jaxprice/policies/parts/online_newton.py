@@ -45,7 +45,8 @@ def check(rate, start, radius, projection):
 def before(theta, start):
     """The `Model` before the first sale: theta `[D]` and A = start I."""
     factor = jnp.eye(theta.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(start, jnp.float32))
-    return Model(jnp.asarray(theta, jnp.float32), factor)
+    theta = jnp.asarray(theta, jnp.float32)
+    return Model(theta, factor, jnp.zeros_like(theta))
 
 
 def step(model, law, z, offset, sale, rate, radius, projection):
@@ -54,10 +55,10 @@ def step(model, law, z, offset, sale, rate, radius, projection):
     m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
     f, g, r = model.reach(z, m * m)
     factor = model.shrink(f, g, r, m * m)
-    theta = model.mean + (rate * c * m / r) * g
+    theta, lost = model.move((rate * c * m / r) * g, r)
     if projection == "exact":
         theta = project(theta, factor, radius)
-    return Model(onto_ball(theta, radius, "l2"), factor)
+    return Model(onto_ball(theta, radius, "l2"), factor, lost)
 
 
 def project(y, factor, radius):

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 
 TOLERANCE = 2e-6  # of reduced rewards and pivots, in units of the largest
 
@@ -86,14 +86,20 @@ class Books:
     Attributes:
       time: periods played, int scalar.
       left: units of each resource left, float `[M]`.
-      counts: periods that taught the demand of each product under each action, float `[K, n]`.
-      sums: units sold in them, float `[K, n]`.
+      periods: that taught the demand of each product under each action, int `[K, n]`.
+      sums, lost: units sold in them, and what rounding has kept from these (`totals`), float `[K, n]`.
     """
 
     time: jax.Array
     left: jax.Array
-    counts: jax.Array
+    periods: jax.Array
     sums: jax.Array
+    lost: jax.Array
+
+    @property
+    def counts(self):
+        """`periods` as floats."""
+        return self.periods.astype(jnp.float32)
 
     def add(self, season, transition, learning=True):
         """The books after a period; `learning`: whether it may teach, a bool scalar."""
@@ -102,9 +108,11 @@ class Books:
         seen = jnp.all(left[None] >= season.units - 1e-3, axis=1)
         if season.most:
             seen = seen | (sold >= season.most)
-        hot = jnp.arange(self.counts.shape[0])[:, None] == transition.action
-        taught = (hot & seen[None] & learning).astype(jnp.float32)
-        return Books(self.time + 1, left, self.counts + taught, self.sums + taught * sold[None])
+        hot = jnp.arange(self.periods.shape[0])[:, None] == transition.action
+        taught = hot & seen[None] & learning
+        periods = self.periods + taught.astype(jnp.int32)
+        sums = totals.plus(self.sums, self.lost, jnp.where(taught, sold[None], 0.0), periods >= totals.LONG)
+        return Books(self.time + 1, left, periods, *sums)
 
     def means(self):
         """Mean demand so far, float `[K, n]`; 0 where nothing is known."""
@@ -153,7 +161,7 @@ def season(problem, name, one_product=False):
 def books(season):
     """The `Books` before the first period."""
     zeros = jnp.zeros(season.margins.shape, jnp.float32)
-    return Books(jnp.int32(0), season.stock, zeros, zeros)
+    return Books(jnp.int32(0), season.stock, zeros.astype(jnp.int32), zeros, zeros)
 
 
 def table(demand, season, name):
