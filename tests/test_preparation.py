@@ -118,7 +118,7 @@ SELLERS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), SELLERS, ids=lambda x: str(x)[:30])
+@pytest.mark.parametrize(("given", "message"), SELLERS, ids=[message[:40] for _, message in SELLERS])
 def test_what_is_no_policy(given, message):
     with pytest.raises(ValueError, match=message):
         regret(given)
