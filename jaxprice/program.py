@@ -12,8 +12,10 @@ in the last bit between one device and several.
 """
 
 import concurrent.futures
+import ctypes
 import hashlib
 import itertools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +129,14 @@ def _spec(rank, flag):
     return P(*[None] * (rank - 1), AXIS) if flag else P()
 
 
+def _compiled(lowered):
+    """The executable; what the compiler took from the system goes back to it, where the C library knows how."""
+    executable = lowered.compile()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+    return executable
+
+
 def _compile(lowered, mesh):
     """The executable of a lowered function, to come; an old one if the text is the same and says all."""
     module = lowered.compiler_ir()
@@ -136,7 +146,7 @@ def _compile(lowered, mesh):
     whole = not any(word in text for word in _ELSEWHERE)
     key = hashlib.sha256(text.encode()).hexdigest(), mesh, None if whole else next(_number)
     if key not in _executables:
-        _executables[key] = _compiler.submit(lowered.compile)
+        _executables[key] = _compiler.submit(_compiled, lowered)
         while len(_executables) > _KEPT:
             _executables.popitem(last=False)
     _executables.move_to_end(key)
