@@ -53,9 +53,11 @@ class Lane:
 
     def open(self, streams, number, params, horizon):
         """Take or draw a market and start it -> `(params, observation, state)`."""
-        if not self.given:
-            params = self.env.sample_params(random.address(streams["market"], 0, number))
-        params = jax.tree.map(jnp.asarray, dataclasses.replace(params, max_steps_in_episode=horizon))
+        if self.given:
+            params = dataclasses.replace(params, max_steps_in_episode=horizon)
+        else:
+            params = self.env.draw_params(random.address(streams["market"], 0, number), horizon)
+        params = jax.tree.map(jnp.asarray, params)
         return params, *self.env.reset_env(random.address(streams["reset"], 0, number), params)
 
     def enter(self, streams, number, params, obs, env_state):

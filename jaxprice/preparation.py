@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
       params: markets as arrays, or None: each lane draws its own.
       batched: whether params have a leading axis of lanes.
       shapes: of one market, hashable.
+      known: one market as far as all lanes have the same one: numbers, and shapes of the rest.
     """
 
     policies: dict
@@ -41,6 +42,7 @@ class Prepared(NamedTuple):
     params: Any
     batched: bool
     shapes: tuple
+    known: Any
 
 
 def prepare(env, policies, seed, lanes, horizon, params):
@@ -61,26 +63,27 @@ def prepare(env, policies, seed, lanes, horizon, params):
     if not isinstance(seed, jax.core.Tracer):
         seed = checks.seed(seed)
     random.stream(seed, "market")
-    kind = _kind(env)
-    batched = False
-    if params is not None:
+    kind, shared = _kind(env)
+    if params is None:
+        batched, one, known = False, kind, dataclasses.replace(shared, max_steps_in_episode=np.int32(horizon))
+    else:
         params, batched = _markets(env, kind, params, lanes, horizon)
-    one = kind if params is None else _one(params, batched)
-    return Prepared(policies, seed, lanes, horizon, params, batched, periods.shapes(one, False))
+        one = _one(params, batched)
+        known = one if batched else params
+    return Prepared(policies, seed, lanes, horizon, params, batched, periods.shapes(one, False), known)
 
 
 def rehearse(env, play):
     """Go through a period without computing it -> name -> bytes that the policy knows of a lane.
 
-    Where one market is given, policies may look at what they are told of it, and check their options against its numbers.
+    Policies may look at what they are told, and check their options against its numbers: of one market that is given, and of
+    drawn markets what is the same in all of them, as the price grid often is.
 
     Raises:
       ValueError: a policy that cannot act in the environment, or one of the two breaks what the engine needs.
     """
     _market(env, *play.shapes)
-    known = play.params is not None and not play.batched
-    params = play.params if known else periods.of_shapes(play.shapes)
-    return {name: _state(env, name, policy, params, known) for name, policy in play.policies.items()}
+    return {name: _state(env, name, policy, play.known) for name, policy in play.policies.items()}
 
 
 def may_end(env, play):
@@ -96,7 +99,7 @@ def one_market(env, params, horizon):
     """
     _check_env(env)
     params = env.default_params() if params is None else params
-    ready, batched = _markets(env, _kind(env), params, 1, horizon)
+    ready, batched = _markets(env, _kind(env)[0], params, 1, horizon)
     if batched:
         raise ValueError("params must be one market, got a batch")
     return ready
@@ -167,8 +170,15 @@ def hint(thing):
 
 
 def _kind(env):
-    """Shapes of one market that the environment draws."""
-    return jax.eval_shape(env.sample_params, jax.random.key(0))
+    """A market that the environment draws: its shapes; and the same, with numbers where every draw has the same ones."""
+    drawn = []
+
+    def draw(key):
+        drawn.append(env.sample_params(key))
+        return drawn[0]
+
+    kind = jax.eval_shape(draw, jax.random.key(0))
+    return kind, jax.tree.map(lambda shape, x: shape if checks.is_traced(x) else x, kind, drawn[0])
 
 
 def _bare(env, params):
@@ -289,19 +299,22 @@ def _same(function, other, what, after, before):
         raise ValueError(f"{function} returns another {what} than {other}: {structures[0]} in place of {structures[1]}")
 
 
-def _state(env, name, policy, params, known):
-    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane."""
+def _state(env, name, policy, params):
+    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane. Leaves: numbers, or shapes."""
     if isinstance(policy, Oracle):
         return 0
+    leaves, structure = jax.tree.flatten(params)
+    given = [x if isinstance(x, jax.ShapeDtypeStruct) else None for x in leaves]
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
     problem = jax.eval_shape(env.problem, params)
 
-    def start(key, params):
+    def start(key, given):
+        params = structure.unflatten([x if new is None else new for x, new in zip(leaves, given, strict=True)])
         obs, env_state = env.reset_env(key, params)
         state = policy.init(key, env.problem(params).told(obs))
         return obs, env_state, state, policy.act(key, state, obs)
 
-    first, given = (functools.partial(start, params=params), ()) if known else (start, (params,))
-    obs, env_state, state, action = jax.eval_shape(first, _key(), *given)
+    obs, env_state, state, action = jax.eval_shape(start, _key(), given)
     space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
     if shape != space.shape or not jnp.issubdtype(dtype, space.kind):

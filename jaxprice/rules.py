@@ -31,6 +31,12 @@ def check(env, params):
     """
     if checks.is_traced(params):
         return
+    with jax.ensure_compile_time_eval():  # rules that compute with JAX give numbers, whatever is being traced around them
+        _check(env, params)
+
+
+def _check(env, params):
+    """`check`, of params that are numbers."""
     drawn = _drawn(env)
     if drawn is not None and type(params) is not type(drawn):
         raise ValueError(f"params must be the {type(drawn).__name__} of {env.name}, got a {type(params).__name__}")

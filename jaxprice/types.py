@@ -11,6 +11,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import rules
+from jaxprice.lanes import depends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +185,12 @@ class Environment:
     endless: ClassVar[bool] = False
     infinite: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, **options):
+        """The default market of every subclass is numbers, whatever is being traced where it is asked for."""
+        super().__init_subclass__(**options)
+        if "default_params" in vars(cls):
+            cls.default_params = _now(cls.default_params)
+
     @property
     def name(self):
         """Name under which results are labelled."""
@@ -196,6 +203,14 @@ class Environment:
     def sample_params(self, key):
         """A random market of the task distribution."""
         raise NotImplementedError
+
+    def draw_params(self, key, horizon):
+        """A random market of the task distribution, played for `horizon` periods, an int scalar.
+
+        It is what `sample_params` draws with another horizon; tables of the oracle that depend on it are solved for it.
+        """
+        params = dataclasses.replace(self.sample_params(key), max_steps_in_episode=horizon)
+        return self.solve(params) if _of_horizon(self) else params
 
     def check_params(self, params):
         """Refuse an impossible market, wherever its numbers come from: one market, or a batch with a leading axis.
@@ -335,6 +350,30 @@ class Environment:
     def action_space(self, params=None):
         """`Discrete`, `Interval` or `Subset`."""
         return self.problem(self.default_params() if params is None else params).action_space
+
+
+def _now(method):
+    """The method, computed when it is called and never traced."""
+
+    @functools.wraps(method)
+    def computed(self):
+        with jax.ensure_compile_time_eval():
+            return method(self)
+
+    return computed
+
+
+@functools.lru_cache(maxsize=256)
+def _of_horizon(env):
+    """Whether the tables that `solve` fills in depend on the horizon, as its code tells."""
+    if not env.tables:
+        return False
+    bare = dataclasses.replace(jax.eval_shape(env.sample_params, jax.random.key(0)), **dict.fromkeys(env.tables))
+    solved = jax.eval_shape(env.solve, bare)
+    flags = jax.tree.map(lambda leaf: False, bare)
+    reached = depends(env.solve, [jax.tree.leaves(dataclasses.replace(flags, max_steps_in_episode=True))], bare)
+    reached = jax.tree.unflatten(jax.tree.structure(solved), reached)
+    return any(any(jax.tree.leaves(getattr(reached, name))) for name in env.tables)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from jaxprice import Policy, policies
+from jaxprice import Policy, policies, preparation, random
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.oracles.fluid_lp import fluid_lp
 
@@ -241,6 +241,76 @@ def test_tables_are_those_of_the_horizon_that_is_played():
     earned = result["reward"].values[0, -1] + result["regret"].values[0, -1]
     assert abs(earned - 10 * float(bound)) < 5 * result["reward_se"].values[0, -1]
     assert float(bound) > 1.5 * float(params.value)  # that of the whole season is another
+
+
+@pytest.mark.parametrize("name", ["NetworkRevenue", "FiniteInventory"])
+def test_markets_drawn_for_another_horizon_are_solved_for_it(name):
+    """Half the horizon of the environment: the same markets, given with that horizon, have the same regret in every lane."""
+    env, _ = jaxprice.make(name, horizon=20)
+    play = {"lanes": 24, "seed": 5, "horizon": 10}
+    words = random.stream(5, "market")
+    keys = jax.vmap(lambda lane: random.address(words, 0, lane))(np.arange(24, dtype=np.uint32))
+    half = dataclasses.replace(
+        jax.jit(jax.vmap(env.sample_params))(keys), max_steps_in_episode=np.full(24, 10, np.int32)
+    )
+    drawn = jaxprice.simulate(env, policies.random_price(), **play)["lane_regret"].values[0]
+    given = jaxprice.simulate(env, policies.random_price(), params=half, **play)["lane_regret"].values[0]
+    np.testing.assert_allclose(drawn, given, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "solves"), [("NetworkRevenue", 2), ("FiniteInventory", 1), ("ReferencePrice", 1)])
+def test_markets_are_solved_again_only_where_the_horizon_counts(name, solves, monkeypatch):
+    env, _ = jaxprice.make(name, horizon=20)
+    calls, solve = [], type(env).solve
+    jax.eval_shape(env.draw_params, jax.random.key(0), np.int32(10))  # what depends on the horizon is read off the code once
+    monkeypatch.setattr(type(env), "solve", lambda self, params: calls.append(self) or solve(self, params))
+    jax.eval_shape(env.draw_params, jax.random.key(0), np.int32(10))
+    assert len(calls) == solves
+
+
+def test_policies_are_told_what_all_drawn_markets_share():
+    """Options are checked against a grid that no draw changes; one that is drawn is not judged by its default."""
+    for env in (jaxprice.make("PostedPrice", low=1, high=8)[0], jaxprice.make("FiniteInventory", horizon=5)[0]):
+        with pytest.raises(ValueError, match=r"fixed_price got price=1000\.0, but prices of this market go from"):
+            jaxprice.simulate(env, policies.fixed_price(1000.0), lanes=2, horizon=5)
+        assert jaxprice.simulate(env, policies.fixed_price(), lanes=2, horizon=5).sizes["policy"] == 1
+    env = jaxprice.make("NetworkRevenue", horizon=5)[0]
+    told = []
+
+    def start(key, problem):
+        told.append((problem.prices, problem.horizon))
+        return jnp.int32(0)
+
+    seller = jaxprice.Policy(start, lambda key, state, seen: state, lambda key, state, sale: state)
+    preparation.rehearse(env, preparation.prepare(env, seller, seed=0, lanes=2, horizon=3, params=None))
+    assert isinstance(told[0][0], jax.core.Tracer) and int(told[0][1]) == 3
+
+
+@pytest.mark.parametrize("name", ["PostedPrice", "LogitOligopoly", "NetworkRevenue", "MNLAssortment"])
+def test_markets_can_be_made_inside_jit(name):
+    made, checked = jaxprice.make(name, horizon=5)
+    usual = made.default_params()
+    inside = []
+
+    def trace(x):
+        env, params = jaxprice.make(name, horizon=5)
+        env.check_params(params)
+        inside.extend([env, params, env.default_params()])
+        return jax.tree.map(lambda leaf: x * leaf, params)
+
+    jax.jit(trace)(1)
+    assert inside[0] == made
+    for mine, other in zip(inside[1:], (checked, usual), strict=True):
+        for x, y in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+            assert not isinstance(x, jax.core.Tracer)
+            np.testing.assert_array_equal(x, y)
+
+
+def test_options_of_markets_made_inside_jit_may_be_traced():
+    curve = jax.tree.map(jnp.asarray, jaxprice.demand.Logit())
+    plain = jaxprice.make("PostedPrice", demand=curve)[1].demand
+    made = jax.jit(lambda curve: jaxprice.make("PostedPrice", demand=curve)[1].demand)(curve)
+    jax.tree.map(np.testing.assert_array_equal, made, plain)
 
 
 def test_rollout_takes_a_market_for_every_lane():

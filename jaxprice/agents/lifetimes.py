@@ -108,9 +108,7 @@ class Play:
 
     def open(self, streams, number):
         """A market of the task distribution: `(params, problem, observation, state)`."""
-        params = self.env.sample_params(random.address(streams["market"], 0, number))
-        params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(self.horizon))
-        params = self.env.solve(params) if self.env.tables else params
+        params = self.env.draw_params(random.address(streams["market"], 0, number), jnp.int32(self.horizon))
         params = jax.tree.map(jnp.asarray, params)
         obs, state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
         return params, self.env.problem(params).told(obs), obs, state

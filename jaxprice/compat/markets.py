@@ -64,7 +64,7 @@ class FreshMarket(Environment):
 
     def draw(self, key, params):
         """Params of one market of the task distribution."""
-        return dataclasses.replace(self.base.sample_params(key), max_steps_in_episode=params.max_steps_in_episode)
+        return self.base.draw_params(key, params.max_steps_in_episode)
 
     def problem(self, params):
         """What is told of one market of the task distribution."""

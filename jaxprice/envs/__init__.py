@@ -1,7 +1,10 @@
 """Markets, one a file, and `make`, which builds any of them by name."""
 
+import contextlib
 import functools
 import inspect
+
+import jax
 
 from jaxprice import checks, devices, fingerprint
 from jaxprice.data import calibrated
@@ -123,6 +126,8 @@ def make(name, **options):
     devices.use_cpu_cores()
     for option in options:
         checks.choice(f"option of {name}", option, inspect.signature(makers[name]).parameters)
-    env, params = makers[name](**options)
-    env.check_params(params)
+    # numbers are computed now, whatever is being traced around the call, unless some of them are traced themselves
+    with contextlib.nullcontext() if checks.is_traced(options) else jax.ensure_compile_time_eval():
+        env, params = makers[name](**options)
+        env.check_params(params)
     return env, params

@@ -200,7 +200,8 @@ def make(
         if type(demand) not in names:
             raise ValueError(f"demand must be a curve of jaxprice.demand or its name, got {demand!r}")
         curve, demand = demand, names[type(demand)]
-        checks.number("the numbers of demand", np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(curve)]))
+        for leaf in jax.tree.leaves(curve):
+            checks.number("the numbers of demand", leaf)
     checks.choice("noise", noise, noises.NOISES)
     buyers, horizon = checks.positive_int("buyers", buyers), checks.positive_int("horizon", horizon)
     if noise == "bernoulli":
