@@ -6,6 +6,7 @@ in [.5, 4.5]; a market is named by (a, b1, b2), `PAPER` or `POSITIVE`. See `priv
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,7 @@ BOUNDS = {"features": 2, "lowest": 0.0, "highest": 3**-0.5}  # of the features a
 class UniformNoise(GLMDemand):
     """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH], and may be negative, as it is in print at high prices."""
 
-    def rules(self, params):
-        return (rule for rule in super().rules(params) if not rule[-1].endswith("never negative"))
+    signed: ClassVar[bool] = True
 
     def draw(self, key, state, mean, params):
         return mean + WIDTH * (2 * jax.random.uniform(key, (), jnp.float32) - 1)

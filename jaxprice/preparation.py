@@ -74,7 +74,7 @@ def prepare(env, policies, seed, lanes, horizon, params):
 
 
 def rehearse(env, play):
-    """Go through a period without computing it -> name -> bytes that the policy knows of a lane.
+    """Go through a period without computing it -> name -> bytes that the policy knows of a lane, and whether it has effects.
 
     Policies may look at what they are told, and check their options against its numbers: of one market that is given, and of
     drawn markets what is the same in all of them, as the price grid often is.
@@ -300,9 +300,12 @@ def _same(function, other, what, after, before):
 
 
 def _state(env, name, policy, params):
-    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane. Leaves: numbers, or shapes."""
+    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane, and whether it has effects.
+
+    Leaves of params: numbers, or shapes.
+    """
     if isinstance(policy, Oracle):
-        return 0
+        return 0, False
     leaves, structure = jax.tree.flatten(params)
     given = [x if isinstance(x, jax.ShapeDtypeStruct) else None for x in leaves]
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
@@ -314,7 +317,7 @@ def _state(env, name, policy, params):
         state = policy.init(key, env.problem(params).told(obs))
         return obs, env_state, state, policy.act(key, state, obs)
 
-    obs, env_state, state, action = jax.eval_shape(start, _key(), given)
+    first, (obs, env_state, state, action) = jax.make_jaxpr(start, return_shape=True)(_key(), given)
     space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
     if shape != space.shape or not jnp.issubdtype(dtype, space.kind):
@@ -330,9 +333,9 @@ def _state(env, name, policy, params):
         after, _, reward, _, info = env.step_env(key, env_state, action, params)
         return policy.update(key, state, Transition(obs, action, info["price"], info["demand"], reward, after))
 
-    learned = jax.eval_shape(learn, _key(), params, obs, env_state, state, action)
+    then, learned = jax.make_jaxpr(learn, return_shape=True)(_key(), params, obs, env_state, state, action)
     _same(f"update of policy {name!r}", "init", "state", learned, state)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)), bool(first.effects or then.effects)
 
 
 def checkpoints(times, horizon):

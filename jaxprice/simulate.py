@@ -90,7 +90,7 @@ def simulate(
     with _Progress(progress, len(play.policies) * lanes * horizon, env.name) as bar:
         for name, policy in play.policies.items():
             at_a_time = min(chunk, lanes)
-            width, tile = _width(mesh, at_a_time, sizes[name])
+            width, tile = _width(mesh, at_a_time, *sizes[name])
             one = engine.engine(env, policy, mesh, play.params is not None, play.batched, tile, ends)
             summary = stats.Summary(times, quantiles, per_lane)
             for first in range(0, lanes, at_a_time):
@@ -143,18 +143,19 @@ def _lanes_per_device(mesh):
     return LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17)
 
 
-def _width(mesh, lanes, size):
+def _width(mesh, lanes, size, speaks):
     """Lanes to compute where so many are wanted, a multiple of devices and tiles, and the lanes of a tile or None.
 
     On a CPU the lanes of a device are played a tile after the other, as many together as what a policy knows of them, `size`
     bytes a lane, fits into the cache; and a tile is a multiple of `VECTORS` lanes: what XLA makes of fewer is other code,
-    which rounds otherwise.
+    which rounds otherwise. Where lanes have effects, such as prints (`speaks`), there are none beyond those wanted.
     """
+    vectors = 1 if speaks else VECTORS
     here = -(-lanes // mesh.size)
     if mesh.devices.flat[0].platform != "cpu":
         return here * mesh.size, None
     tiles = -(-here // max(256, CACHE // size)) if here * size > CACHE else 1
-    tile = -(-here // (tiles * VECTORS)) * VECTORS
+    tile = -(-here // (tiles * vectors)) * vectors
     return tile * tiles * mesh.size, tile if here * size > CACHE else None
 
 

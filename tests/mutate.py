@@ -17,6 +17,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -174,13 +175,16 @@ def mutants(path):
         after = _after(token, tokens[k - 1] if k else None, tokens[k + 1] if k + 1 < len(tokens) else None)
         if after is None or any(first <= token.start and token.end <= last for first, last in skipped):
             continue
-        mutant = Mutant(path, *token.start, token.string, after)
-        try:
-            ast.parse(mutant.source())
-        except SyntaxError:
-            continue
-        found.append(mutant)
+        found.append(Mutant(path, *token.start, token.string, after))
     return found
+
+
+def _is_python(mutant):
+    try:
+        ast.parse(mutant.source())
+    except SyntaxError:
+        return False
+    return True
 
 
 def _after(token, before, after):
@@ -239,7 +243,7 @@ def chosen(options):
         raise ValueError(f"only must name a file that is mutated, got {options.only} (files: {', '.join(targets())})")
     pools = [generator.sample(every, len(every)) for every in map(mutants, paths)]
     ordered = [pool[k] for k in range(max(map(len, pools))) for pool in pools if k < len(pool)]
-    return ordered[: options.number]
+    return list(itertools.islice(filter(_is_python, ordered), options.number))
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):

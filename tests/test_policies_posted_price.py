@@ -329,7 +329,7 @@ def test_answers_on_a_long_grid():
     rng, size = np.random.default_rng(1), 100
     prices = np.arange(1, size + 1) / size
     shares = rng.dirichlet(np.ones(12))
-    answers = Answers(prices, shares)
+    answers = Answers(prices, shares, 1.0)
     for s in range(12):
         top = (31, 32, 99)[s % 3]
         answers.yes[s] = {0, top} if s % 2 else set()

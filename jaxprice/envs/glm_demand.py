@@ -33,7 +33,7 @@ high-dimensional features and heterogeneous elasticity", Management Science (lin
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +91,8 @@ class GLMDemand(ContextualMarket):
       num_prices: size of the price grid, or None: any price in `[low, high]`.
       low, high, cost, noise_scale, horizon: of every market drawn.
     """
+
+    signed: ClassVar[bool] = False  # whether linear demand may be negative
 
     dimension: int = 3
     link: str = "logit"
@@ -155,7 +157,8 @@ class GLMDemand(ContextualMarket):
         if self.link == "linear":
             least = lowest(alpha - high * beta, self.context)
             wanted = "linear demand (alpha - price * beta)'x that is never negative (lower high or beta, or raise alpha)"
-            yield names, least >= -slack, wanted
+            if not self.signed:
+                yield names, least >= -slack, wanted
             yield names, most > 0, "demand at the lowest price: nobody buys at any price"
         else:  # a share of sales that float32 can tell from none
             yield names, most > -80, "demand at the lowest price: nobody buys at any price"
