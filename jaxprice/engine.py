@@ -8,12 +8,14 @@ import numpy as np
 
 from jaxprice import fingerprint, periods, program, random
 from jaxprice.devices import on_cpu
+from jaxprice.kept import Kept, maker
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 
 LOOK = 3  # periods that are played as plain code under jax_debug_nans
 DRAWN = 2**28  # bytes: markets drawn by the prior are kept for the next policy while they are no more
 _drawn = fingerprint.Cache()
+_engines, _played, _opened = Kept(), Kept(), Kept()
 
 
 class Engine:
@@ -30,14 +32,15 @@ class Engine:
         if self.batched:
             rows = np.minimum(first + np.arange(width), first + size - 1)
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
-        opening, axes = _market(self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched))
+        which = self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched)
+        opening, axes = _opened.find(self.env.name, which, _market, *which)
         open_lanes = functools.partial(opening, streams, numbers, params, np.int32(times[-1]))
         which = self.env, self.mesh, int(seed), first, width, int(times[-1]), jax.config.jax_enable_x64
         made, obs, env_state = open_lanes() if self.given else _kept(which, open_lanes)
         env, made, axes = periods.in_play(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
-        which = env, self.policy, self.state, self.mesh, self.tile, axes
-        axes, enter, advance, trace = _periods(*which, *one, ends=self.ends)
+        which = env, self.policy, self.state, self.mesh, self.tile, axes, *one, self.ends
+        axes, enter, advance, trace = _played.find(maker(self.policy), which, _periods, *which)
         args = streams, numbers, made
         if _debugging():
             trees = (made, axes.params), (obs, axes.obs), (env_state, axes.env)
@@ -107,7 +110,8 @@ def totals(env, policy, play, ends=False):
 
 def engine(env, policy, mesh, given, batched, tile=None, ends=False):
     """The `Engine` of these; the same one again, unless code or data that the policy's functions reach has changed."""
-    return _engine(env, policy, mesh, given, batched, tile, ends, _walk().again().of(tuple(policy)).digest)
+    choices = env, policy, mesh, given, batched, tile, ends, _walk().again().of(tuple(policy)).digest
+    return _engines.find(maker(policy), choices, Engine, *choices)
 
 
 @functools.cache
@@ -115,33 +119,31 @@ def _walk():
     return fingerprint.Walk()
 
 
-@functools.lru_cache(maxsize=128)
-def _engine(*choices):
-    return Engine(*choices)
-
-
-@functools.lru_cache(maxsize=256)
-def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends=False):
+def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
     lane = Lane(env, policy, True, ends, state)
     axes = periods.playing_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
+    kind = maker(policy)
     enter = functools.partial(periods.enter_lanes, lane, axes)
-    enter = Program(enter, (None, -1, axes.params, axes.obs, axes.env), mesh, out_axes=axes.carry)
+    enter_axes = None, -1, axes.params, axes.obs, axes.env
+    enter = Program(enter, enter_axes, mesh, out_axes=axes.carry, kind=(kind, "enter"))
     advance = functools.partial(periods.advance_lanes, lane, axes, on_cpu(mesh))
     if tile:
         advance = functools.partial(periods.advance_tiles, lane, axes, on_cpu(mesh), tile)
-    advance = Program(advance, (None, -1, axes.params, axes.carry, None, None), mesh, donated=3, out_axes=axes.carry)
-    trace = Program(functools.partial(periods.trace_lanes, lane, axes), (None, -1, axes.params, axes.carry, None), mesh)
+    advance_axes = None, -1, axes.params, axes.carry, None, None
+    advance = Program(advance, advance_axes, mesh, donated=3, out_axes=axes.carry, kind=(kind, "advance"))
+    trace = functools.partial(periods.trace_lanes, lane, axes)
+    trace = Program(trace, (None, -1, axes.params, axes.carry, None), mesh, kind=(kind, "trace"))
     return axes, enter, advance, trace
 
 
-@functools.lru_cache(maxsize=128)
 def _market(env, mesh, given, batched, *params):
     """The compiled start of a market, shared by all policies, and the axes of what it returns."""
     lane, axis = Lane(env, None, given), -1 if batched else None
     axes = periods.opening_axes(lane, axis, _stream_shapes(), periods.of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
     opening = functools.partial(periods.open_lanes, lane, axis, axes)
-    return Program(opening, (None, -1, axis, None), mesh, out_axes=[*axes.params, *axes.obs, *axes.env]), axes
+    out_axes = [*axes.params, *axes.obs, *axes.env]
+    return Program(opening, (None, -1, axis, None), mesh, out_axes=out_axes, kind=(env.name, "open")), axes
 
 
 def _kept(which, make):
@@ -157,8 +159,8 @@ def _kept(which, make):
 def forget():
     """Drop all compiled code and drawn markets, as in a fresh process."""
     _drawn.clear()
-    for cache in (_engine, _periods, _market):
-        cache.cache_clear()
+    for kept in (_engines, _played, _opened):
+        kept.clear()
     program.forget()
     jax.clear_caches()
 

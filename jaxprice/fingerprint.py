@@ -173,6 +173,7 @@ class Walk:
     def again(self):
         """Look again at code of the program, whose globals may have other values by now; that of this package stays."""
         self._found = {name: found for name, found in self._found.items() if name.startswith("jaxprice.")}
+        self._told.clear()
         return self
 
 

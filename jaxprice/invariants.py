@@ -118,7 +118,8 @@ class _Function:
 
     def __call__(self, params, time, lanes, *inputs):
         try:
-            out = self.many(params, np.int32(time), lanes, inputs)
+            with random.explained():
+                out = self.many(params, np.int32(time), lanes, inputs)
         except (TypeError, IndexError) as error:
             raise ValueError(f"shapes: {self.name} cannot be compiled: {str(error).splitlines()[0]}") from error
         if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(out)):

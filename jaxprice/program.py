@@ -4,7 +4,8 @@ Most of the time of a small experiment is compilation. Two things make it rare. 
 not read are dropped before it is lowered: once the mean demand at every price is worked out, the loop no longer reads the
 demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
 markets that look the same to it. Texts that do not hold all there is, because they call Python or leave constants out,
-are not shared.
+are not shared. Memory grows with the kinds of policies that are played, not with how many of a kind: programs of the latest
+16 of one maker are kept, at most 256 in all (`kept`).
 
 Common subexpressions are removed from what was lowered, on any number of devices. XLA does so first for several devices and
 last for one; between the two it rewrites arithmetic, which depends on how often a value is used. So numbers would differ
@@ -25,12 +26,13 @@ from jax.extend.mlir import passmanager
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxprice import devices, fingerprint
+from jaxprice import devices
 from jaxprice.devices import AXIS
+from jaxprice.kept import Kept
 from jaxprice.lanes import needed, per_leaf
 
-_executables = fingerprint.Cache()
-_KEPT = 256
+_executables = Kept()
+SHAPES = 4  # of arguments, for which a program is kept
 _ELSEWHERE = ("callback", "jax.const")  # in a text: calls of Python functions, and constants that are arguments
 _number = itertools.count()
 _compiler = concurrent.futures.ThreadPoolExecutor(2, "compile")  # XLA compiles outside the interpreter lock
@@ -45,11 +47,12 @@ class Program:
       mesh: from `jaxprice.devices.mesh`.
       donated: position of the argument whose memory may be taken, or None.
       out_axes: -1: everything returned has lanes; or a list of bools, one a leaf.
+      kind: whose code it is, hashable: of each kind the latest executables are kept.
     """
 
-    def __init__(self, function, axes, mesh, donated=None, out_axes=-1):
+    def __init__(self, function, axes, mesh, donated=None, out_axes=-1, kind=None):
         self.function, self.axes, self.mesh, self.donated, self.out_axes = function, axes, mesh, donated, out_axes
-        self._built = {}
+        self.kind, self._built = kind, Kept(SHAPES)
 
     def __call__(self, *args):
         """Run it; compiles at the first call with these shapes."""
@@ -66,9 +69,7 @@ class Program:
     def _find(self, args):
         leaves, tree = jax.tree.flatten(args)
         key = tree, tuple((np.shape(x), jnp.result_type(x)) for x in leaves)
-        if key not in self._built:
-            self._built[key] = self._build(args, leaves)
-        return leaves, self._built[key]
+        return leaves, self._built.find(None, key, self._build, args, leaves)
 
     def _build(self, args, leaves):
         flags = per_leaf(self.axes, args)
@@ -106,7 +107,7 @@ class Program:
         lowered = jitted.lower(*[jax.ShapeDtypeStruct(np.shape(leaves[k]), jnp.result_type(leaves[k])) for k in used])
         sized, tree = jax.tree.flatten(shapes)
         whole = jax.tree.unflatten(tree, [self._whole(x, flag) for x, flag in zip(sized, outs, strict=True)])
-        return _compile(lowered, self.mesh), used, whole
+        return _compile(lowered, self.mesh, self.kind), used, whole
 
     def _whole(self, x, flag):
         """Shape of a result over all devices."""
@@ -137,7 +138,7 @@ def _compiled(lowered):
     return executable
 
 
-def _compile(lowered, mesh):
+def _compile(lowered, mesh, kind):
     """The executable of a lowered function, to come; an old one if the text is the same and says all."""
     module = lowered.compiler_ir()
     with module.context:
@@ -145,9 +146,4 @@ def _compile(lowered, mesh):
     text = lowered.as_text()
     whole = not any(word in text for word in _ELSEWHERE)
     key = hashlib.sha256(text.encode()).hexdigest(), mesh, None if whole else next(_number)
-    if key not in _executables:
-        _executables[key] = _compiler.submit(_compiled, lowered)
-        while len(_executables) > _KEPT:
-            _executables.popitem(last=False)
-    _executables.move_to_end(key)
-    return _executables[key]
+    return _executables.find(kind, key, _compiler.submit, _compiled, lowered)

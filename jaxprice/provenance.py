@@ -9,7 +9,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-BOOKKEEPING = {f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "provenance")}  # decides nothing
+BOOKKEEPING = {  # decides nothing
+    f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "kept", "provenance")
+}
 HERE = Path(__file__).resolve().parent
 PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 

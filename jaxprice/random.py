@@ -14,6 +14,7 @@ Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw (2011), "Parallel ran
 doi:10.1145/2063384.2063405.
 """
 
+import contextlib
 import functools
 import math
 
@@ -34,6 +35,17 @@ POISSON = (
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _DERIVE = 0x9E3779B9  # stream words of derived keys come from a key space of their own
+
+
+@contextlib.contextmanager
+def explained():
+    """Within the block, an error of JAX that asks for a threefry key says how to make one."""
+    try:
+        yield
+    except NotImplementedError as error:
+        if "threefry" in str(error):
+            error.add_note(POISSON)
+        raise
 
 
 def threefry(k0, k1, x0, x1):

@@ -4,7 +4,8 @@ A lane is one market and one seed. Lane code is plain and scalar; `lanes.widen` 
 devices, `engine` loops over time, and the host goes from checkpoint to checkpoint and from chunk to chunk. So memory does
 not grow with the horizon. With the number of lanes it grows by what is kept on purpose: 16 bytes a lane and policy for
 `lane_regret` and `lane_share` (none with `per_lane=False`), params that were given as a batch, up to 64 MB of numbers for
-exact quantiles, and up to 256 MB of markets that were drawn, for the next policy.
+exact quantiles, and up to 256 MB of markets that were drawn, for the next policy. Compiled code is kept for the latest
+policies of each maker (`kept`), some MB each, so that a sweep over a hyperparameter levels off.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
 any number of devices, and all policies meet the same markets and the same buyers. On CPUs the last digits of `etc_glm` are
@@ -97,13 +98,10 @@ def simulate(
                 run = one.run_traced if traces else one.run
                 size = min(at_a_time, lanes - first)
                 try:
-                    out = run(play.seed, first, size, width, times, play.params, functools.partial(bar, name))
+                    with random.explained():
+                        out = run(play.seed, first, size, width, times, play.params, functools.partial(bar, name))
                 except FloatingPointError as error:  # under jax_debug_nans and jax_debug_infs
                     raise FloatingPointError(f"policy {name!r} in {env.name}: {error}") from error
-                except NotImplementedError as error:
-                    if "threefry" in str(error):
-                        error.add_note(random.POISSON)
-                    raise
                 summary.add(*(out if traces else (out,)))
             results[name] = summary.dataset()
             worthless = max(worthless, summary.worthless)
@@ -135,7 +133,8 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
         raise ValueError(f"policy must be one Policy, got a dict of {len(policy)}; simulate takes several")
     play = preparation.prepare(env, policy, seed, lanes, horizon, params)
     preparation.rehearse(env, play)
-    return engine.totals(env, policy, play, preparation.may_end(env, play))
+    with random.explained():
+        return engine.totals(env, policy, play, preparation.may_end(env, play))
 
 
 def _lanes_per_device(mesh):

@@ -69,6 +69,7 @@ _TARGETS = {
     "jaxprice/random.py": "random samplers",
     "jaxprice/stats.py": "stats simulate",
     "jaxprice/engine.py": "simulate rounds",
+    "jaxprice/kept.py": "kept",
     "jaxprice/periods.py": "simulate rounds",
     "jaxprice/lanes/indexing.py": "lanes",
     "jaxprice/lanes/loops.py": "lanes",

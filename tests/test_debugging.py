@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from jaxprice import Policy, policies
+from jaxprice import Policy, invariants, policies
 
 
 def bandit():
@@ -61,15 +61,25 @@ def test_sound_policies_are_played_as_before(name):
         np.testing.assert_array_equal(played(policy)["lane_regret"], free["lane_regret"])
 
 
-def test_poisson_says_what_does():
-    def drawing(draw):
-        return plain(act=lambda key, state, observation: jnp.minimum(draw(key), 1).astype(jnp.int32))
+def drawing(draw):
+    return plain(act=lambda key, state, observation: jnp.minimum(draw(key), 1).astype(jnp.int32))
 
+
+@pytest.mark.parametrize("play", ["simulate", "rollout", "check_policy"])
+def test_poisson_says_what_does(play):
+    env, params = bandit()
+    ways = {
+        "simulate": played,
+        "rollout": lambda policy: jaxprice.rollout(env, policy, lanes=3, horizon=6, params=params),
+        "check_policy": lambda policy: invariants.check_policy(policy, env, params),
+    }
     with pytest.raises(NotImplementedError, match="threefry") as refused:
-        played(drawing(lambda key: jax.random.poisson(key, 0.5)))
+        ways[play](drawing(lambda key: jax.random.poisson(key, 0.5)))
     made = "jax.random.wrap_key_data(jax.random.bits(key, (2,)), impl='threefry2x32')"
     assert any(made in note for note in refused.value.__notes__)
 
+
+def test_poisson_draws_of_a_key_of_random_words():
     def threefry(key):
         return jax.random.wrap_key_data(jax.random.bits(key, (2,)), impl="threefry2x32")
 

@@ -450,6 +450,27 @@ def test_params_one_market_a_batch_or_the_prior():
     np.testing.assert_allclose(lanes(swapped), lanes(drawn)[::-1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("traces", [False, True])
+def test_lanes_of_a_batch_play_their_own_rows_in_any_chunk(traces):
+    """Ten different markets, four at a time: the regret of an arm is known; a lane is that of a game in its market alone."""
+    env, params = jaxprice.make("BernoulliBandit", means=[0.1, 0.5])
+    means = np.stack([np.linspace(0.05, 0.5, 10), np.full(10, 0.5)], axis=1).astype(np.float32)
+    batch = dataclasses.replace(jax.tree.map(lambda x: np.stack([x] * 10), params), means=means)
+    first = Policy(lambda key, problem: 0.0, lambda key, state, observation: jnp.int32(0), lambda key, state, sale: state)
+    ways, sizes = {"first": first, "ucb1": policies.ucb1()}, {"lanes": 10, "horizon": 30, "traces": traces}
+
+    def lanes(params, **options):
+        return jaxprice.simulate(env, ways, params=params, **sizes, **options)["lane_regret"].values
+
+    chunked = lanes(batch, chunk=4)
+    np.testing.assert_allclose(chunked[0], 30 * (0.5 - means[:, 0]), rtol=1e-5, atol=1e-5)
+    assert len(np.unique(chunked[1])) == 10
+    np.testing.assert_array_equal(chunked, lanes(batch))
+    for row in (0, 3, 4, 9):
+        alone = lanes(dataclasses.replace(params, means=means[row]))[:, row]
+        np.testing.assert_allclose(chunked[:, row], alone, rtol=1e-5, atol=1e-5)
+
+
 def test_the_horizon_replaces_that_of_the_params(bandit):
     env, params = bandit
     telling = Policy(
