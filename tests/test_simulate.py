@@ -195,11 +195,12 @@ def test_tiles_of_a_chunk_are_its_lanes(drawn):
 def test_states_that_fill_the_cache_are_tiled():
     width = sys.modules["jaxprice.simulate"]._width
     one = devices.mesh(1)
-    assert width(one, 2000, 100) == (2048, None)
-    assert width(one, 2000, 4000) == (2048, 256)
-    assert width(one, 2049, 1000) == (2304, 576)
-    assert width(one, 1, 100) == (64, None)
-    assert width(one, 100, 10**6) == (128, 128)
+    assert width(one, 2000, 100, False) == (2048, None)
+    assert width(one, 2000, 4000, False) == (2048, 256)
+    assert width(one, 2049, 1000, False) == (2304, 576)
+    assert width(one, 1, 100, False) == (64, None)
+    assert width(one, 100, 10**6, False) == (128, 128)
+    assert width(one, 1, 100, True) == (1, None)  # lanes that print are not padded
 
 
 def test_fewer_lanes_are_the_first_of_more(run, result):
