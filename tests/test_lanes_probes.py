@@ -435,6 +435,7 @@ LAWS = {
     "orthogonal": lambda key: jnp.abs(jax.random.orthogonal(key, 2)),
     "multivariate normal": lambda key: jax.random.multivariate_normal(key, jnp.zeros(2), jnp.eye(2) + 0.5),
     "split": lambda key: jax.random.key_data(jax.random.split(key, (2, 2))),
+    "splits of many keys": lambda key: jax.random.key_data(jax.vmap(jax.random.split)(jax.random.split(key, 3))),
     "fold in": lambda key: [jax.random.bits(jax.random.fold_in(key, k)) for k in (0, 1, 2**32 - 1)],
     "clone": lambda key: jax.random.uniform(jax.random.clone(key)),
     "wrapped again": lambda key: jax.random.uniform(jax.random.wrap_key_data(jax.random.key_data(key), impl=key.dtype)),
