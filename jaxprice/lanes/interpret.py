@@ -171,7 +171,7 @@ def _vmap(function, args):
 def _callee(eqn):
     """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None; other jaxprs of a primitive are no calls."""
     inner = eqn.params.get(_CALLS.get(eqn.primitive.name))
-    return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
+    return inner if inner is None or isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
 
 
 def spread(value, flag, shape, size):
