@@ -52,7 +52,7 @@ _POLICIES = {
     "ucb_pi": "posted_price:ucb_pi",
     "controlled_variance": "parametric:controlled_variance",
     "mle_cycle": "parametric:mle_cycle",
-    "rmlp": "contextual_pricing",
+    "rmlp": "rmlp",
     "emlp": "contextual_pricing",
     "ts_update": "inventory:ts_update",
     "lp_resolving": "inventory:lp_resolving",

@@ -2,10 +2,7 @@
 
 import dataclasses
 import functools
-import importlib
-import inspect
 import math
-import types
 
 import jax
 import jax.numpy as jnp
@@ -688,13 +685,3 @@ def test_odd_data_leave_numbers(name):
     state, prices = jax.jit(jax.vmap(run))(contexts, jnp.float32([1, 0, 1, 0]))
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating))
     assert np.all(prices >= 0) and np.all(prices <= 3 + 1e-5)
-
-
-def test_penalty_of_rmlp_falls_with_the_root_of_the_periods(monkeypatch):
-    """lambda sqrt(log(d + 1) / n) over the scale of the valuations, in NumPy."""
-    module = importlib.import_module("jaxprice.policies.rmlp")
-    monkeypatch.setattr(module, "doubling_policy", lambda *parts: parts[-1])
-    weight = inspect.unwrap(module.rmlp)(penalty=0.3)
-    for scale, size, periods in ((0.5, 3, 16.0), (2.0, 8, 1024.0)):
-        told = types.SimpleNamespace(scale=scale, size=size)
-        np.testing.assert_allclose(weight(told, periods), 0.3 / scale * np.sqrt(np.log(size + 1) / periods), rtol=1e-6)
