@@ -147,7 +147,8 @@ def _width(mesh, lanes, size, speaks):
 
     On a CPU the lanes of a device are played a tile after the other, as many together as what a policy knows of them, `size`
     bytes a lane, fits into the cache; and a tile is a multiple of `VECTORS` lanes: what XLA makes of fewer is other code,
-    which rounds otherwise. Where lanes have effects, such as prints (`speaks`), there are none beyond those wanted.
+    which rounds otherwise. Where lanes have effects, such as prints (`speaks`), lanes are added
+    only to fill devices and tiles.
     """
     vectors = 1 if speaks else VECTORS
     here = -(-lanes // mesh.size)
