@@ -13,7 +13,7 @@ from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 
 LOOK = 3  # periods that are played as plain code under jax_debug_nans
-DRAWN = 2**28  # bytes: markets drawn by the prior are kept for the next policy while they are no more
+DRAWN = 2**28  # bytes: markets drawn from the prior are reused by the next policy if they fit into this
 _drawn = fingerprint.Cache()
 _engines, _played, _opened = Kept(), Kept(), Kept()
 

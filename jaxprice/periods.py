@@ -1,9 +1,9 @@
 """The loop of the engine: what one lane does in a period, made wide, over many periods.
 
-Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period, and ends with the
-sale: what passes from the sale to the update crosses the end of the loop, so it is in memory once, and XLA does not compute
-it again for every arm and every array that the update writes. Second, the sums of a period (regret, reward, ...) are plain
-float32 sums over at most `BLOCK` periods, which are then added into compensated sums. What reaches no sum is not carried.
+Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period and ends with the
+sale. Results of the sale are loop carries, so XLA stores them once instead of recomputing them in every kernel of the
+update. Second, the metrics (regret, reward, ...) are plain float32 sums over at most `BLOCK` periods; these block sums are
+then added to compensated sums. A value that influences no metric is not carried.
 
 What cannot differ between lanes has no lane axis: the calendar, a market shared by all, its tables and its oracle. Which
 leaves these are is read off the code of one lane (`lanes.depends`).
@@ -21,7 +21,7 @@ from jaxprice.lanes import depends, live, widen
 from jaxprice.types import Environment, Oracle, Policy, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
-BLOCK = 256  # periods whose sums are plain float32
+BLOCK = 256  # periods summed in plain float32
 
 
 @struct.dataclass
@@ -110,7 +110,7 @@ class Axes:
 
 
 def opening_axes(lane, axis, streams, params, horizon):
-    """Axes of what `lane.open` returns, before `in_play`; params those of one lane, or their shapes."""
+    """The `Axes` of what `lane.open` returns, before `in_play`; `params` are those of one lane, arrays or shapes."""
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     args = streams, number, params, horizon
     flags = iter(depends(lane.open, (None, -1, axis, None), *args))

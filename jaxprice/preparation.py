@@ -74,7 +74,7 @@ def prepare(env, policies, seed, lanes, horizon, params):
 
 
 def rehearse(env, play):
-    """Go through a period without computing it -> name -> bytes that the policy knows of a lane, and whether it has effects.
+    """Trace one period of every policy -> name -> bytes of its state for one lane, and whether it has effects.
 
     Policies may look at what they are told, and check their options against its numbers: of one market that is given, and of
     drawn markets what is the same in all of them, as the price grid often is.
@@ -300,7 +300,7 @@ def _same(function, other, what, after, before):
 
 
 def _state(env, name, policy, params):
-    """Refuse a policy that cannot act in the environment; bytes that it knows of a lane, and whether it has effects.
+    """Raise if the policy cannot act here; return the size of its state for one lane, in bytes, and whether it has effects.
 
     Leaves of params: numbers, or shapes.
     """

@@ -24,7 +24,7 @@ from jaxprice import devices as device_mesh
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
 VECTORS = 64  # lanes: four of the widest vectors
-CACHE = 2**19  # bytes: on a CPU, what policies know of the lanes that are played together should stay in cache
+CACHE = 2**19  # bytes: on a CPU, the policy states of the lanes played together should fit into the cache of a core
 
 
 def simulate(

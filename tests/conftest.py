@@ -1,8 +1,8 @@
 """Compiled code is kept between the processes of a test run, and for the next run of the same tests.
 
-Most of a run goes into compiling small programs that run once. So what a test compiles is left unoptimised, but for tests
-marked `optimised`, which are about the compiled code itself or run long, and for slow ones, unless they are slow for their
-number alone (`many`); `--optimised` does so for all.
+Most of the time of a run is spent compiling small programs that run once. So the tests compile without optimisation. Three
+kinds of test are compiled with it: those marked `optimised`, which test the compiled code itself or run long; those marked
+`slow`, unless they are also marked `many` (short tests in great number); and all tests under `--optimised`.
 """
 
 import os

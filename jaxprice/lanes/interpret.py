@@ -47,10 +47,10 @@ def widen(function, in_axes, fence=None, out_axes=-1):
       function: code for one lane, on pytrees of arrays.
       in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
         the argument is shared by all lanes, or a list with True for each leaf that carries one and False for the others.
-      fence: a bool scalar, true at run time in a way that the compiler cannot see, or None. With it, random words and the
-        rows that an `argmax` searches are computed once and kept in memory. XLA:CPU has no kernels with several outputs:
-        it computes cheap values anew in every kernel that reads them, and for every row that it selects from. The one
-        thing it never looks through is a branch. Leave it out on other backends, where a branch is dear.
+      fence: None, or a bool scalar that is true at run time although the compiler cannot know it. With a fence, random words
+        and the operand of an `argmax` are computed once and stored. Without it, XLA:CPU recomputes cheap values in every
+        kernel that reads them, because its kernels have one output. A branch on the fence stops that: XLA never fuses
+        across a branch. Pass None on other backends, where a branch is expensive.
       out_axes: -1: every array returned has a trailing lane axis; or a list of bools, one a leaf, as `depends` gives it.
 
     Returns:

@@ -1,6 +1,6 @@
-"""What of a loop reaches what: which values may differ between lanes, and which are worth carrying.
+"""Dependence between the values of a loop: which may differ between lanes, and which need to be carried.
 
-All is read off the jaxpr of the one-lane code, in which a value depends on another or does not.
+Both answers come from the jaxpr of the code of one lane, which shows the inputs of every value.
 """
 
 import jax

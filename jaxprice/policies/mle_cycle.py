@@ -7,8 +7,8 @@ has 2 + c. The variants differ in the data of the estimate and in the exploratio
     "plain": the experiments of all cycles so far, nothing else;      "S": all sales so far;
     "SU": all sales; from cycle 2 on, the experiments are at p*(z) of the cycle before and at that plus gap t^(-1/4).
 
-The estimate is constrained to the box, and lies on an edge of it while data are few: intended, an unconstrained one loses
-half of the revenue. Work a period is fixed. The log likelihood, with q = 1 / (1 + exp(z1 p + z2)),
+The estimate is constrained to the box and lies on its boundary while data are few. This is intended: an unconstrained
+estimate loses half of the revenue. The work of a period is constant. The log likelihood, with q = 1 / (1 + exp(z1 p + z2)),
 
     L(z) = - sum of d_i (z1 p_i + z2)  +  sum of log(1 - q(p_i; z)),
 

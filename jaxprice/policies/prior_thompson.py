@@ -7,10 +7,11 @@ best price is posted. With mean demand d_mk of market m at price k and a sale of
     log w_m' = log w_m + y log d_mk - n d_mk                       Poisson,
     log w_m' = log w_m - (y - n d_mk)^2 / (2 sigma^2)              Gaussian.
 
-This is exact Thompson sampling for the prior that is uniform on the M markets, and approaches that of the task distribution
-as M grows: with 100 sales the posterior of ten prices is wide against the spacing of a few thousand markets. With
-`greedy`, the price whose worth is largest in the mean over the posterior, which is what a seller does who does not value
-learning.
+This is exact Thompson sampling for the uniform prior on the M markets. It approaches exact Thompson sampling for the task
+distribution as M grows: after 100 sales at ten prices, the posterior is still wide compared with the distance between a few
+thousand markets. With `greedy`, the seller posts the price with the highest posterior mean profit; such a seller puts no
+value on learning.
+
 Where demand is a table over prices, it is worked out for each market once. Other markets say themselves what a seller who
 sees an observation would do if `params` were true (`Environment.believed` and `offer`): with features, d_mk is that of the
 buyer who is here; with a limited stock, a price is worth d_mk (p_k - cost - v_m), with v_m the value that market m puts on

@@ -18,7 +18,7 @@ from jaxprice.policies.parts import totals
 from jaxprice.types import Discrete, Interval, Policy
 
 SIGNALS = ("demand", "reward")
-NEVER = 1e-12  # count of an arm never pulled: no division by zero, and no trace after the first pull
+NEVER = 1e-12  # stands for a count of zero: it avoids a division by zero and vanishes in rounding after the first pull
 
 
 @struct.dataclass

@@ -106,8 +106,9 @@ class Sales:
     def revised(self, now, law, radius, **options):
         """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; else nothing is computed.
 
-        `now` is a bool scalar that all lanes share. A branch inside a loop of one round or none: for a branch alone,
-        `lanes.widen` would transpose the arrays in every period; out of a loop alone XLA takes the fit, into every period.
+        `now` is a bool scalar that all lanes share. The fit is a branch inside a loop of at most one round, and needs both.
+        With the branch alone, `lanes.widen` would transpose the arrays in every period. With the loop alone, XLA would hoist
+        the fit out of it and compute it in every period.
         """
 
         def estimate(sales):

@@ -1,9 +1,12 @@
 """The upper confidence bound of a Bernoulli mean: the largest q with kl(p, q) <= d, in straight-line arithmetic.
 
-The equation kl(p, q) = d is solved in y, with 1 - q = (1 - p) exp(-y) and kl = (1 - p) y - p log(q / p). The first guess
-(d + sqrt(2 d p (1 - p))) / (1 - p), exact for large and, but for a smaller term, for small d, is corrected by a fitted cubic
-to 0.9 %, and one Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is nearly linear in y, brings the error in q below
-4e-6 anywhere. The logarithm of q / p is taken as log1p((q - p) / p), without which float32 cancels where d is small.
+The equation kl(p, q) = d is solved for y, where 1 - q = (1 - p) exp(-y) and kl = (1 - p) y - p log(q / p), in three steps:
+
+1. The first guess is (d + sqrt(2 d p (1 - p))) / (1 - p). It is exact in the limits of large and of small d.
+2. A fitted cubic brings it within 0.9 % of the solution.
+3. One Newton step on sqrt(2 kl) = sqrt(2 d), whose left side is nearly linear in y, brings the error in q below 4e-6.
+
+log(q / p) is computed as log1p((q - p) / p), because float32 loses its digits to cancellation where d is small.
 """
 
 import jax.numpy as jnp

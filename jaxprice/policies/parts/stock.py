@@ -6,9 +6,9 @@ programme of a period with capacity c is
 
     max_x  sum_k x_k sum_i m_ki d_ki   subject to   sum_k x_k sum_i A_ij d_ki <= c_j for every j,   sum_k x_k <= 1,   x >= 0,
 
-and with probability 1 - sum x nothing is offered. "Nothing" is the last action where it earns nothing (so markets list the
-offer of nothing), else the action with the highest margins, which is the nearest there is to it. Actions without a positive
-margin are never explored.
+and with probability 1 - sum x nothing is offered. Markets that can offer nothing list it as their last action, which earns
+nothing. In other markets the action with the highest margins takes its place, since it sells least. Actions without a
+positive margin are never explored.
 
 Sellers count their own sales. Sales that the stock cut short do not show demand, so a product's sales teach only if
 another unit of it was left after the period, or if every customer bought. This drops a few of the last periods of a season.
