@@ -4,29 +4,54 @@ State a market, state a policy, and get a trustworthy answer: regret with confid
 over thousands of markets, in seconds.
 """
 
+from typing import TYPE_CHECKING
+
 from jaxprice import demand, envs, invariants, lazy, plot, policies, stats
 from jaxprice.devices import use_cpu_cores
 from jaxprice.envs import list_envs, make
 from jaxprice.simulate import rollout, simulate
-from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Problem, Subset, Transition
+from jaxprice.types import (
+    ActFn,
+    Discrete,
+    Environment,
+    InitFn,
+    Interval,
+    Oracle,
+    Policy,
+    Problem,
+    Subset,
+    Transition,
+    UpdateFn,
+)
+
+if TYPE_CHECKING:
+    from jaxprice import agents, compat, data, experiment, oracles
 
 _LATER = ("agents", "compat", "data", "experiment", "oracles")  # imported when they are first asked for
 __getattr__, __dir__ = lazy.modules(__name__, _LATER)
 
 __all__ = [
+    "ActFn",
     "Discrete",
     "Environment",
+    "InitFn",
     "Interval",
     "Oracle",
     "Policy",
     "Problem",
     "Subset",
     "Transition",
+    "UpdateFn",
+    "agents",
+    "compat",
+    "data",
     "demand",
     "envs",
+    "experiment",
     "invariants",
     "list_envs",
     "make",
+    "oracles",
     "plot",
     "policies",
     "rollout",

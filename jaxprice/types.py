@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -145,18 +144,71 @@ class Transition:
     next_observation: Any
 
 
+class InitFn(Protocol):
+    """How a policy starts: `(key, problem) -> state`."""
+
+    def __call__(self, key: jax.Array, problem: Problem, /) -> Any:
+        """Return what the policy knows before the first sale.
+
+        Args:
+          key: a typed random key, as of `jax.random.key`.
+          problem: what the seller is told.
+
+        Returns:
+          The state: any pytree of arrays. Its structure, shapes and dtypes stay the same in every period.
+
+        Raises:
+          ValueError: the policy cannot play the problem.
+        """
+        ...
+
+
+class ActFn(Protocol):
+    """How a policy sets a price: `(key, state, observation) -> action`."""
+
+    def __call__(self, key: jax.Array, state: Any, observation: Any, /) -> jax.Array:
+        """Return the action of a period.
+
+        Args:
+          key: a typed random key, another one in each period.
+          state: what `init` or the last `update` returned.
+          observation: what the seller sees before the sale, as the market's docstring tells.
+
+        Returns:
+          An action of `problem.action_space`: an index of the grid, a price, or a set of products.
+        """
+        ...
+
+
+class UpdateFn(Protocol):
+    """How a policy learns: `(key, state, transition) -> state`."""
+
+    def __call__(self, key: jax.Array, state: Any, transition: Transition, /) -> Any:
+        """Return what the policy knows after the period.
+
+        Args:
+          key: a typed random key, another one in each period and another one than that of `act`.
+          state: the state that `act` was given.
+          transition: what happened in the period.
+
+        Returns:
+          The next state, with the structure, shapes and dtypes of `state`.
+        """
+        ...
+
+
 class Policy(NamedTuple):
-    """How prices are chosen: three pure functions, for one lane.
+    """How prices are chosen: three pure functions, for one lane. They are called with positional arguments.
 
     Attributes:
-      init: `(key, problem) -> state`, before the first sale.
-      act: `(key, state, observation) -> action`.
-      update: `(key, state, transition) -> state`, after each period.
+      init: `(key, problem) -> state`, before the first sale; see `InitFn`.
+      act: `(key, state, observation) -> action`; see `ActFn`.
+      update: `(key, state, transition) -> state`, after each period; see `UpdateFn`.
     """
 
-    init: Callable[[jax.Array, Problem], Any]
-    act: Callable[[jax.Array, Any, Any], jax.Array]
-    update: Callable[[jax.Array, Any, Transition], Any]
+    init: InitFn
+    act: ActFn
+    update: UpdateFn
 
 
 class Oracle(Policy):

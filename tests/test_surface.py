@@ -1,7 +1,10 @@
 """What `import jaxprice` gives: everything by its name, and nothing slow before it is asked for."""
 
+import inspect
+import pkgutil
 import subprocess
 import sys
+import typing
 
 import pytest
 
@@ -40,3 +43,25 @@ def test_what_is_not_there_is_an_attribute_error():
 def test_all_names_are_listed():
     assert set(jaxprice.__all__) <= set(dir(jaxprice)) and set(LATER) <= set(dir(jaxprice))
     assert jaxprice.oracles.bandit_bound is sys.modules["jaxprice.oracles.bandit_bound"]
+
+
+@pytest.mark.parametrize("package", [jaxprice, jaxprice.compat, jaxprice.oracles])
+def test_completion_shows_public_names_alone(package):
+    shown = {name for name in dir(package) if not name.startswith("_")}
+    assert shown == set(package.__all__)
+    assert "lazy" not in shown and "__doc__" in dir(package)
+
+
+def test_all_oracles_are_listed():
+    there = {module.name for module in pkgutil.iter_modules(jaxprice.oracles.__path__)}
+    assert set(jaxprice.oracles.__all__) == there
+
+
+def test_functions_of_a_policy_say_what_they_take():
+    hints = typing.get_type_hints(jaxprice.Policy)
+    takes = {name: list(inspect.signature(hint.__call__).parameters)[1:] for name, hint in hints.items()}
+    wanted = {"init": ["key", "problem"], "act": ["key", "state", "observation"], "update": ["key", "state", "transition"]}
+    assert takes == wanted
+    policy = jaxprice.policies.ucb1()
+    for name, function in policy._asdict().items():
+        inspect.signature(function).bind(*takes[name])  # it takes as many

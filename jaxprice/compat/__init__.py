@@ -3,6 +3,13 @@
 The core imports neither; a view is imported when it is first asked for, as in `jaxprice.compat.gymnax`.
 """
 
+from typing import TYPE_CHECKING
+
 from jaxprice import lazy
 
-__getattr__, __dir__ = lazy.modules(__name__, ("gymnasium", "gymnax", "markets"))
+if TYPE_CHECKING:
+    from jaxprice.compat import gymnasium, gymnax, markets
+
+__all__ = ["gymnasium", "gymnax", "markets"]
+
+__getattr__, __dir__ = lazy.modules(__name__, __all__)

@@ -1,7 +1,38 @@
 """Exact solutions: what the best seller would earn."""
 
-import pkgutil
+from typing import TYPE_CHECKING
 
 from jaxprice import lazy
 
-__getattr__, __dir__ = lazy.modules(__name__, tuple(module.name for module in pkgutil.iter_modules(__path__)))
+if TYPE_CHECKING:
+    from jaxprice.oracles import (
+        bandit_bound,
+        bayes_bandit,
+        dynamic_programming,
+        fluid_lp,
+        gittins,
+        inventory,
+        lambert_w,
+        linear_valuation,
+        logit_pricing,
+        reference_price,
+        replenishment,
+        reward_paths,
+    )
+
+__all__ = [
+    "bandit_bound",
+    "bayes_bandit",
+    "dynamic_programming",
+    "fluid_lp",
+    "gittins",
+    "inventory",
+    "lambert_w",
+    "linear_valuation",
+    "logit_pricing",
+    "reference_price",
+    "replenishment",
+    "reward_paths",
+]
+
+__getattr__, __dir__ = lazy.modules(__name__, __all__)
