@@ -119,7 +119,7 @@ def takes(policy, env):
 def _problem(env):
     """What sellers are told, made once."""
     params = env.default_params()
-    return env.problem(params).told(env.reset_env(jax.random.key(0), params)[0])
+    return env.problem(params).with_observation(env.reset_env(jax.random.key(0), params)[0])
 
 
 def play(options, console):

@@ -8,14 +8,14 @@ import numpy as np
 
 from jaxprice import fingerprint, periods, program, random
 from jaxprice.devices import on_cpu
-from jaxprice.kept import Kept, maker
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
+from jaxprice.program_cache import ProgramCache, maker_name
 
 LOOK = 3  # periods that are played as plain code under jax_debug_nans
 DRAWN = 2**28  # bytes: markets drawn from the prior are reused by the next policy if they fit into this
 _drawn = fingerprint.Cache()
-_engines, _played, _opened = Kept(), Kept(), Kept()
+_engines, _played, _resets = ProgramCache(), ProgramCache(), ProgramCache()
 
 
 class Engine:
@@ -33,21 +33,21 @@ class Engine:
             rows = np.minimum(first + np.arange(width), first + size - 1)
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
         which = self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched)
-        opening, axes = _opened.find(self.env.name, which, _market, *which)
-        open_lanes = functools.partial(opening, streams, numbers, params, np.int32(times[-1]))
+        first, axes = _resets.find(self.env.name, which, _market, *which)
+        reset_lanes = functools.partial(first, streams, numbers, params, np.int32(times[-1]))
         which = self.env, self.mesh, int(seed), first, width, int(times[-1]), jax.config.jax_enable_x64
-        made, obs, env_state = open_lanes() if self.given else _kept(which, open_lanes)
-        env, made, axes = periods.in_play(self.env, made, axes)
+        made, obs, env_state = reset_lanes() if self.given else _reuse(which, reset_lanes)
+        env, made, axes = periods.specialise(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
         which = env, self.policy, self.state, self.mesh, self.tile, axes, *one, self.ends
-        axes, enter, advance, trace = _played.find(maker(self.policy), which, _periods, *which)
+        axes, start, advance, trace = _played.find(maker_name(self.policy), which, _periods, *which)
         args = streams, numbers, made
         if _debugging():
             trees = (made, axes.params), (obs, axes.obs), (env_state, axes.env)
             _look(Lane(env, self.policy, True, self.ends), streams, numbers[0], *(_first_lane(*tree) for tree in trees))
         if ahead:  # compile the loop while the first period is compiled
-            advance.prepare(*args, enter.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
-        return args, enter(*args, obs, env_state), axes, advance, trace
+            advance.prepare(*args, start.prepare(*args, obs, env_state), np.int32(0), np.int32(0))
+        return args, start(*args, obs, env_state), axes, advance, trace
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
@@ -78,7 +78,6 @@ class Engine:
         sums["revenue"] = np.cumsum(revenue if revenue.ndim == 2 else revenue.sum(axis=1), axis=0)
         return {name: sums[name][times - 1] for name in METRICS}, trace
 
-
     def check_end(self, columns, first):
         """Refuse to go on where a market has terminated, which makes the sums of its lane NaN."""
         if self.ends and columns and np.isnan(columns[0]["regret"]).any():
@@ -93,17 +92,17 @@ def totals(env, policy, play, ends=False):
     """Metrics at the horizon as a pure function of what was prepared: `METRICS` -> float `[lanes]`."""
     lanes, params, axis = play.lanes, play.params, -1 if play.batched else None
     numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(play.seed)
-    opening, horizon = Lane(env, policy, params is not None), jnp.int32(play.horizon)
+    first, horizon = Lane(env, policy, params is not None), jnp.int32(play.horizon)
     if play.batched:
         params = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), params)
     one = periods.of_shapes(periods.shapes(params, play.batched))
-    axes = periods.opening_axes(opening, axis, streams, one, horizon)
-    made, obs, env_state = periods.open_lanes(opening, axis, axes, streams, numbers, params, horizon)
-    env, made, axes = periods.in_play(env, made, axes)
+    axes = periods.reset_axes(first, axis, streams, one, horizon)
+    made, obs, env_state = periods.reset_lanes(first, axis, axes, streams, numbers, params, horizon)
+    env, made, axes = periods.specialise(env, made, axes)
     lane, fenced = Lane(env, policy, True, ends), jax.default_backend() == "cpu"
     one = periods.one_lane(made, axes.params), periods.one_lane(obs, axes.obs), periods.one_lane(env_state, axes.env)
-    axes = periods.playing_axes(lane, axes, streams, *one)
-    carry = periods.enter_lanes(lane, axes, streams, numbers, made, obs, env_state)
+    axes = periods.carry_axes(lane, axes, streams, *one)
+    carry = periods.start_lanes(lane, axes, streams, numbers, made, obs, env_state)
     carry = periods.advance_lanes(lane, axes, fenced, streams, numbers, made, carry, jnp.int32(1), horizon)
     return {name: jnp.broadcast_to(carry.total[name] + carry.part[name], (lanes,)) for name in METRICS}
 
@@ -111,7 +110,7 @@ def totals(env, policy, play, ends=False):
 def engine(env, policy, mesh, given, batched, tile=None, ends=False):
     """The `Engine` of these; the same one again, unless code or data that the policy's functions reach has changed."""
     choices = env, policy, mesh, given, batched, tile, ends, _walk().again().of(tuple(policy)).digest
-    return _engines.find(maker(policy), choices, Engine, *choices)
+    return _engines.find(maker_name(policy), choices, Engine, *choices)
 
 
 @functools.cache
@@ -122,11 +121,11 @@ def _walk():
 def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends):
     """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
     lane = Lane(env, policy, True, ends, state)
-    axes = periods.playing_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
-    kind = maker(policy)
-    enter = functools.partial(periods.enter_lanes, lane, axes)
-    enter_axes = None, -1, axes.params, axes.obs, axes.env
-    enter = Program(enter, enter_axes, mesh, out_axes=axes.carry, kind=(kind, "enter"))
+    axes = periods.carry_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
+    kind = maker_name(policy)
+    start = functools.partial(periods.start_lanes, lane, axes)
+    start_axes = None, -1, axes.params, axes.obs, axes.env
+    start = Program(start, start_axes, mesh, out_axes=axes.carry, kind=(kind, "start"))
     advance = functools.partial(periods.advance_lanes, lane, axes, on_cpu(mesh))
     if tile:
         advance = functools.partial(periods.advance_tiles, lane, axes, on_cpu(mesh), tile)
@@ -134,19 +133,19 @@ def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends)
     advance = Program(advance, advance_axes, mesh, donated=3, out_axes=axes.carry, kind=(kind, "advance"))
     trace = functools.partial(periods.trace_lanes, lane, axes)
     trace = Program(trace, (None, -1, axes.params, axes.carry, None), mesh, kind=(kind, "trace"))
-    return axes, enter, advance, trace
+    return axes, start, advance, trace
 
 
 def _market(env, mesh, given, batched, *params):
     """The compiled start of a market, shared by all policies, and the axes of what it returns."""
     lane, axis = Lane(env, None, given), -1 if batched else None
-    axes = periods.opening_axes(lane, axis, _stream_shapes(), periods.of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
-    opening = functools.partial(periods.open_lanes, lane, axis, axes)
+    axes = periods.reset_axes(lane, axis, _stream_shapes(), periods.of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
+    first = functools.partial(periods.reset_lanes, lane, axis, axes)
     out_axes = [*axes.params, *axes.obs, *axes.env]
-    return Program(opening, (None, -1, axis, None), mesh, out_axes=out_axes, kind=(env.name, "open")), axes
+    return Program(first, (None, -1, axis, None), mesh, out_axes=out_axes, kind=(env.name, "reset")), axes
 
 
-def _kept(which, make):
+def _reuse(which, make):
     """What `make` returned for these lanes, or returns now; the oldest are let go of when they are too many bytes."""
     if which in _drawn:
         return _drawn[which]
@@ -159,8 +158,8 @@ def _kept(which, make):
 def forget():
     """Drop all compiled code and drawn markets, as in a fresh process."""
     _drawn.clear()
-    for kept in (_engines, _played, _opened):
-        kept.clear()
+    for cache in (_engines, _played, _resets):
+        cache.clear()
     program.forget()
     jax.clear_caches()
 
@@ -178,7 +177,7 @@ def _first_lane(tree, flags):
 def _look(lane, streams, number, params, obs, env_state):
     """Play a few periods of one lane as plain code, in which JAX looks at the result of every operation."""
     with jax.disable_jit():
-        carry = lane.enter(streams, jnp.asarray(number), params, obs, env_state)
+        carry = lane.start(streams, jnp.asarray(number), params, obs, env_state)
         for time in range(1, min(LOOK, int(params.max_steps_in_episode))):
             carry = lane.step(streams, jnp.asarray(number), jnp.int32(time), params, carry)
 

@@ -189,7 +189,9 @@ class _Game:
             "expected_reward": lambda params, time, lane, inputs: env.expected_reward(*inputs, params),
         }
         if policy is not None:
-            functions["init"] = keyed("init", lambda key, params, obs: policy.init(key, env.problem(params).told(obs)))
+            functions["init"] = keyed(
+                "init", lambda key, params, obs: policy.init(key, env.problem(params).with_observation(obs))
+            )
             functions["act"] = keyed("act", lambda key, params, state, obs: policy.act(key, state, obs))
             functions["update"] = keyed("update", lambda key, params, state, sale: policy.update(key, state, sale))
         self.functions = {name: _Function(name, function) for name, function in functions.items()}

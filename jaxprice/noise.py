@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from scipy import special
 
-from jaxprice.lanes import kept
+from jaxprice.lanes import stored
 
 NOISES = ("bernoulli", "poisson", "gaussian")
 POISSON_MEAN = 40.0  # largest mean number of sales a period
@@ -73,7 +73,7 @@ def _terms(largest):
 
 @functools.cache
 def _limited_poisson(terms):
-    @kept
+    @stored
     def limited_poisson(u, mean, limit):
         def term(k, carry):
             sales, expected, probability, total = carry

@@ -51,7 +51,7 @@ class Lane:
     ends: bool = False  # the market may terminate before the horizon
     state: str = ""  # a digest of what the policy's functions reach, which may change while they stay the same objects
 
-    def open(self, streams, number, params, horizon):
+    def reset(self, streams, number, params, horizon):
         """Take or draw a market and start it -> `(params, observation, state)`."""
         if self.given:
             params = dataclasses.replace(params, max_steps_in_episode=horizon)
@@ -60,12 +60,14 @@ class Lane:
         params = jax.tree.map(jnp.asarray, params)
         return params, *self.env.reset_env(random.address(streams["reset"], 0, number), params)
 
-    def enter(self, streams, number, params, obs, env_state):
+    def start(self, streams, number, params, obs, env_state):
         """Start the policy and play the first period."""
         state = None
         if not isinstance(self.policy, Oracle):
-            state = self.policy.init(random.address(streams["init"], 0, number), self.env.problem(params).told(obs))
-        env_state, transition, part = self.play(streams, number, 0, params, state, env_state, obs)
+            state = self.policy.init(
+                random.address(streams["init"], 0, number), self.env.problem(params).with_observation(obs)
+            )
+        env_state, transition, part = self.play_period(streams, number, 0, params, state, env_state, obs)
         return Carry(state, env_state, transition, part, dict.fromkeys(METRICS, jnp.float32(0)))
 
     def step(self, streams, number, time, params, carry):
@@ -74,11 +76,11 @@ class Lane:
         if not isinstance(self.policy, Oracle):
             state = self.policy.update(random.address(streams["update"], time - 1, number), state, carry.transition)
         obs = carry.transition.next_observation
-        env_state, transition, now = self.play(streams, number, time, params, state, carry.env, obs)
+        env_state, transition, now = self.play_period(streams, number, time, params, state, carry.env, obs)
         part = {name: carry.part[name] + now[name] for name in METRICS}
         return Carry(state, env_state, transition, part, carry.total)
 
-    def play(self, streams, number, time, params, state, env_state, obs):
+    def play_period(self, streams, number, time, params, state, env_state, obs):
         """One period: the seller acts, the market answers."""
         if isinstance(self.policy, Oracle):
             action = self.env.optimal_action(env_state, params)
@@ -109,27 +111,27 @@ class Axes:
     carry: tuple = ()
 
 
-def opening_axes(lane, axis, streams, params, horizon):
-    """The `Axes` of what `lane.open` returns, before `in_play`; `params` are those of one lane, arrays or shapes."""
+def reset_axes(lane, axis, streams, params, horizon):
+    """The `Axes` of what `lane.reset` returns, before `specialise`; `params` are those of one lane, arrays or shapes."""
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     args = streams, number, params, horizon
-    flags = iter(depends(lane.open, (None, -1, axis, None), *args))
-    return Axes(*(tuple(next(flags) for _ in jax.tree.leaves(tree)) for tree in jax.eval_shape(lane.open, *args)))
+    flags = iter(depends(lane.reset, (None, -1, axis, None), *args))
+    return Axes(*(tuple(next(flags) for _ in jax.tree.leaves(tree)) for tree in jax.eval_shape(lane.reset, *args)))
 
 
-def in_play(env, params, axes):
+def specialise(env, params, axes):
     """What periods are played with: `(environment, params, axes)`."""
-    playing, left = env.in_play(params)
+    playing, left = env.specialise(params)
     flags = jax.tree.unflatten(jax.tree.structure(params), axes.params)
-    return playing, left, dataclasses.replace(axes, params=tuple(jax.tree.leaves(env.in_play(flags)[1])))
+    return playing, left, dataclasses.replace(axes, params=tuple(jax.tree.leaves(env.specialise(flags)[1])))
 
 
-def playing_axes(lane, axes, streams, params, obs, env_state):
+def carry_axes(lane, axes, streams, params, obs, env_state):
     """The axes with those of the `Carry`: what may differ between lanes in any period; arguments of one lane, or shapes."""
     number, time = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
     first = streams, number, params, obs, env_state
-    flags = depends(lane.enter, (None, -1, axes.params, axes.obs, axes.env), *first)
-    carry = jax.eval_shape(lane.enter, *first)
+    flags = depends(lane.start, (None, -1, axes.params, axes.obs, axes.env), *first)
+    carry = jax.eval_shape(lane.start, *first)
     rounds = streams, number, time, params, carry
     flags = depends(lane.step, (None, -1, None, axes.params, None), *rounds, loop=flags)
     flags = jax.tree.unflatten(jax.tree.structure(carry), flags)
@@ -137,16 +139,16 @@ def playing_axes(lane, axes, streams, params, obs, env_state):
     return dataclasses.replace(axes, carry=tuple(jax.tree.leaves(flags)))
 
 
-def open_lanes(lane, axis, axes, streams, numbers, params, horizon):
+def reset_lanes(lane, axis, axes, streams, numbers, params, horizon):
     """Start the market of every lane -> `(params, observations, states)`."""
     out_axes = [*axes.params, *axes.obs, *axes.env]
-    return widen(lane.open, (None, -1, axis, None), out_axes=out_axes)(streams, numbers, params, horizon)
+    return widen(lane.reset, (None, -1, axis, None), out_axes=out_axes)(streams, numbers, params, horizon)
 
 
-def enter_lanes(lane, axes, streams, numbers, params, obs, env_state):
+def start_lanes(lane, axes, streams, numbers, params, obs, env_state):
     """Play the first period of every lane."""
     in_axes = None, -1, axes.params, axes.obs, axes.env
-    return widen(lane.enter, in_axes, out_axes=axes.carry)(streams, numbers, params, obs, env_state)
+    return widen(lane.start, in_axes, out_axes=axes.carry)(streams, numbers, params, obs, env_state)
 
 
 def _step(lane, axes, fence=None):

@@ -292,8 +292,10 @@ def _same(function, other, what, after, before):
     for (path, new), (_, old) in zip(*(jax.tree_util.tree_flatten_with_path(x)[0] for x in (after, before)), strict=False):
         if (new.shape, new.dtype) != (old.shape, old.dtype):
             where = jax.tree_util.keystr(path)
-            raise ValueError(f"{function} returns another {what} than {other}: {new.dtype}{list(new.shape)} in place of "
-                             f"{old.dtype}{list(old.shape)}{' in ' + where if where else ''}")
+            raise ValueError(
+                f"{function} returns another {what} than {other}: {new.dtype}{list(new.shape)} in place of "
+                f"{old.dtype}{list(old.shape)}{' in ' + where if where else ''}"
+            )
     structures = jax.tree.structure(after), jax.tree.structure(before)
     if structures[0] != structures[1]:
         raise ValueError(f"{function} returns another {what} than {other}: {structures[0]} in place of {structures[1]}")
@@ -314,7 +316,7 @@ def _state(env, name, policy, params):
     def start(key, given):
         params = structure.unflatten([x if new is None else new for x, new in zip(leaves, given, strict=True)])
         obs, env_state = env.reset_env(key, params)
-        state = policy.init(key, env.problem(params).told(obs))
+        state = policy.init(key, env.problem(params).with_observation(obs))
         return obs, env_state, state, policy.act(key, state, obs)
 
     first, (obs, env_state, state, action) = jax.make_jaxpr(start, return_shape=True)(_key(), given)

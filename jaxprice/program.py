@@ -5,7 +5,7 @@ not read are dropped before it is lowered: once the mean demand at every price i
 demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
 markets that look the same to it. Texts that do not hold all there is, because they call Python or leave constants out,
 are not shared. Memory grows with the kinds of policies that are played, not with how many of a kind: programs of the latest
-16 of one maker are kept, at most 256 in all (`kept`).
+16 of one maker are kept, at most 256 in all (`program_cache`).
 
 Common subexpressions are removed from what was lowered, on any number of devices. XLA does so first for several devices and
 last for one; between the two it rewrites arithmetic, which depends on how often a value is used. So numbers would differ
@@ -28,10 +28,10 @@ from jax.sharding import PartitionSpec as P
 
 from jaxprice import devices
 from jaxprice.devices import AXIS
-from jaxprice.kept import Kept
 from jaxprice.lanes import needed, per_leaf
+from jaxprice.program_cache import ProgramCache
 
-_executables = Kept()
+_executables = ProgramCache()
 SHAPES = 4  # of arguments, for which a program is kept
 _ELSEWHERE = ("callback", "jax.const")  # in a text: calls of Python functions, and constants that are arguments
 _number = itertools.count()
@@ -52,7 +52,7 @@ class Program:
 
     def __init__(self, function, axes, mesh, donated=None, out_axes=-1, kind=None):
         self.function, self.axes, self.mesh, self.donated, self.out_axes = function, axes, mesh, donated, out_axes
-        self.kind, self._built = kind, Kept(SHAPES)
+        self.kind, self._built = kind, ProgramCache(SHAPES)
 
     def __call__(self, *args):
         """Run it; compiles at the first call with these shapes."""

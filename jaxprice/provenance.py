@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 BOOKKEEPING = {  # decides nothing
-    f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "kept", "provenance")
+    f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "program_cache", "provenance")
 }
 HERE = Path(__file__).resolve().parent
 PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))

@@ -5,7 +5,7 @@ devices, `engine` loops over time, and the host goes from checkpoint to checkpoi
 not grow with the horizon. With the number of lanes it grows by what is kept on purpose: 16 bytes a lane and policy for
 `lane_regret` and `lane_share` (none with `per_lane=False`), params that were given as a batch, up to 64 MB of numbers for
 exact quantiles, and up to 256 MB of markets that were drawn, for the next policy. Compiled code is kept for the latest
-policies of each maker (`kept`), some MB each, so that a sweep over a hyperparameter levels off.
+policies of each maker (`program_cache`), some MB each, so that a sweep over a hyperparameter levels off.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
 any number of devices, and all policies meet the same markets and the same buyers. On CPUs the last digits of `etc_glm` are

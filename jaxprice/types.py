@@ -106,7 +106,7 @@ class Problem:
         prices = np.asarray(self.prices)
         return bool(np.all(prices == prices[0]))
 
-    def told(self, observation):
+    def with_observation(self, observation):
         """The problem together with the first `observation`."""
         return dataclasses.replace(self, observation=jax.tree.map(jnp.asarray, observation))
 
@@ -366,7 +366,7 @@ class Environment:
         del params
         return state
 
-    def in_play(self, params):
+    def specialise(self, params):
         """What periods are played with once the market has started: `(environment, params)`.
 
         An environment that works out at the start what its periods need may drop the rest here; markets that then look

@@ -93,7 +93,7 @@ def _run(env, policy, horizon, params, problem, numbers):
             return (after, policy.update(key("update", time), state, sale), env_state), (state, sale, info)
 
         obs, env_state = env.reset_env(key("reset"), params)
-        start = obs, policy.init(key("init"), problem.told(obs)), env_state
+        start = obs, policy.init(key("init"), problem.with_observation(obs)), env_state
         (_, last, _), (states, sales, info) = jax.lax.scan(period, start, jnp.arange(horizon))
         return states, sales, info, last
 
@@ -122,7 +122,7 @@ def _sell(env, params, numbers, time, obs, env_state, actions):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init(policy, problem, numbers, obs):
-    return jax.vmap(lambda number, obs: policy.init(_of_lane(number, "init"), problem.told(obs)))(numbers, obs)
+    return jax.vmap(lambda number, obs: policy.init(_of_lane(number, "init"), problem.with_observation(obs)))(numbers, obs)
 
 
 @functools.partial(jax.jit, static_argnums=0)

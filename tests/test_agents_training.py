@@ -228,7 +228,7 @@ def test_strict_settings_allow_an_agent(name):
         env, params = jaxprice.make("BernoulliBandit", num_arms=BANDIT.num_arms)
         obs, _ = env.reset(jax.random.key(0), params)
         policy, problem = one.policy(), env.problem(params)
-        state = jax.jit(policy.init)(jax.random.key(1), problem.told(obs))
+        state = jax.jit(policy.init)(jax.random.key(1), problem.with_observation(obs))
         for time in range(2):
             action = jax.jit(policy.act)(jax.random.key(2 + time), state, obs)
             sale = Transition(obs, action, jnp.float32(1), jnp.float32(1), jnp.float32(1), obs)

@@ -125,7 +125,7 @@ def test_sales_are_kept_in_every_market(name):
 
     def period(key):
         obs, env_state = env.reset_env(key, params)
-        state = policy.init(key, problem.told(obs))
+        state = policy.init(key, problem.with_observation(obs))
         action = policy.act(key, state, obs)
         after, _, reward, _, info = env.step_env(key, env_state, action, params)
         sale = Transition(obs, action, info["price"], info["demand"], reward, after)
@@ -454,7 +454,7 @@ def test_strict_settings_allow_it(label):
         assert leaf.dtype.itemsize <= 4 and np.all(np.isfinite(leaf))
 
     def once(key_init, key_act, key_update):
-        fresh = policy.init(key_init, env.problem(params).told(sale.observation))
+        fresh = policy.init(key_init, env.problem(params).with_observation(sale.observation))
         return fresh, policy.act(key_act, before, sale.observation), policy.update(key_update, before, sale)
 
     with strict():

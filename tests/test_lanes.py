@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxprice import random
-from jaxprice.lanes import kept, widen
+from jaxprice.lanes import stored, widen
 
 LANES = 5
 RNG = np.random.default_rng(7)
@@ -424,7 +424,7 @@ def test_a_fence_changes_nothing(name):
 
 def test_what_is_marked_is_kept_behind_the_fence():
     """Its results are the same, and come from a branch exactly where there is a fence."""
-    both = kept(lambda x, y: (jnp.sin(x) * y, jnp.cumsum(y)))
+    both = stored(lambda x, y: (jnp.sin(x) * y, jnp.cumsum(y)))
     function, args = lambda x, y: both(x, y)[0] - both(x, y)[1], (SCALAR, VECTOR)
     plain = widen(function, (EACH, EACH))
     fenced = jax.jit(lambda fence, *args: widen(function, (EACH, EACH), fence=fence)(*args))

@@ -243,7 +243,7 @@ def test_refuses_bad_options(name, options):
     ],
 )
 def test_refuses_markets_that_do_not_fit(name, options, label):
-    problem = problem_of(label).told(jnp.zeros(3))
+    problem = problem_of(label).with_observation(jnp.zeros(3))
     with pytest.raises(ValueError, match=name):
         policies.make(name, **options).init(jax.random.key(0), problem)
 
@@ -252,4 +252,4 @@ def test_observations_that_are_no_arrays_are_refused():
     env, params = jaxprice.make("SegmentedValuation", num_segments=5, num_prices=4)
     observation, _ = env.reset(jax.random.key(0), params)
     with pytest.raises(ValueError, match="needs observations that are arrays, but here one is a Observation"):
-        policies.q_learning().init(jax.random.key(1), env.problem(params).told(observation))
+        policies.q_learning().init(jax.random.key(1), env.problem(params).with_observation(observation))

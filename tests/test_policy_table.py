@@ -30,7 +30,7 @@ def fits(name):
         problem, key = problem_of(label), jax.random.key(0)
         seen = jax.eval_shape(market(label)[0].reset_env, key, market(label)[1])[0]
         try:
-            jax.eval_shape(lambda key, seen, problem=problem: policy.init(key, problem.told(seen)), key, seen)
+            jax.eval_shape(lambda key, seen, problem=problem: policy.init(key, problem.with_observation(seen)), key, seen)
         except ValueError as error:
             assert name in str(error), (label, error)
         else:

@@ -111,7 +111,7 @@ class Play:
         params = self.env.draw_params(random.address(streams["market"], 0, number), jnp.int32(self.horizon))
         params = jax.tree.map(jnp.asarray, params)
         obs, state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
-        return params, self.env.problem(params).told(obs), obs, state
+        return params, self.env.problem(params).with_observation(obs), obs, state
 
     def example(self):
         """`Facts` and `Seen` before the first decision, of one market."""

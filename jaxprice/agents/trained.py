@@ -125,7 +125,9 @@ class Agent:
         def init(key, problem):
             del key
             if problem.observation is None:
-                raise ValueError("an agent sees the market before its first action: give it problem.told(observation)")
+                raise ValueError(
+                    "an agent sees the market before its first action: give it problem.with_observation(observation)"
+                )
             facts, seen = inputs.facts(problem), inputs.before(problem, problem.observation)
             actions = facts.margins.shape[0]
             if self.name != "stats" and actions != self.actions:

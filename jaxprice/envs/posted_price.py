@@ -136,7 +136,7 @@ class PostedPrice(StationaryMarket):
             noise=self.noise,
         )
 
-    def in_play(self, params):
+    def specialise(self, params):
         if not self.num_prices:
             return self, params
         return PostedPrice("any", self.num_prices, noise=self.noise, buyers=self.buyers), dataclasses.replace(

@@ -127,8 +127,8 @@ class RelatedProducts(Environment):
     def refresh(self, state, params):
         return self.base.refresh(state, params)
 
-    def in_play(self, params):
-        return self.base.in_play(params)
+    def specialise(self, params):
+        return self.base.specialise(params)
 
     def reset_env(self, key, params):
         return self.base.reset_env(key, params)

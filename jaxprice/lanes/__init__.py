@@ -19,7 +19,7 @@ Every other primitive falls back to `jax.vmap` of itself, lane axis last on both
 """
 
 from jaxprice.lanes import indexing, loops, moves  # noqa: F401  registers the rules
-from jaxprice.lanes.interpret import kept, widen
-from jaxprice.lanes.reach import depends, live, needed, per_leaf
+from jaxprice.lanes.dependence import depends, live, needed, per_leaf
+from jaxprice.lanes.interpret import stored, widen
 
-__all__ = ["depends", "kept", "live", "needed", "per_leaf", "widen"]
+__all__ = ["depends", "live", "needed", "per_leaf", "stored", "widen"]

@@ -9,7 +9,7 @@ import functools
 import jax.numpy as jnp
 from jax import lax
 
-from jaxprice.lanes.interpret import SHORT, once, rule, spread
+from jaxprice.lanes.interpret import SHORT, broadcast, once, rule
 from jaxprice.lanes.moves import per_word
 
 _CLIP = lax.GatherScatterMode.CLIP
@@ -23,7 +23,7 @@ _SCATTERS = {
 def _pick(x, index):
     """`x[index]` by selections: `x` `[K, ..., lanes or 1]`, `index` `[lanes]`."""
     shape = x.shape[1:-1]
-    index = spread(index, True, shape, index.shape[-1])
+    index = broadcast(index, True, shape, index.shape[-1])
     picked = jnp.broadcast_to(x[0], index.shape)
     for k in range(1, x.shape[0]):
         picked = jnp.where(index == k, x[k], picked)
@@ -42,8 +42,8 @@ def _dynamic_slice(eqn, args, size):
         everything = tuple(range(len(shape)))
         dims = lax.GatherDimensionNumbers(everything, (), everything)
         return [(_gather_lanes(operand, wide, _corners(starts, size), True, dims, sizes, mode=_CLIP), True)]
-    index = jnp.clip(spread(*starts[0], (), size), 0, shape[0] - 1)
-    operand = spread(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
+    index = jnp.clip(broadcast(*starts[0], (), size), 0, shape[0] - 1)
+    operand = broadcast(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
     return [(once(_pick, operand, index)[None], True)]
 
 
@@ -52,7 +52,7 @@ def _dynamic_slice(eqn, args, size):
 def _dynamic_update_slice(eqn, args, size):
     (operand, wide), (update, wide_update), *starts = args
     shape, sizes = (atom.aval.shape for atom in eqn.invars[:2])
-    operand, update = spread(operand, wide, shape, size), spread(update, wide_update, sizes, size)
+    operand, update = broadcast(operand, wide, shape, size), broadcast(update, wide_update, sizes, size)
     if not any(flag for _, flag in starts):
         starts = [value for value, _ in starts]
         return [(lax.dynamic_update_slice(operand, update, [*starts, jnp.zeros_like(starts[0])]), True)]
@@ -64,7 +64,7 @@ def _dynamic_update_slice(eqn, args, size):
 
 def _corners(starts, size):
     """The first indices of a slice, `[rank, lanes]`, of scalars that are wide or not."""
-    return jnp.stack([spread(value, flag, (), size) for value, flag in starts])
+    return jnp.stack([broadcast(value, flag, (), size) for value, flag in starts])
 
 
 @rule("gather")
@@ -100,8 +100,8 @@ def _scatter(eqn, args, size):
     (operand, wide), (indices, wide_index), (updates, wide_updates) = args
     shape, dims = eqn.invars[0].aval.shape, eqn.params["dimension_numbers"]
     combine, scatter = _SCATTERS[eqn.primitive.name.replace("_", "-")]
-    operand = spread(operand, wide, shape, size)
-    updates = spread(updates, wide_updates, eqn.invars[2].aval.shape, size)
+    operand = broadcast(operand, wide, shape, size)
+    updates = broadcast(updates, wide_updates, eqn.invars[2].aval.shape, size)
     index_shape = eqn.invars[1].aval.shape
     one_row = (
         index_shape == (1,)
@@ -111,13 +111,13 @@ def _scatter(eqn, args, size):
     )
     if not one_row or shape[0] > SHORT:
         unique = eqn.params["unique_indices"] or len(index_shape) == 1
-        indices = spread(indices, wide_index, index_shape, size)
+        indices = broadcast(indices, wide_index, index_shape, size)
         mode = eqn.params["mode"]
         return [(_scatter_lanes(scatter, operand, indices, updates, dims, unique_indices=unique, mode=mode), True)]
-    index = spread(indices, wide_index, (1,), size)[0]
+    index = broadcast(indices, wide_index, (1,), size)[0]
     if eqn.params["mode"] == _CLIP:
         index = jnp.clip(index, 0, shape[0] - 1)
-    hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == spread(index, True, operand.shape[:-1], size)
+    hot = lax.broadcasted_iota(index.dtype, operand.shape, 0) == broadcast(index, True, operand.shape[:-1], size)
     return [(jnp.where(hot, combine(operand, updates[None]), operand), True)]
 
 

@@ -15,7 +15,7 @@ from jax import lax
 from jax.extend import core as jex
 
 from jaxprice import random
-from jaxprice.lanes.reach import per_leaf
+from jaxprice.lanes.dependence import per_leaf
 
 SHORT = 32  # arms up to which one is picked by a chain of selections
 
@@ -25,7 +25,7 @@ _CALLS = {  # primitives that evaluate one jaxpr on their operands, and the para
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
 _MUTABLE = ("new_ref", "empty_ref")  # `vmap` has to see where a mutable array is made to give it a lane axis
-_KEPT = "kept_"
+_STORED = "stored_"
 _rules = {}
 _fence = contextvars.ContextVar("fence", default=None)
 
@@ -77,13 +77,13 @@ def widen(function, in_axes, fence=None, out_axes=-1):
         with fenced(fence):
             outs = interpret(closed, zip(leaves, flags, strict=True), size)
         wanted = [True] * len(outs) if out_axes == -1 else out_axes
-        outs = [settle(*out, flag, aval, size) for out, flag, aval in zip(outs, wanted, closed.out_avals, strict=True)]
+        outs = [as_carry(*out, flag, aval, size) for out, flag, aval in zip(outs, wanted, closed.out_avals, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
     return wide
 
 
-def kept(function):
+def stored(function):
     """Mark a function of arrays: where there is a fence, its results are computed once and kept in memory.
 
     For results that several kernels read and that cost more than reading them back; elsewhere it changes nothing.
@@ -93,7 +93,7 @@ def kept(function):
     def marked(*args):
         return function(*args)
 
-    marked.__name__ = _KEPT + function.__name__
+    marked.__name__ = _STORED + function.__name__
     return jax.jit(marked)
 
 
@@ -131,7 +131,7 @@ def interpret(closed, args, size):
         if not any(flag for _, flag in args):
             outs = [(value, False) for value in bind(eqn, [value for value, _ in args])]
         elif (inner := _callee(eqn)) is not None:
-            keep = eqn.params.get("name", "").startswith(_KEPT) and _fence.get() is not None
+            keep = eqn.params.get("name", "").startswith(_STORED) and _fence.get() is not None
             outs = (_keep if keep else interpret)(inner, args, size)
         else:
             rule = _rules.get(eqn.primitive.name)
@@ -148,7 +148,7 @@ def _keep(closed, args, size):
 
     def results(*values):
         outs = interpret(closed, zip(values, flags, strict=True), size)
-        return [settle(*out, True, aval, size) for out, aval in zip(outs, closed.out_avals, strict=True)]
+        return [as_carry(*out, True, aval, size) for out, aval in zip(outs, closed.out_avals, strict=True)]
 
     values = [value for value, _ in args]
     shapes = jax.eval_shape(results, *values)
@@ -174,10 +174,10 @@ def _callee(eqn):
     return inner if inner is None or isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
 
 
-def spread(value, flag, shape, size):
+def broadcast(value, flag, shape, size):
     """Give `value` the shape `[*shape, size]`; a wide key stays a tuple of words."""
     if isinstance(value, tuple):
-        return tuple(spread(word, True, shape, size) for word in value)
+        return tuple(broadcast(word, True, shape, size) for word in value)
     value = jnp.asarray(value)
     if not flag:
         value = value[..., None]
@@ -190,8 +190,8 @@ def join(value):
     return random.from_words(value) if isinstance(value, tuple) else value
 
 
-def settle(value, flag, wide, aval, size):
+def as_carry(value, flag, wide, aval, size):
     """A loop-carried value as an array, with its lane axis exactly when `wide`."""
     if wide:
-        return join(spread(value, flag, aval.shape, size))
+        return join(broadcast(value, flag, aval.shape, size))
     return jnp.asarray(value, aval.dtype) if not jnp.issubdtype(aval.dtype, jax.dtypes.extended) else value

@@ -3,7 +3,7 @@
 import jax
 from jax import lax
 
-from jaxprice.lanes.interpret import interpret, join, rule, settle
+from jaxprice.lanes.interpret import as_carry, interpret, join, rule
 
 
 @rule("scan")
@@ -22,11 +22,11 @@ def _scan(eqn, args, size):
     def step(values, x):
         x = [(row, flag) for row, (_, flag) in zip(x, xs, strict=True)]
         outs = interpret(body, [*consts, *zip(values, flags, strict=True), *x], size)
-        ys = [settle(*out, True, aval, size) for out, aval in zip(outs, body.out_avals, strict=True)][len(flags) :]
+        ys = [as_carry(*out, True, aval, size) for out, aval in zip(outs, body.out_avals, strict=True)][len(flags) :]
         return carried(outs[: len(flags)]), tuple(ys)
 
     def carried(pairs):
-        return tuple(settle(*pair, *rest, size) for pair, *rest in zip(pairs, flags, carry_avals, strict=True))
+        return tuple(as_carry(*pair, *rest, size) for pair, *rest in zip(pairs, flags, carry_avals, strict=True))
 
     rows = tuple(value for value, _ in xs)
     after, ys = lax.scan(step, carried(carry), rows, p["length"], p["reverse"], p["unroll"])
@@ -52,7 +52,7 @@ def _while(eqn, args, size):
         return carried(interpret(body, [*body_consts, *zip(values, flags, strict=True)], size))
 
     def carried(pairs):
-        return tuple(settle(*pair, *rest, size) for pair, *rest in zip(pairs, flags, avals, strict=True))
+        return tuple(as_carry(*pair, *rest, size) for pair, *rest in zip(pairs, flags, avals, strict=True))
 
     return list(zip(lax.while_loop(keep_going, step, carried(carry)), flags, strict=True))
 
@@ -70,10 +70,10 @@ def _flags(closed, consts, carry, xs, avals, size):
     return seen
 
 
-def _carried(spread, flags):
+def _carried(broadcast, flags):
     """Smallest set of wide carries that a loop maps into itself."""
     while True:
-        after = [a or b for a, b in zip(flags, spread(flags), strict=False)]
+        after = [a or b for a, b in zip(flags, broadcast(flags), strict=False)]
         if after == flags:
             return flags
         flags = after

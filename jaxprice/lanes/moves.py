@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxprice import random
-from jaxprice.lanes.interpret import SHORT, bind, once, rule, spread
+from jaxprice.lanes.interpret import SHORT, bind, broadcast, once, rule
 
 _ELEMENTWISE = """abs acos acosh add and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
     convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow
@@ -43,7 +43,7 @@ def _elementwise(eqn, args, size):
     if eqn.primitive.name == "bitcast_convert_type" and eqn.invars[0].aval.shape != shape:
         return None
     values = [
-        spread(jnp.asarray(value, atom.aval.dtype) if not flag else value, flag, shape, size)
+        broadcast(jnp.asarray(value, atom.aval.dtype) if not flag else value, flag, shape, size)
         for (value, flag), atom in zip(args, eqn.invars, strict=True)
     ]
     return [(bind(eqn, values)[0], True)]
@@ -52,14 +52,14 @@ def _elementwise(eqn, args, size):
 @rule(_LEADING_AXES)
 @per_word
 def leading_axes(eqn, args, size):
-    values = [spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
+    values = [broadcast(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
     return [(bind(eqn, values)[0], True)]
 
 
 @rule("stack")
 @per_word
 def _stack(eqn, args, size):
-    values = [spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
+    values = [broadcast(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(args, eqn.invars, strict=True)]
     return [(jnp.stack(values, eqn.params["axis"]), True)]
 
 
@@ -123,8 +123,8 @@ def _on_words(function):
         if not random.is_addressed(eqn.invars[0].aval.dtype):
             return None
         if not isinstance(key, tuple):
-            key = tuple(spread(word, wide, eqn.invars[0].aval.shape, size) for word in random.to_words(key))
-        others = [spread(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(rest, eqn.invars[1:], strict=True)]
+            key = tuple(broadcast(word, wide, eqn.invars[0].aval.shape, size) for word in random.to_words(key))
+        others = [broadcast(v, flag, atom.aval.shape, size) for (v, flag), atom in zip(rest, eqn.invars[1:], strict=True)]
         return [(function(key, eqn.params, *others), True)]
 
     return rule

@@ -96,7 +96,7 @@ def _play(env, policy, key, rewards):
     def lane(rewards):
         key_reset, key_init = jax.random.split(jax.random.fold_in(key, horizon))
         obs, env_state = env.reset_env(key_reset, params)
-        state = policy.init(key_init, env.problem(params).told(obs))
+        state = policy.init(key_init, env.problem(params).with_observation(obs))
         return jax.lax.scan(pull, (obs, env_state, state), (jnp.arange(horizon), rewards))[1]
 
     return jax.vmap(lane)(rewards)

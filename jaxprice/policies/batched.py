@@ -28,7 +28,7 @@ class State:
     """State of the inner policy, and the last sales; None for batches of one."""
 
     inner: Any
-    kept: combinators.Kept | None
+    buffer: combinators.Buffer | None
 
 
 @combinators.combinator
@@ -46,7 +46,7 @@ def batched(policy, size):
 
     def init(key, problem):
         inner = policy.init(key, problem)
-        return State(inner, None if size == 1 else combinators.nothing_kept(problem, size, "batched"))
+        return State(inner, None if size == 1 else combinators.empty_buffer(problem, size, "batched"))
 
     def act(key, state, observation):
         return policy.act(key, state.inner, observation)
@@ -54,13 +54,13 @@ def batched(policy, size):
     def update(key, state, transition):
         if size == 1:
             return State(policy.update(key, state.inner, transition), None)
-        kept = state.kept.add(transition)
+        buffer = state.buffer.add(transition)
 
         def learn(i, inner):
-            return policy.update(jax.random.fold_in(key, i), inner, kept[i])
+            return policy.update(jax.random.fold_in(key, i), inner, buffer[i])
 
         # the clock is shared by all lanes, so a loop of no rounds costs nothing in between
-        rounds = jnp.where(kept.time % size == 0, size, 0)
-        return State(lax.fori_loop(0, rounds, learn, state.inner), kept)
+        rounds = jnp.where(buffer.time % size == 0, size, 0)
+        return State(lax.fori_loop(0, rounds, learn, state.inner), buffer)
 
     return Policy(init, act, update)

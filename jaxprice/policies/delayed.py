@@ -38,7 +38,7 @@ class State:
     """State of the policy, last sales, and the sale after which each of them arrives, int `[d + 1]`; None: not needed."""
 
     inner: Any
-    kept: combinators.Kept | None
+    buffer: combinators.Buffer | None
     arrival: jax.Array | None
 
 
@@ -65,7 +65,7 @@ def delayed(policy, delay, law="fixed"):
         if delay == 0:
             return State(inner, None, None)
         arrival = jnp.full(delay + 1, -1, jnp.int32) if law == "uniform" else None
-        return State(inner, combinators.nothing_kept(problem, delay + 1, "delayed"), arrival)
+        return State(inner, combinators.empty_buffer(problem, delay + 1, "delayed"), arrival)
 
     def act(key, state, observation):
         return policy.act(key, state.inner, observation)
@@ -73,21 +73,21 @@ def delayed(policy, delay, law="fixed"):
     def update(key, state, transition):
         if delay == 0:
             return State(policy.update(key, state.inner, transition), None, None)
-        now, kept = state.kept.time, state.kept.add(transition)
+        now, buffer = state.buffer.time, state.buffer.add(transition)
         if law == "fixed":
-            after = policy.update(key, state.inner, kept[now - delay])  # read after the buffer is written, in place
-            return State(combinators.select(now >= delay, after, state.inner), kept, None)
+            after = policy.update(key, state.inner, buffer[now - delay])  # read after the buffer is written, in place
+            return State(combinators.select(now >= delay, after, state.inner), buffer, None)
         u = samplers.uniform(jax.random.bits(jax.random.fold_in(key, delay + 1), (), jnp.uint32))
         due = now + jnp.minimum((u * (delay + 1)).astype(jnp.int32), delay)
-        arrival = lax.dynamic_update_index_in_dim(state.arrival, due, now % kept.length, 0)
-        deliver = functools.partial(_deliver, policy, key, now, kept, arrival)
-        return State(lax.fori_loop(0, delay + 1, deliver, state.inner), kept, arrival)
+        arrival = lax.dynamic_update_index_in_dim(state.arrival, due, now % buffer.length, 0)
+        deliver = functools.partial(_deliver, policy, key, now, buffer, arrival)
+        return State(lax.fori_loop(0, delay + 1, deliver, state.inner), buffer, arrival)
 
     return Policy(init, act, update)
 
 
-def _deliver(policy, key, now, kept, arrival, i, inner):
+def _deliver(policy, key, now, buffer, arrival, i, inner):
     """Learn from the i-th sale of the buffer, the oldest first, if it arrives now."""
-    number = now - kept.length + 1 + i  # negative for places not yet filled, which arrive never
-    due = lax.dynamic_index_in_dim(arrival, number % kept.length, 0, keepdims=False) == now
-    return combinators.select(due, policy.update(jax.random.fold_in(key, i), inner, kept[number]), inner)
+    number = now - buffer.length + 1 + i  # negative for places not yet filled, which arrive never
+    due = lax.dynamic_index_in_dim(arrival, number % buffer.length, 0, keepdims=False) == now
+    return combinators.select(due, policy.update(jax.random.fold_in(key, i), inner, buffer[number]), inner)

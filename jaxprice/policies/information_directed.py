@@ -105,8 +105,8 @@ def regret_and_information(a, b, weights, nodes, information="mutual"):
 
 def _below(x, failures):
     """P(theta <= x), and the density of theta times x (1 - x)."""
-    half_square = lanes.kept(failures.half_square)(1 - x)
-    return lanes.kept(failures.tail)(1 - x, half_square), failures.density(half_square)
+    half_square = lanes.stored(failures.half_square)(1 - x)
+    return lanes.stored(failures.tail)(1 - x, half_square), failures.density(half_square)
 
 
 def draw(u, regret, gain):

@@ -55,7 +55,7 @@ def per_product(policy, products=10):
         time = state.time + 1
         ends = state.catalogue.now(time) != state.catalogue.now(state.time)
         after = policy.update(key, state.inner, transition)
-        fresh = policy.init(jax.random.fold_in(key, 1), state.problem.told(transition.next_observation))
+        fresh = policy.init(jax.random.fold_in(key, 1), state.problem.with_observation(transition.next_observation))
         return state.replace(inner=combinators.select(ends, fresh, after), time=time)
 
     return Policy(init, act, update)

@@ -78,7 +78,7 @@ def sellers(*policies):
 def _brief(problem, i, n):
     """What seller i is told."""
     one = problem.of_seller(i)
-    return one if problem.observation is None else one.told(_view(problem.observation, i, n))
+    return one if problem.observation is None else one.with_observation(_view(problem.observation, i, n))
 
 
 def _view(observation, i, n):

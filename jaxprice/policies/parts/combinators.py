@@ -1,4 +1,4 @@
-"""What functions that make a policy out of others share: checks, one object per call, descriptions, kept transitions.
+"""What functions that make a policy out of others share: checks, one object per call, descriptions, a buffer of transitions.
 
 A combinator called twice with the same policies and numbers returns the same Policy, so that code compiled for it is found
 again; traced numbers are passed through. It takes any `Policy` but the oracle, which acts from the truth of the
@@ -49,7 +49,7 @@ def select(flag, chosen, other):
 
 
 @struct.dataclass
-class Kept:
+class Buffer:
     """Transitions kept in a ring buffer of fixed length.
 
     Attributes:
@@ -72,7 +72,7 @@ class Kept:
         def put(ring, x):
             return lax.dynamic_update_index_in_dim(ring, jnp.asarray(x, ring.dtype), place, 0)
 
-        return Kept(self.time + 1, jax.tree.map(put, self.ring, transition))
+        return Buffer(self.time + 1, jax.tree.map(put, self.ring, transition))
 
     def __getitem__(self, number):
         """Transition number `number`, from 0, int scalar; it must be one of the last `length`."""
@@ -80,14 +80,16 @@ class Kept:
         return jax.tree.map(lambda ring: lax.dynamic_index_in_dim(ring, place, 0, keepdims=False), self.ring)
 
 
-def nothing_kept(problem, length, name):
+def empty_buffer(problem, length, name):
     """The buffer before the first sale.
 
     Raises:
       ValueError: the problem does not tell the shape of an observation; the message gives the `name` of the combinator.
     """
     if problem.observation is None:
-        raise ValueError(f"{name} keeps observations and has to know their shape: give it problem.told(observation)")
+        raise ValueError(
+            f"{name} keeps observations and has to know their shape: give it problem.with_observation(observation)"
+        )
     space = problem.action_space
     kind = jnp.int32 if isinstance(space, Discrete) else jnp.float32 if isinstance(space, Interval) else jnp.bool_
     posted = jnp.zeros((length, *problem.prices.shape[1:]), jnp.float32)
@@ -102,4 +104,4 @@ def nothing_kept(problem, length, name):
         reward=jnp.zeros(length, jnp.float32),
         next_observation=observations,
     )
-    return Kept(jnp.int32(0), blank)
+    return Buffer(jnp.int32(0), blank)

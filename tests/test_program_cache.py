@@ -10,11 +10,11 @@ import pytest
 
 import jaxprice
 from jaxprice import Policy, engine, policies, program
-from jaxprice.kept import Kept, maker
+from jaxprice.program_cache import ProgramCache, maker_name
 
 
 def test_the_latest_of_each_kind_are_kept():
-    kept, made = Kept(each=2, total=4), []
+    kept, made = ProgramCache(each=2, total=4), []
 
     def find(kind, number):
         return kept.find(kind, (kind, number), lambda: made.append((kind, number)) or number)
@@ -27,9 +27,9 @@ def test_the_latest_of_each_kind_are_kept():
 
 
 def test_hyperparameters_are_no_kinds():
-    assert maker(policies.ucb1(0.5)) == maker(policies.ucb1(2.0)) == "ucb1"
-    assert maker(policies.discounted(policies.ucb1(0.5), 0.9)) == "discounted"
-    assert maker(holding(0)) == maker(holding(1)) == f"{__name__}.holding.<locals>.act"
+    assert maker_name(policies.ucb1(0.5)) == maker_name(policies.ucb1(2.0)) == "ucb1"
+    assert maker_name(policies.discounted(policies.ucb1(0.5), 0.9)) == "discounted"
+    assert maker_name(holding(0)) == maker_name(holding(1)) == f"{__name__}.holding.<locals>.act"
 
 
 def holding(arm, text=None, held=lambda array: None):
@@ -69,5 +69,6 @@ def test_a_sweep_replaces_its_own_programs_and_no_others(monkeypatch, text):
     for kept in (engine._engines, engine._played):
         assert [kind for kind, _ in kept.values()] == ["ucb1", mine, mine]
     kinds = sorted(kind for kind, _ in program._executables.values())
-    assert kinds == sorted([("BernoulliBandit", "open"), *((name, role) for name in ("ucb1", mine, mine)
-                                                           for role in ("enter", "advance"))])
+    assert kinds == sorted(
+        [("BernoulliBandit", "open"), *((name, role) for name in ("ucb1", mine, mine) for role in ("enter", "advance"))]
+    )

@@ -52,19 +52,19 @@ def _reached(jaxpr, flags):
     return [not isinstance(atom, jex.Literal) and atom in wide for atom in jaxpr.outvars]
 
 
-def live(function, args, kept):
+def live(function, args, results):
     """Which leaves of the carry of a loop reach what is kept, through any number of rounds.
 
     Args:
       function: the body for one lane; its last argument and its result are the carry.
       args: its arguments, arrays or their shapes.
-      kept: carry -> the leaves whose values are wanted at the end.
+      results: carry -> the leaves whose values are wanted at the end.
 
     Returns:
       A list of bools, one a leaf of the carry; the others reach neither that nor an effect, and need not be carried.
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    wanted = {id(leaf) for leaf in jax.tree.leaves(kept(shapes))}
+    wanted = {id(leaf) for leaf in jax.tree.leaves(results(shapes))}
     flags = [id(leaf) in wanted for leaf in jax.tree.leaves(shapes)]
     carried = closed.jaxpr.invars[-len(flags) :]
     while True:

@@ -1,4 +1,4 @@
-"""What is kept of compiled code: the latest of each kind, so that a sweep over hyperparameters replaces its own programs."""
+"""A cache of compiled code: the latest programs of each kind, so that a sweep over hyperparameters replaces its own."""
 
 import threading
 
@@ -8,12 +8,12 @@ EACH = 16  # of a kind
 TOTAL = 256
 
 
-class Kept(Cache):
-    """What was made, found again by its key; what has not been asked for the longest is let go of when there is too much.
+class ProgramCache(Cache):
+    """A cache of values by key; when it is full, the value that was used least recently is dropped.
 
     Args:
-      each: how many of one kind.
-      total: how many of all kinds together.
+      each: how many values of one kind it holds.
+      total: how many values of all kinds together.
     """
 
     def __init__(self, each=EACH, total=TOTAL):
@@ -21,12 +21,12 @@ class Kept(Cache):
         self.each, self.total, self._lock = each, total, threading.Lock()
 
     def find(self, kind, key, make, *args):
-        """What was made for this key, or `make(*args)` now; `kind` tells what it counts among."""
+        """The value of this key, made by `make(*args)` if there is none; `kind` is what it is counted with."""
         with self._lock:
             if key in self:
                 self.move_to_end(key)
                 return self[key][1]
-        made = make(*args)  # unlocked: it may take long, and look for other things
+        made = make(*args)  # without the lock: it may take long, and call `find` itself
         with self._lock:
             self[key] = kind, made
             self.move_to_end(key)
@@ -36,7 +36,7 @@ class Kept(Cache):
         return made
 
 
-def maker(policy):
+def maker_name(policy):
     """The kind of a policy, text: the name of what made it, apart from its hyperparameters."""
     act = policy.act
     description = getattr(act, "description", None)
