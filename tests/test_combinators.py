@@ -134,7 +134,7 @@ def test_sales_are_kept_in_every_market(name):
     sale, before, after = jax.eval_shape(period, jax.random.key(0))
     kinds = [jax.tree.map(lambda x: (x.shape, x.dtype), tree) for tree in (before, after, sale)]
     assert kinds[0] == kinds[1]
-    one = jax.tree.map(lambda x: (x.shape[1:], x.dtype), after.kept.ring)
+    one = jax.tree.map(lambda x: (x.shape[1:], x.dtype), after.buffer.ring)
     assert one == kinds[2]
 
 
@@ -488,7 +488,7 @@ def test_in_a_market_with_several_sellers():
     grid = np.asarray(problem_of(name).prices)[:, 1]
     assert np.diff(grid).min() > 0.1
     assert np.all(played.sales.action[:, :, 1] == played.sales.action[0, :, 1])  # no step is small enough
-    ring, now = played.last.each[0].kept, HORIZON - 1
+    ring, now = played.last.each[0].buffer, HORIZON - 1
     assert ring.ring.observation.shape == (LANES, 3, 4)
     np.testing.assert_array_equal(ring.ring.action[:, now % 3], played.sales.action[now, :, 0])
     np.testing.assert_array_equal(ring.ring.demand[:, now % 3], played.sales.demand[now, :, 0])

@@ -70,5 +70,5 @@ def test_a_sweep_replaces_its_own_programs_and_no_others(monkeypatch, text):
         assert [kind for kind, _ in kept.values()] == ["ucb1", mine, mine]
     kinds = sorted(kind for kind, _ in program._executables.values())
     assert kinds == sorted(
-        [("BernoulliBandit", "open"), *((name, role) for name in ("ucb1", mine, mine) for role in ("enter", "advance"))]
+        [("BernoulliBandit", "reset"), *((name, role) for name in ("ucb1", mine, mine) for role in ("start", "advance"))]
     )
