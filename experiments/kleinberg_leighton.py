@@ -50,7 +50,7 @@ from experiments import study
 from jaxprice import policies, stats
 from jaxprice.demand import Atoms, Linear
 from jaxprice.envs.non_stationary import Calendar, NonStationary
-from jaxprice.policies.kleinberg_leighton import grid_size
+from jaxprice.policies.posted_price.kleinberg_leighton import grid_size
 
 MARKETS = 32  # places for the valuations of an adversary
 SEQUENCES = ("against UCB1", "between prices", "low, then high")

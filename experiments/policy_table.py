@@ -1,31 +1,27 @@
-"""The table of all policies, for `jaxprice/policies/README.md`.
+"""The page of all policies, for `jaxprice/policies/README.md`.
 
 python -m experiments.policy_table --write
 """
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 from pathlib import Path
 
 from experiments import command
 from jaxprice import files, policies
+from jaxprice.policies import parts, registry
 
 PAGE = Path(policies.__file__).with_name("README.md")
 HEAD = """# Policies
 
-One algorithm a file, named as its function: `jaxprice.policies.ucb1()` is in `ucb1.py`, whose docstring has the problem, the
-update in formulas, the source, and where ours departs from it. `jaxprice.policies.cards()` gives this table in Python;
-this page is written by `python -m experiments.policy_table --write`. Regret is the rate in the setting of the paper.
-
-What several share is in `parts/`: `arms` (signals and sums over a price grid), `own_grid` (a grid on an interval),
-`beta_law`, `beta_posterior`, `exponential` (weights), `recent` (windows and discounts), `falling_demand`, `price_process`
-(Gaussian process over the price), `tabular` (states and their values), `features`, `linear_model`, `logistic_model`,
-`network` (buyers with features), `line` (least squares in the price), `price_tests`, `stock` (linear programmes and
-posteriors under limited stock), `sale_likelihood`, `price_effects`, `online_newton`, `bounded_mle` (likelihood of a sale),
-`mnl_choice`, `price_ball` (several products), `related` (products in sequence), `rounds` (a loop that lanes leave one by
-one), `combinators`. Policies of policies are `delayed`, `batched`, `guarded`, `per_context`, `per_product`, `mixture`,
-`restart_on` (with `detectors`), `discounted`, `sellers`.
-
+One algorithm a file, named as its function, in the folder of its family: `jaxprice.policies.ucb1()` is in
+`stochastic/ucb1.py`, whose docstring has the problem, the update in formulas, the source, and where ours departs from it.
+`jaxprice.policies.cards()` gives the tables in Python. This page is written by `python -m experiments.policy_table --write`.
+Regret is the rate in the setting of the paper. A folder also holds the parts that only its policies use.
 """
+TABLE = "| policy | paper | regret | learns from | hyperparameters |\n|---|---|---|---|---|\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +34,52 @@ class Options:
 
 def page():
     """The page, as Markdown."""
-    lines = ["| policy | family | paper | regret | learns from | hyperparameters |", "|---|---|---|---|---|---|"]
-    for card in policies.cards():
-        options = ", ".join(f"{name}={default!r}" for name, default in card.options.items())
-        cells = (f"`{card.name}`", card.family, card.source, card.regret, card.feedback, options and f"`{options}`")
-        lines.append("| " + " | ".join(cells) + " |")
-    return HEAD + "\n".join(lines) + "\n"
+    return "\n".join([HEAD, *map(_family, registry.FAMILIES), _parts()])
+
+
+def _family(family):
+    """The section of a family: its policies, what it makes of other policies or a market, its parts."""
+    package = importlib.import_module(f"{policies.__name__}.{family}")
+    title, _, about = _title(package).partition(": ")
+    section = f"## {title}\n\n`{family}/`: {about}\n"
+    cards = [card for card in policies.cards() if card.family == family]
+    if cards:
+        section += "\n" + TABLE + "".join(map(_row, cards))
+    with_arguments = registry.makers_with_arguments(family)
+    if with_arguments:
+        calls = {f"{name}{inspect.signature(make)}": _title(make) for name, make in with_arguments.items()}
+        section += "\n" + "".join(f"* `{call}`: {title}\n" for call, title in calls.items())
+    modules = {inspect.getmodule(inspect.unwrap(getattr(policies, name))).__name__ for name in registry.names()}
+    others = [module for module in _modules(package) if module.__name__ not in modules]
+    if others:
+        section += "\nParts:\n\n" + "".join(map(_line, others))
+    return section
+
+
+def _parts():
+    """The section of what serves several families."""
+    return f"## Parts that serve several families\n\n`parts/`: {_title(parts)}\n\n" + "".join(map(_line, _modules(parts)))
+
+
+def _modules(package):
+    """The modules of a package, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
+def _title(documented):
+    """The first paragraph of the docstring of a module or function, on one line."""
+    return " ".join(inspect.getdoc(documented).partition("\n\n")[0].split())
+
+
+def _line(module):
+    return f"* `{module.__name__.rpartition('.')[2]}`: {_title(module)}\n"
+
+
+def _row(card):
+    options = ", ".join(f"{name}={default!r}" for name, default in card.options.items())
+    cells = (f"`{card.name}`", card.source, card.regret, card.feedback, options and f"`{options}`")
+    return "| " + " | ".join(cells) + " |\n"
 
 
 def main(options):

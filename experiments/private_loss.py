@@ -51,7 +51,7 @@ import jaxprice
 from experiments import study
 from experiments.private_market import BOUNDS, GRID, LOW, PAPER, POSITIVE, SLOPE, WIDTH, market, optimum, revenues, unlearned
 from jaxprice import Policy, policies, stats
-from jaxprice.policies.private_quadrisection import side_of
+from jaxprice.policies.personal.private_quadrisection import side_of
 
 CUBES, LINEAR = "Chen, Miao and Wang (2023)", "Chen, Simchi-Levi and Wang (2022)"
 HORIZONS, RUNS = (500, 2500, 12500, 62500), 30  # of the paper

@@ -13,7 +13,7 @@ from strict import strict
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.policies.detectors import Detector
+from jaxprice.policies.wrappers.detectors import Detector
 from jaxprice.types import Discrete, Transition
 
 QUIET = policies.cusum(threshold=1e6)

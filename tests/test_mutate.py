@@ -8,7 +8,7 @@ import pytest
 
 
 def test_every_mutant_differs_in_one_token_and_none_in_text_or_imports():
-    path = "jaxprice/policies/ucb1.py"
+    path = "jaxprice/policies/stochastic/ucb1.py"
     whole = (mutate.ROOT / path).read_text()
     found = mutate.mutants(path)
     assert any(m.before == "*" and "state.signal.weights *" in whole.splitlines()[m.line - 1] for m in found)

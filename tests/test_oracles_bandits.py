@@ -274,7 +274,7 @@ def test_discounted_indices_as_published(discount, s, f, value):
 
 def test_finite_policy_beyond_its_table(monkeypatch):
     """A table that ends at 40 observations, and up to three times as many: the index played by is within 7e-4."""
-    module = importlib.import_module("jaxprice.policies.gittins")
+    module = importlib.import_module("jaxprice.policies.stochastic.gittins")
     monkeypatch.setattr(module, "FINITE", 40)
     module._finite_lead.cache_clear()
     horizon, policy = 125, policies.gittins(horizon=125)

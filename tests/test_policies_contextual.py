@@ -26,7 +26,7 @@ from jaxprice.types import Transition
 LOGIT = "features"
 LINEAR = ("GLMDemand", (("link", "linear"), ("dimension", 3), ("num_prices", 4), ("low", 0.5), ("cost", 0.2)))
 ONE = ("LinearValuation", (("dimension", 1), ("num_prices", 4), ("low", 0.3), ("high", 1.5), ("cost", 0.1)))
-RULES = importlib.import_module("jaxprice.policies.exp4")
+RULES = importlib.import_module("jaxprice.policies.contextual.exp4")
 SOME = range(0, LANES, 3)  # lanes that a reference follows
 FORMS = ["disjoint", "joint", "additive"]
 NAMES = [

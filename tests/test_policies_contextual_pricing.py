@@ -13,7 +13,7 @@ from scipy import optimize, special, stats
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.policies.parts import bounded_mle, online_newton, sale_likelihood
+from jaxprice.policies.personal import bounded_mle, online_newton, sale_likelihood
 from jaxprice.types import Transition
 
 pytestmark = pytest.mark.slow  # the fits compile for minutes; every policy here is in test_policy_table too

@@ -15,7 +15,7 @@ from test_policy_table import CARDS, LONG, NAMES, fits
 from jaxprice import policies
 from jaxprice.types import Discrete, Interval, Transition
 
-FAMILIES = ("continuous price", "posted price", "parametric", "contextual pricing", "inventory", "several products")
+FAMILIES = ("gradient", "posted_price", "parametric", "personal", "inventory", "products")
 ROWS = [name for name in NAMES if CARDS[name].family in FAMILIES]
 PERIODS = 12
 

@@ -19,9 +19,9 @@ import jaxprice
 from jaxprice import policies
 from jaxprice.envs.network_revenue import CONSUMPTION, FAMILIES, PRICES
 from jaxprice.oracles import inventory as oracle
-from jaxprice.policies.parts import stock
+from jaxprice.policies.inventory import stock
 
-thompson = importlib.import_module("jaxprice.policies.ts_update")
+thompson = importlib.import_module("jaxprice.policies.inventory.ts_update")
 TRUE = (0.8, 0.6, 0.3, 0.1)
 SMALL = ("FiniteInventory", (("stock", 12), ("horizon", HORIZON), ("shut_off", True)))
 DUAL = policies.primal_dual_bwk(confidence=0.02)  # small bounds, so that the weights of the resources matter

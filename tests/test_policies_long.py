@@ -9,12 +9,12 @@ from scipy import stats
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.policies.glr_kl_ucb import History
+from jaxprice.policies.moving.glr_kl_ucb import History
 from jaxprice.policies.parts import arms, linear_model, totals
 from jaxprice.types import Transition
 
 LATE = 2.0**24
-FAMILIES = ("stochastic", "adversarial", "non-stationary", "contextual", "tabular", "meta")
+FAMILIES = ("stochastic", "adversarial", "moving", "contextual", "tabular", "related")
 OTHERS = {"change_point_least_squares", "discounted_least_squares", "moving_window_least_squares", "meta_dynamic_pricing"}
 BOUNDED = {  # leaves that grow, and by what they are bounded
     ".since": "a block of 2^17 pulls",

@@ -15,12 +15,12 @@ from scipy import stats
 
 import jaxprice
 from jaxprice import policies, random
-from jaxprice.policies.parts import related
+from jaxprice.policies.parts import product_order
 from jaxprice.types import Transition
 
 N = 4  # products
 SOME = range(0, LANES, 4)  # lanes that a reference follows
-meta_dp = importlib.import_module("jaxprice.policies.meta_dynamic_pricing")
+meta_dp = importlib.import_module("jaxprice.policies.related.meta_dynamic_pricing")
 
 
 @functools.cache
@@ -61,7 +61,7 @@ def condition(mean, q, s, noise, data):
     return mean + gain @ (np.array([y for _, y in data]) - mean), prior - gain @ rows @ prior
 
 
-@pytest.mark.parametrize("order", related.ORDERS)
+@pytest.mark.parametrize("order", product_order.ORDERS)
 def test_hierarchical_thompson_is_the_gaussian_conditioned_on_all_sales(order):
     mean, q, s, name = 0.4, 0.5, 0.2, where(order)
     noise = float(problem_of(name).noise_scale)
@@ -179,20 +179,18 @@ def test_one_product_is_the_policy_for_one_product():
 
 
 def test_products_follow_each_other_as_in_the_market():
-    now = jax.jit(
-        lambda horizon, times, size: jax.vmap(related.Catalogue(horizon, size, "sequence").now)(times), static_argnums=2
-    )
+    def products(horizon, times, size):
+        return jax.vmap(product_order.Catalogue(horizon, size, "sequence").now)(times)
+
+    now = jax.jit(products, static_argnums=2)
     for horizon, size in ((120, 4), (100, 7), (5, 9), (10, 1), (2_000_000_011, 3), (1_999_999_999, 1000)):
         times = [t for m in range(size) for t in (m * horizon // size - 1, m * horizon // size) if 0 <= t < horizon]
         times = (times + [horizon - 1] * 2000)[:2000]
         expected = [max(m for m in range(size) if t >= m * horizon // size) for t in times[:50]]
         np.testing.assert_array_equal(now(jnp.int32(horizon), jnp.array(times, jnp.int32), size)[:50], expected)
     _, params = market(lines(7))
-    starts = [
-        t
-        for t in range(1, HORIZON)
-        if related.Catalogue(HORIZON, 7, "sequence").now(t) != related.Catalogue(HORIZON, 7, "sequence").now(t - 1)
-    ]
+    catalogue = product_order.Catalogue(HORIZON, 7, "sequence")
+    starts = [t for t in range(1, HORIZON) if catalogue.now(t) != catalogue.now(t - 1)]
     np.testing.assert_array_equal(params.path.changes, starts)
 
 

@@ -13,7 +13,7 @@ from rows import some
 from scipy import stats
 
 from jaxprice import policies
-from jaxprice.policies.parts import network
+from jaxprice.policies.contextual import network
 
 pytestmark = pytest.mark.optimised
 

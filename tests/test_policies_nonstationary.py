@@ -18,9 +18,9 @@ from scipy import optimize
 
 import jaxprice
 from jaxprice import policies, stats
-from jaxprice.policies.glr_kl_ucb import likelihood_ratio
+from jaxprice.policies.adversarial.tsallis_inf import leader
+from jaxprice.policies.moving.glr_kl_ucb import likelihood_ratio
 from jaxprice.policies.parts import recent
-from jaxprice.policies.tsallis_inf import leader
 
 
 class Options(dict):

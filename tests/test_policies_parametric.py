@@ -18,7 +18,7 @@ from jaxprice import policies
 from jaxprice.policies.parts import line
 from jaxprice.types import Transition
 
-mle = importlib.import_module("jaxprice.policies.mle_cycle")
+mle = importlib.import_module("jaxprice.policies.parametric.mle_cycle")
 
 LINEAR = "interval"  # demand 1.1 - .5 p + N(0, .1^2) on [.5, 1.5]
 LOGIT = "interval, logit"  # one Bernoulli buyer, prices in [.5, 8]

@@ -14,9 +14,9 @@ from scipy import optimize, stats
 import jaxprice
 from jaxprice import policies
 from jaxprice.demand import UniformValuation
-from jaxprice.policies.kleinberg_leighton import grid_size
-from jaxprice.policies.parts import falling_demand, own_grid, price_process
-from jaxprice.policies.ucb_pi import demand_bounds, identify
+from jaxprice.policies.posted_price import falling_demand, own_grid, price_process
+from jaxprice.policies.posted_price.kleinberg_leighton import grid_size
+from jaxprice.policies.posted_price.ucb_pi import demand_bounds, identify
 from jaxprice.types import Transition
 
 KEY = jax.random.key(0)

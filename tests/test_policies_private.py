@@ -17,7 +17,7 @@ import jaxprice
 from jaxprice import policies, random, samplers
 from jaxprice.types import Transition
 
-private = importlib.import_module("jaxprice.policies.private_pricing")
+private = importlib.import_module("jaxprice.policies.personal.private_pricing")
 
 NAME = "features"  # three features, four prices
 SOME = range(0, LANES, 4)

@@ -13,8 +13,8 @@ from harness import DRAWS, HORIZON, LANES, market, play, problem_of
 from scipy import special
 
 from jaxprice import policies
-from jaxprice.policies.opol import orthonormal
-from jaxprice.policies.parts import mnl_choice
+from jaxprice.policies.products import mnl_choice
+from jaxprice.policies.products.opol import orthonormal
 from jaxprice.types import Transition
 
 SETS, LOW_RANK = "assortments", "low rank"  # five products of which two are offered; six products, two directions

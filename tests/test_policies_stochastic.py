@@ -13,9 +13,9 @@ from scipy import special, stats
 
 from jaxprice import policies
 from jaxprice.oracles import gittins
-from jaxprice.policies.imed import divergence
-from jaxprice.policies.information_directed import best_pair, regret_and_information
-from jaxprice.policies.parts import beta_law
+from jaxprice.policies.stochastic import beta_law
+from jaxprice.policies.stochastic.imed import divergence
+from jaxprice.policies.stochastic.information_directed import best_pair, regret_and_information
 
 KEY = jax.random.key(0)
 SHAPES = (1, 1.5, 2, 3.5, 5, 8, 12, 16, 19.9, 20.1, 32, 64, 300, 1000)

@@ -15,8 +15,8 @@ from rows import some
 import jaxprice
 from jaxprice import policies
 from jaxprice.oracles import dynamic_programming
-from jaxprice.policies.parts import tabular
-from jaxprice.policies.sellers import sellers
+from jaxprice.policies.tabular import q_table
+from jaxprice.policies.wrappers.sellers import sellers
 
 PRICES = 4
 TRIOPOLY = ("LogitOligopoly", (("num_sellers", 3), ("num_prices", PRICES)))
@@ -120,7 +120,7 @@ def test_explores_by_the_schedule(name, options, t):
 
 def test_exponential_exploration_keeps_its_digits():
     """exp(-4e-6) as a factor in float32 misstates the exponent: after a million periods e_t would be off by .2 percent."""
-    learner = tabular.Learner("q_learning", None, None, None, 0.95, 0.15, 0.0, "exponential", 1.0, 4e-6, 0.0)
+    learner = q_table.Learner("q_learning", None, None, None, 0.95, 0.15, 0.0, "exponential", 1.0, 4e-6, 0.0)
     times = np.array([1, 1000, 10**6, 4 * 10**6], np.int32)
     exact = np.exp(-4e-6 * times.astype(float))
     np.testing.assert_allclose(learner.explores(jnp.asarray(times)), exact, rtol=2e-6)
@@ -182,19 +182,19 @@ def test_expected_sarsa_without_exploration_is_q_learning():
 @pytest.mark.parametrize("size", [2, 3, 4, 15, 100])
 def test_a_price_of_an_even_grid_is_its_own_state(size):
     grid = np.linspace(1.427721, 1.970186, size, dtype=np.float32)
-    states = tabular.States(jnp.asarray([0, grid[0]]), jnp.asarray([1, grid[-1]]), (1, size))
+    states = q_table.States(jnp.asarray([0, grid[0]]), jnp.asarray([1, grid[-1]]), (1, size))
     for nudge in (-1e-6, 0, 1e-6):
         observations = np.stack([np.full(size, 0.3), grid + nudge], axis=1).astype(np.float32)
         np.testing.assert_array_equal(jax.vmap(states.of)(observations), np.arange(size))
 
 
 def test_states_are_mixed_radix_and_stay_in_bounds():
-    states = tabular.States(jnp.zeros(4), jnp.asarray([1.0, 2.0, 1.0, 1.0]), (2, 3, 1, 5))
+    states = q_table.States(jnp.zeros(4), jnp.asarray([1.0, 2.0, 1.0, 1.0]), (2, 3, 1, 5))
     rows = [(0.4, 1.9, 7.0, 0.99), (0.6, 0.1, 0.0, 0.3), (-9.0, 1.0, 0.0, 99.0), (3e38, 3e38, 0.0, 3e38)]
     digits = [(0, 2, 4), (1, 0, 1), (0, 1, 4), (1, 2, 4)]
     seen = jax.vmap(states.of)(jnp.asarray(rows, jnp.float32))
     np.testing.assert_array_equal(seen, [(a * 3 + b) * 5 + c for a, b, c in digits])
-    point = tabular.States(jnp.ones(1), jnp.ones(1), (4,))  # an interval of one price
+    point = q_table.States(jnp.ones(1), jnp.ones(1), (4,))  # an interval of one price
     assert [int(point.of(jnp.asarray([x]))) for x in (0.0, 1.0, 2.0)] == [0, 0, 3]
 
 

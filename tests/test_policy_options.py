@@ -10,7 +10,7 @@ from harness import problem_of
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.policies.parts import options
+from jaxprice.policies import options
 
 CARDS = {card.name: card for card in policies.cards()}
 NEVER = (

@@ -129,9 +129,9 @@ def test_numbers_may_be_traced(name):
 def test_its_card(name):
     """All options have defaults; the docstrings of module and maker tell what is asked of them."""
     card, module = CARDS[name], inspect.getmodule(inspect.unwrap(getattr(policies, name)))
-    assert module.__name__ == f"jaxprice.policies.{name}"
+    assert module.__name__ == f"jaxprice.policies.{card.family}.{name}"
     assert all(default is not inspect.Parameter.empty for default in card.options.values())
-    assert card.family == "benchmark" or (card.source and ("Source" in module.__doc__ or "arXiv" in module.__doc__))
+    assert card.family == "benchmarks" or (card.source and ("Source" in module.__doc__ or "arXiv" in module.__doc__))
     assert "regret" in module.__doc__.lower()
     maker = inspect.getdoc(getattr(policies, name))
     for option in card.options:

@@ -10,7 +10,7 @@ from experiments import private_loss as paper
 from experiments import study
 from jaxprice import Policy, policies
 from jaxprice.envs.market import Visit
-from jaxprice.policies.private_quadrisection import numbers, side_of
+from jaxprice.policies.personal.private_quadrisection import numbers, side_of
 from jaxprice.types import Transition
 
 

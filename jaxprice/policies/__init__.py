@@ -1,242 +1,133 @@
 """Policies, one algorithm a file: functions that return a `Policy(init, act, update)`.
 
-`jaxprice.policies.ucb1(scale=2.0)` makes one; `list()` names them all, and `cards()` says what each is.
+`jaxprice.policies.ucb1(scale=2.0)` makes one; `list()` names them all, and `cards()` says what each is. The file of a policy
+lies in the folder of its family: `jaxprice.policies.stochastic.ucb1` is the module.
+
+A new policy is a file in one of these folders, whose function carries `registry.policy_maker`, and a line below.
 """
 
 from jaxprice import checks
-from jaxprice.policies.bandit_gradient import bandit_gradient
-from jaxprice.policies.batched import batched
-from jaxprice.policies.bayes_ucb import bayes_ucb
-from jaxprice.policies.bayesian_linear import bayesian_linear
-from jaxprice.policies.bayesian_linear_pricing import bayesian_linear_pricing
-from jaxprice.policies.besbes_zeevi_linear import besbes_zeevi_linear
-from jaxprice.policies.blind_network import blind_network
-from jaxprice.policies.blind_pricing import blind_pricing
-from jaxprice.policies.boltzmann import boltzmann
-from jaxprice.policies.bootstrapped import bootstrapped
-from jaxprice.policies.change_point_least_squares import change_point_least_squares
-from jaxprice.policies.constrained_least_squares import constrained_least_squares
-from jaxprice.policies.contextual_epsilon_greedy import contextual_epsilon_greedy
-from jaxprice.policies.controlled_variance import controlled_variance
-from jaxprice.policies.cusum_ucb import cusum_ucb
-from jaxprice.policies.delayed import delayed
-from jaxprice.policies.detectors import cusum, page_hinkley
-from jaxprice.policies.deterministic_testing import deterministic_testing
-from jaxprice.policies.discounted import discounted
-from jaxprice.policies.discounted_least_squares import discounted_least_squares
-from jaxprice.policies.discounted_thompson import discounted_thompson
-from jaxprice.policies.discounted_ucb import discounted_ucb
-from jaxprice.policies.dp_pricing import dp_pricing
-from jaxprice.policies.ellipsoid_pricing import ellipsoid_pricing
-from jaxprice.policies.emlp import emlp
-from jaxprice.policies.epsilon_greedy import epsilon_greedy
-from jaxprice.policies.etc_glm import etc_glm
-from jaxprice.policies.exp3 import exp3
-from jaxprice.policies.exp3_ix import exp3_ix
-from jaxprice.policies.exp3_p import exp3_p
-from jaxprice.policies.exp3_s import exp3_s
-from jaxprice.policies.exp4 import exp4
-from jaxprice.policies.expected_sarsa import expected_sarsa
-from jaxprice.policies.explore_then_commit import explore_then_commit
-from jaxprice.policies.fixed_price import fixed_price
-from jaxprice.policies.gaussian_thompson import gaussian_thompson
-from jaxprice.policies.gittins import gittins
-from jaxprice.policies.glm_greedy import glm_greedy
-from jaxprice.policies.glm_ucb import glm_ucb
-from jaxprice.policies.glr_kl_ucb import glr_kl_ucb
-from jaxprice.policies.gp_thompson import gp_thompson
-from jaxprice.policies.gp_ucb import gp_ucb
-from jaxprice.policies.gradient_bandit import gradient_bandit
-from jaxprice.policies.guarded import guarded
-from jaxprice.policies.hierarchical_thompson import hierarchical_thompson
-from jaxprice.policies.imed import imed
-from jaxprice.policies.information_directed import information_directed
-from jaxprice.policies.iterated_least_squares import iterated_least_squares
-from jaxprice.policies.kiefer_wolfowitz import kiefer_wolfowitz
-from jaxprice.policies.kl_ucb import kl_ucb
-from jaxprice.policies.kl_ucb_gaussian import kl_ucb_gaussian
-from jaxprice.policies.kleinberg_leighton import kleinberg_leighton
-from jaxprice.policies.lin_ts import lin_ts
-from jaxprice.policies.lin_ucb import lin_ucb
-from jaxprice.policies.logistic_thompson import logistic_thompson
-from jaxprice.policies.lp_resolving import lp_resolving
-from jaxprice.policies.lp_ucb import lp_ucb
-from jaxprice.policies.meta_dynamic_pricing import meta_dynamic_pricing
-from jaxprice.policies.meta_thompson import meta_thompson
-from jaxprice.policies.mixture import mixture
-from jaxprice.policies.mle_cycle import mle_cycle
-from jaxprice.policies.mle_greedy import mle_greedy
-from jaxprice.policies.mnl_newton import mnl_newton
-from jaxprice.policies.mnl_thompson import mnl_thompson
-from jaxprice.policies.mnl_ucb import mnl_ucb
-from jaxprice.policies.monotone_ucb import monotone_ucb
-from jaxprice.policies.moss import moss
-from jaxprice.policies.moving_window_least_squares import moving_window_least_squares
-from jaxprice.policies.neural_linear import neural_linear
-from jaxprice.policies.neural_thompson import neural_thompson
-from jaxprice.policies.neural_ucb import neural_ucb
-from jaxprice.policies.o3fu import o3fu
-from jaxprice.policies.onsp import onsp
-from jaxprice.policies.opok import opok
-from jaxprice.policies.opol import opol
-from jaxprice.policies.optimistic_thompson import optimistic_thompson
-from jaxprice.policies.oracle import oracle
-from jaxprice.policies.per_context import per_context
-from jaxprice.policies.per_product import per_product
-from jaxprice.policies.perturbed_pricing import perturbed_pricing
-from jaxprice.policies.primal_dual_bwk import primal_dual_bwk
-from jaxprice.policies.prior_thompson import prior_thompson
-from jaxprice.policies.private_pricing import private_pricing
-from jaxprice.policies.private_quadrisection import private_quadrisection
-from jaxprice.policies.q_learning import q_learning
-from jaxprice.policies.random_features import random_features
-from jaxprice.policies.random_price import random_price
-from jaxprice.policies.random_price_shocks import random_price_shocks
-from jaxprice.policies.registry import Card, cards, describe, makers
-from jaxprice.policies.restart_on import restart_on
-from jaxprice.policies.rexp3 import rexp3
-from jaxprice.policies.rmlp import rmlp
-from jaxprice.policies.rmlp2 import rmlp2
-from jaxprice.policies.run_out_price import run_out_price
-from jaxprice.policies.sarsa import sarsa
-from jaxprice.policies.sellers import sellers
-from jaxprice.policies.sliding_window_thompson import sliding_window_thompson
-from jaxprice.policies.sliding_window_ucb import sliding_window_ucb
-from jaxprice.policies.slow_moving import slow_moving
-from jaxprice.policies.successive_elimination import successive_elimination
-from jaxprice.policies.thompson import thompson
-from jaxprice.policies.ts_fixed import ts_fixed
-from jaxprice.policies.ts_update import ts_update
-from jaxprice.policies.tsallis_inf import tsallis_inf
-from jaxprice.policies.ucb1 import ucb1
-from jaxprice.policies.ucb_pi import ucb_pi
-from jaxprice.policies.ucb_tuned import ucb_tuned
-from jaxprice.policies.ucb_v import ucb_v
-from jaxprice.policies.valuation_search import valuation_search
-from jaxprice.policies.zooming import zooming
+from jaxprice.policies import registry
+from jaxprice.policies.adversarial.exp3 import exp3 as exp3
+from jaxprice.policies.adversarial.exp3_ix import exp3_ix as exp3_ix
+from jaxprice.policies.adversarial.exp3_p import exp3_p as exp3_p
+from jaxprice.policies.adversarial.exp3_s import exp3_s as exp3_s
+from jaxprice.policies.adversarial.tsallis_inf import tsallis_inf as tsallis_inf
+from jaxprice.policies.benchmarks.fixed_price import fixed_price as fixed_price
+from jaxprice.policies.benchmarks.oracle import oracle as oracle
+from jaxprice.policies.benchmarks.prior_thompson import prior_thompson as prior_thompson
+from jaxprice.policies.benchmarks.random_price import random_price as random_price
+from jaxprice.policies.contextual.bayesian_linear import bayesian_linear as bayesian_linear
+from jaxprice.policies.contextual.bootstrapped import bootstrapped as bootstrapped
+from jaxprice.policies.contextual.contextual_epsilon_greedy import contextual_epsilon_greedy as contextual_epsilon_greedy
+from jaxprice.policies.contextual.exp4 import exp4 as exp4
+from jaxprice.policies.contextual.glm_ucb import glm_ucb as glm_ucb
+from jaxprice.policies.contextual.lin_ts import lin_ts as lin_ts
+from jaxprice.policies.contextual.lin_ucb import lin_ucb as lin_ucb
+from jaxprice.policies.contextual.logistic_thompson import logistic_thompson as logistic_thompson
+from jaxprice.policies.contextual.neural_linear import neural_linear as neural_linear
+from jaxprice.policies.contextual.neural_thompson import neural_thompson as neural_thompson
+from jaxprice.policies.contextual.neural_ucb import neural_ucb as neural_ucb
+from jaxprice.policies.contextual.random_features import random_features as random_features
+from jaxprice.policies.gradient.bandit_gradient import bandit_gradient as bandit_gradient
+from jaxprice.policies.gradient.kiefer_wolfowitz import kiefer_wolfowitz as kiefer_wolfowitz
+from jaxprice.policies.gradient.zooming import zooming as zooming
+from jaxprice.policies.inventory.blind_network import blind_network as blind_network
+from jaxprice.policies.inventory.blind_pricing import blind_pricing as blind_pricing
+from jaxprice.policies.inventory.dp_pricing import dp_pricing as dp_pricing
+from jaxprice.policies.inventory.lp_resolving import lp_resolving as lp_resolving
+from jaxprice.policies.inventory.lp_ucb import lp_ucb as lp_ucb
+from jaxprice.policies.inventory.primal_dual_bwk import primal_dual_bwk as primal_dual_bwk
+from jaxprice.policies.inventory.run_out_price import run_out_price as run_out_price
+from jaxprice.policies.inventory.ts_fixed import ts_fixed as ts_fixed
+from jaxprice.policies.inventory.ts_update import ts_update as ts_update
+from jaxprice.policies.moving.change_point_least_squares import change_point_least_squares as change_point_least_squares
+from jaxprice.policies.moving.cusum_ucb import cusum_ucb as cusum_ucb
+from jaxprice.policies.moving.discounted_least_squares import discounted_least_squares as discounted_least_squares
+from jaxprice.policies.moving.discounted_thompson import discounted_thompson as discounted_thompson
+from jaxprice.policies.moving.discounted_ucb import discounted_ucb as discounted_ucb
+from jaxprice.policies.moving.glr_kl_ucb import glr_kl_ucb as glr_kl_ucb
+from jaxprice.policies.moving.moving_window_least_squares import moving_window_least_squares as moving_window_least_squares
+from jaxprice.policies.moving.rexp3 import rexp3 as rexp3
+from jaxprice.policies.moving.sliding_window_thompson import sliding_window_thompson as sliding_window_thompson
+from jaxprice.policies.moving.sliding_window_ucb import sliding_window_ucb as sliding_window_ucb
+from jaxprice.policies.parametric.bayesian_linear_pricing import bayesian_linear_pricing as bayesian_linear_pricing
+from jaxprice.policies.parametric.besbes_zeevi_linear import besbes_zeevi_linear as besbes_zeevi_linear
+from jaxprice.policies.parametric.constrained_least_squares import constrained_least_squares as constrained_least_squares
+from jaxprice.policies.parametric.controlled_variance import controlled_variance as controlled_variance
+from jaxprice.policies.parametric.deterministic_testing import deterministic_testing as deterministic_testing
+from jaxprice.policies.parametric.iterated_least_squares import iterated_least_squares as iterated_least_squares
+from jaxprice.policies.parametric.mle_cycle import mle_cycle as mle_cycle
+from jaxprice.policies.parametric.mle_greedy import mle_greedy as mle_greedy
+from jaxprice.policies.parametric.o3fu import o3fu as o3fu
+from jaxprice.policies.parametric.slow_moving import slow_moving as slow_moving
+from jaxprice.policies.personal.ellipsoid_pricing import ellipsoid_pricing as ellipsoid_pricing
+from jaxprice.policies.personal.emlp import emlp as emlp
+from jaxprice.policies.personal.etc_glm import etc_glm as etc_glm
+from jaxprice.policies.personal.glm_greedy import glm_greedy as glm_greedy
+from jaxprice.policies.personal.onsp import onsp as onsp
+from jaxprice.policies.personal.perturbed_pricing import perturbed_pricing as perturbed_pricing
+from jaxprice.policies.personal.private_pricing import private_pricing as private_pricing
+from jaxprice.policies.personal.private_quadrisection import private_quadrisection as private_quadrisection
+from jaxprice.policies.personal.random_price_shocks import random_price_shocks as random_price_shocks
+from jaxprice.policies.personal.rmlp import rmlp as rmlp
+from jaxprice.policies.personal.rmlp2 import rmlp2 as rmlp2
+from jaxprice.policies.posted_price.gp_thompson import gp_thompson as gp_thompson
+from jaxprice.policies.posted_price.gp_ucb import gp_ucb as gp_ucb
+from jaxprice.policies.posted_price.kleinberg_leighton import kleinberg_leighton as kleinberg_leighton
+from jaxprice.policies.posted_price.monotone_ucb import monotone_ucb as monotone_ucb
+from jaxprice.policies.posted_price.ucb_pi import ucb_pi as ucb_pi
+from jaxprice.policies.posted_price.valuation_search import valuation_search as valuation_search
+from jaxprice.policies.products.mnl_newton import mnl_newton as mnl_newton
+from jaxprice.policies.products.mnl_thompson import mnl_thompson as mnl_thompson
+from jaxprice.policies.products.mnl_ucb import mnl_ucb as mnl_ucb
+from jaxprice.policies.products.opok import opok as opok
+from jaxprice.policies.products.opol import opol as opol
+from jaxprice.policies.registry import Card as Card
+from jaxprice.policies.registry import cards as cards
+from jaxprice.policies.registry import describe as describe
+from jaxprice.policies.related.hierarchical_thompson import hierarchical_thompson as hierarchical_thompson
+from jaxprice.policies.related.meta_dynamic_pricing import meta_dynamic_pricing as meta_dynamic_pricing
+from jaxprice.policies.related.meta_thompson import meta_thompson as meta_thompson
+from jaxprice.policies.stochastic.bayes_ucb import bayes_ucb as bayes_ucb
+from jaxprice.policies.stochastic.boltzmann import boltzmann as boltzmann
+from jaxprice.policies.stochastic.epsilon_greedy import epsilon_greedy as epsilon_greedy
+from jaxprice.policies.stochastic.explore_then_commit import explore_then_commit as explore_then_commit
+from jaxprice.policies.stochastic.gaussian_thompson import gaussian_thompson as gaussian_thompson
+from jaxprice.policies.stochastic.gittins import gittins as gittins
+from jaxprice.policies.stochastic.gradient_bandit import gradient_bandit as gradient_bandit
+from jaxprice.policies.stochastic.imed import imed as imed
+from jaxprice.policies.stochastic.information_directed import information_directed as information_directed
+from jaxprice.policies.stochastic.kl_ucb import kl_ucb as kl_ucb
+from jaxprice.policies.stochastic.kl_ucb_gaussian import kl_ucb_gaussian as kl_ucb_gaussian
+from jaxprice.policies.stochastic.moss import moss as moss
+from jaxprice.policies.stochastic.optimistic_thompson import optimistic_thompson as optimistic_thompson
+from jaxprice.policies.stochastic.successive_elimination import successive_elimination as successive_elimination
+from jaxprice.policies.stochastic.thompson import thompson as thompson
+from jaxprice.policies.stochastic.ucb1 import ucb1 as ucb1
+from jaxprice.policies.stochastic.ucb_tuned import ucb_tuned as ucb_tuned
+from jaxprice.policies.stochastic.ucb_v import ucb_v as ucb_v
+from jaxprice.policies.tabular.expected_sarsa import expected_sarsa as expected_sarsa
+from jaxprice.policies.tabular.q_learning import q_learning as q_learning
+from jaxprice.policies.tabular.sarsa import sarsa as sarsa
+from jaxprice.policies.wrappers.batched import batched as batched
+from jaxprice.policies.wrappers.delayed import delayed as delayed
+from jaxprice.policies.wrappers.detectors import cusum as cusum
+from jaxprice.policies.wrappers.detectors import page_hinkley as page_hinkley
+from jaxprice.policies.wrappers.discounted import discounted as discounted
+from jaxprice.policies.wrappers.guarded import guarded as guarded
+from jaxprice.policies.wrappers.mixture import mixture as mixture
+from jaxprice.policies.wrappers.per_context import per_context as per_context
+from jaxprice.policies.wrappers.per_product import per_product as per_product
+from jaxprice.policies.wrappers.restart_on import restart_on as restart_on
+from jaxprice.policies.wrappers.sellers import sellers as sellers
 
-__all__ = [
-    "Card",
-    "bandit_gradient",
-    "batched",
-    "bayes_ucb",
-    "bayesian_linear",
-    "bayesian_linear_pricing",
-    "besbes_zeevi_linear",
-    "blind_network",
-    "blind_pricing",
-    "boltzmann",
-    "bootstrapped",
-    "cards",
-    "change_point_least_squares",
-    "constrained_least_squares",
-    "contextual_epsilon_greedy",
-    "controlled_variance",
-    "cusum",
-    "cusum_ucb",
-    "delayed",
-    "describe",
-    "deterministic_testing",
-    "discounted",
-    "discounted_least_squares",
-    "discounted_thompson",
-    "discounted_ucb",
-    "dp_pricing",
-    "ellipsoid_pricing",
-    "emlp",
-    "epsilon_greedy",
-    "etc_glm",
-    "exp3",
-    "exp3_ix",
-    "exp3_p",
-    "exp3_s",
-    "exp4",
-    "expected_sarsa",
-    "explore_then_commit",
-    "fixed_price",
-    "gaussian_thompson",
-    "gittins",
-    "glm_greedy",
-    "glm_ucb",
-    "glr_kl_ucb",
-    "gp_thompson",
-    "gp_ucb",
-    "gradient_bandit",
-    "guarded",
-    "hierarchical_thompson",
-    "imed",
-    "information_directed",
-    "iterated_least_squares",
-    "kiefer_wolfowitz",
-    "kl_ucb",
-    "kl_ucb_gaussian",
-    "kleinberg_leighton",
-    "lin_ts",
-    "lin_ucb",
-    "list",
-    "logistic_thompson",
-    "lp_resolving",
-    "lp_ucb",
-    "make",
-    "meta_dynamic_pricing",
-    "meta_thompson",
-    "mixture",
-    "mle_cycle",
-    "mle_greedy",
-    "mnl_newton",
-    "mnl_thompson",
-    "mnl_ucb",
-    "monotone_ucb",
-    "moss",
-    "moving_window_least_squares",
-    "neural_linear",
-    "neural_thompson",
-    "neural_ucb",
-    "o3fu",
-    "onsp",
-    "opok",
-    "opol",
-    "optimistic_thompson",
-    "oracle",
-    "page_hinkley",
-    "per_context",
-    "per_product",
-    "perturbed_pricing",
-    "primal_dual_bwk",
-    "prior_thompson",
-    "private_pricing",
-    "private_quadrisection",
-    "q_learning",
-    "random_features",
-    "random_price",
-    "random_price_shocks",
-    "restart_on",
-    "rexp3",
-    "rmlp",
-    "rmlp2",
-    "run_out_price",
-    "sarsa",
-    "sellers",
-    "sliding_window_thompson",
-    "sliding_window_ucb",
-    "slow_moving",
-    "successive_elimination",
-    "thompson",
-    "ts_fixed",
-    "ts_update",
-    "tsallis_inf",
-    "ucb1",
-    "ucb_pi",
-    "ucb_tuned",
-    "ucb_v",
-    "valuation_search",
-    "zooming",
-]
+__all__ = [*sorted(["Card", "cards", "describe", "list", "make", *registry.names()])]
 
 
 def list():
     """Names of all policies, sorted."""
-    return sorted(makers())
+    return sorted(registry.makers())
 
 
 def make(name, **options):
@@ -245,7 +136,7 @@ def make(name, **options):
     Raises:
       ValueError: an unknown name (the message names the nearest), or bad options.
     """
-    known = makers()
+    known = registry.makers()
     return known[checks.choice("policy", name, known)](**options)
 
 

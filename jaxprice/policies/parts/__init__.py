@@ -1,1 +1,1 @@
-"""What several policies share: signals and sums, posteriors, features and models, fluid programmes, maximum likelihood."""
+"""What policies of several families share: signals and sums, posteriors, features of prices, linear and logistic models."""

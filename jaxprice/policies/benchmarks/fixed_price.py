@@ -1,0 +1,73 @@
+"""Fixed price: the same price for ever, the benchmark of posted pricing.
+
+On a grid the action nearest to the price is played, on an interval the price itself; with several products or sellers all
+have the same price. A price outside the market's is refused where these are concrete numbers; where they are traced, the
+nearest is played. Regret is linear in T unless the price is optimal.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Interval, Policy, Subset
+
+ROUNDING = 1e-6  # of the highest price
+
+
+@struct.dataclass
+class State:
+    """The action: an index or a price, or one for each product or seller."""
+
+    action: jax.Array
+
+
+@policy_maker(regret="T", feedback="nothing")
+def fixed_price(price=None):
+    """Post one price for ever.
+
+    Args:
+      price: the price, in the market's unit; by default the middle of the grid or of the interval. May be traced.
+
+    Raises:
+      ValueError: a price that is negative or not finite; at `init`, one below the lowest or above the highest of the market,
+        or a market whose actions are assortments.
+    """
+    if price is not None:
+        checks.number("price", price, low=0)
+
+    def init(key, problem):
+        del key
+        space, prices = problem.action_space, jnp.asarray(problem.prices)
+        if isinstance(space, Subset):
+            raise ValueError("fixed_price posts a price, but the actions of this market are assortments")
+        _check_within(price, problem.prices if problem.num_prices else (problem.low, problem.high))
+        target = (problem.low + problem.high) / 2 if price is None else price
+        if isinstance(space, Interval):
+            return State(jnp.broadcast_to(jnp.clip(jnp.float32(target), problem.low, problem.high), space.shape))
+        if price is None:
+            return State(jnp.full(space.shape, problem.num_prices // 2, jnp.int32))
+        gaps = jnp.abs(prices - target)
+        nearest = jnp.argmin(gaps if gaps.ndim == 1 else jnp.sum(gaps, axis=1)).astype(jnp.int32)
+        return State(jnp.broadcast_to(nearest, space.shape))
+
+    def act(key, state, observation):
+        del key, observation
+        return state.action
+
+    def update(key, state, transition):
+        del key, transition
+        return state
+
+    return Policy(init, act, update)
+
+
+def _check_within(price, prices):
+    """Refuse a price that is not between the market's; what is traced passes."""
+    if price is None or checks.is_traced((price, prices)):
+        return
+    low, high = (float(end(np.asarray(prices))) for end in (np.min, np.max))
+    if not low - ROUNDING * high <= price <= high + ROUNDING * high:
+        raise ValueError(f"fixed_price got price={price!r}, but prices of this market go from {low:g} to {high:g}")

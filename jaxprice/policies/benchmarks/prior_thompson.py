@@ -1,0 +1,173 @@
+"""Thompson sampling with the true prior, whatever it is: a posterior over markets drawn from a task distribution.
+
+M markets are drawn once from `env.sample_params`; each period one of them is drawn from the posterior over the M, and its
+best price is posted. With mean demand d_mk of market m at price k and a sale of y units from n buyers at price k,
+
+    log w_m' = log w_m + y log d_mk + (n - y) log(1 - d_mk)        each buyer buys or not,
+    log w_m' = log w_m + y log d_mk - n d_mk                       Poisson,
+    log w_m' = log w_m - (y - n d_mk)^2 / (2 sigma^2)              Gaussian.
+
+This is exact Thompson sampling for the uniform prior on the M markets. It approaches exact Thompson sampling for the task
+distribution as M grows: after 100 sales at ten prices, the posterior is still wide compared with the distance between a few
+thousand markets. With `greedy`, the seller posts the price with the highest posterior mean profit; such a seller puts no
+value on learning.
+
+Where demand is a table over prices, it is worked out for each market once. Other markets say themselves what a seller who
+sees an observation would do if `params` were true (`Environment.believed` and `offer`): with features, d_mk is that of the
+buyer who is here; with a limited stock, a price is worth d_mk (p_k - cost - v_m), with v_m the value that market m puts on
+the unit sold, given the stock and the time left. The greedy seller then is the QMDP rule of partially observed decisions:
+it plans as if the market were to be known tomorrow.
+
+Regret: Bayesian regret O(sqrt(K T)) over the prior (Russo and Van Roy).
+
+Sources: W. R. Thompson (1933), doi:10.1093/biomet/25.3-4.285; D. Russo, B. Van Roy (2014), "Learning to optimize via
+posterior sampling", arXiv:1301.2609; M. L. Littman, A. R. Cassandra, L. P. Kaelbling (1995), "Learning policies for
+partially observable environments: scaling up", doi:10.1016/B978-1-55860-377-6.50052-9 (QMDP).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, random, samplers
+from jaxprice.policies.registry import maker_with_arguments
+from jaxprice.types import Discrete, Environment, Policy, Problem
+
+
+@struct.dataclass
+class State:
+    """State of a seller.
+
+    Attributes:
+      problem: what it was told.
+      log_weights: of the markets, the largest zero, float `[markets]`.
+    """
+
+    problem: Problem
+    log_weights: jax.Array
+
+
+class Tables:
+    """Markets whose demand is a table over prices: `means`, float `[markets, num_prices]`."""
+
+    def __init__(self, means):
+        self.means = means
+
+    def of_all(self, state, observation, action):
+        """Mean demand of one buyer at `action` in each market, float `[markets]`."""
+        del state, observation
+        return jnp.asarray(self.means.T)[action]
+
+    def of_one(self, state, observation, number):
+        """What each price is worth in market `number`, float `[num_prices]`."""
+        del observation
+        return state.problem.margins * jnp.asarray(self.means)[number]
+
+    def in_mean(self, state, observation, weights):
+        """What each price is worth in the mean over markets, up to a factor, float `[num_prices]`."""
+        del observation
+        return state.problem.margins * jnp.sum(weights[:, None] * self.means, axis=0)
+
+
+class Markets:
+    """Markets that say what a seller who sees an observation would do: `params`, leaves `[markets, ...]`; as `Tables`."""
+
+    def __init__(self, env, params, actions):
+        self.env, self.params, self.actions = env, params, actions
+
+    def offers(self, state, observation, params):
+        """A function of an action: mean demand and worth in the market `params`."""
+        known, params = self.env.believed(observation, params, state.problem)
+        return lambda action: self.env.offer(known, action, params)
+
+    def of_all(self, state, observation, action):
+        return jax.vmap(lambda params: self.offers(state, observation, params)(action)[0])(self.params)
+
+    def of_one(self, state, observation, number):
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[number], self.params)
+        return jax.vmap(self.offers(state, observation, params))(jnp.arange(self.actions, dtype=jnp.int32))[1]
+
+    def in_mean(self, state, observation, weights):
+        every = jnp.arange(self.actions, dtype=jnp.int32)
+        worth = jax.vmap(lambda params: jax.vmap(self.offers(state, observation, params))(every)[1])(self.params)
+        return jnp.sum(weights[:, None] * worth, axis=0)
+
+
+@maker_with_arguments
+def prior_thompson(env, markets=2000, seed=0, greedy=False):
+    """Thompson sampling with the task distribution of `env` as its prior.
+
+    Args:
+      env: an environment with a grid of prices: one whose state has the `mean_demand` of each (`StationaryMarket`), one that
+        has `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`), and what wraps these.
+      markets: M, how many are drawn from it, at most 100,000. Each is a number in the state of a lane.
+      seed: of that draw; markets are apart from those that `simulate` draws with the same seed.
+      greedy: whether to post the price that is worth most in the mean over the posterior instead.
+
+    Raises:
+      ValueError: another environment, or numbers out of range; at `init`, a market with other actions.
+    """
+    if checks.positive_int("markets", markets) > 100_000:
+        raise ValueError(f"markets must be at most 100000, got {markets}")
+    space = env.action_space()
+    if not isinstance(space, Discrete) or space.shape:
+        raise ValueError(f"prior_thompson chooses from a price grid, {env.name} takes {space}")
+    words = random.stream(seed, "init")  # not the stream that markets of lanes come from
+
+    def drawn(number):
+        key = random.address(words, 0, number)
+        params = jax.tree.map(jnp.asarray, env.sample_params(key))
+        table = getattr(env.reset_env(jax.random.fold_in(key, 1), params)[1], "mean_demand", jnp.zeros(0))
+        return params, table
+
+    tables = jax.eval_shape(drawn, jnp.uint32(0))[1].size
+    if not tables and not _believes(env):
+        raise ValueError(
+            f"prior_thompson needs a market whose mean demand is a table over prices, or that has `believed` and `offer`, "
+            f"got {env.name}"
+        )
+    numbers = jnp.arange(markets, dtype=jnp.uint32)
+    params, means = jax.tree.map(np.asarray, jax.jit(jax.vmap(drawn))(numbers))
+    known = Tables(np.float32(means)) if tables else Markets(env, params, space.n)
+
+    def init(key, problem):
+        del key
+        theirs = problem.action_space
+        if not isinstance(theirs, Discrete) or theirs.shape or theirs.n != space.n:
+            raise ValueError(f"prior_thompson was made for {space.n} prices, this market takes {theirs}")
+        return State(dataclasses.replace(problem, observation=None), jnp.zeros(markets, jnp.float32))
+
+    def act(key, state, observation):
+        weights = jnp.exp(state.log_weights)
+        if greedy:
+            return jnp.argmax(known.in_mean(state, observation, weights)).astype(jnp.int32)
+        summed = jnp.cumsum(weights)
+        u = samplers.uniform(jax.random.bits(key, (), jnp.uint32))
+        number = jnp.minimum(jnp.sum(summed < u * summed[-1], dtype=jnp.int32), markets - 1)
+        return jnp.argmax(known.of_one(state, observation, number)).astype(jnp.int32)
+
+    def update(key, state, transition):
+        del key
+        mean = known.of_all(state, transition.observation, transition.action)
+        sold, buyers = transition.demand, state.problem.buyers
+        if state.problem.noise == "gaussian":
+            sigma = jnp.maximum(jnp.asarray(state.problem.noise_scale, jnp.float32), 1e-6)
+            likely = -0.5 * ((sold - buyers * mean) / sigma) ** 2
+        elif state.problem.noise == "poisson":
+            likely = sold * jnp.log(jnp.maximum(mean, 1e-12)) - buyers * mean
+        else:
+            rest = jnp.maximum(1 - mean, 1e-12)
+            likely = sold * jnp.log(jnp.maximum(mean, 1e-12)) + (buyers - sold) * jnp.log(rest)
+        new = state.log_weights + likely
+        return state.replace(log_weights=new - jnp.max(new))
+
+    return Policy(init, act, update)
+
+
+def _believes(env):
+    """Whether a market, or the one that it wraps, says what a seller believes."""
+    inner = getattr(env, "base", env)
+    return type(inner).believed is not Environment.believed

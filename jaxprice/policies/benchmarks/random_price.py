@@ -1,0 +1,49 @@
+"""Random price: a uniform price every period, the weakest benchmark.
+
+On a grid every action has the same probability, on an interval the price is uniform; with several products or sellers, each
+price is drawn by itself. Of assortments, each product is offered with probability size / n, and the first `size` of them
+count. Regret is linear in T.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import samplers
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Discrete, Interval, Policy, Subset
+
+
+@struct.dataclass
+class State:
+    """Ends of the interval (float scalars, or `[n]`), and what an action is."""
+
+    low: jax.Array
+    high: jax.Array
+    space: Discrete | Interval | Subset = struct.field(pytree_node=False)
+
+
+@policy_maker(regret="T", feedback="nothing")
+def random_price():
+    """Post a uniformly random price every period."""
+
+    def init(key, problem):
+        del key
+        return State(jnp.float32(problem.low), jnp.float32(problem.high), problem.action_space)
+
+    def act(key, state, observation):
+        del observation
+        space = state.space
+        u = samplers.uniform(jax.random.bits(key, space.shape, jnp.uint32))
+        if isinstance(space, Discrete):
+            return jnp.floor(u * space.n).astype(jnp.int32)
+        if isinstance(space, Subset):
+            offered = u < space.size / space.n
+            return offered & (jnp.cumsum(offered) <= space.size)
+        return state.low + u * (state.high - state.low)
+
+    def update(key, state, transition):
+        del key, transition
+        return state
+
+    return Policy(init, act, update)

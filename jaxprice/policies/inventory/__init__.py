@@ -1,0 +1,1 @@
+"""Inventory: a limited stock that is to last for the season."""

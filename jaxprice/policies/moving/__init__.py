@@ -1,0 +1,1 @@
+"""Non-stationary bandits and pricing: demand that jumps or drifts while prices are learned."""

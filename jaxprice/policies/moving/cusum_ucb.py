@@ -1,0 +1,137 @@
+"""CUSUM-UCB: upper confidence bounds that start afresh for an arm whose signals have moved, for demand that jumps.
+
+With probability a the arm is uniformly random, so that changes of arms that look bad are noticed. Otherwise it is the one
+with the largest index, from the N_k pulls of arm k since its last restart, of mean signal m_k:
+
+    w_k (m_k + sqrt(xi log(n) / N_k)),      n = 1 + sum_j N_j.
+
+Each arm has a two-sided cumulative sum test. After a restart the mean r of its first M signals is the reference, and every
+further signal x moves two random walks that a jump by more than e lets drift upwards:
+
+    up <- max(0, up + x - r - e),      down <- max(0, down + r - x - e).
+
+Once one of them reaches h, the arm restarts, and this arm only; the signal that raised the alarm is dropped with the others.
+An arm without pulls is played at once, the lowest price first; ties go to the lowest price. Signals in [0, 1] and weights
+are as in `ucb1`, which this is with a = 0, xi = scale and h out of reach; n counts the pull to come (the paper counts those
+made). For a horizon T with C changes the defaults are h = log(T / C) and a = sqrt(C log(T / C) / T), as in the authors'
+experiments.
+
+Regret against the best arm of each period: O(sqrt(C T log(T / C))), if changes are larger than 3 e and far enough apart for
+M signals of each arm between two of them.
+
+Source: F. Liu, J. Lee, N. Shroff (2018), "A change-detection based framework for piecewise-stationary multi-armed bandit
+problem", arXiv:1711.03539.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice import checks, samplers
+from jaxprice.policies.parts import arms, recent, totals
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class State:
+    """State of CUSUM-UCB.
+
+    Attributes:
+      exploration, threshold: the a and h above, float scalars.
+      signal: what a sale teaches.
+      counts: pulls of each arm since its restart, int `[num_prices]`.
+      sums, lost: signals in these, and what rounding has kept from them (`totals`), float `[num_prices]`.
+      first: sum of the first M of these signals, float `[num_prices]`.
+      up, down: the random walks, float `[num_prices]`.
+      restarts: of all arms so far, int scalar.
+    """
+
+    exploration: jax.Array
+    threshold: jax.Array
+    signal: arms.Signal
+    counts: jax.Array
+    sums: jax.Array
+    lost: jax.Array
+    first: jax.Array
+    up: jax.Array
+    down: jax.Array
+    restarts: jax.Array
+
+
+@policy_maker(
+    source="Liu, Lee and Shroff (2018)",
+    regret="sqrt(C T log(T / C)), C changes",
+    feedback="demand or reward",
+)
+def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, changes=1.0, xi=1.0, signal="demand"):
+    """CUSUM-UCB.
+
+    Args:
+      reference: number M of signals that the reference is the mean of, an int.
+      tolerance: the e above, change of a signal that is let pass, at least 0; may be traced.
+      threshold: the h above, above 0; may be traced. By default tuned to horizon and `changes`.
+      exploration: probability a of a uniformly random arm, in [0, 1]; may be traced. By default tuned likewise.
+      changes: number of changes C that the defaults are tuned to, above 0; may be traced.
+      xi: exploration constant of the index, at least 0; may be traced.
+      signal: "demand" or "reward", what it learns from.
+
+    Raises:
+      ValueError: a number out of range, or an unknown signal.
+    """
+    checks.positive_int("reference", reference)
+    checks.number("tolerance", tolerance, low=0)
+    if threshold is not None:
+        checks.number("threshold", threshold, low=1e-6)
+    if exploration is not None:
+        checks.number("exploration", exploration, low=0, high=1)
+    checks.number("changes", changes, low=1e-6)
+    checks.number("xi", xi, low=0)
+    arms.check_signal(signal)
+
+    def init(key, problem):
+        del key
+        learned = arms.learn(problem, signal, "cusum_ucb")
+        stretch = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32) / changes, 2.0)
+        level = jnp.asarray(jnp.log(stretch) if threshold is None else threshold, jnp.float32)
+        tuned = jnp.sqrt(jnp.log(stretch) / stretch)
+        chance = jnp.asarray(tuned if exploration is None else exploration, jnp.float32)
+        zeros = jnp.zeros(problem.num_prices, jnp.float32)
+        return State(chance, level, learned, zeros.astype(jnp.int32), *[zeros] * 5, jnp.int32(0))
+
+    def act(key, state, observation):
+        del observation
+        size, u = state.counts.shape[0], samplers.uniform(jax.random.bits(key, (), jnp.uint32))
+        counts = state.counts.astype(jnp.float32)
+        best = recent.best(state.signal.weights, counts, state.sums, xi * jnp.log(1 + jnp.sum(counts))).astype(jnp.int32)
+        share = u / jnp.maximum(state.exploration, 1e-9)  # uniform in (0, 1) where the arm is to be random
+        return jnp.where(share < 1, jnp.minimum(share * size, size - 1).astype(jnp.int32), best)
+
+    def update(key, state, transition):
+        del key
+        action, x = transition.action, state.signal.of(transition)
+        count = state.counts[action] + 1
+        total, lost = totals.plus(state.sums[action], state.lost[action], x, count >= totals.LONG)
+        first = jnp.where(count <= reference, total, state.first[action])
+        excess = jnp.where(count > reference, x - first / reference, 0.0)
+        up = jnp.maximum(0.0, state.up[action] + excess - tolerance)
+        down = jnp.maximum(0.0, state.down[action] - excess - tolerance)
+        alarm = jnp.maximum(up, down) >= state.threshold
+
+        def put(old, new):
+            return old.at[action].set(jnp.where(alarm, jnp.zeros_like(new), new))
+
+        return State(
+            state.exploration,
+            state.threshold,
+            state.signal,
+            put(state.counts, count),
+            put(state.sums, total),
+            put(state.lost, lost),
+            put(state.first, first),
+            put(state.up, up),
+            put(state.down, down),
+            state.restarts + alarm.astype(jnp.int32),
+        )
+
+    return Policy(init, act, update)

@@ -1,0 +1,89 @@
+"""Online Newton steps on the likelihood of sales, within a ball.
+
+With features z, surplus w = z'theta - o and c = 1 for a sale, -1 for a refusal, the gradient of minus the log likelihood is
+- c m(c w) z (`sale_likelihood`). With A = start I + sum of the products of gradients with themselves,
+
+    theta <- Proj^A( theta + rate c m(c w) A^-1 z ),        Proj^A(y) = argmin over ||x|| <= radius of (x - y)' A (x - y).
+
+The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`).
+
+The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on 1 / radius
+- 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing, until ||x|| is the radius to five digits:
+three to eight rounds, each with an inverse by D rank-one steps, in periods where y is outside the ball (in one lane at
+least), and none in others. With projection "euclidean" y is shortened: cheaper, and not what the theory asks for.
+
+Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms for online convex optimization",
+doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
+"""
+
+import jax.numpy as jnp
+
+from jaxprice import checks, linalg
+from jaxprice.policies.parts import rounds
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.linear_model import Model
+from jaxprice.policies.personal import sale_likelihood
+from jaxprice.policies.personal.bounded_mle import onto_ball
+
+PROJECTIONS = ("exact", "euclidean")
+ROUNDS = 12  # at most
+CLOSE = 1e-5  # of the norm of x to the radius, relative
+
+
+def check(rate, start, radius, projection):
+    """Refuse bad options.
+
+    Raises:
+      ValueError: a rate, a start or a radius (None passes) that is not positive, or an unknown projection.
+    """
+    for name, value in (("rate", rate), ("start", start)):
+        checks.number(name, value, low=1e-6)
+    if radius is not None:
+        checks.number("radius", radius, low=1e-30)
+    checks.choice("projection", projection, PROJECTIONS)
+
+
+def before(theta, start):
+    """The `Model` before the first sale: theta `[D]` and A = start I."""
+    factor = jnp.eye(theta.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(start, jnp.float32))
+    theta = jnp.asarray(theta, jnp.float32)
+    return Model(theta, factor, jnp.zeros_like(theta))
+
+
+def step(model, law, z, offset, sale, rate, radius, projection):
+    """The `Model` after one sale or refusal."""
+    c = sale_likelihood.sign(sale)
+    m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
+    f, g, r = model.reach(z, m * m)
+    factor = model.shrink(f, g, r, m * m)
+    theta, lost = model.move((rate * c * m / r) * g, r)
+    if projection == "exact":
+        theta = project(theta, factor, radius)
+    return Model(onto_ball(theta, radius, "l2"), factor, lost)
+
+
+def project(y, factor, radius):
+    """Proj^A(y), float `[D]`, for A^-1 = F F'; see the module."""
+
+    def outside(carry):
+        made, _, _, excess = carry
+        return (made < ROUNDS) & ((excess > CLOSE) | ((made > 0) & (excess < -CLOSE)))
+
+    def climb(carry, given):
+        made, multiplier, _, _ = carry
+        y, factor, radius = given
+        spread = jnp.sum(factor[:, None, :] * factor[None, :, :], axis=-1)
+        inverse = linalg.inverse(jnp.eye(y.shape[0], dtype=jnp.float32) + multiplier * spread)
+        x = _times(inverse, y)
+        square = jnp.sum(x * x)
+        turn = jnp.maximum(jnp.sum(x * _times(inverse, _times(spread, x))), 1e-30)
+        excess = jnp.sqrt(square) / radius - 1
+        return made + 1, jnp.maximum(multiplier + excess * square / turn, 0.0), x, excess
+
+    radius = jnp.asarray(radius, jnp.float32)
+    start = jnp.int32(0), jnp.float32(0), y, jnp.sqrt(jnp.sum(y * y)) / radius - 1
+    return rounds.repeat(outside, climb, start, (y, factor, radius))[2]
+
+
+def _times(matrix, vector):
+    return jnp.sum(matrix * vector[None], axis=1)

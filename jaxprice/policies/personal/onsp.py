@@ -1,0 +1,77 @@
+"""ONSP: the best price for an estimate that one online Newton step a sale keeps up to date.
+
+A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. In each
+period
+
+    p_t = argmax (p - c) G((x_t'theta_t - p) / s),      A_t = A_{t-1} + grad grad',
+    theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I / s^2,   theta_1 = 0,
+
+with grad the gradient of minus the log likelihood of what happened (`sale_likelihood`, `online_newton`), and the projection
+on the ball ||theta|| <= radius in the norm of A_t. `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D), alpha} / 2 and
+A_0 is 1 / (gamma D)^2 times the identity, with gradients up to G, a ball of diameter D and losses exp-concave with alpha:
+far too careful; the paper's experiments take numbers set by hand, as our defaults are: rate 3 and A_0 = I / s^2. With rate
+1, A would be the information, if early surprises under Gaussian noise did not swell it for ever.
+
+Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. Where the scale of the noise is not known,
+no policy has less than order sqrt(T).
+
+Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.policies.parts import scale
+from jaxprice.policies.parts.features import total
+from jaxprice.policies.parts.linear_model import Model
+from jaxprice.policies.personal import online_newton, sale_likelihood
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class State:
+    """What the seller is told; the radius, float scalar; theta and a factor of A^-1."""
+
+    told: sale_likelihood.Told
+    radius: jax.Array
+    model: Model
+
+
+@policy_maker(source="Xu and Wang (2021)", regret="d log T for any contexts", feedback="a sale or none")
+def onsp(rate=3.0, start=1.0, radius=None, projection="exact"):
+    """ONSP.
+
+    Args:
+      rate: length of a step, 1 / gamma, above 0; may be traced.
+      start: A_0 is this times the identity over the squared scale of the noise, above 0; may be traced.
+      radius: bound on the norm of the coefficients of the valuations, money, above 0; may be traced. By default the highest
+        price.
+      projection: "exact" or "euclidean", see `online_newton`.
+
+    Raises:
+      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations under
+        logistic or Gaussian noise of a known scale.
+    """
+    online_newton.check(rate, start, radius, projection)
+
+    def init(key, problem):
+        del key
+        told = sale_likelihood.told(problem, "onsp", ("logistic", "gaussian"), scale=True)
+        model = online_newton.before(jnp.zeros(told.size, jnp.float32), start / told.scale**2)
+        return State(told, scale.radius(problem, radius), model)
+
+    def act(key, state, observation):
+        del key
+        told = state.told
+        return told.best_price(total(told.context(observation), state.model.mean) / told.scale, 1 / told.scale)
+
+    def update(key, state, transition):
+        del key
+        told = state.told
+        z, offset = told.context(transition.observation) / told.scale, transition.price / told.scale
+        sale, size = transition.demand, state.radius
+        return State(told, size, online_newton.step(state.model, told.law, z, offset, sale, rate, size, projection))
+
+    return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -1,0 +1,1 @@
+"""Posted prices: bandits that know how demand depends on the price: a sale at one price tells of the others."""

@@ -1,0 +1,78 @@
+"""GP-Thompson: a Gaussian process over the price, and the price that is best for a demand curve drawn from the posterior.
+
+With the posterior N(m, C) over the signals of all prices (`price_process`) and weights w_k as in `ucb1`, each period draws a
+whole curve and posts the first price that is best for it:
+
+    f ~ N(m, scale^2 C),      argmax_k w_k f_k.
+
+Near prices are drawn alike, so that what one sale has taught of a price is not forgotten at its neighbours, as it would
+be by `thompson`, which draws each price for itself.
+
+With `monotone` demand falls with the price: the drawn curve is replaced by the non-increasing one nearest to it in squares
+(isotonic regression). That the projected draws are a posterior for a monotone curve is the argument of Lin and Dunson.
+Weaver, Kumar and Jain, whose monotone GP-TS this follows, draw instead from the process conditioned on falling, a truncated
+normal that takes a sampler with rejections; the two laws differ, and where the data are plain they do not.
+
+Where any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, both ends among them, and
+what is lost between them is never won back.
+
+Regret: O(sqrt(T gamma_T)) up to logarithms in the mean over the prior, against the best price of the grid, as for `gp_ucb`.
+
+Sources: H. Ringbeck, A. Huchzermeier (2019), "Dynamic pricing and learning: an application of Gaussian process regression",
+doi:10.2139/ssrn.3406293; I. N. Weaver, V. Kumar, L. Jain (2025), "Nonparametric pricing bandits leveraging informational
+externalities to learn the demand curve", doi:10.1287/mksc.2022.0247; L. Lin, D. B. Dunson (2014), "Bayesian monotone
+regression using Gaussian process projection", arXiv:1306.4041.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxprice import checks, samplers
+from jaxprice.policies.posted_price import falling_demand, own_grid, price_process
+from jaxprice.policies.registry import policy_maker
+
+
+@policy_maker(
+    source="Ringbeck and Huchzermeier (2019)",
+    regret="sqrt(T gamma_T)",
+    feedback="demand or reward",
+)
+def gp_thompson(
+    scale=1.0,
+    monotone=False,
+    kernel="rbf",
+    lengthscale=0.3,
+    prior_mean=0.5,
+    prior_sd=0.5,
+    noise=None,
+    signal="demand",
+    num_prices=20,
+):
+    """Thompson sampling with a Gaussian process over the price.
+
+    Args:
+      scale: factor on the standard deviation of draws, at least 0; may be traced.
+      monotone: whether demand is known to fall with the price.
+      kernel: "rbf", "matern52" or "matern32".
+      lengthscale: of the kernel, as a share of the price range; may be traced.
+      prior_mean, prior_sd: mean and standard deviation of the signal of any price before the first sale; may be traced.
+      noise: standard deviation of a signal, at least .001; may be traced. By default from the market's noise.
+      signal: "demand" or "reward", what it learns from.
+      num_prices: size of the grid where the market has none.
+
+    Raises:
+      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.
+    """
+    checks.number("scale", scale, low=0)
+    model = {"kernel": kernel, "lengthscale": lengthscale, "prior_mean": prior_mean, "prior_sd": prior_sd}
+    model |= {"noise": noise, "signal": signal}
+    price_process.check(**model, monotone=monotone, num_prices=num_prices)
+
+    def choose(key, state):
+        size = state.root.shape[1]
+        pairs = samplers.normal_pair_from_word(jax.random.bits(key, ((size + 1) // 2,), jnp.uint32))
+        curve = state.draw(jnp.concatenate(pairs)[:size], scale)
+        return jnp.argmax(state.signal.weights * (falling_demand.falling(curve) if monotone else curve))
+
+    policy = price_process.process_policy("gp_thompson", choose, **model)
+    return own_grid.on_grid_or_interval("gp_thompson", policy, num_prices)

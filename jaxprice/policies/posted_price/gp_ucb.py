@@ -1,0 +1,84 @@
+"""GP-UCB: a Gaussian process over the price, and the price with the largest upper confidence bound.
+
+Demand at near prices is alike: with a Gaussian process over the price (`price_process`) every sale tells of all prices. With
+posterior means m_k and standard deviations s_k of the signal of price k and weights w_k as in `ucb1`, the price posted is
+the first with the largest
+
+    w_k (m_k + sqrt(beta_t) s_k),      beta_t = scale * 2 log(K t^2 pi^2 / (6 delta)),
+
+with t the number of the sale to come. Learning from demand, the process is over the conversion rate. beta_t with scale =
+1 is Theorem 1 of Srinivas et al. for a finite set; their experiments divide it by 5, which is the default here. There,
+the process has mean zero and is over the reward itself, as with `signal="reward"` and `prior_mean=0`.
+
+With `monotone` demand falls with the price: each bound is the smallest among its own and those of all lower prices, as in
+`monotone_ucb`. The monotone GP-UCB of Weaver, Kumar and Jain bounds by draws from the process conditioned on falling;
+cutting the bounds is ours: it costs nothing and keeps them valid, but passes on less of the constraint.
+
+Where any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, both ends among them, and
+what is lost between them is never won back.
+
+Regret: O(sqrt(T gamma_T log K)) with probability 1 - delta against the best price of the grid, for demand drawn from the
+prior and Gaussian noise; gamma_T, the most that T sales can tell, is O(log(T)^2) for the RBF kernel in one dimension.
+
+Sources: N. Srinivas, A. Krause, S. M. Kakade, M. Seeger (2010), "Gaussian process optimization in the bandit setting: no
+regret and experimental design", arXiv:0912.3995; I. N. Weaver, V. Kumar, L. Jain (2025), "Nonparametric pricing bandits
+leveraging informational externalities to learn the demand curve", doi:10.1287/mksc.2022.0247.
+"""
+
+import math
+
+import jax.numpy as jnp
+
+from jaxprice import checks
+from jaxprice.policies.posted_price import falling_demand, own_grid, price_process
+from jaxprice.policies.registry import policy_maker
+
+
+@policy_maker(
+    source="Srinivas, Krause, Kakade and Seeger (2010)",
+    regret="sqrt(T gamma_T)",
+    feedback="demand or reward",
+)
+def gp_ucb(
+    scale=0.2,
+    delta=0.1,
+    monotone=False,
+    kernel="rbf",
+    lengthscale=0.3,
+    prior_mean=0.5,
+    prior_sd=0.5,
+    noise=None,
+    signal="demand",
+    num_prices=20,
+):
+    """GP-UCB over the price.
+
+    Args:
+      scale: factor on beta_t, at least 0; may be traced.
+      delta: chance that a bound ever fails, in (0, 1]; may be traced.
+      monotone: whether demand is known to fall with the price.
+      kernel: "rbf", "matern52" or "matern32".
+      lengthscale: of the kernel, as a share of the price range; may be traced.
+      prior_mean, prior_sd: mean and standard deviation of the signal of any price before the first sale; may be traced.
+      noise: standard deviation of a signal, at least .001; may be traced. By default from the market's noise.
+      signal: "demand" or "reward", what it learns from.
+      num_prices: size of the grid where the market has none.
+
+    Raises:
+      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.
+    """
+    checks.number("scale", scale, low=0)
+    checks.number("delta", delta, low=1e-30, high=1)
+    model = {"kernel": kernel, "lengthscale": lengthscale, "prior_mean": prior_mean, "prior_sd": prior_sd}
+    model |= {"noise": noise, "signal": signal}
+    price_process.check(**model, monotone=monotone, num_prices=num_prices)
+
+    def choose(key, state):
+        del key
+        time, size = state.time.astype(jnp.float32), state.mean.shape[0]
+        beta = 2 * scale * (math.log(size * math.pi**2 / 6) + 2 * jnp.log(time) - jnp.log(jnp.asarray(delta, jnp.float32)))
+        bound = state.mean + jnp.sqrt(beta) * state.spread
+        return jnp.argmax(state.signal.weights * (falling_demand.smallest_so_far(bound) if monotone else bound))
+
+    policy = price_process.process_policy("gp_ucb", choose, **model)
+    return own_grid.on_grid_or_interval("gp_ucb", policy, num_prices)

@@ -1,0 +1,1 @@
+"""Several products: prices or assortments of many products at once, which compete for the buyer."""

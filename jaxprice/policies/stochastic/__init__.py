@@ -1,0 +1,1 @@
+"""Stochastic bandits: a grid of prices whose mean demand stays as it is."""

@@ -1,0 +1,45 @@
+"""Epsilon-greedy: a random arm with probability epsilon, else the arm with the best mean.
+
+The value of arm k is w_k m_k with signals and weights as in `ucb1` (means, not sums). An arm never pulled counts as better
+than any other; ties go to the lowest price. With `decay`, epsilon at pull t is min(1, epsilon K / t): with epsilon at
+least 5 / Delta_min^2 the instantaneous regret is O(1 / t), total regret O(log T) (Auer et al.); a fixed epsilon has linear
+regret.
+
+Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 3, doi:10.1023/A:1013689704352; c and d there are
+epsilon = c / d^2 here.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxprice import checks, samplers
+from jaxprice.policies.parts import arms
+from jaxprice.policies.registry import policy_maker
+
+
+@policy_maker(
+    source="Auer, Cesa-Bianchi and Fischer (2002)",
+    regret="log T with decay, else T",
+    feedback="demand or reward",
+)
+def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
+    """Epsilon-greedy.
+
+    Args:
+      epsilon: probability of a random arm, in [0, 1]; with `decay` any number from 0. May be traced.
+      decay: whether epsilon falls as K / t.
+      signal: "demand" or "reward", what it learns from.
+
+    Raises:
+      ValueError: an epsilon out of range, or an unknown signal.
+    """
+    checks.number("epsilon", epsilon, low=0, high=jnp.inf if decay else 1)
+
+    def choose(key, state):
+        size = state.arms.counts.shape[0]
+        rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
+        coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
+        greedy = arms.best(state.signal.weights * (state.arms.sums / state.arms.counts), state.arms)
+        return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
+
+    return arms.index_policy("epsilon_greedy", signal, choose)

@@ -1,0 +1,1 @@
+"""Policies of policies: a policy made of others, with the tests for change that some of them need."""

@@ -1,0 +1,107 @@
+"""What functions that make a policy out of others share: checks, one object per call, descriptions, a buffer of transitions.
+
+A combinator called twice with the same policies and numbers returns the same Policy, so that code compiled for it is found
+again; traced numbers are passed through. It takes any `Policy` but the oracle, which acts from the truth of the
+market and learns nothing.
+"""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import lax
+
+from jaxprice.policies.registry import maker_with_arguments
+from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
+
+
+def combinator(function=None, *, kinds=()):
+    """Make `function` a combinator; its first parameter is `policy`, or `*policies`. `kinds` are as in `policy_maker`."""
+    if function is None:
+        return functools.partial(combinator, kinds=kinds)
+    first = next(iter(inspect.signature(function).parameters))
+
+    def check(arguments):
+        given = arguments[first]
+        for policy in given if first == "policies" else (given,):
+            check_policy(policy, function.__name__)
+
+    return maker_with_arguments(function, kinds=kinds, check=check)
+
+
+def check_policy(policy, name):
+    """Refuse what is not a policy, and the oracle.
+
+    Raises:
+      ValueError: it is one of these; the message gives the `name` of the combinator.
+    """
+    if isinstance(policy, Oracle):
+        raise ValueError(f"{name} takes policies that learn, not the oracle, which acts from the truth of the market")
+    if not isinstance(policy, Policy):
+        raise ValueError(f"{name} takes a Policy, got {policy!r}")
+
+
+def select(flag, chosen, other):
+    """`chosen` where `flag`, a bool scalar, else `other`; pytrees of one structure."""
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, jnp.asarray(b)), chosen, other)
+
+
+@struct.dataclass
+class Buffer:
+    """Transitions kept in a ring buffer of fixed length.
+
+    Attributes:
+      time: transitions added so far, int scalar.
+      ring: a `Transition` with leaves `[length, ...]`; number s is at place s modulo the length.
+    """
+
+    time: jax.Array
+    ring: Transition
+
+    @property
+    def length(self):
+        """Transitions that fit."""
+        return self.ring.reward.shape[0]
+
+    def add(self, transition):
+        """The buffer with one more transition, in the place of the oldest."""
+        place = self.time % self.length
+
+        def put(ring, x):
+            return lax.dynamic_update_index_in_dim(ring, jnp.asarray(x, ring.dtype), place, 0)
+
+        return Buffer(self.time + 1, jax.tree.map(put, self.ring, transition))
+
+    def __getitem__(self, number):
+        """Transition number `number`, from 0, int scalar; it must be one of the last `length`."""
+        place = number % self.length
+        return jax.tree.map(lambda ring: lax.dynamic_index_in_dim(ring, place, 0, keepdims=False), self.ring)
+
+
+def empty_buffer(problem, length, name):
+    """The buffer before the first sale.
+
+    Raises:
+      ValueError: the problem does not tell the shape of an observation; the message gives the `name` of the combinator.
+    """
+    if problem.observation is None:
+        raise ValueError(
+            f"{name} keeps observations and has to know their shape: give it problem.with_observation(observation)"
+        )
+    space = problem.action_space
+    kind = jnp.int32 if isinstance(space, Discrete) else jnp.float32 if isinstance(space, Interval) else jnp.bool_
+    posted = jnp.zeros((length, *problem.prices.shape[1:]), jnp.float32)
+    if isinstance(space, Interval):
+        posted = jnp.zeros((length, *space.shape), jnp.float32)
+    observations = jax.tree.map(lambda x: jnp.zeros((length, *jnp.shape(x)), jnp.result_type(x)), problem.observation)
+    blank = Transition(
+        observation=observations,
+        action=jnp.zeros((length, *space.shape), kind),
+        price=posted,
+        demand=posted,
+        reward=jnp.zeros(length, jnp.float32),
+        next_observation=observations,
+    )
+    return Buffer(jnp.int32(0), blank)
