@@ -438,7 +438,7 @@ def test_playing_does_not_change_the_fingerprint_of_what_plays():
 def test_everything_of_the_package_has_a_fingerprint():
     walk, prints = fingerprint.Walk(), {}
     assert walk.of(simulate).unknown == ()
-    for name, make in policies.makers().items():
+    for name, make in policies.registry.makers().items():
         try:
             prints[name] = walk.of(make())
         except (TypeError, ValueError):  # makers that must be told something
