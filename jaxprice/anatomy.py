@@ -1,7 +1,7 @@
-"""What Python objects are made of, for fingerprints: code, wrappers, classes, instances, modules.
+"""The parts of Python objects that fingerprints cover: code, wrappers, classes, instances, modules.
 
-Of code, comments, docstrings, line numbers, file names and the names of local variables are left out; a constant stands
-where it is loaded. Another version of Python compiles to other instructions.
+Digests of code leave out comments, docstrings, line numbers, file names and the names of local variables. A constant counts
+at the instruction that loads it. Different versions of Python compile the same source to different instructions.
 """
 
 import collections
@@ -21,13 +21,13 @@ from typing import NamedTuple
 
 import jax
 
-UNSAID = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})  # of class bodies
-DOCUMENTED = 0x4000000  # flag of functions that have a docstring, from Python 3.14 on
-WRITTEN = 1 << 9  # flag of classes that are written in Python
+UNSAID = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})  # do not count
+DOCUMENTED = 0x4000000  # flag of functions with a docstring, since Python 3.14
+WRITTEN = 1 << 9  # flag of classes defined in Python
 
 
 class Cache(collections.OrderedDict):
-    """A dict of what is remembered to save time: no fingerprint counts it."""
+    """A dict that caches results; fingerprints ignore it."""
 
 
 MACHINERY = (
@@ -44,7 +44,7 @@ MACHINERY = (
     weakref.WeakValueDictionary,
     weakref.WeakSet,
 )
-WRAPPERS = {  # kinds of object that stand for a function -> what they stand for
+WRAPPERS = {  # kinds of object that wrap a function -> attributes that hold what they wrap
     property: ("fget", "fset", "fdel"),
     staticmethod: ("__func__",),
     classmethod: ("__func__",),
@@ -56,7 +56,7 @@ WRAPPERS = {  # kinds of object that stand for a function -> what they stand for
     type(jax.jit(print)): ("__wrapped__",),
 }
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(collections.namedtuple("Pair", "a b").a))
-OF_CLASSES = {  # attributes that decide nothing
+OF_CLASSES = {  # attributes that do not influence results
     "__abstractmethods__",
     "__annotate__",
     "__annotate_func__",
@@ -81,15 +81,15 @@ _read = Cache()
 
 
 class Code(NamedTuple):
-    """A code object, read.
+    """The relevant parts of a code object. All fields include the functions nested in it.
 
     Attributes:
-      digest: of its instructions and constants, those of the functions in it included.
-      globals: names that it and the functions in it look up among globals.
-      names: all names that it and they use, those of attributes included.
-      imports: what it and they import, `(module, level, names)` each.
-      texts: constants of it and them that are texts.
-      reads: names whose value it or they use for more than to append to it: what is only appended to decides nothing.
+      digest: digest of the instructions and constants.
+      globals: names that are looked up among globals.
+      names: all names in use, those of attributes included.
+      imports: imports, `(module, level, names)` each.
+      texts: constants that are strings.
+      reads: names whose value is used for more than appending. A list that is only appended to does not influence results.
     """
 
     digest: bytes
@@ -112,12 +112,12 @@ def digest(*parts):
 def read(code):
     """The `Code` of a code object."""
     if id(code) not in _read:
-        _read[id(code)] = code, _parse(code)  # the object is kept, so that no other gets its address
+        _read[id(code)] = code, _parse(code)  # keep the object alive, so that its id is not reused
     return _read[id(code)][1]
 
 
 def constant(value):
-    """The digest of a constant of the language: a number, a text, a code object, or a tuple or frozenset of these."""
+    """The digest of a constant in code: a number, a string, a code object, or a tuple or frozenset of these."""
     if isinstance(value, types.CodeType):
         return read(value).digest
     if isinstance(value, tuple):
@@ -130,7 +130,7 @@ def constant(value):
 def _parse(code):
     said, loaded, names, imports, reads = [], set(), set(code.co_names), [], set()
     texts = set(_texts_in(code.co_consts))
-    variable = None  # whose value was loaded by the instruction before
+    variable = None  # the variable that the previous instruction loaded
     for operation, argument in _instructions(code):
         name = dis.opname[operation]
         if name in ("CACHE", "PRECALL", "NOP"):
@@ -170,19 +170,19 @@ def _parse(code):
 
 
 def _texts_in(constant):
-    """The texts in a constant."""
+    """The strings in a constant."""
     if isinstance(constant, tuple | frozenset):
         return [text for part in constant for text in _texts_in(part)]
     return [constant] if isinstance(constant, str) else []
 
 
 def _spelt(value):
-    """A constant, or its digest where its `repr` would not tell it from others or hold an address."""
+    """A constant, or its digest if its `repr` is ambiguous or contains an address."""
     return value if type(value) in (int, str, type(None)) else (type(value).__name__, constant(value))
 
 
 def _variable(name, argument, code):
-    """The name of a global or of a variable of an enclosing function that an instruction loads, or None."""
+    """The name of the global or enclosing-function variable that an instruction loads, or None."""
     if name == "LOAD_GLOBAL":
         return code.co_names[argument >> 1]
     if name == "LOAD_NAME":
@@ -192,14 +192,14 @@ def _variable(name, argument, code):
 
 
 def _appends(name, argument, code):
-    """Whether an instruction looks up `append` of what was loaded."""
+    """Whether an instruction looks up `append` on the value just loaded."""
     if name not in ("LOAD_METHOD", "LOAD_ATTR"):
         return False
     return code.co_names[argument >> (sys.version_info >= (3, 12))] == "append"
 
 
 def _instructions(code):
-    """`(operation, whole argument)` of each instruction."""
+    """The `(operation, full argument)` of each instruction."""
     content, extended = code.co_code, 0
     for k in range(0, len(content), 2):
         operation, argument = content[k], content[k + 1] | extended
@@ -209,7 +209,7 @@ def _instructions(code):
 
 
 def state(x):
-    """Attributes of an instance, name -> value, without what `functools.cached_property` remembers."""
+    """Attributes of an instance, name -> value, without the cached values of `functools.cached_property`."""
     slots = {name for base in type(x).__mro__ for name in _texts(vars(base).get("__slots__", ()))}
     slots -= {"__dict__", "__weakref__"}
     found = {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
@@ -221,7 +221,7 @@ def _texts(slots):
 
 
 def attribute(module, name):
-    """`(value,)` of an attribute of a module, a module that is loaded when it is asked for included, or `()`."""
+    """`(value,)` of an attribute of a module, or `()` if there is none; lazily loaded submodules count as attributes."""
     if name in vars(module):
         return (vars(module)[name],)
     loaded = sys.modules.get(f"{module.__name__}.{name}")
@@ -233,12 +233,12 @@ def attribute(module, name):
 
 
 def is_network(x):
-    """Whether an object is a module of flax, which numbers its instances."""
+    """Whether an object is a flax module; flax gives its instances numbers."""
     return any((base.__module__, base.__name__) == ("flax.linen.module", "Module") for base in type(x).__mro__)
 
 
 def own(kind):
-    """What a class itself defines: attributes, name -> value; and fields of a dataclass, as plain data."""
+    """The parts that a class defines itself: attributes, name -> value; and the fields of a dataclass, as plain data."""
     made = {k: value for k, value in vars(kind).items() if k not in OF_CLASSES and not isinstance(value, DESCRIPTORS)}
     if issubclass(kind, enum.Enum):
         members = {name: member.value for name, member in kind.__members__.items()}
@@ -248,12 +248,12 @@ def own(kind):
 
 
 def is_list(x=None):
-    """Whether something is a list."""
+    """Whether a value is a list."""
     return type(x) is list
 
 
 def content(cell):
-    """`(value,)` of a cell of a closure, `()` of one that is still empty."""
+    """`(value,)` of a closure cell, or `()` if the cell is still empty."""
     try:
         return (cell.cell_contents,)
     except ValueError:
@@ -261,5 +261,5 @@ def content(cell):
 
 
 def plain(kind):
-    """Whether instances of a class are made of their attributes alone."""
+    """Whether the attributes of an instance of this class are all of its state."""
     return next(base for base in kind.__mro__ if not base.__flags__ & WRITTEN) is object

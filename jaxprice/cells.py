@@ -1,10 +1,10 @@
-"""Cells: pieces of a result, one file each, found again by what decides their numbers, the code included.
+"""Cells: pieces of a result, one file each. A key that covers configuration and code finds a cell again.
 
     folder/LABEL-SLOT-KEY-CONTENT.npz
 
-The slot says which piece of a result it is, the key holds a hash of all that decides its numbers, and the last part one of
-the file itself: a file that was cut, or in which a bit has changed, is known by it, kept under another name, and computed
-anew. Edited code has another key; the cell that the former code made stays beside, and is found again by that code.
+The slot says which piece of a result the cell is. The key holds a hash of everything that decides the numbers. CONTENT is a
+hash of the file itself: it reveals a truncated file or a flipped bit. A damaged file is renamed and the cell is computed
+again. Edited code has another key. The cell of the former code stays in the folder, and the former code finds it again.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ import xarray as xr
 
 from jaxprice import files, provenance
 
-NAMES = re.compile(r"([\w.-]*[0-9a-f]{8}-)?[0-9a-f]{16}(-[0-9a-f]{16})?\.(nc|npz|unreadable.*)")  # of files
-LARGEST = 2**31 - 1  # bytes of a variable, and integers, that a NetCDF file of version 3 holds
+NAMES = re.compile(r"([\w.-]*[0-9a-f]{8}-)?[0-9a-f]{16}(-[0-9a-f]{16})?\.(nc|npz|unreadable.*)")  # names of cell files
+LARGEST = 2**31 - 1  # bytes of a variable, and largest integer, in a NetCDF file of version 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What a cell is.
+    """The identity of a cell.
 
     Attributes:
-      title: text that names it in messages.
-      slot: which piece of a result it is, plain data.
-      configuration: what decides its numbers, name -> plain data; see `decided_by`.
-      unknown: what among it has no fingerprint: then the cell is not kept.
-      label: how the names of its files start.
+      title: text that names the cell in messages.
+      slot: which piece of a result it is, as plain data.
+      configuration: everything that decides its numbers, name -> plain data; see `decided_by`.
+      unknown: parts of the configuration without a fingerprint; if there are any, the cell is not saved.
+      label: start of the names of its files.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def start(self):
-        """How the names of the files of its slot start, whatever made them."""
+        """Start of the names of all files of its slot, from any code."""
         label = re.sub(r"[^\w.-]+", "-", self.label).strip("-.")[:80]
         return f"{label}-{short(self.slot)[:8]}-" if label else f"{short(self.slot)[:8]}-"
 
@@ -62,12 +62,12 @@ def short(content):
 
 
 def decided_by(walk, things, **told):
-    """`(configuration, unknown)` of a cell.
+    """The configuration of a cell and its parts without a fingerprint: `(configuration, unknown)`.
 
     Args:
       walk: a `fingerprint.Walk`.
-      things: name -> object whose code and content decide its numbers.
-      **told: what else does, plain data.
+      things: name -> object whose code and content decide the numbers of the cell.
+      **told: other plain data that decides them.
     """
     found = {name: walk.of(thing) for name, thing in things.items()}
     packages = {name: version for one in found.values() for name, version in one.packages.items()}
@@ -81,14 +81,14 @@ class Cells:
 
     Args:
       folder: path.
-      form: `NetCDF` or `Arrays`, how a cell is written.
+      form: file format of the cells, `NetCDF` or `Arrays`.
     """
 
     def __init__(self, folder, form):
         self.folder, self.form = folder, form
 
     def find(self, cell):
-        """A saved `(value, about)`, or None; `about` says when, how and by which revision it was made."""
+        """The saved `(value, about)` of a cell, or None. `about` says when, how and by which revision it was made."""
         for path in self._paths(f"{cell.start}{cell.key}-"):
             found = self._read(path)
             if found is not None and (cell.unknown or found[1].get("configuration") != cell.configuration):
@@ -98,11 +98,11 @@ class Cells:
         return None
 
     def others(self, cell):
-        """Whether there are files of the slot of a cell, whatever made them."""
+        """Whether the slot of a cell has any files, from any code."""
         return bool(self._paths(cell.start))
 
     def changed(self, cell):
-        """Why a cell that was saved is not found, in words; "" if none was saved."""
+        """Why a saved cell is not found, in words; "" if none was saved."""
         made = [found[1] for path in self._paths(cell.start) if (found := self._read(path)) is not None]
         if cell.unknown:
             return f"it cannot be saved: no fingerprint of {', '.join(cell.unknown)}"
@@ -122,13 +122,13 @@ class Cells:
         return f"changed since {last.get('date', 'then')}{revision}: {', '.join(names)}"
 
     def save(self, cell, value, seconds=math.nan, **also):
-        """Write a cell, whole or not at all, unless it could not be found again; returns its `about`.
+        """Write a cell atomically, unless it could not be found again; returns its `about`.
 
         Args:
           cell: a `Cell`.
-          value: what the form of these cells writes.
-          seconds: that it took.
-          **also: what else is told of it, plain data.
+          value: the result, in the type that the form of these cells writes.
+          seconds: time that the computation took.
+          **also: other plain data for `about`.
         """
         about = {"title": cell.title, "configuration": cell.configuration, "revision": provenance.revision()}
         about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
@@ -146,24 +146,24 @@ class Cells:
         return sorted(path for path in found if path.name.startswith(start) and path.name.endswith(ending))
 
     def _read(self, path):
-        """`(value, about)` of a file; None of one that is damaged, which is then kept under another name."""
+        """The `(value, about)` of a file, or None if it is damaged; a damaged file is renamed."""
         try:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest()[:16] != path.stem.rpartition("-")[2]:
                 raise ValueError("its content is not what was written")
             value, about = self.form.read(path)
             return value, json.loads(about)
-        except FileNotFoundError:  # another process was faster
+        except FileNotFoundError:  # another process renamed or removed it
             return None
         except MemoryError:
             raise
-        except Exception as error:  # whatever the reader of a damaged file raises
+        except Exception as error:  # readers raise many kinds of error on damaged files
             _set_aside(path, str(error) or type(error).__name__)
         return None
 
 
 def _set_aside(path, why):
-    """Rename a file that cannot be used, and say so."""
+    """Rename a file that cannot be used, and warn."""
     try:
         told = files.set_aside(path, why)
     except OSError as error:
@@ -172,7 +172,7 @@ def _set_aside(path, why):
 
 
 class NetCDF:
-    """An `xarray.Dataset` as a NetCDF file: of version 3, or where that does not hold it, of version 4."""
+    """An `xarray.Dataset` as a NetCDF file of version 3, or of version 4 if version 3 cannot hold it."""
 
     suffix = "nc"
 
@@ -185,7 +185,7 @@ class NetCDF:
 
     @staticmethod
     def small(dataset):
-        """Whether NetCDF 3 holds a dataset."""
+        """Whether NetCDF 3 can hold a dataset."""
         arrays = [np.asarray(variable) for variable in dataset.variables.values()]
         texts = [np.char.encode(x.astype(str), "utf-8") if x.dtype.kind in "OU" else x for x in arrays]
         whole = [x for x in arrays if x.dtype.kind in "iu" and x.size]

@@ -1,4 +1,4 @@
-"""Bad input is refused before anything is traced: each check names the argument, what came and what is allowed."""
+"""Checks of arguments before tracing. Each error names the argument, the value given and the values allowed."""
 
 import difflib
 import math
@@ -7,17 +7,17 @@ import operator
 import jax
 import numpy as np
 
-LARGEST = 2**31 - 1  # of what is counted in int32
-TABLE = 2**26  # numbers that one array of a market may hold, 256 MiB
+LARGEST = 2**31 - 1  # largest value that an int32 can count
+TABLE = 2**26  # largest number of entries in one array of a market, 256 MiB
 
 
 def is_traced(value):
-    """Whether a value is being traced, so that it has no numbers to check."""
+    """Whether a value is a JAX tracer, whose numbers cannot be checked."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
 def shown(value):
-    """`value` as an error message shows it: its `repr`, cut where it is long."""
+    """`value` as an error message shows it: its `repr`, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:250]}... ({type(value).__name__})"
 
@@ -26,7 +26,7 @@ def whole(name, value, low=-math.inf, high=math.inf):
     """`value` as a Python int in `[low, high]`: an int, a NumPy integer of any width, or an integer array of rank 0.
 
     Raises:
-      ValueError: it is not; bools and floats are not integers, and a traced value is not known.
+      ValueError: it is not an integer in the range. Bools, floats and traced values are refused.
     """
     if isinstance(value, jax.core.Tracer):
         raise ValueError(f"{name} must be known before tracing, got {value!r}")
@@ -46,7 +46,7 @@ def whole(name, value, low=-math.inf, high=math.inf):
 
 
 def positive_int(name, value):
-    """`value` as an int of at least one that an int32 holds.
+    """`value` as a positive int that fits into an int32.
 
     Raises:
       ValueError: it is not one.
@@ -67,10 +67,10 @@ def seed(value):
 
 
 def fits(**sizes):
-    """Refuse sizes whose product, the numbers of an array that they make, is beyond `TABLE`: it would take too much memory.
+    """Raise if the product of sizes, the number of entries of an array, exceeds `TABLE`, because it takes too much memory.
 
     Raises:
-      ValueError: it is.
+      ValueError: the product is too large.
     """
     numbers = math.prod(sizes.values())
     if numbers > TABLE:
@@ -79,10 +79,10 @@ def fits(**sizes):
 
 
 def boolean(name, value):
-    """`value` as a bool: True, False, or NumPy's.
+    """`value` as a bool: True, False, or a NumPy bool.
 
     Raises:
-      ValueError: it is something else; numbers, strings and arrays are not taken for a bool.
+      ValueError: it is something else; numbers, strings and arrays do not count as bools.
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {shown(value)}")
@@ -90,13 +90,13 @@ def boolean(name, value):
 
 
 def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
-    """`value` as it is, after checking that it is finite and in `[low, high]`; what is traced has no numbers to check.
+    """`value` unchanged, after checking that it is finite and in `[low, high]`. Traced values pass unchecked.
 
-    With `scalar`, only one number is taken (Python's, NumPy's, or an array of rank 0); otherwise also arrays and lists.
-    Strings, bools, complex numbers and what is empty are refused, and integers that an int32 does not hold.
+    With `scalar`, only a single number is accepted (of Python or NumPy, or an array of rank 0); otherwise arrays and lists
+    too. Strings, bools, complex numbers, empty values, and integers that do not fit into an int32 are refused.
 
     Raises:
-      ValueError: it is not.
+      ValueError: it is not such a number.
     """
     if is_traced(value):
         if isinstance(value, jax.core.Tracer) and (not _is_real(value.dtype) or (scalar and value.ndim)):
@@ -109,9 +109,9 @@ def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
 
 
 def _numbers(name, value, low=-math.inf, high=math.inf, scalar=False):
-    """`value` as a float64 array, or a ValueError as `number` has it."""
+    """`value` as a float64 array, or a ValueError as in `number`."""
     try:
-        whole = isinstance(value, int) and not isinstance(value, bool)  # of any size; NumPy's have 64 bits at most
+        whole = isinstance(value, int) and not isinstance(value, bool)  # Python's have any size, NumPy's 64 bits
         array = np.asarray(float(value) if whole else value)
         real = array.astype(float) if _is_real(array.dtype) and array.size else None
     except (TypeError, ValueError, OverflowError):
@@ -135,7 +135,7 @@ def _is_real(dtype):
 
 
 def positive(name, value):
-    """`value` as it is, one finite number above zero that a float32 tells from it; traced values pass.
+    """`value` unchanged, if it is one finite number that is above zero in float32. Traced values pass unchecked.
 
     Raises:
       ValueError: it is not.
@@ -163,7 +163,7 @@ def array(name, value, shape, *, low=-math.inf, high=math.inf):
 
 
 def price_interval(low, high, cost=0.0):
-    """`(low, high, cost)` as floats: finite, not negative, low below high.
+    """`(low, high, cost)` as floats: finite, nonnegative, `low` below `high`.
 
     Raises:
       ValueError: they are not.
@@ -176,7 +176,7 @@ def price_interval(low, high, cost=0.0):
 
 
 def price_grid(prices):
-    """`prices` as float32 `[num_prices]`: finite, not negative, strictly increasing.
+    """`prices` as float32 `[num_prices]`: finite, nonnegative, strictly increasing.
 
     Raises:
       ValueError: they are not.
@@ -192,7 +192,7 @@ def price_grid(prices):
 
 
 def options(name, value):
-    """`value`, a dict of options by name, or none for None.
+    """`value`, a dict of options by name; None gives an empty dict.
 
     Raises:
       ValueError: it is something else.
@@ -206,7 +206,7 @@ def choice(name, value, allowed):
     """`value`, one of `allowed`.
 
     Raises:
-      ValueError: it is not; the message names the nearest matches.
+      ValueError: it is not one of them; the message names the closest matches.
     """
     allowed = list(allowed)
     if not isinstance(value, str) or value not in allowed:

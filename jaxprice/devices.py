@@ -1,8 +1,8 @@
 """CPU cores as devices.
 
-XLA shows the whole CPU as one device unless it is told otherwise before its backend starts. `make` and `simulate` ask for
-one device a core, so that lanes are spread over the cores; a program that has started the backend before, or has chosen a
-number itself (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in `XLA_FLAGS`), is left alone.
+By default, XLA shows the whole CPU as one device. `make` and `simulate` ask for one device a core, so that lanes are spread
+over the cores. They change nothing if the program has already started the backend, or has chosen a number itself
+(`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in `XLA_FLAGS`).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ AXIS = "lanes"
 
 
 def use_cpu_cores(count=None):
-    """Ask for one CPU device a core, if the backend has not started and nobody has chosen otherwise.
+    """Ask for one CPU device a core, unless the backend has started or the program has chosen a number.
 
     Args:
       count: number of CPU devices; by default the cores this process may use.
@@ -32,19 +32,19 @@ def use_cpu_cores(count=None):
     if chosen or (count is None and jax.config.jax_num_cpu_devices not in (-1, None)):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with contextlib.suppress(RuntimeError):  # the backend is up: its devices are what there is
+    with contextlib.suppress(RuntimeError):  # the backend has started, so its devices are fixed
         jax.config.update("jax_num_cpu_devices", count or cores)
 
 
 def compile_quickly():
-    """Compile with few optimisations from now on: for runs so short that compiling is most of them.
+    """Compile with few optimisations from now on, for short runs whose time is mostly compilation.
 
-    Before the backend starts, it also turns off the MLIR form of fusions, where jaxlib still has the plain one: that took
-    a sample of the tests from 34 to 21 CPU seconds. `jax_disable_most_optimizations` may be set back to False at any time.
+    Before the backend starts, this also turns off the MLIR emitters of fusions, if jaxlib still has the older ones: a sample
+    of the tests then took 21 CPU seconds instead of 34. `jax_disable_most_optimizations` can be reset to False at any time.
     """
     jax.config.update("jax_disable_most_optimizations", True)
     flags, version = os.environ.get("XLA_FLAGS", ""), importlib.metadata.version("jaxlib").split(".")[:2]
-    if tuple(map(int, version)) < (0, 11) and "xla_cpu_use_fusion_emitters" not in flags:  # unknown to 0.12, which aborts
+    if tuple(map(int, version)) < (0, 11) and "xla_cpu_use_fusion_emitters" not in flags:  # 0.12 aborts on the flag
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 
 
@@ -58,7 +58,7 @@ def mesh(devices=None):
       `jax.sharding.Mesh` with the axis "lanes".
 
     Raises:
-      ValueError: fewer devices are there than asked for, none were asked for, or what came is neither a number nor devices.
+      ValueError: there are fewer devices than asked for, the number is zero, or the value is neither a number nor devices.
     """
     use_cpu_cores()
     if devices is None:
@@ -82,10 +82,10 @@ def mesh(devices=None):
 
 
 def on_cpu(mesh):
-    """Whether a mesh is made of CPU devices."""
+    """Whether the devices of a mesh are CPUs."""
     return mesh.devices.flat[0].platform == "cpu"
 
 
 def compiler_options(mesh):
-    """Full-width vectors on CPUs that have them: XLA's default is half of an AVX-512 register."""
+    """Use full-width vectors on CPUs that have them; XLA's default is half of an AVX-512 register."""
     return {"xla_cpu_prefer_vector_width": 512} if on_cpu(mesh) else {}

@@ -1,4 +1,4 @@
-"""The engine: the loop of `periods` compiled for an environment and a policy, and driven from checkpoint to checkpoint."""
+"""The engine: the loop of `periods`, compiled for one environment and policy, and run from checkpoint to checkpoint."""
 
 import functools
 
@@ -12,7 +12,7 @@ from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 from jaxprice.program_cache import ProgramCache, maker_name
 
-LOOK = 3  # periods that are played as plain code under jax_debug_nans
+LOOK = 3  # periods played without jit under jax_debug_nans
 DRAWN = 2**28  # bytes: markets drawn from the prior are reused by the next policy if they fit into this
 _drawn = fingerprint.Cache()
 _engines, _played, _resets = ProgramCache(), ProgramCache(), ProgramCache()
@@ -66,7 +66,7 @@ class Engine:
         return {name: np.stack([column[name] for column in columns]) for name in METRICS}
 
     def run_traced(self, seed, first, size, width, times, params, progress):
-        """As `run`, and every period: `(columns, name -> [horizon, size])`."""
+        """Like `run`, and also return every period: `(columns, name -> [horizon, size])`."""
         args, carry, axes, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
         head, rest = periods.record(carry, axes, (width,)), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
@@ -79,7 +79,7 @@ class Engine:
         return {name: sums[name][times - 1] for name in METRICS}, trace
 
     def check_end(self, columns, first):
-        """Refuse to go on where a market has terminated, which makes the sums of its lane NaN."""
+        """Raise if a market has terminated, which makes the sums of its lane NaN."""
         if self.ends and columns and np.isnan(columns[0]["regret"]).any():
             lane = first + int(np.argmax(np.isnan(columns[0]["regret"])))
             raise ValueError(
@@ -89,7 +89,7 @@ class Engine:
 
 
 def totals(env, policy, play, ends=False):
-    """Metrics at the horizon as a pure function of what was prepared: `METRICS` -> float `[lanes]`."""
+    """Metrics at the horizon, as a pure function of the prepared arguments: `METRICS` -> float `[lanes]`."""
     lanes, params, axis = play.lanes, play.params, -1 if play.batched else None
     numbers, streams = jnp.arange(lanes, dtype=jnp.uint32), _streams(play.seed)
     first, horizon = Lane(env, policy, params is not None), jnp.int32(play.horizon)
@@ -108,7 +108,7 @@ def totals(env, policy, play, ends=False):
 
 
 def engine(env, policy, mesh, given, batched, tile=None, ends=False):
-    """The `Engine` of these; the same one again, unless code or data that the policy's functions reach has changed."""
+    """The `Engine` for these arguments, cached until code or data that the policy's functions reach has changed."""
     choices = env, policy, mesh, given, batched, tile, ends, _walk().again().of(tuple(policy)).digest
     return _engines.find(maker_name(policy), choices, Engine, *choices)
 
@@ -119,7 +119,7 @@ def _walk():
 
 
 def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends):
-    """Compiled first period, further periods, and traced periods; shared by all markets in which they are the same."""
+    """Compiled first period, further periods and traced periods; markets for which these are the same share them."""
     lane = Lane(env, policy, True, ends, state)
     axes = periods.carry_axes(lane, axes, _stream_shapes(), *(periods.of_shapes(x) for x in (params, obs, env_state)))
     kind = maker_name(policy)
@@ -137,7 +137,7 @@ def _periods(env, policy, state, mesh, tile, axes, params, obs, env_state, ends)
 
 
 def _market(env, mesh, given, batched, *params):
-    """The compiled start of a market, shared by all policies, and the axes of what it returns."""
+    """The compiled start of a market, shared by all policies, and the axes of its results."""
     lane, axis = Lane(env, None, given), -1 if batched else None
     axes = periods.reset_axes(lane, axis, _stream_shapes(), periods.of_shapes(params), jax.ShapeDtypeStruct((), jnp.int32))
     first = functools.partial(periods.reset_lanes, lane, axis, axes)
@@ -146,7 +146,7 @@ def _market(env, mesh, given, batched, *params):
 
 
 def _reuse(which, make):
-    """What `make` returned for these lanes, or returns now; the oldest are let go of when they are too many bytes."""
+    """The cached result of `make` for these lanes, or a new one. The oldest results are dropped above `DRAWN` bytes."""
     if which in _drawn:
         return _drawn[which]
     made = _drawn[which] = make()

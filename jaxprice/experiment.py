@@ -1,15 +1,15 @@
-"""Experiments: a grid of environments x policies -> labelled results, saved cell by cell, resumable.
+"""Experiments: a grid of environments x policies -> labelled results, saved cell by cell and resumable.
 
-A cell is one policy in one environment. It is found again by everything that decides its numbers: market, policy, lanes,
-horizon, seed, and the code of all of these and of the engine (`jaxprice.fingerprint`). Running the same experiment again
-computes what is missing; a killed run loses the cell it was in. After an edit, the cells that reach what was edited are
-computed anew, and a warning names them; those of the former code stay beside them.
+A cell is one policy in one environment. Its key covers everything that decides its numbers: market, policy, lanes, horizon,
+seed, and the code of all of these and of the engine (`jaxprice.fingerprint`). Running the same experiment again computes
+only the missing cells; a killed run loses the cell in progress. After an edit, all cells that depend on the edited code are
+computed again, and a warning names them. The cells of the former code stay in the folder.
 
-    DIR/experiment.json          the mark of a results folder
+    DIR/experiment.json          the marker of a results folder
     DIR/cells/<...>.nc           one cell (`jaxprice.cells`)
     DIR/table.csv                the last checkpoint as a table
-    DIR/results.nc               all cells; NetCDF 4 where version 3 does not hold them
-    DIR/manifest.json            what was run: options, versions, devices, date, and who made each cell when
+    DIR/results.nc               all cells; NetCDF 4 if version 3 cannot hold them
+    DIR/manifest.json            record of the run: options, versions, devices, date, and the origin and date of each cell
 """
 
 import csv
@@ -56,10 +56,10 @@ class Experiment:
         return [(environment, policy) for environment in self.environments for policy in self.policies]
 
     def check(self):
-        """Refuse what cannot be run, before anything is.
+        """Raise if the experiment cannot be run, before any cell is computed.
 
         Raises:
-          ValueError: names that are no text, environments or policies of another form, sizes or a seed out of range.
+          ValueError: a name is not text, an environment or policy has the wrong form, or a size or the seed is out of range.
         """
         for what in ("environments", "policies"):
             named = getattr(self, what)
@@ -81,19 +81,19 @@ class Experiment:
         return self._cell(environment, policy, fingerprint.Walk()).configuration
 
     def run(self, out, *, progress=None, devices=None, chunk=None):
-        """Run what is missing, save it, and return everything.
+        """Compute the missing cells, save them, and return the results of all.
 
         Args:
-          out: results folder; made if it does not exist.
-          progress: function called with `(environment name, policy name, pulls)` as pulls are done; cells that are already
-            saved report all their pulls at once.
-          devices, chunk: as in `simulate`; they do not change a lane's numbers.
+          out: results folder; created if it does not exist.
+          progress: function called with `(environment name, policy name, pulls)` as pulls are done. Saved cells report all
+            their pulls at once.
+          devices, chunk: as in `simulate`; they do not change the numbers of a lane.
 
         Returns:
           environment name -> `xarray.Dataset`, as from `simulate`.
 
         Raises:
-          ValueError: the folder belongs to something else, or cells are missing and it cannot be written; see `check`.
+          ValueError: the folder belongs to something else, or cells are missing and the folder is read-only; see `check`.
         """
         self.check()
         out = Path(out)
@@ -108,7 +108,7 @@ class Experiment:
         try:
             for where, cell in wanted.items():
                 value, abouts[where] = self._value(where, cell, found[where], store, progress, devices, chunk)
-                # the same numbers may carry another label in another run
+                # another run may have saved the same numbers under another label
                 results.setdefault(where[0], {})[where[1]] = value.isel(policy=0, drop=True)
             results = {name: stats.join(rows, sizes | {"environment": name}) for name, rows in results.items()}
             if writable:
@@ -131,7 +131,7 @@ class Experiment:
         return cells.Cell(title, [environment, policy, sizes], *cells.decided_by(walk, things, **sizes))
 
     def _value(self, where, cell, found, store, progress, devices, chunk):
-        """A cell, saved or computed: `(dataset, about)`."""
+        """A cell, loaded or computed: `(dataset, about)`."""
         (environment, policy), sizes = where, self._sizes()
         tell = None if progress is None else functools.partial(progress, environment, policy)
         found = found or store.find(cell)  # another process may have made it meanwhile
@@ -145,7 +145,7 @@ class Experiment:
         return value, store.save(cell, value, time.perf_counter() - start)
 
     def _write(self, out, results, abouts):
-        """The table first: it is small."""
+        """Write the table first, because it is small."""
         write_table(out / "table.csv", table(results))
         named = xr.DataArray(list(results), dims="environment", name="environment")
         with files.whole(out / "results.nc") as made:
@@ -176,8 +176,8 @@ def table(results):
       results: environment name -> `xarray.Dataset` from `simulate`.
 
     Returns:
-      A list of dicts with the keys `COLUMNS`, and `gap`, `gap_se`: the paired difference of regret to the best policy but
-      the oracle, and its standard error.
+      A list of dicts with the keys `COLUMNS`, and `gap`, `gap_se`. The gap is the paired difference in regret to the best
+      policy other than the oracle; `gap_se` is its standard error.
     """
     rows = []
     for environment, result in results.items():
@@ -200,7 +200,7 @@ def table(results):
 
 
 def write_table(path, rows):
-    """Write the columns `COLUMNS` of `table(...)` as CSV, whole or not at all."""
+    """Write the columns `COLUMNS` of `table(...)` as CSV, atomically."""
     with files.whole(path) as made, open(made, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
@@ -208,7 +208,7 @@ def write_table(path, rows):
 
 
 def _tell(store, wanted, found):
-    """Warn of cells that were saved and are computed anew, or that cannot be saved; in one breath."""
+    """Give one warning that names all saved cells that are computed again, and all cells that cannot be saved."""
     reasons = {}
     for where, cell in wanted.items():
         if found[where] is None and (reason := store.changed(cell)):
@@ -219,10 +219,10 @@ def _tell(store, wanted, found):
 
 
 def _open_folder(out):
-    """Make or check a results folder; returns whether it can be written.
+    """Create or check a results folder; returns whether it is writable.
 
     Raises:
-      ValueError: it is a file, cannot be made, or holds other things than results of an experiment.
+      ValueError: it is a file, cannot be created, or holds other files than results of an experiment.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out must be a folder, but {out} is a file")
@@ -249,7 +249,7 @@ def _open_folder(out):
 
 
 def _is_ours(out, mark):
-    """Whether a folder has the mark, or was filled by a version that left none."""
+    """Whether a folder has the marker, or was filled by a version that wrote none."""
     if files.read_json(mark) == MARK:
         return True
     named = {path.name for path in (out / "cells").iterdir()} if (out / "cells").is_dir() else set()

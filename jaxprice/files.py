@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all, and folders that are known by a mark.
+"""Atomic writes: a file appears complete or not at all. Folders of results are recognised by a marker file.
 
-A file is written under a temporary name, brought to the disk, and renamed. The temporary goes when writing fails; of a
-process that was killed it stays until the next one opens the folder (`sweep`), which leaves those of living processes alone.
+A file is written under a temporary name, flushed to disk, and renamed. If writing fails, the temporary file is removed. If
+the process is killed, its temporary file stays until the next process opens the folder and calls `sweep`. `sweep` leaves the
+temporary files of running processes alone.
 """
 
 import contextlib
@@ -16,15 +17,15 @@ import uuid
 from pathlib import Path
 
 HOST = re.sub(r"\W+", "-", socket.gethostname())[:40]
-TOKEN = uuid.uuid4().hex[:8]  # of this process: another one may get its number after it has ended
+TOKEN = uuid.uuid4().hex[:8]  # of this process, because the system reuses process ids
 LEFTOVER = re.compile(r"\.(?P<host>[\w-]*)\.(?P<process>\d+)\.(?P<token>[0-9a-f]{8})\.\d+\.jaxprice-temporary$")
-FORGOTTEN = 24 * 3600.0  # seconds after which a temporary of another machine is nobody's
-_numbers = itertools.count()  # threads may write to the same place
+FORGOTTEN = 24 * 3600.0  # seconds after which a temporary file of another machine is taken as abandoned
+_numbers = itertools.count()  # makes names unique among threads
 
 
 @contextlib.contextmanager
 def whole(path):
-    """A temporary path that takes the place of `path` when the block ends well, and is gone when it does not."""
+    """A temporary path that replaces `path` if the block succeeds, and is removed if it fails."""
     path = Path(path)
     with temporary(path.parent, path.name) as made:
         yield made
@@ -33,7 +34,7 @@ def whole(path):
 
 @contextlib.contextmanager
 def temporary(folder, name):
-    """A path in a folder to write to, and then to `place`; what is left there when the block ends is removed."""
+    """A path in a folder to write to before `place`; a file that is still there when the block ends is removed."""
     made = Path(folder) / f"{name}.{HOST}.{os.getpid()}.{TOKEN}.{next(_numbers)}.jaxprice-temporary"
     try:
         yield made
@@ -42,11 +43,11 @@ def temporary(folder, name):
 
 
 def place(made, path):
-    """Give a file that was written its name, once its content is on the disk."""
+    """Flush a written file to disk, then give it its final name."""
     with open(made, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(made, path)
-    with contextlib.suppress(OSError):  # some systems cannot: there the rename is on the disk a little later
+    with contextlib.suppress(OSError):  # some systems cannot flush a folder; the rename reaches the disk later
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -55,18 +56,18 @@ def place(made, path):
 
 
 def write(path, content):
-    """Write bytes or text, whole or not at all."""
+    """Write bytes or text atomically."""
     with whole(path) as made:
         made.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path, content):
-    """Write plain data as JSON, whole or not at all."""
+    """Write plain data as JSON, atomically."""
     write(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def read_json(path):
-    """Plain data of a JSON file, or None where there is none that can be read."""
+    """Plain data of a JSON file, or None if the file is missing or cannot be read."""
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError):
@@ -74,7 +75,7 @@ def read_json(path):
 
 
 def set_aside(path, why):
-    """Rename what cannot be read; returns a sentence that says so."""
+    """Rename a file that cannot be read; returns a sentence that says so."""
     ways = ("unreadable", *(f"unreadable-{k}" for k in range(2, 1000)))
     aside = next(there for way in ways if not os.path.lexists(there := path.with_suffix(f".{way}")))
     path.rename(aside)
@@ -82,7 +83,7 @@ def set_aside(path, why):
 
 
 def sweep(*folders):
-    """Remove temporaries of processes that ended before they could."""
+    """Remove the temporary files of processes that have ended."""
     for folder in folders:
         for path in Path(folder).iterdir() if Path(folder).is_dir() else ():
             if (found := LEFTOVER.search(path.name)) and not _lives(path, **found.groupdict()):
@@ -91,7 +92,7 @@ def sweep(*folders):
 
 
 def _lives(path, host, process, token):
-    """Whether somebody may still be writing to a temporary."""
+    """Whether a process may still be writing to a temporary file."""
     if host != HOST:
         with contextlib.suppress(OSError):
             return time.time() - path.stat().st_mtime < FORGOTTEN
@@ -102,18 +103,18 @@ def _lives(path, host, process, token):
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
 
 def is_temporary(path):
-    """Whether a file is one of these temporaries, living or not."""
+    """Whether a file is one of these temporary files, in use or abandoned."""
     return LEFTOVER.search(Path(path).name) is not None
 
 
 def can_write(folder):
-    """Whether files can be made in a folder."""
+    """Whether this process can create files in a folder."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

@@ -1,22 +1,23 @@
-"""Fingerprints: digests of all the code and data that an object reaches, so that results are found again by what made them.
+"""Fingerprints: digests of all code and data that an object reaches. They find saved results again.
 
     fingerprint.of(policy)      # text of 32 hexadecimal digits, the same in every process
     walk = fingerprint.Walk()   # for several objects of one program
     walk.of(policy).digest, walk.of(policy).packages, walk.of(policy).unknown
 
-It covers the instructions and constants of functions (not their comments, docstrings, line numbers), their defaults,
-closures and attributes, and the globals that they read, functions of other modules included; all attributes, methods and
-bases of classes; the state of instances; the content of containers, arrays and numbers. So an edit counts where it is
-reached, function by function, and nowhere else.
+A fingerprint covers functions: their instructions and constants (not comments, docstrings or line numbers), their defaults,
+closures and attributes, and the globals that they read, including functions of other modules. It covers all attributes,
+methods and bases of classes, the state of instances, and the content of containers, arrays and numbers. An edit therefore
+changes exactly the fingerprints of objects that reach the edited function.
 
-A registry counts where code looks names up in it: what calls `jaxprice.make("X")` reaches every market, or with a narrow
-`Walk` those that it names; what holds the market that came of it reaches that market alone. Python's own library counts by
-name, and what is installed in site-packages by name and version, apart from what only shows progress and pictures. Memory
-that decides nothing does not count: `functools.lru_cache`, weak containers, `Cache`, counters, locks, executors, lists that
-functions only append to.
+A registry counts if code looks names up in it. Code that calls `jaxprice.make("X")` reaches every market, or with a narrow
+`Walk` only the markets that it names. An object that holds a made market reaches that market alone. Python's own library
+counts by name. Installed packages count by name and version, except those for progress bars and pictures. Caches and locks
+do not count, because they do not influence results: `functools.lru_cache`, weak containers, `Cache`, counters, locks,
+executors, and lists that functions only append to.
 
-What has no digest, such as an open connection, gets a new one each time, so that no result is found again; `unknown` names
-it. Not seen: modules that are found by text at run time (`importlib.import_module(name)`), and files that code reads.
+An object without a digest, such as an open connection, gets a new random digest each time, so its results are never found
+again; `unknown` names it. Two things are not seen: modules that code imports by a computed name at run time
+(`importlib.import_module(name)`), and files that code reads.
 """
 
 import collections
@@ -38,15 +39,15 @@ from jaxprice import anatomy, provenance
 from jaxprice.anatomy import digest
 
 Cache = anatomy.Cache
-APART = frozenset({"jaxprice", "matplotlib", "rich", "tqdm", "tyro"})  # their version decides nothing
+APART = frozenset({"jaxprice", "matplotlib", "rich", "tqdm", "tyro"})  # their version does not influence results
 
 
 class Registry(dict):
-    """Functions by name. A narrow `Walk` counts the entries whose names occur as texts in what is reached.
+    """Functions by name. A narrow `Walk` counts only the entries whose names occur as strings in the code it reaches.
 
     Args:
-      title: of the registry, one of its kind.
-      entries: name -> what is registered.
+      title: name of the registry, unique among registries.
+      entries: name -> registered object.
     """
 
     every = {}  # title -> registry  # noqa: RUF012
@@ -65,17 +66,17 @@ class Registry(dict):
         return super().__getitem__(name)
 
     def get(self, name, default=None):
-        """As of a dict."""
+        """Like `dict.get`."""
         self._look(name)
         return super().get(name, default)
 
     def items(self):
-        """As of a dict."""
+        """Like `dict.items`."""
         self._look(*self)
         return super().items()
 
     def values(self):
-        """As of a dict."""
+        """Like `dict.values`."""
         self._look(*self)
         return super().values()
 
@@ -85,7 +86,7 @@ _watching = []
 
 @contextlib.contextmanager
 def watching():
-    """Collects the `(title, name)` that are looked up in registries within the block, a set."""
+    """Collect the `(title, name)` pairs that are looked up in registries within the block, in a set."""
     looked = set()
     _watching.append(looked)
     try:
@@ -95,13 +96,13 @@ def watching():
 
 
 class Fingerprint(NamedTuple):
-    """What was found.
+    """The result of a walk.
 
     Attributes:
       digest: text of 32 hexadecimal digits.
-      packages: name -> version of the installed packages that are reached, and of Python.
-      unknown: descriptions of what has no digest; with any, no two digests are the same.
-      entries: `(title, name)` of the entries of registries that count.
+      packages: name -> version of Python and of the installed packages that are reached.
+      unknown: descriptions of objects without a digest; if there are any, no two digests are equal.
+      entries: `(title, name)` of the registry entries that count.
     """
 
     digest: str
@@ -111,23 +112,23 @@ class Fingerprint(NamedTuple):
 
 
 def of(*things):
-    """The fingerprint of some objects as text, the versions of packages included."""
+    """The fingerprint of some objects as text. It includes the versions of packages."""
     found = Walk().of(*things)
     return digest(found.digest, repr(found.packages)).hex()
 
 
 class Walk:
-    """Fingerprints of objects of one program, which stays as it is meanwhile: what they share is looked at once.
+    """Fingerprints of several objects of a program that does not change meanwhile; shared parts are read once.
 
     Args:
-      narrow: of a `Registry`, only the entries that are named by a text in what is reached. A name that is put together at
-        run time is missed: whoever uses this compares with what was looked up (`watching`).
+      narrow: count only the entries of a `Registry` whose names occur as strings in the code that is reached. A name that is
+        built at run time is missed, so the caller must compare with the names that were looked up (`watching`).
     """
 
     def __init__(self, narrow=False):
         self.narrow = narrow
-        self.named = {}  # name -> function or class of a module
-        self._found = {}  # name -> (digest, what it reads)
+        self.named = {}  # name -> function or class defined in a module
+        self._found = {}  # name -> (digest, names that it reads)
         self._told = {}  # addresses -> (objects, their fingerprint)
 
     def of(self, *things):
@@ -171,20 +172,20 @@ class Walk:
 
 
     def again(self):
-        """Look again at code of the program, whose globals may have other values by now; that of this package stays."""
+        """Read the program's code again, because its globals may have changed. Code of this package is not read again."""
         self._found = {name: found for name, found in self._found.items() if name.startswith("jaxprice.")}
         self._told.clear()
         return self
 
 
 class _Tree:
-    """One walk from a root to the functions and classes of modules that it names, which are walked by themselves."""
+    """One walk from a root. It stops at named functions and classes of modules, which have walks of their own."""
 
     def __init__(self, walk):
         self.walk, self.reads, self.done, self.open, self.held = walk, set(), {}, {}, []
 
     def root(self, thing, inside=False):
-        """`(digest, what it reads)`; with `inside`, of what a name stands for instead of the name."""
+        """`(digest, names that it reads)`; with `inside`, a walk into the object that a name stands for."""
         if inside:
             self.open[id(thing)] = 0
             try:
@@ -207,21 +208,21 @@ class _Tree:
             try:
                 name = self._name(x)
                 self.done[id(x)] = digest("name", name) if name else digest(*self._parts(x))
-            except Exception as error:  # anything: foreign code gives the state of foreign objects
+            except Exception as error:  # any kind of error, because foreign code runs here
                 self.done[id(x)] = self._unknown(x, error)
             del self.open[id(x)]
-            self.held.append(x)  # no other object gets its address
+            self.held.append(x)  # keep it alive, so that its id is not reused
         return self.done[id(x)]
 
     def _nodes(self, *things):
         return [self._node(x) for x in things]
 
     def _items(self, mapping):
-        """Of a dict with text keys whose order does not count."""
+        """Digests of a dict with string keys, whose order does not count."""
         return [part for key in sorted(mapping) for part in (key, self._node(mapping[key]))]
 
     def _texts(self, texts):
-        """Note the texts that are names in a registry."""
+        """Note the strings that are names in a registry."""
         for one in Registry.every.values():
             self.reads |= {("text", text) for text in texts & one.keys()}
 
@@ -230,7 +231,7 @@ class _Tree:
         return uuid.uuid4().bytes
 
     def _name(self, x):
-        """The name of a function or class under which its module has it, or None."""
+        """The name under which a function or class can be found in its module, or None."""
         module, name = (getattr(x, key, None) for key in ("__module__", "__qualname__"))
         if not (isinstance(module, str) and isinstance(name, str)):
             return None
@@ -293,7 +294,7 @@ class _Tree:
         return ["array", array.dtype.name, str(array.dtype.descr), str(array.shape), weak, content]
 
     def _module(self, x):
-        """All of a module of the program; the modules that it imports count where its functions use them."""
+        """All of a module of the program. The modules that it imports count only where its functions use them."""
         if provenance.by_name(x.__name__):
             self.reads.add(("package", x.__name__.partition(".")[0]))
             return ["module", x.__name__]
@@ -325,7 +326,7 @@ class _Tree:
         return ["function", code.digest, *about]
 
     def _used(self, value, code, within=()):
-        """A global that a function reads; of a module, the attributes that it names."""
+        """A global that a function reads; for a module, only the attributes that the function names."""
         if not isinstance(value, types.ModuleType) or provenance.by_name(value.__name__):
             return [self._node(value)]
         attributes = {name: found for name in sorted(code.names) for found in anatomy.attribute(value, name)}
@@ -336,7 +337,7 @@ class _Tree:
         return [part for name, found in attributes.items() for part in (name, *self._used(found, code, within))]
 
     def _imported(self, name, level, wanted, scope, code):
-        """What a function imports when it is called."""
+        """The objects that a function imports when it is called."""
         if level:
             name = importlib.util.resolve_name("." * level + name, scope.get("__package__") or scope["__name__"])
         if provenance.installed(name):
@@ -369,7 +370,7 @@ class _Tree:
         return about + self._items(anatomy.state(x))
 
     def _reduced(self, x):
-        """An object of a package, as `pickle` would take it apart."""
+        """The parts of an object of a package, as `pickle` sees them."""
         taken = copyreg.dispatch_table.get(type(x), lambda x: x.__reduce_ex__(4))(x)
         if isinstance(taken, str):
             return [taken]

@@ -1,23 +1,23 @@
-"""What every policy and every market must keep: `check_policy` and `check_market`, for those that you write.
+"""Conditions that every policy and every market must satisfy: `check_policy` and `check_market`, for your own ones.
 
-Some lanes are played for a few periods by compiled one-lane functions, with the addressed keys of the engine. On the way and
-afterwards this is looked at; the first that is broken is a ValueError that says what, where and by how much.
+The checks play some lanes for a few periods with compiled one-lane functions and the addressed keys of the engine. They test
+the conditions below. The first one that fails raises a ValueError that says what failed, where and by how much.
 
 | name | what must hold |
 |---|---|
-| "params" | markets drawn have the structure, shapes and types of the one given, so that compiled code serves both |
-| "shapes" | states keep their structure, shapes and types, and hold no random keys; actions are those of the action space |
-| "finite" | no state, observation or reward is infinite or not a number |
-| "inside" | actions are in the action space (JAX would clamp an index out of range and say nothing) |
-| "info" | `step_env` returns the entries that every market has, of their shapes, goes on to the horizon, counts periods |
-| "vmap" | one lane alone gives the numbers that it gives among many |
-| "plain" | plain code gives the numbers that compiled code gives |
+| "params" | drawn markets have the structure, shapes and types of the given one, so that compiled code serves both |
+| "shapes" | states keep their structure, shapes and types, without random keys; actions have the type of the action space |
+| "finite" | no state, observation or reward is infinite or NaN |
+| "inside" | actions are in the action space (JAX would clamp an index out of range without an error) |
+| "info" | `step_env` returns the entries that every market has, in the right shapes, counts periods, reaches the horizon |
+| "vmap" | a lane gives the same numbers alone and among many |
+| "plain" | plain code gives the same numbers as compiled code |
 | "deterministic" | the same key gives the same numbers again |
 | "keys" | no key is used twice |
-| "one trace" | Python code is run once, and never again for other numbers |
+| "one trace" | Python code runs once, and never again for other numbers |
 | "engine" | `simulate` posts the same prices and sells the same units |
-| "regret" | no action beats the oracle, whose own regret is zero; sums of `optimal_reward` are those of reward and regret |
-| "mean" | rewards have the mean that `expected_reward` states, within five standard errors |
+| "regret" | no action beats the oracle, whose own regret is zero; `optimal_reward` sums to the sum of reward plus regret |
+| "mean" | the mean of rewards is within five standard errors of `expected_reward` |
 """
 
 import dataclasses
@@ -31,25 +31,25 @@ from jaxprice.preparation import INFO
 from jaxprice.simulate import simulate
 from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
 
-ROUNDING = 2e-5  # of regret, in units of the oracle's reward
+ROUNDING = 2e-5  # tolerance for regret, in units of the oracle's reward
 AGAIN = ("vmap", "plain", "deterministic", "keys", "one trace")
 
 
 def check_policy(policy, env, params=None, *, lanes=8, periods=12, seed=0):
-    """Check a policy in a market that it is made for.
+    """Check a policy in a market of the kind that it is made for.
 
     Args:
       policy: the `Policy`.
       env: an environment.
-      params: one market; None: the environment's default.
-      lanes, periods: how many are played, at least two of each.
-      seed: of all random numbers.
+      params: one market; None means the environment's default.
+      lanes, periods: number of lanes and periods to play, at least two of each.
+      seed: seed of all random numbers.
 
     Returns:
-      Names of what was checked, a tuple.
+      Names of the conditions that were checked, a tuple.
 
     Raises:
-      ValueError: what is broken, or bad arguments.
+      ValueError: a condition fails, or an argument is wrong.
     """
     if not isinstance(policy, Policy) or isinstance(policy, Oracle):
         hint = preparation.hint(policy)
@@ -66,21 +66,21 @@ def check_policy(policy, env, params=None, *, lanes=8, periods=12, seed=0):
 
 
 def check_market(env, params=None, *, lanes=256, periods=12, attained=True, seed=0):
-    """Check a market: the one given, and others of its task distribution, under a random seller and under its oracle.
+    """Check a market, both the given one and drawn ones, under a random seller and under the oracle.
 
     Args:
       env: the environment.
-      params: one market; None: the environment's default.
-      lanes, periods: how many are played, at least two of each.
-      attained: whether the oracle can be attained; False where it is a bound, as for `NetworkRevenue`. Then the oracle's own
-        regret and the stated mean of rewards are not looked at.
-      seed: of all random numbers.
+      params: one market; None means the environment's default.
+      lanes, periods: number of lanes and periods to play, at least two of each.
+      attained: whether the oracle can be attained. It is False if the oracle is only a bound, as in `NetworkRevenue`; then
+        the regret of the oracle and the mean of rewards are not checked.
+      seed: seed of all random numbers.
 
     Returns:
-      Names of what was checked, a tuple.
+      Names of the conditions that were checked, a tuple.
 
     Raises:
-      ValueError: what is broken, or bad arguments.
+      ValueError: a condition fails, or an argument is wrong.
     """
     lanes, periods, seed = _sizes(env, lanes, periods, seed)
     attained = checks.boolean("attained", attained)
@@ -105,7 +105,7 @@ def check_market(env, params=None, *, lanes=256, periods=12, attained=True, seed
 
 
 class _Function:
-    """A function of one lane, `(params, time, lane, inputs)`: played in many lanes at once, and then looked at again."""
+    """A function of one lane, `(params, time, lane, inputs)`. It runs in many lanes at once; later, calls are repeated."""
 
     def __init__(self, name, function):
         self.name, self.function, self.traces, self.calls = name, function, 0, []
@@ -133,7 +133,7 @@ class _Function:
         return out
 
     def look_again(self, params, lanes):
-        """Some of the calls again: one lane alone, plain code, the same key twice."""
+        """Repeat some of the calls: in one lane alone, as plain code, and twice with the same key."""
 
         def call(number, lane):
             time, inputs, out = self.calls[number]
@@ -170,7 +170,7 @@ class _Function:
 
 
 class _Game:
-    """Lanes of a market under a policy, or under the oracle where the policy is None; period by period, all kept."""
+    """Lanes of a market under a policy, or under the oracle if the policy is None, with a record of every period."""
 
     def __init__(self, env, policy, params, lanes, periods, seed):
         self.env, self.policy, self.seed, self.periods = env, policy, seed, periods
@@ -202,7 +202,7 @@ class _Game:
         return self.functions[name](self.params, time, self.lanes, *inputs)
 
     def play(self, expected=False):
-        """All periods; with `expected`, also the stated means of rewards."""
+        """Play all periods; with `expected`, also record the expected rewards."""
         obs, env_state = self.call("reset_env", 0)
         state = None if self.policy is None else self.call("init", 0, obs)
         for time in range(self.periods):
@@ -223,7 +223,7 @@ class _Game:
             obs, env_state = after, next_state
 
     def check_action(self, name, action):
-        """Actions `[lanes, ...]` are in the action space."""
+        """Raise if actions `[lanes, ...]` are not in the action space."""
         space, shape = self.problem.action_space, np.shape(action)[1:]
         if shape != space.shape or not jnp.issubdtype(action.dtype, space.kind):
             raise ValueError(f"shapes: {name} returns {action.dtype}{list(shape)}, but the action space is {space}")
@@ -240,7 +240,7 @@ class _Game:
             raise ValueError(f"inside: {name} returns {np.min(action)} to {np.max(action)}, outside of {space}")
 
     def check_period(self, time, state, next_state, obs, after, reward, terminated, info):
-        """What `step_env` returned, `[lanes, ...]`."""
+        """Check the results of `step_env`, `[lanes, ...]`."""
         _alike("shapes", "step_env returns another state than reset_env", state, next_state)
         _alike("shapes", "step_env returns another observation than reset_env", obs, after)
         if not hasattr(next_state, "time") or not np.all(next_state.time == time + 1):
@@ -263,14 +263,14 @@ class _Game:
 
 
 def _sizes(env, lanes, periods, seed):
-    """Lanes and periods as ints of at least two, no more periods than the oracle has tables for, and the seed."""
+    """Lanes and periods as ints of at least two, with periods limited to the oracle's tables; and the seed."""
     lanes, periods = checks.whole("lanes", lanes, 2, 2**20), checks.whole("periods", periods, 2, 2**20)
     longest = getattr(env, "longest", None)
     return lanes, periods if longest is None else min(periods, longest), checks.seed(seed)
 
 
 def _alike(what, message, first, second):
-    """Both have the same structure, shapes and types."""
+    """Raise if two trees differ in structure, shapes or types."""
     (ours, structure), (theirs, other) = (jax.tree_util.tree_flatten_with_path(tree) for tree in (first, second))
     if structure != other:
         raise ValueError(f"{what}: {message}: {structure} and {other}")
@@ -281,7 +281,7 @@ def _alike(what, message, first, second):
 
 
 def _check_engine(game, params):
-    """The engine posts the same prices and sells the same; a tie that rounding breaks otherwise may part some lanes."""
+    """Raise if the engine posts other prices or sells other units; some lanes may differ after a tie decided by rounding."""
     lanes = len(game.lanes)
     run = simulate(game.env, game.policy, seed=game.seed, lanes=lanes, horizon=game.periods, params=params, traces=True)
     same = np.ones(lanes, bool)
@@ -294,8 +294,8 @@ def _check_engine(game, params):
 
 
 def _check_regret(game, best, attained):
-    """No regret is negative, the oracle has none, and rewards have the stated mean."""
-    scale = np.abs(game.stacked("optimal_reward")).mean() or np.abs(game.stacked("reward")).mean()  # in the unit of money
+    """Raise if a regret is negative, the oracle has regret, or rewards have another mean than stated."""
+    scale = np.abs(game.stacked("optimal_reward")).mean() or np.abs(game.stacked("reward")).mean()  # unit of money
     regret = game.stacked("regret")
     if regret.min() < -ROUNDING * scale:
         time = np.unravel_index(regret.argmin(), regret.shape)[0]
@@ -313,10 +313,10 @@ def _check_regret(game, best, attained):
 
 
 def _check_sums(game, best, seller, scale, attained):
-    """Sums of `optimal_reward` do not depend on the seller, and are those of reward and regret in expectation.
+    """Raise if sums of `optimal_reward` depend on the seller, or differ in expectation from sums of reward plus regret.
 
-    A bound that nobody attains may be nearer; and where the oracle looks at a horizon without end, the sums differ by what
-    the start and the end are worth.
+    If the oracle is a bound that nobody attains, the sums may only be below. If the oracle plans for an infinite horizon,
+    the sums differ by the values of the first and the last state.
     """
     optimal, other = game.stacked("optimal_reward").sum(axis=0), best.stacked("optimal_reward").sum(axis=0)
     gaps = {f"those under its oracle in the same markets, under {seller}": (optimal - other, 1)}

@@ -1,4 +1,4 @@
-"""Modules that are imported when they are first asked for, so that `import jaxprice` stays quick."""
+"""Lazy modules, imported at first use, so that `import jaxprice` stays quick."""
 
 import difflib
 import importlib
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def modules(package: str, names: Collection[str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`(__getattr__, __dir__)` of a package whose modules `names` are imported when they are first asked for.
+    """`(__getattr__, __dir__)` of a package whose modules `names` are imported at first use.
 
-    `__dir__`, and so tab completion, lists the public names: those of `__all__` where the package has one, else those
-    that do not start with an underscore; and `names`. What starts with two underscores is listed as well.
+    `__dir__`, and so tab completion, lists `names` and the public names: those of `__all__` if the package has one, and
+    otherwise those without a leading underscore. Names with two leading underscores are listed as well.
     """
 
     def get(name):

@@ -1,16 +1,16 @@
-"""Matrix products at full precision, as accelerators round factors unless told otherwise, and an inverse for many lanes."""
+"""Matrix products at full precision (accelerators round the factors by default), and an inverse for many lanes."""
 
 import jax
 import jax.numpy as jnp
 
 
 def dot(a, b):
-    """`a @ b` in the precision of its arguments."""
+    """`a @ b` at the precision of its arguments."""
     return jnp.matmul(a, b, precision="highest")
 
 
 def inverse(matrix):
-    """Inverse of a positive definite `[D, D]` by D rank-one steps: the sweep operator, no pivoting."""
+    """Inverse of a positive definite `[D, D]` by D rank-one steps: the sweep operator without pivoting."""
     index = jnp.arange(matrix.shape[0])
 
     def sweep(k, a):

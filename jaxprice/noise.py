@@ -1,6 +1,6 @@
 """Demand noise: units sold in a period, given their mean.
 
-Bernoulli: each of n buyers has a uniform u and buys if u < mean, so that a lower price never loses a sale and policies face
+Bernoulli: each of n buyers has a uniform u and buys if u < mean. So a lower price never loses a sale, and all policies face
 the same buyers. Poisson: sales are Poisson(n mean), drawn by inversion. Gaussian: n mean + scale * z.
 """
 
@@ -15,7 +15,7 @@ from jaxprice.lanes import stored
 
 NOISES = ("bernoulli", "poisson", "gaussian")
 POISSON_MEAN = 40.0  # largest mean number of sales a period
-UNROLLED = 32  # terms up to which the inversion is straight code, which runs several times as fast and compiles longer
+UNROLLED = 32  # up to so many terms the inversion has no loop: it runs several times as fast and compiles longer
 
 
 def draw(key, mean, noise, *, scale=0.0, buyers=1):
@@ -23,10 +23,10 @@ def draw(key, mean, noise, *, scale=0.0, buyers=1):
 
     Args:
       key: a key.
-      mean: expected demand of one buyer, float `[...]` (a scalar, or one a product).
+      mean: expected demand of one buyer, float `[...]` (a scalar, or one entry a product).
       noise: one of `NOISES`.
       scale: standard deviation of demand under Gaussian noise, float scalar or `[...]`.
-      buyers: buyers a period.
+      buyers: number of buyers a period.
 
     Returns:
       float `[...]`.
@@ -42,7 +42,7 @@ def draw(key, mean, noise, *, scale=0.0, buyers=1):
 
 
 def poisson(u, mean, largest=POISSON_MEAN):
-    """The u-quantile of a Poisson law, by summing its probabilities; exact to float32 for `mean <= largest`.
+    """The u-quantile of a Poisson distribution, by summing its probabilities; exact to float32 for `mean <= largest`.
 
     Args:
       u: uniform numbers in [0, 1), float `[...]`.
@@ -53,21 +53,21 @@ def poisson(u, mean, largest=POISSON_MEAN):
 
 
 def limited_poisson(u, mean, limit, largest=POISSON_MEAN):
-    """Poisson sales from a limited stock: `min(N, limit)` with N the u-quantile, and its expectation.
+    """Poisson sales from a limited stock: `min(N, limit)`, where N is the u-quantile; and the expectation of that.
 
     Args:
       u, mean, largest: as in `poisson`.
-      limit: units at hand, float `[...]`.
+      limit: units in stock, float `[...]`.
 
     Returns:
-      Sales and expected sales, sum over k < limit of P(N > k); float `[...]` each.
+      Sales, and expected sales, which are the sum over k < limit of P(N > k); float `[...]` each.
     """
     arrays = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float32) for x in (u, mean, limit)))
     return _limited_poisson(_terms(float(largest)))(*arrays)
 
 
 def _terms(largest):
-    """Terms of the sum: beyond them the law of mean `largest` has less than what uniform float32 numbers tell from one."""
+    """Number of terms: the Poisson distribution of mean `largest` has less mass beyond it than one float32 uniform step."""
     return next(n for n in itertools.count(1) if special.gammainc(n, largest) < 2.0**-25)
 
 

@@ -1,12 +1,12 @@
-"""The loop of the engine: what one lane does in a period, made wide, over many periods.
+"""The loop of the engine: the code of one period for one lane, vectorised over lanes and repeated over periods.
 
 Two choices make the loop fast on a CPU. First, its body starts with the update for the previous period and ends with the
 sale. Results of the sale are loop carries, so XLA stores them once instead of recomputing them in every kernel of the
 update. Second, the metrics (regret, reward, ...) are plain float32 sums over at most `BLOCK` periods; these block sums are
 then added to compensated sums. A value that influences no metric is not carried.
 
-What cannot differ between lanes has no lane axis: the calendar, a market shared by all, its tables and its oracle. Which
-leaves these are is read off the code of one lane (`lanes.depends`).
+A value that cannot differ between lanes has no lane axis: the calendar, a market shared by all lanes, its tables and its
+oracle. The code of one lane shows which leaves these are (`lanes.depends`).
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ BLOCK = 256  # periods summed in plain float32
 
 @struct.dataclass
 class Carry:
-    """What one lane carries from period to period.
+    """The state of one lane between two periods.
 
     Attributes:
       policy, env: states of the policy and of the market.
-      transition: the last period, which the policy has not learned from yet.
-      part, total: sums of the metrics in this block and before it.
+      transition: the last period, from which the policy has not learned yet.
+      part, total: sums of the metrics in the current block, and before it.
     """
 
     policy: Any
@@ -43,13 +43,13 @@ class Carry:
 
 @dataclasses.dataclass(frozen=True)
 class Lane:
-    """The code of one lane: everything scalar."""
+    """The code of one lane, in which every value is a scalar or a small array without a lane axis."""
 
     env: Environment
     policy: Policy
     given: bool  # params are given, not drawn
     ends: bool = False  # the market may terminate before the horizon
-    state: str = ""  # a digest of what the policy's functions reach, which may change while they stay the same objects
+    state: str = ""  # digest of the code and data that the policy reaches; the functions can stay while it changes
 
     def reset(self, streams, number, params, horizon):
         """Take or draw a market and start it -> `(params, observation, state)`."""
@@ -95,7 +95,7 @@ class Lane:
             "optimal": info["optimal_reward"],
         }
         metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
-        if self.ends:  # sums that nobody can take for numbers
+        if self.ends:  # NaN: the sums must not look like results
             early = terminated & (time + 1 < params.max_steps_in_episode)
             metrics = {name: jnp.where(early, jnp.nan, value) for name, value in metrics.items()}
         return env_state, Transition(obs, action, info["price"], info["demand"], reward, next_obs), metrics
@@ -120,14 +120,14 @@ def reset_axes(lane, axis, streams, params, horizon):
 
 
 def specialise(env, params, axes):
-    """What periods are played with: `(environment, params, axes)`."""
+    """The environment, params and axes for the periods after the start; see `Environment.specialise`."""
     playing, left = env.specialise(params)
     flags = jax.tree.unflatten(jax.tree.structure(params), axes.params)
     return playing, left, dataclasses.replace(axes, params=tuple(jax.tree.leaves(env.specialise(flags)[1])))
 
 
 def carry_axes(lane, axes, streams, params, obs, env_state):
-    """The axes with those of the `Carry`: what may differ between lanes in any period; arguments of one lane, or shapes."""
+    """The axes with those of the `Carry`: what may differ between lanes in any period. Arguments: one lane, or shapes."""
     number, time = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
     first = streams, number, params, obs, env_state
     flags = depends(lane.start, (None, -1, axes.params, axes.obs, axes.env), *first)
@@ -135,7 +135,7 @@ def carry_axes(lane, axes, streams, params, obs, env_state):
     rounds = streams, number, time, params, carry
     flags = depends(lane.step, (None, -1, None, axes.params, None), *rounds, loop=flags)
     flags = jax.tree.unflatten(jax.tree.structure(carry), flags)
-    flags = dataclasses.replace(flags, total=flags.part)  # blocks are added into totals
+    flags = dataclasses.replace(flags, total=flags.part)  # blocks are added to the totals
     return dataclasses.replace(axes, carry=tuple(jax.tree.leaves(flags)))
 
 
@@ -156,7 +156,7 @@ def _step(lane, axes, fence=None):
 
 
 def advance_lanes(lane, axes, fenced, streams, numbers, params, carry, start, stop):
-    """Play the periods `start`, ..., `stop - 1`. Of the carry, only what reaches the metrics is up to date afterwards."""
+    """Play the periods `start`, ..., `stop - 1`. In the result, only the parts that influence the metrics are up to date."""
     leaves, tree = jax.tree.flatten(carry)
     one = streams, numbers[0], start, one_lane(params, axes.params), one_lane(carry, axes.carry)
     flags = live(lane.step, one, _metrics)
@@ -174,14 +174,14 @@ def advance_lanes(lane, axes, fenced, streams, numbers, params, carry, start, st
 
     def block(time_and_carried):
         time, carried = time_and_carried
-        end = time + jnp.minimum(BLOCK, stop - time)  # never beyond `stop`, the largest int32 perhaps
+        end = time + jnp.minimum(BLOCK, stop - time)  # not `time + BLOCK`: `stop` may be the largest int32
         return end, pick(_fold(fill(jax.lax.fori_loop(time, end, period, carried))))
 
     return fill(jax.lax.while_loop(lambda x: x[0] < stop, block, (start, pick(carry)))[1])
 
 
 def advance_tiles(lane, axes, fenced, tile, streams, numbers, params, carry, start, stop):
-    """`advance_lanes`, so many lanes at a time that what they know stays in cache; a tile goes through all the periods."""
+    """`advance_lanes` on one tile of lanes after the other, so that a tile's state stays in cache over all the periods."""
     size = numbers.shape[-1]
     tiles = -(-size // tile)
     if tiles == 1 or size % tiles:
@@ -211,7 +211,7 @@ def advance_tiles(lane, axes, fenced, tile, streams, numbers, params, carry, sta
 
 
 def one_lane(tree, flags):
-    """Shapes of one lane's part of a tree."""
+    """Shapes of the leaves of a tree for one lane."""
     return of_shapes(shapes(tree, flags))
 
 
@@ -220,18 +220,18 @@ def _metrics(carry):
 
 
 def _fold(carry):
-    """Add the sums of a block to the totals; what rounding loses stays in `part` (Kahan)."""
+    """Add the sums of a block to the totals; the rounding error stays in `part` (Kahan)."""
     total = {name: carry.total[name] + carry.part[name] for name in METRICS}
     part = {name: carry.part[name] - (total[name] - carry.total[name]) for name in METRICS}
     return dataclasses.replace(carry, part=part, total=total)
 
 
 def trace_lanes(lane, axes, streams, numbers, params, carry, times):
-    """Play `times` `[T]` and keep every period: name -> `[T, lanes]`, or `[T, n, lanes]` with n products."""
+    """Play the periods `times` `[T]` and record each: name -> `[T, lanes]`, or `[T, n, lanes]` with n products."""
     step = _step(lane, axes)
 
     def body(carry, time):
-        nothing = jax.tree.map(jnp.zeros_like, carry.part)  # so that `part` is this period's
+        nothing = jax.tree.map(jnp.zeros_like, carry.part)  # so that `part` holds this period alone
         carry = step(streams, numbers, time, params, dataclasses.replace(carry, part=nothing))
         return carry, record(carry, axes, numbers.shape)
 
@@ -239,7 +239,7 @@ def trace_lanes(lane, axes, streams, numbers, params, carry, times):
 
 
 def record(carry, axes, lanes):
-    """The period just played, in every lane: its transition and its own metrics."""
+    """The last period in every lane: its transition and its own metrics."""
 
     def fields(carry):
         seen = carry.transition
@@ -253,7 +253,7 @@ def record(carry, axes, lanes):
 
 
 def shapes(tree, lanes):
-    """Shapes of one lane's part of a tree, hashable; `lanes`: whether the leaves have lanes, or a bool for each."""
+    """Hashable shapes of the leaves of a tree for one lane; `lanes`: whether leaves have lanes, or a bool for each."""
     leaves, structure = jax.tree.flatten(tree)
     flags = [lanes] * len(leaves) if isinstance(lanes, bool) else lanes
     shapes = [jnp.shape(x)[:-1] if flag else jnp.shape(x) for x, flag in zip(leaves, flags, strict=True)]
@@ -261,6 +261,6 @@ def shapes(tree, lanes):
 
 
 def of_shapes(shapes):
-    """The tree of shapes that `shapes` describes."""
+    """The tree that `shapes` describes."""
     structure, leaves = shapes
     return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])

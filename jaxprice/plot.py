@@ -11,19 +11,19 @@ BANDS = ("interval", "quantile")
 def regret(result, *, ax=None, relative=False, band="interval"):
     """Cumulative regret over time, one line a policy.
 
-    Policies without regret, such as the oracle, have no place on a logarithmic axis and are left out.
+    Policies with zero regret, such as the oracle, cannot be shown on a logarithmic axis and are left out.
 
     Args:
       result: what `simulate` returned.
       ax: Axes to draw on; a new figure by default.
-      relative: divide by time: regret per period.
+      relative: divide by time, which gives regret per period.
       band: "interval" (95 % confidence interval of the mean), "quantile" (between the outermost quantiles) or None.
 
     Returns:
       `matplotlib.axes.Axes`, both axes logarithmic.
 
     Raises:
-      ValueError: an unknown band, or something else than results, Axes and a bool.
+      ValueError: an unknown band, or an argument of the wrong kind.
     """
     from matplotlib import axes
     from matplotlib import pyplot as plt
@@ -39,14 +39,14 @@ def regret(result, *, ax=None, relative=False, band="interval"):
     ax = plt.subplots(figsize=(7, 4.5))[1] if ax is None else ax
     time = result["time"].values
     unit = time if relative else np.ones_like(time)
-    floor = 1e-9 * np.nanmax(np.abs(result["regret"].values / unit), initial=0.0)  # in the unit of money
+    floor = 1e-9 * np.nanmax(np.abs(result["regret"].values / unit), initial=0.0)  # scales with the unit of money
     styles, lines = ("-", "--", ":", "-."), {}
     for number, name in enumerate(result["policy"].values):
         one = result.isel(policy=number)
         mean = one["regret"].values / unit
         if np.all(np.abs(mean) <= floor):
             continue
-        look = {"color": f"C{number % 10}", "linestyle": styles[number // 10 % 4]}  # a policy looks the same everywhere
+        look = {"color": f"C{number % 10}", "linestyle": styles[number // 10 % 4]}  # the same in every panel
         lines[str(name)] = ax.plot(time, np.maximum(mean, floor), label=_label(str(name)), linewidth=1.6, **look)[0]
         if band == "interval":
             ends = stats.interval(mean, one["regret_se"].values / unit, result.attrs.get("lanes"))
@@ -68,7 +68,7 @@ def regret(result, *, ax=None, relative=False, band="interval"):
 
 
 def _check_result(result):
-    """Refuse what did not come from `simulate`."""
+    """Raise if a value did not come from `simulate`."""
     needed = ("regret", "regret_se")
     if not isinstance(result, xr.Dataset) or not {*needed, "policy", "time"} <= {*result.variables}:
         raise ValueError(f"result must be what simulate returned, got {checks.shown(result)}")
@@ -78,12 +78,12 @@ def _check_result(result):
 
 
 def _label(name):
-    """A name as a label that Matplotlib neither takes for mathematics nor leaves out of legends."""
+    """A name as a label that Matplotlib neither reads as mathematics nor leaves out of legends."""
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _verbatim(text, name):
-    """Let a text show a name as it is, dollars, braces and all."""
+    """Make a text show a name unchanged, with its dollars and braces."""
     text.set_text(name)
     text.set_parse_math(False)
     text.set_usetex(False)

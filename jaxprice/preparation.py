@@ -1,8 +1,8 @@
-"""What `simulate` and `rollout` do before anything is played: every argument is checked, and the markets are made ready.
+"""Checks and preparation before the first period, for `simulate` and `rollout`.
 
-Markets come from anywhere: from `make`, from `replace`, from a file, from a device. Here they become NumPy arrays of the
-environment's own structure, shapes and types; what makes them impossible is refused; and the tables of the oracle are solved
-again, as numbers in them may have been replaced.
+Markets may come from `make`, from `replace`, from a file or from a device. Here they become NumPy arrays with the structure,
+shapes and types of the environment. Impossible markets are refused. The tables of the oracle are solved again, because
+numbers in the market may have been replaced.
 """
 
 import dataclasses
@@ -19,20 +19,20 @@ from jax.extend import core as jex
 from jaxprice import checks, periods, random
 from jaxprice.types import Discrete, Environment, Interval, Oracle, Policy, Subset, Transition
 
-INFO = ("price", "demand", "reward", "regret", "optimal_reward")  # what every market tells of a period
+INFO = ("price", "demand", "reward", "regret", "optimal_reward")  # entries that the `info` of every market has
 
 
 class Prepared(NamedTuple):
-    """What is played.
+    """The checked arguments of a run.
 
     Attributes:
       policies: name -> `Policy`.
       seed: an int, or a traced integer.
       lanes, horizon: ints.
-      params: markets as arrays, or None: each lane draws its own.
+      params: markets as arrays, or None if each lane draws its own.
       batched: whether params have a leading axis of lanes.
-      shapes: of one market, hashable.
-      known: one market as far as all lanes have the same one: numbers, and shapes of the rest.
+      shapes: shapes of one market, hashable.
+      known: one market with numbers for the leaves that are the same in all lanes, and shapes for the other leaves.
     """
 
     policies: dict
@@ -46,10 +46,10 @@ class Prepared(NamedTuple):
 
 
 def prepare(env, policies, seed, lanes, horizon, params):
-    """Check the arguments that `simulate` and `rollout` share, and make the markets ready -> `Prepared`.
+    """Check the arguments that `simulate` and `rollout` share, and prepare the markets -> `Prepared`.
 
     Raises:
-      ValueError: an argument is wrong; no policy has been called yet.
+      ValueError: an argument is wrong. No policy has been called at this point.
     """
     _check_env(env)
     policies = _named(policies)
@@ -76,26 +76,26 @@ def prepare(env, policies, seed, lanes, horizon, params):
 def rehearse(env, play):
     """Trace one period of every policy -> name -> bytes of its state for one lane, and whether it has effects.
 
-    Policies may look at what they are told, and check their options against its numbers: of one market that is given, and of
-    drawn markets what is the same in all of them, as the price grid often is.
+    A policy may read the problem and check its options against the numbers there. If one market is given, all of its numbers
+    are known. If markets are drawn, only the numbers that are the same in all of them are known, often the price grid.
 
     Raises:
-      ValueError: a policy that cannot act in the environment, or one of the two breaks what the engine needs.
+      ValueError: a policy cannot act in the environment, or the policy or the environment breaks a condition of the engine.
     """
     _market(env, *play.shapes)
     return {name: _state(env, name, policy, play.known) for name, policy in play.policies.items()}
 
 
 def may_end(env, play):
-    """Whether the market may terminate before the horizon: whether `step_env` returns anything but a plain False."""
+    """Whether the market may terminate before the horizon, that is, `step_env` returns anything but a constant False."""
     return _market(env, *play.shapes)
 
 
 def one_market(env, params, horizon):
-    """The market `params`, or the environment's default, ready for a horizon.
+    """The market `params`, or the default of the environment, prepared for a horizon.
 
     Raises:
-      ValueError: no environment, a batch, or params that are not a market of the environment.
+      ValueError: `env` is no environment, or `params` are a batch or not a market of the environment.
     """
     _check_env(env)
     params = env.default_params() if params is None else params
@@ -106,7 +106,7 @@ def one_market(env, params, horizon):
 
 
 def _check_env(env):
-    """Refuse what is no environment, and say what would be one."""
+    """Raise if `env` is no environment, and suggest how to make one."""
     if isinstance(env, Environment):
         try:
             hash(env)
@@ -125,7 +125,7 @@ def _check_env(env):
 
 
 def _module(name):
-    """A module by its name: what messages suggest decides no result, and no fingerprint of results should reach it."""
+    """A module, imported by name: fingerprints of results must not reach the code that only writes messages."""
     return importlib.import_module(name)
 
 
@@ -152,7 +152,7 @@ def _named(policies):
 
 
 def hint(thing):
-    """What would be a policy, where somebody gave `thing`."""
+    """A suggestion for an error message: how to make a policy if the caller gave `thing`."""
     if isinstance(thing, Policy):
         return ""
     makers = _module("jaxprice.policies").makers()
@@ -170,7 +170,7 @@ def hint(thing):
 
 
 def _kind(env):
-    """A market that the environment draws: its shapes; and the same, with numbers where every draw has the same ones."""
+    """The shapes of a drawn market; and the same market with numbers where all draws have equal numbers."""
     drawn = []
 
     def draw(key):
@@ -187,7 +187,7 @@ def _bare(env, params):
 
 
 def _markets(env, kind, params, lanes, horizon):
-    """Params ready to be played, NumPy arrays unless they are traced, and whether they are a batch."""
+    """Prepared params, NumPy arrays unless they are traced; and whether they are a batch."""
     if type(params) is not type(kind):
         got = "a tuple; make returns (env, params)" if isinstance(params, tuple) else _named_type(type(params))
         own = f"; env.default_params() and env.sample_params(key) are {env.name}'s"
@@ -200,7 +200,7 @@ def _markets(env, kind, params, lanes, horizon):
 
 
 def _named_type(cls):
-    """A class as a message names it: every market calls its params `Params`."""
+    """The name of a class in a message, with its module, because every market calls its params `Params`."""
     return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
 
 
@@ -227,7 +227,7 @@ def _fit(env, kind, params, lanes, batched):
 
 
 def _array(name, leaf, dtype):
-    """A leaf as a NumPy array of JAX's width and of the same kind as `dtype`: numbers, integers or bools."""
+    """A leaf as a NumPy array with JAX's width, and with the kind of `dtype`: floats, integers or bools."""
     try:
         array = np.asarray(leaf)
         with np.errstate(over="ignore"):
@@ -245,7 +245,7 @@ def _array(name, leaf, dtype):
 
 
 def _one(params, batched):
-    """Shapes of one market."""
+    """Shapes of one market of params."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[batched:], jnp.result_type(x)), params)
 
 
@@ -256,7 +256,7 @@ def _like(tree):
 
 @functools.lru_cache(maxsize=256)
 def _market(env, *shapes):
-    """Whether a market may terminate before the horizon; refuse one whose periods the engine cannot play."""
+    """Whether a market may terminate before the horizon; raises if the engine cannot play its periods."""
     key, params = _key(), periods.of_shapes(shapes)
     obs, state = jax.eval_shape(env.reset_env, key, params)
     closed, out = jax.make_jaxpr(env.step_env, return_shape=True)(key, state, _an_action(env, params), params)
@@ -288,7 +288,7 @@ def _an_action(env, params):
 
 
 def _same(function, other, what, after, before):
-    """Refuse a loop whose body returns something else than it was given."""
+    """Raise if the body of a loop returns another structure, shape or type than its argument has."""
     for (path, new), (_, old) in zip(*(jax.tree_util.tree_flatten_with_path(x)[0] for x in (after, before)), strict=False):
         if (new.shape, new.dtype) != (old.shape, old.dtype):
             where = jax.tree_util.keystr(path)
@@ -304,7 +304,7 @@ def _same(function, other, what, after, before):
 def _state(env, name, policy, params):
     """Raise if the policy cannot act here; return the size of its state for one lane, in bytes, and whether it has effects.
 
-    Leaves of params: numbers, or shapes.
+    Leaves of `params` are numbers or shapes.
     """
     if isinstance(policy, Oracle):
         return 0, False
@@ -341,7 +341,7 @@ def _state(env, name, policy, params):
 
 
 def checkpoints(times, horizon):
-    """Times at which statistics are kept, int `[C]`, log-spaced by default."""
+    """Times at which statistics are recorded, int `[C]`; log-spaced by default."""
     if times is None:
         return np.unique(np.round(np.geomspace(1, horizon, 31)).astype(int))
     wanted = f"checkpoints must be increasing integers from 1 to the horizon {horizon}"

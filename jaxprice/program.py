@@ -1,15 +1,15 @@
-"""Compiled code for lanes: mapped over devices, and compiled once for all markets that lower to the same thing.
+"""Compiled code for lanes: mapped over devices, and compiled once for all markets that lower to the same text.
 
-Most of the time of a small experiment is compilation. Two things make it rare. Leaves of the arguments that the code does
-not read are dropped before it is lowered: once the mean demand at every price is worked out, the loop no longer reads the
-demand curve. And executables are found again by the text of what was lowered, so that a policy is compiled once for all
-markets that look the same to it. Texts that do not hold all there is, because they call Python or leave constants out,
-are not shared. Memory grows with the kinds of policies that are played, not with how many of a kind: programs of the latest
-16 of one maker are kept, at most 256 in all (`program_cache`).
+Compilation takes most of the time of a small experiment. Two things make it rare. First, leaves of the arguments that the
+code does not read are dropped before lowering: for example, once the mean demand at every price is computed, the loop no
+longer reads the demand curve. Second, executables are cached by the lowered text, so a policy is compiled once for all
+markets that look the same to it. A text that is incomplete, because it calls Python or leaves constants out, is not shared.
+Memory grows with the number of kinds of policies, not with the number of policies of one kind: the cache holds the latest
+16 programs of each maker, and at most 256 in all (`program_cache`).
 
-Common subexpressions are removed from what was lowered, on any number of devices. XLA does so first for several devices and
-last for one; between the two it rewrites arithmetic, which depends on how often a value is used. So numbers would differ
-in the last bit between one device and several.
+Common subexpressions are removed from the lowered module, on any number of devices. XLA itself removes them first for
+several devices and last for one device. In between it rewrites arithmetic, depending on how often a value is used. Without
+the early removal, numbers would differ in the last bit between one device and several.
 """
 
 import concurrent.futures
@@ -32,22 +32,22 @@ from jaxprice.lanes import needed, per_leaf
 from jaxprice.program_cache import ProgramCache
 
 _executables = ProgramCache()
-SHAPES = 4  # of arguments, for which a program is kept
-_ELSEWHERE = ("callback", "jax.const")  # in a text: calls of Python functions, and constants that are arguments
+SHAPES = 4  # number of argument shapes for which a program is cached
+_ELSEWHERE = ("callback", "jax.const")  # these words mark incomplete texts: Python calls, constants that are arguments
 _number = itertools.count()
-_compiler = concurrent.futures.ThreadPoolExecutor(2, "compile")  # XLA compiles outside the interpreter lock
+_compiler = concurrent.futures.ThreadPoolExecutor(2, "compile")  # XLA releases the interpreter lock while it compiles
 
 
 class Program:
     """A function on many lanes, mapped over a mesh.
 
     Args:
-      function: arrays with a trailing lane axis, and shared ones -> the same; lanes must not talk.
-      axes: for each argument, -1 where it has lanes, None where it is shared, or a list of bools, one a leaf.
+      function: maps arrays with a trailing lane axis, and shared arrays, to the same kinds; lanes must be independent.
+      axes: for each argument, -1 if it has lanes, None if it is shared, or a list of bools, one a leaf.
       mesh: from `jaxprice.devices.mesh`.
-      donated: position of the argument whose memory may be taken, or None.
-      out_axes: -1: everything returned has lanes; or a list of bools, one a leaf.
-      kind: whose code it is, hashable: of each kind the latest executables are kept.
+      donated: position of the argument whose memory may be reused, or None.
+      out_axes: -1 if every result has lanes; or a list of bools, one a leaf.
+      kind: hashable owner of the code; the latest executables of each kind stay in the cache.
     """
 
     def __init__(self, function, axes, mesh, donated=None, out_axes=-1, kind=None):
@@ -55,15 +55,15 @@ class Program:
         self.kind, self._built = kind, ProgramCache(SHAPES)
 
     def __call__(self, *args):
-        """Run it; compiles at the first call with these shapes."""
+        """Run the function; the first call with new shapes compiles."""
         leaves, (executable, used, shapes) = self._find(args)
-        with jax.debug_nans(False), jax.debug_infs(False):  # the engine looks at results itself, and tells whose they are
+        with jax.debug_nans(False), jax.debug_infs(False):  # the engine checks results itself, with better messages
             outs = iter(executable.result()(*[leaves[k] for k in used]))
-        # empty arrays have no sharding to speak of: they stay outside
+        # empty arrays cannot be sharded, so they do not enter the compiled code
         return jax.tree.map(lambda x: next(outs) if x.size else np.zeros(x.shape, x.dtype), shapes)
 
     def prepare(self, *args):
-        """Start to compile for these arguments, arrays or their shapes; returns the shapes of what a call will return."""
+        """Start to compile for these arguments, arrays or shapes; returns the shapes of the results of a call."""
         return self._find(args)[1][2]
 
     def _find(self, args):
@@ -100,7 +100,7 @@ class Program:
         jitted = jax.jit(
             mapped,
             in_shardings=tuple(NamedSharding(self.mesh, spec) for spec in specs),
-            keep_unused=True,  # the text must tell how many arguments there are
+            keep_unused=True,  # the cache key, the text, must show the number of arguments
             donate_argnums=[position for position, k in enumerate(used) if taken[k]],
             compiler_options=devices.compiler_options(self.mesh),
         )
@@ -131,7 +131,7 @@ def _spec(rank, flag):
 
 
 def _compiled(lowered):
-    """The executable; what the compiler took from the system goes back to it, where the C library knows how."""
+    """Compile, then return the compiler's freed memory to the system if the C library supports it."""
     executable = lowered.compile()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
@@ -139,7 +139,7 @@ def _compiled(lowered):
 
 
 def _compile(lowered, mesh, kind):
-    """The executable of a lowered function, to come; an old one if the text is the same and says all."""
+    """The future of the executable of a lowered function; a cached one if the text is equal and complete."""
     module = lowered.compiler_ir()
     with module.context:
         passmanager.PassManager.parse("builtin.module(cse)").run(module.operation)

@@ -1,19 +1,19 @@
-"""A cache of compiled code: the latest programs of each kind, so that a sweep over hyperparameters replaces its own."""
+"""A cache of compiled code that holds the latest of each kind: a sweep over hyperparameters replaces its own code."""
 
 import threading
 
 from jaxprice.anatomy import Cache
 
-EACH = 16  # of a kind
+EACH = 16  # entries of a kind
 TOTAL = 256
 
 
 class ProgramCache(Cache):
-    """A cache of values by key; when it is full, the value that was used least recently is dropped.
+    """A cache with a limited number of entries; it drops the entry that has been unused for the longest time.
 
     Args:
-      each: how many values of one kind it holds.
-      total: how many values of all kinds together.
+      each: largest number of entries of one kind.
+      total: largest number of entries of all kinds together.
     """
 
     def __init__(self, each=EACH, total=TOTAL):
@@ -21,12 +21,12 @@ class ProgramCache(Cache):
         self.each, self.total, self._lock = each, total, threading.Lock()
 
     def find(self, kind, key, make, *args):
-        """The value of this key, made by `make(*args)` if there is none; `kind` is what it is counted with."""
+        """The cached value for this key, or else `make(*args)`; `kind` is the kind that the entry counts for."""
         with self._lock:
             if key in self:
                 self.move_to_end(key)
                 return self[key][1]
-        made = make(*args)  # without the lock: it may take long, and call `find` itself
+        made = make(*args)  # without the lock: it may take long and call `find` itself
         with self._lock:
             self[key] = kind, made
             self.move_to_end(key)
@@ -37,7 +37,7 @@ class ProgramCache(Cache):
 
 
 def maker_name(policy):
-    """The kind of a policy, text: the name of what made it, apart from its hyperparameters."""
+    """The kind of a policy, text: the name of the function that made it, without its hyperparameters."""
     act = policy.act
     description = getattr(act, "description", None)
     if isinstance(description, str):

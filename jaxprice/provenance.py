@@ -1,4 +1,4 @@
-"""Where code comes from: Python, an installed package, or the program; and which revision of it this is."""
+"""The origin of code: Python, an installed package, or the program; and the git revision of this package."""
 
 import functools
 import importlib.metadata
@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-BOOKKEEPING = {  # decides nothing
+BOOKKEEPING = {  # modules that do not influence results
     f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "program_cache", "provenance")
 }
 HERE = Path(__file__).resolve().parent
@@ -17,12 +17,12 @@ PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "
 
 
 def by_name(module):
-    """Whether what a module has counts by its name alone."""
+    """Whether the content of a module counts by name alone."""
     return module in BOOKKEEPING or installed(module)
 
 
 def spelled(module):
-    """The name of a module, also of the one that is run."""
+    """The name of a module; the module that is run as a script has its real name too."""
     main = sys.modules.get("__main__")
     if module != "__main__" or main is None:
         return module
@@ -42,9 +42,9 @@ def in_packages(path):
 
 @functools.cache
 def installed(module):
-    """Whether a module, by its name, belongs to Python or to an installed package other than this one."""
+    """Whether a module, given by name, belongs to Python or to an installed package other than this one."""
     top = module.partition(".")[0]
-    if top == "__main__":  # what is run, and notebooks
+    if top == "__main__":  # scripts and notebooks
         return False
     loaded = sys.modules.get(module) or sys.modules.get(top)
     if loaded is None:
@@ -62,7 +62,7 @@ def installed(module):
 
 @functools.cache
 def version(package):
-    """The version of an installed package; "" for what comes with Python."""
+    """The version of an installed package; "" for modules of Python itself."""
     if package in sys.stdlib_module_names:
         return ""
     try:
@@ -73,10 +73,10 @@ def version(package):
 
 @functools.cache
 def revision():
-    """The git revision of this package, with "+" where its files were edited since.
+    """The git revision of this package, with "+" if its files were edited since.
 
-    None without git, or where the package lies in a folder that no repository keeps, such as site-packages in somebody
-    else's.
+    It is None without git, and if no repository tracks the folder of the package, such as a site-packages folder inside
+    another repository.
     """
 
     def told(*command):

@@ -1,14 +1,14 @@
-"""Addressed randomness: every random number has an address, and no generator is threaded through the program.
+"""Addressed randomness: every random number has an address, so no generator state passes through the program.
 
-The number drawn for `(seed, role, lane, time)` is a pure function of that address, so a lane sees the same market and
-the same buyers whatever the batch size, the chunk, the number of devices, or the policy that sets the prices (common
-random numbers). A chain of `split`s per lane and step would cost more than most policies.
+The number drawn for `(seed, role, lane, time)` is a pure function of that address. A lane therefore sees the same market and
+the same buyers for any batch size, chunk, number of devices, and policy (common random numbers). A chain of `split`s per
+lane and step would cost more than most policies.
 
 An address is an ordinary typed JAX key, so `jax.random.uniform(key)`, `split` and `fold_in` work on it. It holds three
-32-bit words: two select the stream, `(s0, s1 + time)` with `(s0, s1)` the hash of `(seed, role)`, and are shared by all
-lanes; the third is the lane. Random word i = 0, 1, ... of a key is the first word of the Threefry-2x32-20 block with key
-`(s0, s1 + time)` and counter `(lane, i)`: the second word would not be free, as XLA:CPU has no kernels with two outputs.
-`split` and `fold_in` hash the stream words under another constant and leave the lane alone.
+32-bit words. The first two select the stream and are shared by all lanes: `(s0, s1 + time)`, where `(s0, s1)` is the hash of
+`(seed, role)`. The third word is the lane. Random word i = 0, 1, ... of a key is the first word of the Threefry-2x32-20
+block with key `(s0, s1 + time)` and counter `(lane, i)`. The second word is not used: it would not be free, because kernels
+of XLA:CPU have one output. `split` and `fold_in` hash the stream words with another constant and leave the lane word alone.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3",
 doi:10.1145/2063384.2063405.
@@ -26,7 +26,7 @@ from jax.extend import random as extend_random
 from jaxprice import checks
 
 WORDS = 3
-ROLES = ("market", "reset", "demand", "init", "act", "update")  # who draws: prior, buyers, or seller
+ROLES = ("market", "reset", "demand", "init", "act", "update")  # each role draws from its own stream
 
 POISSON = (
     "keys of the engine are addressed keys, and jax.random.poisson takes threefry keys alone: make one of random words, "
@@ -34,12 +34,12 @@ POISSON = (
 )
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_DERIVE = 0x9E3779B9  # stream words of derived keys come from a key space of their own
+_DERIVE = 0x9E3779B9  # a separate key space for the stream words of derived keys
 
 
 @contextlib.contextmanager
 def explained():
-    """Within the block, an error of JAX that asks for a threefry key says how to make one."""
+    """Within the block, a JAX error that asks for a threefry key also says how to make one."""
     try:
         yield
     except NotImplementedError as error:
@@ -70,7 +70,7 @@ def threefry(k0, k1, x0, x1):
 
 
 def stream(seed, role):
-    """Stream words of a role under a seed.
+    """Stream words for a seed and a role.
 
     Args:
       seed: an integer in `[0, 2**64)`, of any type, or a traced integer scalar.
@@ -134,7 +134,7 @@ def bits(words, bit_width, shape, *, lanes_last=False):
 
 
 def split(words, shape, *, lanes_last=False):
-    """Words of `[..., *shape]` new keys; the lane word is kept."""
+    """Words of `[..., *shape]` new keys; the lane word stays the same."""
     k0, k1, lane = _expand(words, lanes_last)
     counter = _counter(math.prod(shape), lanes_last)
     new = (threefry if lanes_last else _block)(k0 ^ np.uint32(_DERIVE), k1, counter, jnp.full_like(counter, 1))
@@ -144,7 +144,7 @@ def split(words, shape, *, lanes_last=False):
 
 
 def fold_in(words, data, *, lanes_last=False):
-    """Words of the key derived with `data`, an integer array that broadcasts against them; the lane word is kept."""
+    """Words of the key derived with `data`, an integer array that broadcasts against them; the lane word stays the same."""
     k0, k1, lane = words
     hashed = threefry if lanes_last else _block
     new = hashed(k0 ^ np.uint32(_DERIVE), k1, jnp.asarray(data).astype(jnp.uint32), jnp.zeros_like(k1))
@@ -152,14 +152,14 @@ def fold_in(words, data, *, lanes_last=False):
 
 
 def _block(k0, k1, x0, x1):
-    """`threefry` as one primitive of JAX: quick to compile, and slower than the open form only where it could be fused."""
+    """`threefry` as one JAX primitive. It compiles faster than the open form; it is slower only where that is fused."""
     mixed = k0 ^ k1 ^ x0 ^ x1
-    zero = mixed ^ mixed  # gives all four the same shape and, under vmap, the same batch axes, as the primitive wants
+    zero = mixed ^ mixed  # the primitive needs four equal shapes and, under vmap, equal batch axes
     return extend_random.threefry2x32_p.bind(*(word ^ zero for word in (k0, k1, x0, x1)))
 
 
 def _expand(words, lanes_last):
-    """Insert the axis of the draw: last, or last but one before the lanes."""
+    """Insert the axis of the draw as the last one, or before the lanes as the last but one."""
     return [word[..., None, :] if lanes_last else word[..., None] for word in words]
 
 
@@ -181,7 +181,7 @@ def from_words(words):
 
 @functools.cache
 def implementation():
-    """JAX's handle of addressed keys, for `jax.random.key(seed, impl=...)` and `wrap_key_data`."""
+    """JAX's implementation object of addressed keys, for `jax.random.key(seed, impl=...)` and `wrap_key_data`."""
 
     def unpack(key):
         return tuple(key[..., i] for i in range(WORDS))
@@ -211,14 +211,14 @@ def _key_dtype():
 
 
 def choose(u, probabilities):
-    """The category that a uniform number falls on, by inversion of the distribution function.
+    """The category selected by a uniform number, by inversion of the distribution function.
 
     Args:
       u: uniform numbers in [0, 1), float `[...]`.
       probabilities: float `[K]`, summing to one up to rounding.
 
     Returns:
-      int32 `[...]` in `[0, K)`; CDF error below K rounding units.
+      int32 `[...]` in `[0, K)`; the error of the distribution function is below K rounding units.
     """
     u, size = jnp.asarray(u), probabilities.shape[0]
     if size > 32:

@@ -1,8 +1,8 @@
-"""Rules for a market's numbers, looked at before anything is traced, wherever the numbers come from.
+"""Rules that the numbers of a market must satisfy, checked before tracing.
 
-An environment states its rules once, for a batch of markets: `Environment.rules(params)` yields `(names, holds, wanted)`,
-with `names` the leaves that a rule is about, `holds` a bool for each market, and `wanted` what must be. Here they are
-looked at, and the first market that breaks one is named.
+An environment states its rules once, for a batch of markets: `Environment.rules(params)` yields `(names, holds, wanted)`.
+`names` are the leaves that a rule concerns, `holds` is a bool for each market, and `wanted` is the text of the condition.
+This module checks the rules, and its error names the first market that breaks one.
 """
 
 import dataclasses
@@ -14,29 +14,29 @@ import numpy as np
 
 from jaxprice import checks
 
-SHOWN = 8  # numbers of an array that a message shows
-ROUNDING = 1e-5  # by which float32 numbers may miss a bound or a sum
+SHOWN = 8  # how many numbers of an array a message shows
+ROUNDING = 1e-5  # tolerance for bounds and sums in float32
 
 
 def check(env, params):
-    """Refuse params that are not a market of `env`: one market, or a batch with a leading axis; traced params pass.
+    """Raise if params are not a market of `env`: one market, or a batch with a leading axis. Traced params pass unchecked.
 
     Args:
       env: an environment.
-      params: its params, of NumPy arrays, JAX arrays or Python numbers.
+      params: its params, made of NumPy arrays, JAX arrays or Python numbers.
 
     Raises:
-      ValueError: a leaf that is not a number or not finite, or a rule of the environment that is broken; it names the leaf,
-        what it is, and in a batch the row.
+      ValueError: a leaf is not a number or not finite, or a rule of the environment is broken. The message names the leaf,
+        its value, and in a batch the row.
     """
     if checks.is_traced(params):
         return
-    with jax.ensure_compile_time_eval():  # rules that compute with JAX give numbers, whatever is being traced around them
+    with jax.ensure_compile_time_eval():  # rules that use JAX give numbers even inside a trace
         _check(env, params)
 
 
 def _check(env, params):
-    """`check`, of params that are numbers."""
+    """`check` for params that are numbers."""
     drawn = _drawn(env)
     if drawn is not None and type(params) is not type(drawn):
         raise ValueError(f"params must be the {type(drawn).__name__} of {env.name}, got a {type(params).__name__}")
@@ -64,7 +64,7 @@ def _check(env, params):
 
 
 def _same_kind(env, params, drawn, first):
-    """Refuse params of another structure, shape or kind of numbers than those drawn; `first`: the leaves of a market."""
+    """Raise if params differ from drawn ones in structure, shape or kind of number; `first`: the leaves of one market."""
     bare, kind = (dataclasses.replace(x, **dict.fromkeys(env.tables)) for x in (params, drawn))
     wanted, structure = jax.tree_util.tree_flatten_with_path(kind)
     if jax.tree.structure(bare) != structure:
@@ -83,7 +83,7 @@ def _same_kind(env, params, drawn, first):
 
 @functools.lru_cache(maxsize=256)
 def _drawn(env):
-    """Shapes of the params that an environment draws; None where it draws none."""
+    """Shapes of the params that an environment draws, or None if it cannot draw."""
     try:
         return jax.eval_shape(env.sample_params, jax.random.key(0))
     except NotImplementedError:
@@ -102,7 +102,7 @@ def _numbers(name, leaf):
 
 
 def _look(markets, batched, names, holds, wanted):
-    """Refuse the first market for which a rule does not hold."""
+    """Raise for the first market for which a rule does not hold."""
     holds = np.asarray(holds)
     holds = holds.reshape(len(holds), -1).all(axis=1)
     if holds.all():
@@ -115,7 +115,7 @@ def _look(markets, batched, names, holds, wanted):
 
 
 def _shown(value):
-    """A leaf, or a curve of several, in few words."""
+    """A leaf, or a curve made of several leaves, in few words."""
     if not isinstance(value, np.ndarray | np.generic):
         return jax.tree.map(_shown, value)
     value = np.asarray(value)
@@ -128,26 +128,26 @@ def _shown(value):
 
 
 def at_least(params, low, *names):
-    """Leaves that are at least `low`."""
+    """Rule: the leaves are at least `low`."""
     for name in names:
         yield name, _leaf(params, name) >= low, f"a {name} of at least {low:g}"
 
 
 def above(params, low, *names):
-    """Leaves that are above `low`."""
+    """Rule: the leaves are above `low`."""
     for name in names:
         yield name, _leaf(params, name) > low, f"a {name} above {low:g}"
 
 
 def shares(params, *names):
-    """Leaves that are in [0, 1]: probabilities and the like."""
+    """Rule: the leaves are in [0, 1], as probabilities are."""
     for name in names:
         value = _leaf(params, name)
         yield name, (value >= 0) & (value <= 1 + ROUNDING), f"a {name} in [0, 1]"
 
 
 def distributions(params, *names):
-    """Leaves that are probabilities which sum to one over the last axis."""
+    """Rule: the leaves are probabilities that sum to one over the last axis."""
     for name in names:
         value = _leaf(params, name)
         sums = np.abs(value.sum(axis=-1, dtype=float) - 1) <= 10 * ROUNDING
@@ -155,25 +155,25 @@ def distributions(params, *names):
 
 
 def grid(params):
-    """Prices of a grid `[M, num_prices]`: not negative, increasing."""
+    """Rule: the prices of a grid `[M, num_prices]` are nonnegative and increasing."""
     holds = (params.prices >= 0).all(axis=1) & (np.diff(params.prices, axis=1) > 0).all(axis=1)
     yield "prices", holds, "prices that are not negative and increase"
 
 
 def interval(params, cost=True):
-    """A price interval, not negative, low below high, and a cost that is not negative."""
+    """Rule: a price interval is nonnegative, with `low` below `high`, and the cost is nonnegative."""
     yield from at_least(params, 0, "low", *(["cost"] if cost else []))
     yield "low high", params.low < params.high, "low below high"
 
 
 def within(name, rules):
-    """Rules of a part of the params, under the name of the part."""
+    """The rules of one field of the params, with the name of the field in front of the leaf names."""
     for names, holds, wanted in rules:
         yield " ".join(f"{name}.{leaf}" for leaf in names.split()), holds, wanted
 
 
 def flat(parts):
-    """A batch of lists of parts, leaves `[M, K, ...]`, as one batch of parts `[M K, ...]`."""
+    """A batch of lists of parts, leaves `[M, K, ...]`, reshaped to one batch of parts, leaves `[M K, ...]`."""
     return jax.tree.map(lambda x: np.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])), parts)
 
 

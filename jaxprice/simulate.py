@@ -1,15 +1,16 @@
 """Run policies in a market over thousands of lanes: the surface of the engine.
 
-A lane is one market and one seed. Lane code is plain and scalar; `lanes.widen` makes it wide, `program.Program` maps it over
-devices, `engine` loops over time, and the host goes from checkpoint to checkpoint and from chunk to chunk. So memory does
-not grow with the horizon. With the number of lanes it grows by what is kept on purpose: 16 bytes a lane and policy for
-`lane_regret` and `lane_share` (none with `per_lane=False`), params that were given as a batch, up to 64 MB of numbers for
-exact quantiles, and up to 256 MB of markets that were drawn, for the next policy. Compiled code is kept for the latest
-policies of each maker (`program_cache`), some MB each, so that a sweep over a hyperparameter levels off.
+A lane is one market and one seed. Lane code is plain and scalar. `lanes.widen` vectorises it, `program.Program` maps it over
+devices, `engine` loops over time, and the host loops over checkpoints and over chunks of lanes.
 
-Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`): a lane gives the same result in any chunk and on
-any number of devices, and all policies meet the same markets and the same buyers. On CPUs the last digits of `etc_glm` are
-the exception: XLA writes its likelihood otherwise for each number of lanes.
+Memory does not grow with the horizon. It grows with the number of lanes by the following: 16 bytes a lane and policy for
+`lane_regret` and `lane_share` (none with `per_lane=False`); params that were given as a batch; up to 64 MB of numbers for
+exact quantiles; and up to 256 MB of drawn markets, cached for the next policy. Compiled code is cached for the latest
+policies of each maker (`kept`), some MB each, so the memory of a long sweep over a hyperparameter stops growing.
+
+Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`). A lane therefore gives the same result in any chunk
+and on any number of devices, and all policies meet the same markets and the same buyers. There is one exception: on CPUs the
+last digits of `etc_glm` depend on the number of lanes, because XLA compiles its likelihood differently for each number.
 """
 
 import functools
@@ -51,28 +52,29 @@ def simulate(
       seed: integer in `[0, 2**64)`.
       lanes: number of lanes; each has its own buyers, and its own market unless `params` says otherwise.
       horizon: periods. It replaces `params.max_steps_in_episode`.
-      params: one market for all lanes; or a batch of markets, every leaf with a leading axis `[lanes]`; or None: each lane
-        draws its own from `env.sample_params`.
-      checkpoints: increasing times at which statistics are kept, the last one being the horizon; log-spaced by default.
+      params: one market for all lanes; or a batch of markets, every leaf with a leading axis `[lanes]`; or None, in which
+        case each lane draws its own from `env.sample_params`.
+      checkpoints: increasing times at which statistics are stored; the last one is the horizon. Log-spaced by default.
       quantiles: levels of `regret_quantile`.
-      devices: a list of JAX devices or how many of the local ones; by default all of them.
-      chunk: lanes at a time; by default what suits the device.
-      traces: also keep action, price, demand and reward of every lane and period (memory grows with the horizon).
-      per_lane: whether to keep the regret and the share of every lane, 16 bytes a lane and policy.
-      progress: whether to show a progress bar, or a function called with the number of pulls done since its last call.
+      devices: a list of JAX devices, or a number of local devices; by default all local devices.
+      chunk: number of lanes run at a time; the default depends on the device.
+      traces: also store the action, price, demand and reward of every lane and period (memory grows with the horizon).
+      per_lane: whether to store the regret and the share of every lane, 16 bytes a lane and policy.
+      progress: True shows a progress bar; a function is called with the number of pulls done since its last call.
 
     Returns:
-      `xarray.Dataset` with coordinates `policy`, `time`, `quantile` and `lane`: cumulative `regret`, `reward`, `revenue`
-      and `share` (of the expected reward of the oracle) with their standard errors `*_se`, means over lanes;
-      `regret_quantile`; and `lane_regret`, `lane_share` at the horizon. With `traces`, also `trace_*`.
+      `xarray.Dataset` with coordinates `policy`, `time`, `quantile` and `lane`. It holds the cumulative `regret`, `reward`,
+      `revenue` and `share` (of the expected reward of the oracle) as means over lanes, with standard errors `*_se`;
+      `regret_quantile`; and `lane_regret` and `lane_share` at the horizon. With `traces`, also `trace_*`.
 
-      Share is NaN where the expected reward of the oracle is not positive, and so is a mean over such lanes; a warning says
-      so if it is at the horizon. Quantiles are exact up to 2**24 numbers (lanes times checkpoints), then within .5 %.
+      The share of a lane is NaN where the expected reward of the oracle is not positive, and a mean over such lanes is NaN
+      too. A warning says so if this happens at the horizon. Quantiles are exact up to 2**24 numbers (lanes times
+      checkpoints), and within .5 % beyond.
 
     Raises:
-      ValueError: an argument of a wrong kind or out of range, a policy that cannot act in the environment, params of another
-        market or of an impossible one; before anything is played. A market that terminates before the horizon; as soon as
-        it has.
+      ValueError: before the first period, if an argument is of a wrong kind or out of range, if a policy cannot act in the
+        environment, or if params belong to another market or an impossible one. During the run, if a market terminates
+        before the horizon.
     """
     if checks.is_traced((seed, params)):
         raise ValueError("simulate goes from checkpoint to checkpoint and cannot be traced: jaxprice.rollout can")
@@ -112,7 +114,7 @@ def simulate(
 
 
 def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
-    """Cumulative metrics at the horizon as a pure function, to be jitted and vmapped over hyperparameters.
+    """Cumulative metrics at the horizon, as a pure function that can be jitted and vmapped over hyperparameters.
 
         sweep = jax.vmap(lambda scale: rollout(env, ucb1(scale), lanes=1000, horizon=10_000, params=params)["regret"])
 
@@ -120,14 +122,14 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
       env, policy: as in `simulate`; hyperparameters of the policy may be traced.
       seed: integer in `[0, 2**64)`, or a traced integer scalar.
       lanes, horizon: static sizes.
-      params: as in `simulate`, and its numbers may be traced. The tables of the oracle are solved for them here.
+      params: as in `simulate`; the numbers may be traced. This function solves the tables of the oracle for them.
 
     Returns:
-      A dict of "regret", "reward", "revenue", "optimal" -> float `[lanes]`; lanes are those of `simulate`. NaN where the
-      market terminated before the horizon, which `simulate` refuses.
+      A dict of "regret", "reward", "revenue", "optimal" -> float `[lanes]`, for the same lanes as `simulate`. The metrics of
+      a lane are NaN if its market terminated before the horizon; `simulate` raises in that case.
 
     Raises:
-      ValueError: as in `simulate`; traced numbers are not looked at.
+      ValueError: as in `simulate`; traced numbers are not checked.
     """
     if isinstance(policy, dict):
         raise ValueError(f"policy must be one Policy, got a dict of {len(policy)}; simulate takes several")
@@ -138,17 +140,17 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
 
 
 def _lanes_per_device(mesh):
-    """Lanes of a chunk on one device."""
+    """Number of lanes of a chunk on one device."""
     return LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17)
 
 
 def _width(mesh, lanes, size, speaks):
-    """Lanes to compute where so many are wanted, a multiple of devices and tiles, and the lanes of a tile or None.
+    """The number of lanes to compute, a multiple of devices and tiles, and the number of lanes in a tile or None.
 
-    On a CPU the lanes of a device are played a tile after the other, as many together as what a policy knows of them, `size`
-    bytes a lane, fits into the cache; and a tile is a multiple of `VECTORS` lanes: what XLA makes of fewer is other code,
-    which rounds otherwise. Where lanes have effects, such as prints (`speaks`), lanes are added
-    only to fill devices and tiles.
+    On a CPU, the lanes of a device are played in tiles, one tile after the other. The policy states of a tile, `size` bytes
+    a lane, fit into the cache. A tile is a multiple of `VECTORS` lanes, because XLA compiles different code for smaller
+    numbers of lanes, with different rounding. If lanes have effects such as prints (`speaks`), the number is rounded up only
+    to fill devices and tiles.
     """
     vectors = 1 if speaks else VECTORS
     here = -(-lanes // mesh.size)

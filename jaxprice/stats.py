@@ -1,7 +1,7 @@
 """Statistics over lanes: streamed moments and quantiles, intervals, paired comparisons.
 
-A lane is the unit of analysis: its cumulative regret at a checkpoint is one observation, and standard errors are over
-lanes. Policies that met the same markets and buyers are compared by the differences of their lanes.
+The unit of analysis is the lane: its cumulative regret at a checkpoint is one observation, and standard errors are over
+lanes. Policies that met the same markets and buyers are compared by the paired differences of their lanes.
 """
 
 import math
@@ -12,11 +12,11 @@ from scipy.special import stdtrit
 
 from jaxprice import checks
 
-Z95 = 1.959964  # two-sided 95 % point of the normal law
-FEW = 30  # observations below which an interval is Student's
-RATIO = math.log(1.01)  # of the ends of a bin of the sketch
-FIRST, LAST = (math.ceil(math.log(end / 1e-6) / RATIO) for end in (1e-38, 1e48))  # its bins; number 0 ends at 1e-6
-EXACT = 2**24  # values kept for exact quantiles; beyond, a sketch
+Z95 = 1.959964  # two-sided 95 % point of the normal distribution
+FEW = 30  # with fewer observations, intervals use Student's t
+RATIO = math.log(1.01)  # log ratio of the ends of a bin of the sketch
+FIRST, LAST = (math.ceil(math.log(end / 1e-6) / RATIO) for end in (1e-38, 1e48))  # bins of the sketch; bin 0 ends at 1e-6
+EXACT = 2**24  # values stored for exact quantiles; a sketch replaces them beyond
 MEANS = ("regret", "reward", "revenue", "share")
 
 
@@ -48,10 +48,10 @@ class Moments:
 class Quantiles:
     """Quantiles over lanes of `[checkpoints, lanes]` arrays, in chunks and in bounded memory.
 
-    Exact while all values fit in `EXACT` numbers. Beyond, counts in logarithmic bins of either sign, whose quantiles are
-    within 0.5 % of the value (C. Masson, J. E. Rim, H. K. Lee (2019), "DDSketch", doi:10.14778/3352063.3352135). The bins
-    reach from 1e-38 to 1e48, beyond any sum of float32 numbers; what is smaller counts as zero, and what is infinite as
-    infinite. A checkpoint at which some lane is not a number has no quantiles: they are NaN.
+    Quantiles are exact while all values fit into `EXACT` numbers. Beyond that, values are counted in logarithmic bins of
+    either sign, which gives quantiles within 0.5 % of the value (C. Masson, J. E. Rim, H. K. Lee (2019), "DDSketch",
+    doi:10.14778/3352063.3352135). The bins range from 1e-38 to 1e48, which is beyond any sum of float32 numbers. Smaller
+    values count as zero, and infinite values as infinite. If a lane is NaN at a checkpoint, the quantiles there are NaN.
     """
 
     def __init__(self, levels, exact=EXACT):
@@ -72,7 +72,7 @@ class Quantiles:
 
     @property
     def _reach(self):
-        """The number of the bin of infinity; zero has 0, and magnitudes have those between."""
+        """The number of the bin of infinity. Zero has number 0, and magnitudes have the numbers in between."""
         return LAST - FIRST + 2
 
     def _count(self, values):
@@ -88,7 +88,7 @@ class Quantiles:
         """Quantiles, float `[checkpoints, levels]`."""
         if self.counts is None:
             values = np.concatenate(self.kept, axis=-1)
-            # between two order statistics that are infinite there is nothing to interpolate
+            # interpolation between two infinite order statistics gives NaN
             found = np.quantile(values, self.levels, axis=-1, method="linear" if np.isfinite(values).all() else "lower").T
         else:
             number = np.abs(np.arange(-self._reach, self._reach + 1))
@@ -102,7 +102,7 @@ class Quantiles:
 
 
 def share(regret, optimal):
-    """Share of the oracle's expected reward that was earned, `1 - regret / optimal`; NaN where that is not positive.
+    """Share of the oracle's expected reward that was earned, `1 - regret / optimal`; NaN where `optimal` is not positive.
 
     Args:
       regret, optimal: sums over time, float `[...]`.
@@ -117,11 +117,11 @@ class Summary:
 
     Args:
       times: checkpoints, int `[checkpoints]`.
-      levels: quantiles of regret to keep.
-      per_lane: whether to keep regret and share of every lane at the horizon, 16 bytes a lane.
+      levels: levels of the quantiles of regret.
+      per_lane: whether to store regret and share of every lane at the horizon, 16 bytes a lane.
 
     Attributes:
-      worthless: number of lanes whose oracle expects to earn nothing until the horizon, so that they have no share.
+      worthless: number of lanes without a share, because their oracle expects to earn nothing until the horizon.
     """
 
     def __init__(self, times, levels, per_lane=True):
@@ -132,7 +132,7 @@ class Summary:
         self.traces, self.worthless = [], 0
 
     def add(self, columns, trace=None):
-        """Add a chunk: metric -> float `[checkpoints, lanes]`, and with traces name -> `[horizon, lanes]`."""
+        """Add a chunk: metric -> float `[checkpoints, lanes]`; with traces also name -> `[horizon, lanes]`."""
         columns = dict(columns)
         columns["share"] = share(columns["regret"], columns["optimal"])
         self.worthless += int(np.sum(~(columns["optimal"][-1] > 0)))
@@ -140,7 +140,7 @@ class Summary:
             moments.add(columns[name])
         self.quantiles.add(columns["regret"])
         for name, chunks in self.last.items():
-            chunks.append(columns[name][-1].copy())  # not a view, which would keep all checkpoints
+            chunks.append(columns[name][-1].copy())  # a view would keep all checkpoints in memory
         if trace is not None:
             self.traces.append(trace)
 
@@ -165,7 +165,7 @@ def join(datasets, attrs):
 
     Args:
       datasets: name -> `xarray.Dataset`.
-      attrs: what else to write on the result.
+      attrs: other attributes of the result.
     """
     names = xr.DataArray(list(datasets), dims="policy", name="policy")
     joined = xr.concat(list(datasets.values()), dim=names, join="exact")
@@ -173,16 +173,16 @@ def join(datasets, attrs):
 
 
 def critical(count=None):
-    """How many standard errors a 95 % interval of a mean reaches to either side, float `[...]`.
+    """Half-width of a 95 % interval of a mean, in standard errors, float `[...]`.
 
-    Below `FEW` observations, the 97.5 % point of Student's t with `count - 1` degrees of freedom, as the standard error
-    itself is uncertain; else the normal law's.
+    With fewer than `FEW` observations it is the 97.5 % point of Student's t with `count - 1` degrees of freedom, because the
+    standard error itself is uncertain. Otherwise it is that of the normal distribution.
 
     Args:
-      count: observations behind the mean, integers `[...]` of at least one; None: many.
+      count: number of observations in the mean, integers `[...]` of at least one; None means many.
 
     Returns:
-      NaN where there is one observation only.
+      float `[...]`; NaN where there is only one observation.
 
     Raises:
       ValueError: `count` is not an integer of at least one.
@@ -201,7 +201,7 @@ def interval(mean, standard_error, count=None):
 
     Args:
       mean, standard_error: float `[...]`.
-      count: how many lanes, seeds or batches were averaged: below 30, Student's t; None: many. See `critical`.
+      count: number of lanes, seeds or batches in the mean. Below 30, Student's t is used; None means many. See `critical`.
 
     Raises:
       ValueError: `count` is not an integer of at least one.
@@ -220,7 +220,7 @@ def paired_difference(values, reference):
       `(difference, standard_error)`.
 
     Raises:
-      ValueError: the two do not have the same lanes, or none.
+      ValueError: the two have different numbers of lanes, or none.
     """
     values, reference = _row("values", values), _row("reference", reference)
     if values.shape != reference.shape:
@@ -230,17 +230,17 @@ def paired_difference(values, reference):
 
 
 def growth_exponent(times, regret):
-    """Least-squares slope of log regret against log time, the exponent of its growth.
+    """Least-squares slope of log regret against log time, that is, the growth exponent of regret.
 
     Args:
       times: float `[C]`, positive, at least two different ones.
       regret: float `[C]`.
 
     Returns:
-      NaN where some regret is not positive, and has no logarithm.
+      float scalar; NaN if some regret is not positive, because it has no logarithm.
 
     Raises:
-      ValueError: what are not numbers, times that are not positive, or too few of them.
+      ValueError: the values are not numbers, a time is not positive, or there are too few times.
     """
     times, regret = _row("times", times), _row("regret", regret)
     if times.shape != regret.shape or np.unique(times).size < 2:

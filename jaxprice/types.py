@@ -1,4 +1,4 @@
-"""The words of jaxprice: environment, params, problem, policy, transition."""
+"""The terms of jaxprice: environment, params, problem, policy, transition."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from jaxprice.lanes import depends
 
 @dataclasses.dataclass(frozen=True)
 class Discrete:
-    """Actions 0, ..., n - 1: indices of a price grid, or arms; with a shape, one for each seller, int `[*shape]`."""
+    """Actions 0, ..., n - 1: indices of a price grid, or arms. With a shape, one index for each seller, int `[*shape]`."""
 
     n: int
     shape: tuple[int, ...] = ()
@@ -24,7 +24,7 @@ class Discrete:
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Actions are prices between `problem.low` and `problem.high`; with a shape, one for each product, float `[*shape]`."""
+    """Actions are prices between `problem.low` and `problem.high`. With a shape, one price a product, float `[*shape]`."""
 
     shape: tuple[int, ...] = ()
     kind: ClassVar = jnp.floating
@@ -46,29 +46,29 @@ class Subset:
 
 @struct.dataclass
 class Problem:
-    """What the seller is told before the first sale. Policies see this and never the params.
+    """The facts that the seller knows before the first sale. Policies see the problem and never the params.
 
-    Where several products are sold at once, `[n]` is their number; with one product these axes are absent.
+    With several products, `[n]` is their number. With one product, these axes are absent.
 
     Attributes:
-      prices: price of each action, float `[num_prices]` or `[num_prices, n]`; `[0]` where any price in `[low, high]` may
-        be posted. The arms of a bandit have price one.
+      prices: price of each action, float `[num_prices]` or `[num_prices, n]`. The shape is `[0]` where any price in
+        `[low, high]` may be posted. The arms of a bandit have price one.
       low, high: lowest and highest price, float scalars or `[n]`.
       cost: cost of one unit, float scalar or `[n]`.
       horizon: number of periods, int scalar.
-      noise_scale: standard deviation of demand in a period where the noise is Gaussian, float scalar.
-      stock: units on hand at the start, float scalar or `[num_resources]`; None: unlimited.
-      consumption: units of each resource that one unit of each product takes, float `[n, num_resources]`; None: with
-        stock, each product is its own resource.
-      bounds: box known to hold the parameters of demand, float `[2, num_parameters]` (lowest, highest), in the order that
-        the market's docstring gives; None: none known.
-      details: other facts by name, as the market's docstring tells.
-      observation: what the seller sees before the first sale; None outside the engine, see `Problem.told`.
+      noise_scale: standard deviation of the demand of a period if the noise is Gaussian, float scalar.
+      stock: units on hand at the start, float scalar or `[num_resources]`. None means unlimited stock.
+      consumption: units of each resource that one unit of each product takes, float `[n, num_resources]`. None means that
+        each product with stock is its own resource.
+      bounds: a box that contains the parameters of demand, float `[2, num_parameters]` (lowest, highest). The market's
+        docstring gives the order of the parameters. None means that no box is known.
+      details: other facts by name; see the market's docstring.
+      observation: the observation before the first sale. It is None outside the engine; see `Problem.told`.
       action_space: `Discrete`, `Interval` or `Subset`.
       buyers: customers a period; `demand / buyers` is the conversion rate.
       noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".
-      law: law of the noise of valuations where buyers have features, as the market's docstring tells; else "".
-      context_size: length of the context, the last entries of the observation; 0 without.
+      law: distribution of the noise of valuations if buyers have features (see the market's docstring); otherwise "".
+      context_size: length of the context, which is the last part of the observation; 0 if there is no context.
     """
 
     prices: jax.Array
@@ -100,7 +100,7 @@ class Problem:
 
     @property
     def one_price(self):
-        """Whether all of several actions have one price, as the arms of a bandit: False too where prices are traced."""
+        """Whether there are several actions and all have the same price, as in a bandit; False if the prices are traced."""
         if isinstance(self.prices, jax.core.Tracer) or self.prices.ndim != 1 or self.prices.size < 2:
             return False
         prices = np.asarray(self.prices)
@@ -111,7 +111,7 @@ class Problem:
         return dataclasses.replace(self, observation=jax.tree.map(jnp.asarray, observation))
 
     def of_seller(self, i):
-        """The problem of seller i in a market with several, where prices are `[num_prices, n]`."""
+        """The problem of seller i in a market with several sellers, whose prices are `[num_prices, n]`."""
         return dataclasses.replace(
             self,
             prices=self.prices[:, i],
@@ -124,16 +124,16 @@ class Problem:
 
 @struct.dataclass
 class Transition:
-    """What the seller saw in one period.
+    """What the seller observed in one period.
 
     Attributes:
-      observation: what it knew when it set the price.
-      action: what it did: an index of the grid, int scalar, or a price, float scalar; see `types.Subset` and the shapes
-        of action spaces for several products.
+      observation: the observation before the seller set the price.
+      action: the action taken: the index of a grid price, int scalar; or a price, float scalar; or a set of products. For
+        several products see the shapes of the action spaces.
       price: the posted price, float scalar or `[n]`.
       demand: units sold, float scalar or `[n]`.
       reward: profit of the period, float scalar.
-      next_observation: what it sees after the sale.
+      next_observation: the observation after the sale.
     """
 
     observation: Any
@@ -148,11 +148,11 @@ class InitFn(Protocol):
     """How a policy starts: `(key, problem) -> state`."""
 
     def __call__(self, key: jax.Array, problem: Problem, /) -> Any:
-        """Return what the policy knows before the first sale.
+        """Return the state of the policy before the first sale.
 
         Args:
-          key: a typed random key, as of `jax.random.key`.
-          problem: what the seller is told.
+          key: a typed random key, such as `jax.random.key` returns.
+          problem: the facts that the seller knows.
 
         Returns:
           The state: any pytree of arrays. Its structure, shapes and dtypes stay the same in every period.
@@ -170,9 +170,9 @@ class ActFn(Protocol):
         """Return the action of a period.
 
         Args:
-          key: a typed random key, another one in each period.
+          key: a typed random key, different in every period.
           state: what `init` or the last `update` returned.
-          observation: what the seller sees before the sale, as the market's docstring tells.
+          observation: what the seller sees before the sale; the market's docstring describes it.
 
         Returns:
           An action of `problem.action_space`: an index of the grid, a price, or a set of products.
@@ -184,11 +184,11 @@ class UpdateFn(Protocol):
     """How a policy learns: `(key, state, transition) -> state`."""
 
     def __call__(self, key: jax.Array, state: Any, transition: Transition, /) -> Any:
-        """Return what the policy knows after the period.
+        """Return the state of the policy after the period.
 
         Args:
-          key: a typed random key, another one in each period and another one than that of `act`.
-          state: the state that `act` was given.
+          key: a typed random key, different in every period and different from the key of `act`.
+          state: the state that `act` received.
           transition: what happened in the period.
 
         Returns:
@@ -198,7 +198,7 @@ class UpdateFn(Protocol):
 
 
 class Policy(NamedTuple):
-    """How prices are chosen: three pure functions, for one lane. They are called with positional arguments.
+    """A seller's rule for choosing prices: three pure functions for one lane, called with positional arguments.
 
     Attributes:
       init: `(key, problem) -> state`, before the first sale; see `InitFn`.
@@ -222,14 +222,14 @@ class Environment:
     `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`; `step_env` returns an `info` that always holds
     `price`, `demand` (float scalars, or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
 
-    Where today's price changes tomorrow's market (stock, reference prices, loyalty), the regret of a period is what the
-    action gives up of the value of the market's future under the oracle, `V(s) - E[r + V(s')]`: it is never negative,
-    zero for the oracle, and its sum is the value of the oracle minus what the policy earns.
+    In some markets today's price changes tomorrow's market (stock, reference prices, loyalty). There the regret of a period
+    is the loss in value under the oracle, `V(s) - E[r + V(s')]`. It is never negative, and zero for the oracle. Its sum is
+    the value of the oracle minus the earnings of the policy.
 
     Attributes:
-      longest: largest horizon that the oracle has tables for; None: any.
+      longest: largest horizon for which the oracle has tables; None means any horizon.
       tables: names of the params that `solve` fills in.
-      infinite: names of the params that may be infinite, where that means without a limit.
+      infinite: names of the params that may be infinite; infinity means that there is no limit.
     """
 
     longest: ClassVar[int | None] = None
@@ -238,14 +238,14 @@ class Environment:
     infinite: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **options):
-        """The default market of every subclass is numbers, whatever is being traced where it is asked for."""
+        """Make `default_params` of every subclass return concrete numbers, even if it is called while JAX traces."""
         super().__init_subclass__(**options)
         if "default_params" in vars(cls):
             cls.default_params = _now(cls.default_params)
 
     @property
     def name(self):
-        """Name under which results are labelled."""
+        """Label of this market in results."""
         return type(self).__name__
 
     def default_params(self):
@@ -259,26 +259,26 @@ class Environment:
     def draw_params(self, key, horizon):
         """A random market of the task distribution, played for `horizon` periods, an int scalar.
 
-        It is what `sample_params` draws with another horizon; tables of the oracle that depend on it are solved for it.
+        It equals `sample_params` with another horizon. Oracle tables that depend on the horizon are solved again.
         """
         params = dataclasses.replace(self.sample_params(key), max_steps_in_episode=horizon)
         return self.solve(params) if _of_horizon(self) else params
 
     def check_params(self, params):
-        """Refuse an impossible market, wherever its numbers come from: one market, or a batch with a leading axis.
+        """Raise if a market is impossible: one market, or a batch with a leading axis.
 
-        Traced params pass, and tables that `solve` fills in are not looked at.
+        Traced params are accepted unchecked. Tables that `solve` fills in are not checked.
 
         Raises:
-          ValueError: a number that is not finite, or one of `rules` that is broken; the message names the row of a batch.
+          ValueError: a number is not finite, or one of `rules` is broken. The message names the row of a batch.
         """
         rules.check(self, params)
 
     def rules(self, params):
-        """What must hold of markets: yields `(names, holds, wanted)`.
+        """The conditions that markets must satisfy: yields `(names, holds, wanted)`.
 
-        `params` are a batch of NumPy arrays, every leaf `[M, ...]`; `names` are the leaves that a rule is about, with spaces
-        between; `holds` is bool `[M, ...]`; and `wanted` says what params must have. A subclass yields from this one first.
+        `params` is a batch of NumPy arrays, every leaf `[M, ...]`. `names` are the leaves of a condition, separated by
+        spaces; `holds` is bool `[M, ...]`; `wanted` is text for the message. A subclass yields these rules first.
         """
         steps = params.max_steps_in_episode
         yield "max_steps_in_episode", steps >= 1, "a max_steps_in_episode of at least 1"
@@ -286,7 +286,7 @@ class Environment:
             yield "max_steps_in_episode", steps <= self.longest, f"a max_steps_in_episode of at most {self.longest}"
 
     def problem(self, params):
-        """What the seller may know about the market `params`."""
+        """The facts that the seller may know about the market `params`."""
         raise NotImplementedError
 
     def reset_env(self, key, params):
@@ -296,27 +296,27 @@ class Environment:
     def step_env(self, key, state, action, params):
         """One period, without autoreset: `(observation, state, reward, terminated, info)`.
 
-        `terminated` is False before the horizon, or `simulate` refuses to go on: a lane is one selling horizon, played to
-        its end. Let what is over (no stock, no customers) sell nothing from then on.
+        `terminated` must be False before the horizon; otherwise `simulate` raises, because a lane is one full selling
+        horizon. A season that ends early (no stock, no customers) must go on without sales.
         """
         raise NotImplementedError
 
     def expected_reward(self, state, action, params):
-        """Mean profit of a period with this action, float scalar; computed, never sampled."""
+        """Mean profit of a period with this action, float scalar. It is computed exactly, never sampled."""
         raise NotImplementedError
 
     def optimal_reward(self, state, params):
-        """What a period adds to the expected earnings of the oracle, float scalar: the unit of `share`.
+        """The expected profit of the oracle that is assigned to this period, float scalar: the unit of `share`.
 
-        In a market that no action changes, it is the mean profit of the best action. Where today's action changes
-        tomorrow's market, it must not depend on what the seller does, and its sum over the horizon is what the oracle
-        expects to earn from the start: under every seller,
+        If no action changes the market, it is the mean profit of the best action. If today's action changes tomorrow's
+        market, it must not depend on the seller's actions, and its sum over the horizon must be the expected profit of the
+        oracle from the start. For every seller,
 
             E[sum of optimal_reward] = E[sum of (reward + regret)].
 
-        The value of the season in equal parts over its periods is right (`FiniteInventory`); the mean profit of the best
-        action in the state that the seller has brought about is not. `invariants.check_market` looks at it. Where `endless`,
-        the sums differ by what the start and the end are worth, which does not grow with the horizon.
+        For example, the value of the season divided equally among its periods is correct (`FiniteInventory`). The mean
+        profit of the best action in the state that the seller has reached is not. `invariants.check_market` tests this. If
+        `endless`, the two sums differ by the values of the first and the last state, which do not grow with the horizon.
         """
         raise NotImplementedError
 
@@ -325,28 +325,29 @@ class Environment:
         raise NotImplementedError
 
     def believed(self, observation, params, problem):
-        """The market as the seller would know it if `params` were the truth: `(state, params)`, given what it sees.
+        """The market as the seller would know it if `params` were the truth: `(state, params)`, from the observation.
 
-        For sellers that hold a prior over markets. Markets that show all that moves (a context, the stock) have it.
+        Sellers with a prior over markets need it. It exists in markets whose observation shows everything that changes (a
+        context, the stock).
         """
         raise NotImplementedError
 
     def offer(self, state, action, params):
-        """Mean demand of one buyer at an action, and what the action is worth: the expected profit of the period and of what
-        it does to the future under the oracle, up to a constant; float scalars."""
+        """Mean demand of one buyer at an action, and the worth of the action, float scalars. The worth is the
+        expected profit of the period plus the effect on future profit under the oracle, up to a constant."""
         raise NotImplementedError
 
     def solve(self, params):
-        """Params with the tables of the oracle filled in, for a market whose oracle plans ahead; others have none.
+        """The params with the tables of the oracle filled in, if the oracle plans ahead; other markets have no tables.
 
-        `make` and `sample_params` return solved params; whoever replaces numbers in them calls this again (`simulate` does).
+        `make` and `sample_params` return solved params. Call this again after changing numbers in them (`simulate` does).
         """
         return params
 
     def solved(self, params, batched=False):
-        """`solve`, compiled, NumPy arrays in and out; with `batched`, every leaf has a leading axis of markets.
+        """Compiled `solve` with NumPy arrays in and out. With `batched`, every leaf has a leading axis of markets.
 
-        Traced params are solved where they are traced.
+        Traced params are solved inside the trace.
         """
         if not self.tables:
             return params
@@ -362,15 +363,15 @@ class Environment:
             return _solution(self, structure, numbers, jax.config.jax_enable_x64)
 
     def refresh(self, state, params):
-        """The state once the numbers of the market have moved to `params`, for states that hold what follows from them."""
+        """The state after the numbers of the market changed to `params`; for states that hold values derived from params."""
         del params
         return state
 
     def specialise(self, params):
-        """What periods are played with once the market has started: `(environment, params)`.
+        """The environment and the params for the periods after the start: `(environment, params)`.
 
-        An environment that works out at the start what its periods need may drop the rest here; markets that then look
-        alike share compiled code.
+        An environment that computes at the start what its periods need can drop its other numbers here. Markets that look
+        the same afterwards share compiled code.
         """
         return self, params
 
@@ -381,7 +382,7 @@ class Environment:
     def step(self, key, state, action, params=None):
         """One period with autoreset: `(observation, state, reward, terminated, truncated, info)`.
 
-        The horizon ends an episode by truncation, as in gymnax 1.x; the observation returned then is the first of the
+        As in gymnax 1.x, the horizon truncates the episode. The observation returned at that point is the first one of the
         next episode.
         """
         params = self._arrays(params)
@@ -396,7 +397,7 @@ class Environment:
         return obs, new_state, reward, terminated, truncated, info
 
     def _arrays(self, params):
-        """Params as JAX arrays, the default ones for None."""
+        """Params as JAX arrays; None stands for the default params."""
         return jax.tree.map(jnp.asarray, self.default_params() if params is None else params)
 
     def action_space(self, params=None):
@@ -405,7 +406,7 @@ class Environment:
 
 
 def _now(method):
-    """The method, computed when it is called and never traced."""
+    """The method, evaluated at once even inside a trace."""
 
     @functools.wraps(method)
     def computed(self):
@@ -417,7 +418,7 @@ def _now(method):
 
 @functools.lru_cache(maxsize=256)
 def _of_horizon(env):
-    """Whether the tables that `solve` fills in depend on the horizon, as its code tells."""
+    """Whether the tables that `solve` fills in depend on the horizon, according to its code."""
     if not env.tables:
         return False
     bare = dataclasses.replace(jax.eval_shape(env.sample_params, jax.random.key(0)), **dict.fromkeys(env.tables))
@@ -435,7 +436,7 @@ def _solver(env, batched):
 
 @functools.lru_cache(maxsize=4)
 def _solution(env, structure, leaves, wide):
-    """What `solve` returns for one market: a market that is simulated again and again is solved once (`wide`: under x64)."""
+    """The result of `solve` for one market, cached: a market that is simulated often is solved once (`wide`: under x64)."""
     del wide
     arrays = [np.frombuffer(content, dtype).reshape(shape) for dtype, shape, content in leaves]
     return jax.device_get(_solver(env, False)(jax.tree.unflatten(structure, arrays)))

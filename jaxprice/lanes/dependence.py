@@ -18,17 +18,17 @@ def per_leaf(in_axes, args):
 
 
 def depends(function, in_axes, *args, loop=None):
-    """Which leaves of what `function` returns may differ between lanes.
+    """Which leaves of the result of `function` may differ between lanes.
 
     Args:
       function: code for one lane.
       in_axes: as in `widen`.
-      *args: its arguments for one lane, arrays or their shapes.
-      loop: for the body of a loop whose last argument and result are the carry: the bools of the carry at its start. Then
-        the answer holds after any number of rounds, and the last entry of `in_axes` does not count.
+      *args: arguments for one lane, arrays or their shapes.
+      loop: for the body of a loop whose last argument and result are the carry, the bools of the carry at the start. The
+        answer then holds after any number of rounds, and the last entry of `in_axes` is ignored.
 
     Returns:
-      A list of bools, one a leaf of the result; the others are the same in all lanes, and need no lane axis.
+      A list of bools, one a leaf of the result. Leaves with False are the same in all lanes and need no lane axis.
     """
     closed = jax.make_jaxpr(function)(*args)
     flags = per_leaf(in_axes, args)
@@ -43,25 +43,25 @@ def depends(function, in_axes, *args, loop=None):
 
 
 def _reached(jaxpr, flags):
-    """Which results depend on the flagged arguments."""
+    """Which results depend on the flagged arguments, one bool each."""
     wide = {var for var, flag in zip(jaxpr.invars, flags, strict=True) if flag}
     for eqn in jaxpr.eqns:
         if any(not isinstance(atom, jex.Literal) and atom in wide for atom in eqn.invars):
             wide.update(eqn.outvars)
-            wide.update(atom for atom in eqn.invars if hasattr(atom.aval, "inner_aval"))  # mutable arrays it may write to
+            wide.update(atom for atom in eqn.invars if hasattr(atom.aval, "inner_aval"))  # mutable: it may write here
     return [not isinstance(atom, jex.Literal) and atom in wide for atom in jaxpr.outvars]
 
 
 def live(function, args, results):
-    """Which leaves of the carry of a loop reach what is kept, through any number of rounds.
+    """Which leaves of the carry of a loop influence the results that are kept, after any number of rounds.
 
     Args:
       function: the body for one lane; its last argument and its result are the carry.
       args: its arguments, arrays or their shapes.
-      results: carry -> the leaves whose values are wanted at the end.
+      results: function from the carry to the leaves whose final values are needed.
 
     Returns:
-      A list of bools, one a leaf of the carry; the others reach neither that nor an effect, and need not be carried.
+      A list of bools, one a leaf of the carry. Leaves with False influence neither those results nor an effect.
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     wanted = {id(leaf) for leaf in jax.tree.leaves(results(shapes))}
@@ -76,7 +76,7 @@ def live(function, args, results):
 
 
 def needed(jaxpr, wanted):
-    """The variables on which the atoms `wanted` depend, and the effects of a jaxpr (prints, callbacks); those included."""
+    """The variables on which the atoms `wanted` or the effects of a jaxpr (prints, callbacks) depend; includes `wanted`."""
     reached = {atom for atom in wanted if not isinstance(atom, jex.Literal)}
     for eqn in reversed(jaxpr.eqns):
         if eqn.effects or reached.intersection(eqn.outvars):

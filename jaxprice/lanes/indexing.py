@@ -1,7 +1,8 @@
-"""Rules of the primitives that pick or write one row: by selections over few arms, by gathers and scatters over many.
+"""Rules of the primitives that read or write one row: selections for few arms, gathers and scatters for many.
 
-Selections are vector code over lanes where gathers and scatters go one lane at a time; beyond `SHORT` arms, or where more
-than one row is meant, they are gathers and scatters with the lanes as their last batch axis, so that no table is moved.
+Selections are vector code over lanes, while gathers and scatters treat one lane at a time. Above `SHORT` arms, or if more
+than one row is read or written, the rules use gathers and scatters with lanes as the last batch axis, so that no table is
+transposed.
 """
 
 import functools
@@ -63,7 +64,7 @@ def _dynamic_update_slice(eqn, args, size):
 
 
 def _corners(starts, size):
-    """The first indices of a slice, `[rank, lanes]`, of scalars that are wide or not."""
+    """The first indices of a slice, `[rank, lanes]`, from scalars with or without lanes."""
     return jnp.stack([broadcast(value, flag, (), size) for value, flag in starts])
 
 
@@ -76,8 +77,8 @@ def _gather(eqn, args, size):
 
 
 def _gather_lanes(operand, wide, indices, wide_indices, dims, sizes, **how):
-    """A gather in which operand, indices `[..., rank, lanes]` or both have lanes; none is moved but the indices."""
-    rank = jnp.ndim(operand) - wide  # of one lane's operand
+    """A gather whose operand, indices `[..., rank, lanes]`, or both have lanes; only the indices are transposed."""
+    rank = jnp.ndim(operand) - wide  # rank of the operand of one lane
     batch = jnp.ndim(indices) - wide_indices - 1
     if wide_indices:
         indices = jnp.swapaxes(indices, -1, -2)
@@ -122,7 +123,7 @@ def _scatter(eqn, args, size):
 
 
 def _scatter_lanes(scatter, operand, indices, updates, dims, **options):
-    """A scatter with lanes last in the operand, in the indices `[..., rank, lanes]` and in the updates."""
+    """A scatter whose operand, indices `[..., rank, lanes]` and updates all have lanes last."""
     dims = dims._replace(
         operand_batching_dims=(*dims.operand_batching_dims, operand.ndim - 1),
         scatter_indices_batching_dims=(*dims.scatter_indices_batching_dims, indices.ndim - 2),

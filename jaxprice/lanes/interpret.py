@@ -1,8 +1,8 @@
 """`widen` and its interpreter: evaluate the jaxpr of one lane on arrays whose last axis is the lanes.
 
-Every value is a pair `(array, is_wide)`; what is the same in all lanes is computed once, without a lane axis. A primitive
-is evaluated by its rule, `rule(eqn, args, size) -> pairs`, or by `jax.vmap` of itself where there is none, or where the
-rule answers None.
+Every value is a pair `(array, is_wide)`. A value that is the same in all lanes is computed once, without a lane axis. A
+primitive is evaluated by its rule, `rule(eqn, args, size) -> pairs`. If it has no rule, or the rule returns None, its
+`jax.vmap` is used.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from jax.extend import core as jex
 from jaxprice import random
 from jaxprice.lanes.dependence import per_leaf
 
-SHORT = 32  # arms up to which one is picked by a chain of selections
+SHORT = 32  # largest number of arms for a chain of selections
 
 _CALLS = {  # primitives that evaluate one jaxpr on their operands, and the parameter that holds it
     **dict.fromkeys(("jit", "pjit", "remat", "remat2", "checkpoint"), "jaxpr"),
     **dict.fromkeys(("core_call", "closed_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
-_MUTABLE = ("new_ref", "empty_ref")  # `vmap` has to see where a mutable array is made to give it a lane axis
+_MUTABLE = ("new_ref", "empty_ref")  # `vmap` must see the creation of a mutable array to give it a lane axis
 _STORED = "stored_"
 _rules = {}
 _fence = contextvars.ContextVar("fence", default=None)
 
 
 def rule(names):
-    """Register the rule of the primitives named, a string with spaces between."""
+    """Register a rule for the named primitives; `names` is one string with spaces between the names."""
 
     def register(function):
         _rules.update(dict.fromkeys(names.split(), function))
@@ -41,20 +41,20 @@ def rule(names):
 
 
 def widen(function, in_axes, fence=None, out_axes=-1):
-    """Return `function` acting on many lanes at once, the lane axis last in every array.
+    """Return a version of `function` that acts on many lanes at once, with the lane axis last in every array.
 
     Args:
       function: code for one lane, on pytrees of arrays.
-      in_axes: for each positional argument, -1 where every leaf carries a trailing lane axis `[..., lanes]`, None where
-        the argument is shared by all lanes, or a list with True for each leaf that carries one and False for the others.
+      in_axes: for each positional argument, -1 if every leaf has a trailing lane axis `[..., lanes]`, None if the argument
+        is shared by all lanes, or a list with True for each leaf with a lane axis and False for the others.
       fence: None, or a bool scalar that is true at run time although the compiler cannot know it. With a fence, random words
         and the operand of an `argmax` are computed once and stored. Without it, XLA:CPU recomputes cheap values in every
         kernel that reads them, because its kernels have one output. A branch on the fence stops that: XLA never fuses
         across a branch. Pass None on other backends, where a branch is expensive.
-      out_axes: -1: every array returned has a trailing lane axis; or a list of bools, one a leaf, as `depends` gives it.
+      out_axes: -1 if every returned array has a trailing lane axis; or a list of bools, one a leaf, as `depends` returns.
 
     Returns:
-      A function of the same arguments.
+      A function with the same arguments.
 
     Raises:
       ValueError: the number of arguments differs from `in_axes`, or the lane axes differ in length.
@@ -84,9 +84,10 @@ def widen(function, in_axes, fence=None, out_axes=-1):
 
 
 def stored(function):
-    """Mark a function of arrays: where there is a fence, its results are computed once and kept in memory.
+    """Mark a function of arrays: if there is a fence, its results are computed once and stored.
 
-    For results that several kernels read and that cost more than reading them back; elsewhere it changes nothing.
+    Use it for results that several kernels read, if computing them costs more than reading them. Without a fence it changes
+    nothing.
     """
 
     @functools.wraps(function)
@@ -143,7 +144,7 @@ def interpret(closed, args, size):
 
 
 def _keep(closed, args, size):
-    """As `interpret`, behind the fence."""
+    """Like `interpret`, inside a branch on the fence."""
     fence, flags = _fence.get(), [flag for _, flag in args]
 
     def results(*values):
@@ -157,19 +158,19 @@ def _keep(closed, args, size):
 
 
 def bind(eqn, values):
-    """The primitive of `eqn` on `values` -> list of results."""
+    """Apply the primitive of `eqn` to `values` -> list of results."""
     out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
 def _vmap(function, args):
-    """`jax.vmap` of a function of arrays, or of one primitive, lane axis last; its keys become ordinary key arrays."""
+    """`jax.vmap` of a function of arrays or of one primitive, with the lane axis last; keys become ordinary key arrays."""
     axes = [-1 if flag else None for _, flag in args]
     return jax.vmap(lambda *values: function(*values), axes, -1)(*[join(value) for value, _ in args])
 
 
 def _callee(eqn):
-    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), else None; other jaxprs of a primitive are no calls."""
+    """The closed jaxpr of a call (`jit`, `custom_jvp_call`, ...), otherwise None; other primitives hold jaxprs too."""
     inner = eqn.params.get(_CALLS.get(eqn.primitive.name))
     return inner if inner is None or isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
 
@@ -191,7 +192,7 @@ def join(value):
 
 
 def as_carry(value, flag, wide, aval, size):
-    """A loop-carried value as an array, with its lane axis exactly when `wide`."""
+    """A loop-carried value as an array that has a lane axis exactly if `wide`."""
     if wide:
         return join(broadcast(value, flag, aval.shape, size))
     return jnp.asarray(value, aval.dtype) if not jnp.issubdtype(aval.dtype, jax.dtypes.extended) else value

@@ -1,4 +1,4 @@
-"""Rules of the loops: their bodies are interpreted, and what is the same in all lanes stays so from round to round."""
+"""Rules of the loops: their bodies are interpreted, and a carry that is the same in all lanes stays without a lane axis."""
 
 import jax
 from jax import lax
@@ -43,7 +43,7 @@ def _while(eqn, args, size):
     avals = body.in_avals[len(body_consts) :]
     flags = _carried(lambda f: _flags(body, body_consts, f, [], body.in_avals, size), [f for _, f in carry])
     if _flags(cond, cond_consts, flags, [], cond.in_avals, size)[0]:
-        return None  # lanes that stop at different times: vmap knows how
+        return None  # lanes stop at different times: `vmap` handles that
 
     def keep_going(values):
         return interpret(cond, [*cond_consts, *zip(values, flags, strict=True)], size)[0][0]
@@ -58,7 +58,7 @@ def _while(eqn, args, size):
 
 
 def _flags(closed, consts, carry, xs, avals, size):
-    """Which outputs of a loop body are wide, given which inputs are."""
+    """Which outputs of a loop body are wide, for the given wide inputs."""
     flags = [*[flag for _, flag in consts], *carry, *xs]
     seen = []
 
@@ -71,7 +71,7 @@ def _flags(closed, consts, carry, xs, avals, size):
 
 
 def _carried(broadcast, flags):
-    """Smallest set of wide carries that a loop maps into itself."""
+    """The smallest set of wide carries that the loop body maps into itself."""
     while True:
         after = [a or b for a, b in zip(flags, broadcast(flags), strict=False)]
         if after == flags:

@@ -1,4 +1,4 @@
-"""Rules of the primitives that compute element by element, move values about, or reduce leading axes; and of keys.
+"""Rules of the primitives that compute elementwise, rearrange values, or reduce leading axes; and of keys.
 
 An addressed key (`jaxprice.random`) that differs between lanes is a tuple of words, `[..., lanes]` each.
 """
@@ -21,7 +21,7 @@ _LEADING_AXES = """cummax cummin cumprod cumsum cumlogsumexp reduce_and reduce_m
 
 
 def per_word(move):
-    """Let a rule that only moves values about act on each word of a wide key."""
+    """Apply a rule that only rearranges values to each word of a wide key."""
 
     def apply(eqn, args, size):
         if not any(isinstance(value, tuple) for value, _ in args):
@@ -116,7 +116,7 @@ def _random_wrap(eqn, args, size):
 
 
 def _on_words(function):
-    """A rule for an operation on a key: `function(words, eqn, other operands)` with wide words."""
+    """A rule for an operation on a key: `function(words, eqn, other operands)`, where the words are wide."""
 
     def rule(eqn, args, size):
         (key, wide), *rest = args
