@@ -8,9 +8,10 @@ With features z, surplus w = z'theta - o and c = 1 for a sale, -1 for a refusal,
 The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`).
 
 The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on 1 / radius
-- 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing, until ||x|| is the radius to five digits:
-three to eight rounds, each with an inverse by D rank-one steps, in periods where y is outside the ball (in one lane at
-least), and none in others. With projection "euclidean" y is shortened: cheaper, and not what the theory asks for.
+- 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing, until ||x|| is the radius to five digits,
+or to three where A^-1 has eigenvalues so far apart that l passes 1e4 and rounding is all that is left. It takes three to
+eight rounds, each with an inverse by D rank-one steps, in periods where y is outside the ball (in one lane at least), and
+none in others. With projection "euclidean" y is shortened: cheaper, and not what the theory asks for.
 
 Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms for online convex optimization",
 doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
