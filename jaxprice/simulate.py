@@ -6,7 +6,7 @@ devices, `engine` loops over time, and the host loops over checkpoints and over 
 Memory does not grow with the horizon. It grows with the number of lanes by the following: 16 bytes a lane and policy for
 `lane_regret` and `lane_share` (none with `per_lane=False`); params that were given as a batch; up to 64 MB of numbers for
 exact quantiles; and up to 256 MB of drawn markets, cached for the next policy. Compiled code is cached for the latest
-policies of each maker (`kept`), some MB each, so the memory of a long sweep over a hyperparameter stops growing.
+policies of each maker (`program_cache`), some MB each, so the memory of a long sweep over a hyperparameter stops growing.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`). A lane therefore gives the same result in any chunk
 and on any number of devices, and all policies meet the same markets and the same buyers. There is one exception: on CPUs the

@@ -1,19 +1,19 @@
-"""Learned policies: networks with a memory, trained over a distribution of markets, deployed with frozen weights.
+"""Learned policies: networks with a memory, trained over a distribution of markets and deployed with frozen weights.
 
-Two phases: meta-training (`rl2.train`, `imitation.train`) fits the weights on many markets; in meta-inference all learning
-happens in the agent's memory. A trained agent is a `Policy` like any other:
+There are two phases. Meta-training (`rl2.train`, `imitation.train`) fits the weights on many markets. In meta-inference, all
+learning happens in the agent's memory. A trained agent is a `Policy` like any other:
 
     network = agents.networks.make("min_gru", actions=5)
     weights, curve = agents.rl2.train(env, network, horizon=100, updates=400, return_reward="posterior_mean")
     policy = agents.Agent("min_gru", 5, agents.one(weights)).policy()
 
-Prior art. The idea of a seller that is trained over many markets is not new; `rl2` and `imitation` name their algorithms.
+Prior art. Training one seller over many markets is not new; `rl2` and `imitation` name their algorithms.
 
 - G. Gatti Pinheiro, M. Defoin-Platel, J.-C. Regin (2022), "Outsmarting human design in airline revenue management",
-  doi:10.3390/a15050142: PPO with an LSTM on seasons with stock, demand drawn anew in each.
+  doi:10.3390/a15050142: PPO with an LSTM on seasons with stock; each season has a new random demand curve.
 - H. Wang, Y. Pan, F. Sun, S. Liu, K. Talluri, G. Chen, X. Li (2024), "Understanding the training and generalization of
   pretrained transformer for sequential decision making", arXiv:2405.14219: bandits, dynamic pricing, newsvendor.
-- "OMGPT" (2025), arXiv:2505.13580: one architecture for pricing, inventory, allocation and queues, a model for each.
+- "OMGPT" (2025), arXiv:2505.13580: one architecture for pricing, inventory, allocation and queues, with one model for each.
 - R. Narad (2024), github.com/ReubenNarad/pricing_transformer: a decision-pretrained transformer for pricing.
 - Y. Zhang, E. Chen, Y. Yan (2025), "Transfer faster, price smarter", arXiv:2505.17203: statistical transfer from other
   markets, with rates of regret.
@@ -22,8 +22,8 @@ Prior art. The idea of a seller that is trained over many markets is not new; `r
 - "Causal-aware foundation-model for bilevel optimization in discrete choice settings" (2026), arXiv:2605.06941: elasticity
   learned in context, with a language model's prior for new products.
 
-New here is what stands beside an agent: the exact optimum of its market, the Bayes optimum and the Gittins policy of its
-bandit, sellers that know the true prior; one interface for all markets and policies; intervals; and speed.
+New here are the comparisons for an agent: the exact optimum of its market, the Bayes optimum and the Gittins policy of its
+bandit, and sellers that know the true prior. New are also one interface for all markets and policies, intervals, and speed.
 """
 
 import jax
@@ -53,10 +53,10 @@ __all__ = [
 
 
 def one(weights, run=0):
-    """The weights of one run of those that training returns.
+    """The weights of one run, from the weights that training returns.
 
     Raises:
-      ValueError: there is no such run.
+      ValueError: the run does not exist.
     """
     counts = {np.shape(x)[:1] for x in jax.tree.leaves(weights)}
     if len(counts) != 1 or counts == {()}:

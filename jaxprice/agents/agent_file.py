@@ -1,9 +1,9 @@
-"""The file of an agent: an uncompressed `.npz` with a card in JSON and one array a weight, read with distrust.
+"""The file of an agent: an uncompressed `.npz` with a card in JSON and one array a weight. Reading does not trust the file.
 
-What a file says is checked before its data is read. The directory of the archive must list a card and weights, no more and
-no larger than the file could hold; the card must be one of this version; and the headers of the arrays must have the names,
-shapes and types of the network that the card tells of. So a file of a few megabytes cannot ask for gigabytes, and nothing is
-ever unpickled.
+The content of a file is checked before its data are read. The directory of the archive must list a card and weights, and
+they may not be larger than the file could hold. The card must be of this version. The headers of the arrays must have the
+names, shapes and types of the network described by the card. So a file of a few megabytes cannot allocate gigabytes, and
+nothing is ever unpickled.
 """
 
 import contextlib
@@ -19,26 +19,26 @@ import numpy as np
 
 from jaxprice import files
 
-VERSION = 1  # of the file
+VERSION = 1  # version of the file format
 CARD = "card"
 LARGEST_CARD = 2**22  # bytes
 LARGEST_HEADER = 12_000  # bytes
-EXPANDS = 16  # times the size of the file, at most: weights hardly compress
-SMALL = 2**24  # bytes that a file may expand to whatever its size
+EXPANDS = 16  # largest ratio of expanded size to file size: weights hardly compress
+SMALL = 2**24  # bytes to which a file of any size may expand
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What an array is, without its data."""
+    """Shape, type and place of an array, without its data."""
 
     shape: tuple
     dtype: np.dtype
-    start: int  # of the data in the entry
-    size: int  # of the entry
+    start: int  # start of the data in the entry
+    size: int  # size of the entry
 
 
 class Reader:
-    """An open file of an agent; `card` is a dict, `headers` tells of the weights by name."""
+    """An open agent file; `card` is a dict, and `headers` describes the weights by name."""
 
     def __init__(self, file, size):
         self.zip = zipfile.ZipFile(file)
@@ -59,7 +59,7 @@ class Reader:
         self.headers = headers
 
     def weights(self):
-        """Name -> array; call it once the headers are known to be right."""
+        """Name -> array. Call it only after checking the headers."""
         return {name: self._array(name) for name in self.headers}
 
     def _header(self, name):
@@ -92,7 +92,7 @@ class Reader:
 
     def _array(self, name):
         with self.zip.open(self.entries[name]) as stream:
-            return np.lib.format.read_array(io.BytesIO(stream.read()), allow_pickle=False)  # to its end: the checksum too
+            return np.lib.format.read_array(io.BytesIO(stream.read()), allow_pickle=False)  # verifies the checksum too
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def opened(path):
     """The `Reader` of a file.
 
     Raises:
-      ValueError: there is no such file, it cannot be read, or is not an agent; whatever fails inside is told as that.
+      ValueError: the file does not exist, cannot be read, or is not an agent; errors inside the block have this type too.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -114,16 +114,16 @@ def opened(path):
     try:
         with path.open("rb") as file:
             yield Reader(file, status.st_size)
-    except Exception as error:  # a damaged or hostile file makes its readers raise anything
+    except Exception as error:  # damaged or hostile files cause many kinds of error
         told = str(error) or type(error).__name__
         raise ValueError(f"{_name(path)} is not an agent of version {VERSION}: {told[:300]}") from error
 
 
 def write(path, card, weights):
-    """Write a card and weights, whole or not at all.
+    """Write a card and weights atomically.
 
     Raises:
-      ValueError: the path does not end with ".npz", or cannot be written; the card is not plain data.
+      ValueError: the path does not end with ".npz" or cannot be written, or the card is not plain data.
     """
     path = Path(path)
     if path.suffix != ".npz":

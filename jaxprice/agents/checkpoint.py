@@ -1,15 +1,15 @@
 """Checkpoints of training: orbax behind one class, so that a killed run resumes.
 
-A folder holds runs, each under a hash of all that decides its numbers: market, network, learner, hyperparameters, and the
-code of all of them. So a run is found again by what made it, and one that was changed is trained anew beside it.
+A folder holds runs, each under a hash of everything that decides its numbers: market, network, learner, hyperparameters, and
+the code of all of them. So an unchanged run is found again, and a changed run is trained from the start beside it.
 
-    FOLDER/training.json     the folder is ours
-    FOLDER/run-<hash>.json   what decides the numbers of a run, when it was started, and the revision of the code
-    FOLDER/run-<hash>/N      the checkpoint after N updates; the newest two are kept
-    FOLDER/damaged-<hash>-N  one that could not be read
+    FOLDER/training.json     the marker of a folder of checkpoints
+    FOLDER/run-<hash>.json   configuration of a run, date of its start, and the revision of the code
+    FOLDER/run-<hash>/N      the checkpoint after N updates; the newest two are stored
+    FOLDER/damaged-<hash>-N  a checkpoint that could not be read
 
-Orbax writes to a temporary name and renames, so that a kill while writing costs one checkpoint, not the run. Each holds
-checksums of what it restores: one that was damaged is set aside, and the one before it is taken.
+Orbax writes to a temporary name and renames, so a kill while writing costs one checkpoint, not the run. Each checkpoint
+holds checksums of its content. A damaged checkpoint is renamed, and the previous one is used.
 """
 
 import dataclasses
@@ -37,15 +37,15 @@ MARK = "training.json"
 
 
 def decided_by(training, hyper, things, **told):
-    """All that decides what a run ends with, name -> digest or plain data.
+    """Everything that decides the final weights of a run, name -> digest or plain data.
 
     Args:
-      training, hyper: as in `learning`; every field counts under its name.
+      training, hyper: as in `learning`; every field is listed under its name.
       things: name -> object whose code and content count.
-      **told: what else does, plain data.
+      **told: other plain data that counts.
 
     Raises:
-      ValueError: some of it has no digest, so that a run could not be found again.
+      ValueError: a part has no digest, so that the run could not be found again.
     """
     fields = {field.name: getattr(training.play, field.name) for field in dataclasses.fields(training.play)}
     fields |= {name: getattr(training, name) for name in ("lanes", "minibatches", "clip_norm")}
@@ -59,10 +59,10 @@ def decided_by(training, hyper, things, **told):
 
 
 def open_folder(folder):
-    """A folder for checkpoints, made if there is none.
+    """A folder for checkpoints, created if it does not exist.
 
     Raises:
-      ValueError: it is a file, cannot be written, or holds something else.
+      ValueError: it is a file, cannot be written, or holds other files.
     """
     if not isinstance(folder, str | os.PathLike):
         raise ValueError(f"folder must be a path, got {checks.shown(folder)}")
@@ -84,14 +84,14 @@ def open_folder(folder):
 
 
 class Store:
-    """The checkpoints of one run; without a folder it keeps none.
+    """The checkpoints of one run. Without a folder, nothing is stored.
 
     Args:
       folder: path, or None.
-      configuration: function without arguments that returns what `decided_by` does.
+      configuration: function without arguments that returns the result of `decided_by`.
 
     Raises:
-      ValueError: the folder is not one for checkpoints, or another process trains the same run there.
+      ValueError: the folder is not one for checkpoints, or another process trains the same run in it.
     """
 
     def __init__(self, folder, configuration):
@@ -105,7 +105,7 @@ class Store:
             warnings.warn(f"{str(self.folder)!r} holds another run, {changed}; this one is trained anew", stacklevel=4)
         self.runs.mkdir(exist_ok=True)
         self.lock = _locked(self.runs)
-        for leftover in self.runs.glob("*tmp*"):  # of a run that was killed while it wrote
+        for leftover in self.runs.glob("*tmp*"):  # from a run that was killed while writing
             shutil.rmtree(leftover, ignore_errors=True)
         date = datetime.datetime.now(datetime.UTC).isoformat()
         about = {"configuration": configuration, "date": date, "revision": provenance.revision()}
@@ -117,7 +117,7 @@ class Store:
         self.manager = ocp.CheckpointManager(self.runs, options=options)
 
     def _changed(self, configuration):
-        """In what the last run of the folder differs from this one, in words; "" where there is none."""
+        """The differences between the last run of the folder and this one, in words; "" if there is no other run."""
         known = [files.read_json(path) for path in self.folder.glob("run-*.json")]
         known = [about for about in known if isinstance(about, dict) and {"date", "configuration"} <= set(about)]
         known = [about for about in known if about["configuration"] != configuration]
@@ -128,14 +128,14 @@ class Store:
         return f"from {last['date'][:19]}, that differs in {', '.join(names)}"
 
     def resume(self, state, curve):
-        """The newest `(state, curve)` that can be read, or those given."""
+        """The newest readable `(state, curve)`, or the arguments if there is none."""
         steps = [] if self.manager is None else sorted(self.manager.all_steps(), reverse=True)
         for step in steps:
             try:
                 return self._read(step, state)
             except (PermissionError, MemoryError):
                 raise
-            except Exception as error:  # a damaged file makes the reader raise anything
+            except Exception as error:  # readers raise many kinds of error on damaged files
                 aside, why = self._set_aside(step), str(error)[:200] or type(error).__name__
                 warnings.warn(
                     f"the checkpoint of update {step} is damaged ({why}): it is kept as {str(aside)!r}, and training goes "
@@ -145,7 +145,7 @@ class Store:
         return state, curve
 
     def save(self, state, curve, step):
-        """Keep this checkpoint."""
+        """Store a checkpoint."""
         if self.manager is None:
             return
         state = jax.tree.map(np.asarray, state)
@@ -156,7 +156,7 @@ class Store:
         self.manager.wait_until_finished()
 
     def close(self):
-        """Let others train here."""
+        """Release the lock, so that another process can train this run."""
         if self.manager is not None:
             self.manager.close()
             self.lock.close()
@@ -180,20 +180,20 @@ class Store:
 
 
 class Clock:
-    """Seconds since now, and those that a curve tells of."""
+    """Seconds of training: those since the start of this clock plus those recorded in a curve."""
 
     def __init__(self, curve):
         self.before = {name: float(curve[name][-1, 0]) if curve else 0.0 for name in ("wall_s", "cpu_s")}
         self.start = time.perf_counter(), time.process_time()
 
     def seconds(self):
-        """Name -> seconds in all."""
+        """Name -> total seconds."""
         passed = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
         return {name: before + more for (name, before), more in zip(self.before.items(), passed, strict=True)}
 
 
 def _checksum(state, curve):
-    """Digest of what a checkpoint restores."""
+    """Digest of the content of a checkpoint."""
     digest = hashlib.sha256(json.dumps(curve, sort_keys=True).encode())
     for leaf in jax.tree.leaves(state):
         digest.update(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
@@ -201,10 +201,10 @@ def _checksum(state, curve):
 
 
 def _locked(folder):
-    """An open file that no other process can open so at the same time.
+    """An open file that locks the folder against other processes.
 
     Raises:
-      ValueError: another process has it.
+      ValueError: another process holds the lock.
     """
     file = (folder / ".lock").open("w")
     if fcntl is not None:
@@ -213,6 +213,6 @@ def _locked(folder):
         except BlockingIOError:
             file.close()
             raise ValueError(f"folder must not be in use, but another process trains in {str(folder)!r}") from None
-        except OSError:  # a file system without locks
+        except OSError:  # the file system has no locks
             pass
     return file

@@ -1,11 +1,11 @@
-"""Memories between the tokens of an agent and its heads; for one lane.
+"""Memory modules between the inputs and the heads of an agent, for one lane.
 
-- `GRU`, h' = (1 - z) h + z c: the memory of RL^2. The bias of the update gate starts at -1; with `chrono` = n, gates start
-  with time scales spread from 1 to n periods (Tallec and Ollivier).
+- `GRU`, h' = (1 - z) h + z c: the memory of RL^2. The bias of the update gate starts at -1. With `chrono` = n, the initial
+  time scales of the gates range from 1 to n periods (Tallec and Ollivier).
 - `LSTM`: the memory of Wang et al.; the bias of the forget gate starts at 1.
-- `MinGRU`: residual blocks of a gated linear recurrence h' = (1 - z) h + z c with z and c of the token alone, so that a
-  lifetime is one associative scan, and of a two-layer perceptron. Gate biases start spread from -4 to 1.
-- `Transformer`: causal attention with learned positions and a cache of keys and values; `longest` periods at most.
+- `MinGRU`: residual blocks, each a gated linear recurrence h' = (1 - z) h + z c and a two-layer perceptron. z and c depend
+  on the token alone, so a lifetime is one associative scan. Initial gate biases range from -4 to 1.
+- `Transformer`: causal attention with learned positions and a cache of keys and values, for at most `longest` periods.
 - `Memoryless`: a perceptron of the token, for the ablation without memory.
 
 Source: K. Cho et al. (2014), arXiv:1406.1078; S. Hochreiter, J. Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; L.
@@ -18,15 +18,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-SMALL = 1e-6  # under the root of a mean square
+SMALL = 1e-6  # added to the mean square under a root
 
 
 class GRU(nn.Module):
     """Gated recurrent unit.
 
     Attributes:
-      size: units.
-      chrono: longest time scale at the start, in periods; 0: a bias of -1 throughout.
+      size: number of units.
+      chrono: longest initial time scale, in periods; 0 means a bias of -1 for all units.
     """
 
     size: int = 64
@@ -38,7 +38,7 @@ class GRU(nn.Module):
         self.candidate = nn.Dense(self.size, use_bias=False, kernel_init=nn.initializers.orthogonal())
 
     def gate_bias(self, key, shape, dtype=jnp.float32):
-        """Biases of update gate, reset gate and candidate."""
+        """Biases of the update gate, the reset gate and the candidate."""
         update = jnp.full(self.size, -1.0)
         if self.chrono:
             update = -jnp.log(jnp.linspace(1.0, self.chrono, self.size))
@@ -67,7 +67,7 @@ class GRU(nn.Module):
 
 
 class LSTM(nn.Module):
-    """Long short-term memory of `size` units."""
+    """Long short-term memory with `size` units."""
 
     size: int = 64
 
@@ -76,7 +76,7 @@ class LSTM(nn.Module):
         self.gates = nn.Dense(4 * self.size, use_bias=False, kernel_init=_orthogonal_blocks(4))
 
     def gate_bias(self, key, shape, dtype=jnp.float32):
-        """Biases of input, forget and output gate and of the candidate."""
+        """Biases of the input, forget and output gates and of the candidate."""
         return jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), self.size).astype(dtype)
 
     def start(self):
@@ -106,7 +106,7 @@ class MinGRU(nn.Module):
 
     Attributes:
       size: width.
-      layers: blocks.
+      layers: number of blocks.
     """
 
     size: int = 64
@@ -121,7 +121,7 @@ class MinGRU(nn.Module):
         self.narrow = [nn.Dense(self.size, kernel_init=half) for _ in range(self.layers)]
 
     def gate_bias(self, key, shape, dtype=jnp.float32):
-        """Biases of gates, spread over time scales, and of candidates."""
+        """Biases of the gates, which cover a range of time scales, and of the candidates."""
         return jnp.concatenate([jnp.linspace(-4.0, 1.0, self.size), jnp.zeros(self.size)]).astype(dtype)
 
     def start(self):
@@ -142,13 +142,13 @@ class MinGRU(nn.Module):
         return _normed(x)
 
     def recurrence(self, block, x):
-        """Share of the state kept, and what is written."""
+        """The share of the state that is retained, and the value that is written."""
         gate, fresh = jnp.split(self.gate[block](_normed(x)), 2, axis=-1)
         z = nn.sigmoid(gate)
         return 1 - z, z * fresh
 
     def rest(self, block, x, h):
-        """The block after its recurrence."""
+        """The rest of the block, after its recurrence."""
         x = x + self.out[block](nn.gelu(h))
         return x + self.narrow[block](nn.gelu(self.wide[block](_normed(x))))
 
@@ -158,8 +158,8 @@ class Transformer(nn.Module):
 
     Attributes:
       size: width, a multiple of `heads`.
-      layers, heads: blocks, and heads of attention.
-      longest: most periods of a lifetime.
+      layers, heads: number of blocks, and of attention heads.
+      longest: largest number of periods of a lifetime.
     """
 
     size: int = 64
@@ -202,20 +202,20 @@ class Transformer(nn.Module):
         return _normed(x)
 
     def mixed(self, query, key, value, seen):
-        """Values weighed by attention, float `[queries, size]`; `seen` `[queries, keys]`."""
+        """Values weighted by attention, float `[queries, size]`; `seen` `[queries, keys]`."""
         query, key, value = (x.reshape(x.shape[0], self.heads, -1) for x in (query, key, value))
         scores = jnp.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
         weights = jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=-1)
         return jnp.einsum("hqk,khd->qhd", weights, value).reshape(query.shape[0], self.size)
 
     def rest(self, block, x, mixed):
-        """The block after its attention."""
+        """The rest of the block, after its attention."""
         x = x + self.out[block](mixed)
         return x + self.narrow[block](nn.gelu(self.wide[block](_normed(x))))
 
 
 class Memoryless(nn.Module):
-    """Two layers of `size` on the token alone."""
+    """Two layers of `size` units on the token alone."""
 
     size: int = 64
 
@@ -236,8 +236,8 @@ CORES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU, "transformer": Transformer
 
 
 def linear_recurrence(keep, write):
-    """h_t = keep_t h_(t-1) + write_t with h_(-1) = 0, `[T, size]`: an associative scan, or on a CPU, where depth is no
-    matter and memory is, a loop."""
+    """h_t = keep_t h_(t-1) + write_t with h_(-1) = 0, `[T, size]`: an associative scan, or a loop on CPUs, where memory
+    traffic counts more than depth."""
     if jax.default_backend() == "cpu":
         return jax.lax.scan(lambda h, x: (new := x[0] * h + x[1], new), jnp.zeros_like(write[0]), (keep, write))[1]
     return jax.lax.associative_scan(lambda a, b: (a[0] * b[0], b[0] * a[1] + b[1]), (keep, write))[1]
@@ -248,7 +248,7 @@ def _normed(x):
 
 
 def _orthogonal_blocks(count):
-    """An initialiser: orthogonal square blocks side by side."""
+    """An initialiser that puts orthogonal square blocks side by side."""
 
     def initialise(key, shape, dtype=jnp.float32):
         square = (shape[0], shape[1] // count)

@@ -1,8 +1,8 @@
-"""Whether weights are those of a network: names, shapes, types and numbers, asked before anything is played.
+"""Checks that weights belong to a network: names, shapes, types and finite values, before the first period.
 
-Weights are a flat dict here, `"params/core/into/kernel"` -> array. A market's observation decides how many numbers the first
-layer takes, and a file does not tell what market that was. So the length of the observation is read off the weights: it is
-the one with which all shapes agree, or there is none, and the weights belong to another network.
+Here, weights are a flat dict `"params/core/into/kernel"` -> array. The observation of a market decides the number of inputs
+of the first layer, and a file does not name the market. So the length of the observation is inferred from the weights. If no
+length agrees with all shapes, the weights belong to another network.
 """
 
 import functools
@@ -21,7 +21,7 @@ def flat(weights):
     """Nested weights as a flat dict.
 
     Raises:
-      ValueError: they are no nested dict.
+      ValueError: they are not a nested dict.
     """
     if not isinstance(weights, Mapping):
         raise ValueError(f"weights must be a nested dict of arrays, got {checks.shown(weights)}")
@@ -34,17 +34,17 @@ def nested(weights):
 
 
 def shapes(network, facts, seen):
-    """What weights a network has in the market of one lane's `facts` and `seen`: flat, `jax.ShapeDtypeStruct` each."""
+    """The weights that a network has in a market with `facts` and `seen` of one lane: flat, `jax.ShapeDtypeStruct` each."""
     return flat(jax.eval_shape(lambda key: networks.initial(network, key, facts, seen), jax.random.key(0)))
 
 
 def check_shapes(network, actions, weights):
-    """Refuse weights that are not those of a network, whatever the market shows.
+    """Raise if weights do not belong to a network, for any length of the observation.
 
     Args:
       network: from `networks.make`.
       actions: number of actions.
-      weights: name -> array, or what has its `shape` and `dtype`.
+      weights: name -> array, or an object with `shape` and `dtype`.
 
     Raises:
       ValueError: names, shapes or types differ.
@@ -74,7 +74,7 @@ def checked(network, actions, weights):
     """Flat weights as float32 NumPy arrays.
 
     Raises:
-      ValueError: they are not those of the network, or not finite.
+      ValueError: they do not belong to the network, or are not finite.
     """
     weights = {name: np.asarray(weight) for name, weight in weights.items()}
     check_shapes(network, actions, weights)
@@ -88,7 +88,7 @@ def checked(network, actions, weights):
 
 @functools.lru_cache(maxsize=64)
 def _shapes(network, actions, shown):
-    """As `shapes`, in a market that shows `shown` numbers besides time, price and demand."""
+    """Like `shapes`, for a market that shows `shown` numbers besides time, price and demand."""
 
     def array(*shape, dtype=jnp.float32):
         return jax.ShapeDtypeStruct(shape, dtype)

@@ -1,20 +1,20 @@
-"""Supervised learning in context: a network is told what a teacher would have done at every point of a lifetime.
+"""Supervised learning in context: a network learns the action of a teacher at every period of a lifetime.
 
-The loss is the cross-entropy of the teacher's action at every period. What makes it one algorithm or another is who acts and
-who teaches:
+The loss is the cross-entropy of the teacher's action at every period. The algorithm depends on which policy acts and which
+one teaches:
 
 | | acts | teaches | converges to |
 |---|---|---|---|
 | on-policy distillation | the agent itself | a policy that is better, or an oracle that knows the prior | the teacher |
 | decision-pretrained transformer (DPT) | another policy, say `thompson` | the market's own oracle | Thompson sampling |
 
-A DPT agent must be deployed by sampling, since what it learns is the posterior probability that an action is best; its
-largest is not a policy that explores. With `actor=None` it sees the histories that it makes itself.
+A DPT agent must be deployed by sampling: it learns the posterior probability that an action is best, and playing the most
+probable action does not explore. With `actor=None`, it learns from the histories that it produces itself.
 
-A pretrained seller that also sees histories of its own making is due to H. Wang, Y. Pan, F. Sun, S. Liu, K. Talluri, G.
-Chen, X. Li (2024), arXiv:2405.14219, who mix the agent's actions into training and teach the best action of the market. New
-here is that the teacher may be any policy, exact ones among them, such as the finite-horizon Gittins policy of a bandit or a
-seller that knows the true prior: what the agent's largest logit converges to then explores as its teacher does.
+Training a pretrained seller also on histories of its own is due to H. Wang, Y. Pan, F. Sun, S. Liu, K. Talluri, G. Chen, X.
+Li (2024), arXiv:2405.14219. They mix the agent's actions into training and teach the best action of the market. New here is
+that any policy can teach, including exact ones such as the finite-horizon Gittins policy of a bandit or a seller that knows
+the true prior. The agent's largest logit then converges to an action that explores as the teacher does.
 
 Sources: S. Ross, G. J. Gordon, J. A. Bagnell (2011), "A reduction of imitation learning and structured prediction to
 no-regret online learning", arXiv:1011.0686; J. Lee, A. Xie, A. Pacchiano, Y. Chandak, C. Finn, O. Nachum, E. Brunskill
@@ -34,10 +34,10 @@ from jaxprice.types import Oracle, Policy
 
 @dataclasses.dataclass(frozen=True)
 class CrossEntropy:
-    """One update on the labels of lifetimes."""
+    """One update on the labels of a batch of lifetimes."""
 
     def __call__(self, training, state, hyper, streams, lanes, share):
-        """As `learning` asks of a learner."""
+        """The signature of a learner in `learning`."""
         play, optimiser = training.play, learning.adam(training.clip_norm)
 
         def loss(weights, lives):
@@ -59,17 +59,18 @@ def train(env, network, teacher, *, horizon, updates, seeds=0, actor=None, lanes
     """Train agents on a teacher's actions.
 
     Args:
-      env: the market whose task distribution they learn from.
+      env: the market; agents learn from its task distribution.
       network: from `networks.make`.
       teacher: a `Policy`, or `policies.oracle()` for the best action of the market.
-      horizon: periods of a lifetime.
-      updates: in all.
-      seeds: one integer, or one a run.
-      actor: a `Policy` that makes the histories; None: the agent.
-      lanes: lifetimes of an update.
-      hyper: `learning.Hyper`; by default a learning rate of 2e-3 with weight decay 1e-4 and a tenth of warm-up.
-      deploy: "sample" or "argmax", how agents are scored; by default "sample" where the market's oracle teaches.
-      **options: of `learning.run`.
+      horizon: number of periods of a lifetime.
+      updates: total number of updates.
+      seeds: one integer, or one integer a run.
+      actor: a `Policy` that produces the histories; None means the agent itself.
+      lanes: number of lifetimes in an update.
+      hyper: `learning.Hyper`; by default a learning rate of 2e-3, weight decay 1e-4, and warm-up over a tenth of the
+        updates.
+      deploy: "sample" or "argmax", how agents act when they are scored; by default "sample" if the market's oracle teaches.
+      **options: options of `learning.run`.
 
     Returns:
       `(weights, curve)`, see `learning.run`.

@@ -1,9 +1,9 @@
-"""What an agent sees before each decision, the last action and what came of it, time and market; and what it says.
+"""Inputs and outputs of an agent: the last action and its result, time and market in; logits and a value out.
 
-A network is fed by numbers of order one, so prices are in units of the highest price, demand is that of one buyer, and
-rewards are in units of the largest profit of a period. The inputs of RL^2 as published are the last action, the last reward
-and whether the episode began; the time left, the last demand, the price grid, what the market shows and showed are
-additions, each an option of `Inputs`.
+The inputs of a network are numbers of order one. So prices are in units of the highest price, demand is per buyer, and
+rewards are in units of the largest profit of a period. The published inputs of RL^2 are the last action, the last reward,
+and whether the episode has just begun. The others are additions: the time left, the last demand, the price grid, and the
+present and past observations of the market. Each is an option of `Inputs`.
 
 Source: Y. Duan, J. Schulman, X. Chen, P. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning via
 slow reinforcement learning", arXiv:1611.02779.
@@ -21,16 +21,16 @@ from jaxprice.types import Discrete
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Which inputs a network gets besides the mark of the first period.
+    """The inputs of a network besides the mark of the first period.
 
     Attributes:
       action: the last action, one entry an action.
       demand: the last demand of one buyer.
       reward: the last reward.
-      time: the share of the horizon gone.
-      grid: price and profit of a sale at each action; where they differ between markets, a network needs them.
-      observation: what the observation shows beyond time, last price and last demand: contexts, stock.
-      past: what it showed when the last action was chosen, so that a context stands beside what came of it.
+      time: the share of the horizon that has passed.
+      grid: price of each action and profit of a sale at it; a network needs them if they differ between markets.
+      observation: the entries of the observation other than time, last price and last demand, such as contexts or stock.
+      past: the same entries when the last action was chosen, so that a context is an input together with its result.
     """
 
     action: bool = True
@@ -69,14 +69,14 @@ class Inputs:
 
 @struct.dataclass
 class Facts:
-    """What stays the same through a lifetime.
+    """The facts that stay the same through a lifetime.
 
     Attributes:
-      prices, margins: price of each action and profit of a sale in units of the largest, float `[actions]`; zero where an
+      prices, margins: price of each action and profit of a sale, in units of the largest, float `[actions]`; zero if an
         action has no price of its own.
-      horizon: periods, float scalar.
-      unit: the reward that counts as one, float scalar.
-      buyers: of a period.
+      horizon: number of periods, float scalar.
+      unit: the reward that is scaled to one, float scalar.
+      buyers: number of buyers in a period.
     """
 
     prices: jax.Array
@@ -88,14 +88,14 @@ class Facts:
 
 @struct.dataclass
 class Seen:
-    """What came of the last period, and what the market shows now.
+    """The result of the last period, and the present observation of the market.
 
     Attributes:
       action: the last action, int scalar; -1 before the first.
-      demand, reward: what came of it, float scalars; zero before the first.
-      time: periods played, int scalar.
-      observation: entries of the observation that are not told otherwise, float `[n]`.
-      past: those of the observation before the last action, float `[n]`; zero before the first.
+      demand, reward: results of the last action, float scalars; zero before the first.
+      time: number of periods played, int scalar.
+      observation: entries of the observation without time, last price and last demand, float `[n]`.
+      past: the same entries before the last action, float `[n]`; zero before the first.
     """
 
     action: jax.Array
@@ -108,11 +108,11 @@ class Seen:
 
 @struct.dataclass
 class Output:
-    """What an agent says.
+    """The output of an agent.
 
     Attributes:
       logits: log-probabilities of the actions up to a constant, float `[..., actions]`.
-      value: what it expects to earn from now on, in units a period of the whole horizon, float `[...]`.
+      value: expected future reward, in units times the horizon, float `[...]`.
     """
 
     logits: jax.Array
@@ -130,7 +130,7 @@ def facts(problem):
         raise ValueError("agents take observations that are one array, this market's are not")
     prices = jnp.asarray(problem.prices, jnp.float32)
     margins = jnp.asarray(problem.margins, jnp.float32)
-    if prices.ndim > 1:  # several products: what one unit of each brings
+    if prices.ndim > 1:  # several products: the price of one unit of each, summed
         prices, margins = prices.sum(axis=1), margins.sum(axis=1)
     unit = jnp.maximum(jnp.max(jnp.abs(margins)), 1e-6)
     missing = (0, space.n - prices.shape[0])
@@ -144,7 +144,7 @@ def facts(problem):
 
 
 def actions_of(space):
-    """The space of a market's actions, if agents can choose from it.
+    """The action space of a market, if agents can choose from it.
 
     Raises:
       ValueError: actions are not indices, or there are several sellers.
@@ -155,13 +155,13 @@ def actions_of(space):
 
 
 def before(problem, observation):
-    """What is `Seen` before the first decision."""
+    """`Seen` before the first decision."""
     zero, shown = jnp.float32(0), _rest(observation, jnp.ndim(problem.prices))
     return Seen(jnp.int32(-1), zero, zero, jnp.int32(0), shown, jnp.zeros_like(shown))
 
 
 def after(facts, seen, transition):
-    """What is `Seen` after a period."""
+    """`Seen` after a period."""
     return Seen(
         action=jnp.asarray(transition.action, jnp.int32),
         demand=jnp.sum(jnp.asarray(transition.demand, jnp.float32)) / facts.buyers,
@@ -173,5 +173,5 @@ def after(facts, seen, transition):
 
 
 def _rest(observation, axes):
-    """An observation without time and, where one product is sold, without last price and demand."""
+    """An observation without time, and with one product also without last price and last demand."""
     return jnp.asarray(observation, jnp.float32)[3 if axes == 1 else 1 :]

@@ -1,10 +1,10 @@
-"""What all training shares: lanes spread over devices, and the host's loop with its checkpoints; for a step see `optimiser`.
+"""The common part of all training: lanes over devices, and the host loop with checkpoints. For one step see `optimiser`.
 
-A learner is a function `learn(training, state, hyper, streams, lanes, share) -> (state, metrics)`, one update on the
-lifetimes of `lanes`, uint32 `[minibatches, lanes of one on this device]`, when `share` of the updates are done. Means over
-lanes go through `over_devices`, so that a minibatch is the same lanes on any number of devices. Lane numbers go on from
-update to update, and all else is a function of the `State`: a run that is killed and resumed from a checkpoint ends with
-the same weights.
+A learner is a function `learn(training, state, hyper, streams, lanes, share) -> (state, metrics)`. It makes one update on
+the lifetimes of `lanes`, uint32 `[minibatches, lanes of one on this device]`; `share` is the share of the updates that are
+done. Means over lanes go through `over_devices`, so a minibatch consists of the same lanes on any number of devices. Lane
+numbers continue from update to update, and everything else is a function of the `State`. Therefore a run that is killed and
+resumed from a checkpoint ends with the same weights.
 
 Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `Hyper` has a leading axis `[runs]`.
 """
@@ -27,23 +27,23 @@ from jaxprice.devices import AXIS
 
 __all__ = ["HELD_OUT", "Hyper", "State", "Training", "adam", "descend", "over_devices", "run"]
 
-HELD_OUT = 2**32 - 1  # the seed of held-out markets is this less the seed of training
+HELD_OUT = 2**32 - 1  # the seed of held-out markets is this number minus the seed of training
 
 
 def over_devices(tree):
-    """Means over devices of means over their lanes."""
+    """Means over devices of the means over their lanes."""
     return jax.lax.pmean(tree, AXIS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """On what; static.
+    """The setting of a training run; static.
 
     Attributes:
       play: market, network, horizon.
       lanes: lifetimes of one update.
-      minibatches: into which they are split; `lanes` is a multiple of it and of the devices.
-      clip_norm: of the gradient.
+      minibatches: number of parts of an update; `lanes` is a multiple of it times the number of devices.
+      clip_norm: largest norm of the gradient.
     """
 
     play: lifetimes.Play
@@ -61,7 +61,7 @@ class Training:
             raise ValueError(f"lanes must be a multiple of the {self.minibatches} minibatches, got {self.lanes}")
 
     def start(self, seed):
-        """Fresh weights."""
+        """New random weights."""
         weights = networks.initial(self.play.network, jax.random.key(seed), *self.play.example())
         return State(weights, adam(self.clip_norm).init(weights), jnp.int32(0))
 
@@ -80,35 +80,35 @@ def run(
     judge=None,
     held_out=512,
 ):
-    """Train, one run a seed.
+    """Train one run for each seed.
 
     Args:
       training: `Training`.
-      learn: one update, see the module.
+      learn: the learner, see the module.
       hyper: `Hyper`, scalars or one entry a run.
       seeds: integers.
-      updates: in all; schedules end with them.
-      folder: where checkpoints go; a run there that was stopped goes on, unless it or its code was changed since, which a
-        warning tells. None: none are kept.
-      chunk: updates between two looks at the held-out score, and two checkpoints.
+      updates: total number of updates; schedules end with the last one.
+      folder: folder of checkpoints. A stopped run in it resumes, unless the run or its code has changed; a warning says if
+        it has. None means that nothing is stored.
+      chunk: number of updates between two checkpoints, and between two held-out scores.
       devices: as in `simulate`.
-      progress: whether to show a bar.
-      judge: how the agent acts where it is scored, "sample" or "argmax"; by default as in `training.play`.
-      held_out: lanes of the held-out score.
+      progress: whether to show a progress bar.
+      judge: how the agent acts when it is scored, "sample" or "argmax"; by default as in `training.play`.
+      held_out: number of lanes of the held-out score.
 
     Returns:
-      `(weights, curve)`: weights with a leading axis `[runs]`, and a dict of arrays `[points, runs]`: "update", metrics of
-      `learn`, and
+      `(weights, curve)`: weights with a leading axis `[runs]`, and a dict of arrays `[points, runs]`: "update", the metrics
+      of `learn`, and
 
-      * "held_out", the expected reward of a lifetime on held-out markets as a share of the oracle's; NaN, with a warning,
-        where the oracle's is not positive,
-      * "held_out_regret", what it lacks to the oracle's, money a period,
-      * "wall_s", "cpu_s", seconds of training so far, of all runs together: those of earlier starts up to the checkpoint
-        that was taken up are counted.
+      * "held_out", the expected reward of a lifetime on held-out markets, as a share of the oracle's; NaN, with a warning,
+        if the oracle's is not positive,
+      * "held_out_regret", the difference to the oracle's expected reward, in money a period,
+      * "wall_s", "cpu_s", seconds of training so far, for all runs together, including earlier starts up to the checkpoint
+        from which the run resumed.
 
     Raises:
-      ValueError: arguments out of range; a folder that cannot be used, or a run without a fingerprint to find it by.
-      FloatingPointError: the loss is not a number; the last good checkpoint is kept.
+      ValueError: an argument is out of range, the folder cannot be used, or the run has no fingerprint to find it by.
+      FloatingPointError: the loss is NaN; the last good checkpoint stays.
     """
     if not isinstance(training, Training):
         raise ValueError(f"training must be learning.Training, got {checks.shown(training)}")
@@ -140,7 +140,7 @@ def run(
 
 
 def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out):
-    """`run`, with all that it needs."""
+    """`run`, with all arguments prepared."""
     begun = [_start(training)(seed) for seed in seeds]
     state, curve = store.resume(jax.tree.map(lambda *x: jnp.stack(x), *begun), {})
     clock = checkpoint.Clock(curve)
@@ -178,7 +178,7 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
 
 
 def _seeds(seeds):
-    """One or several integers of any kind as uint32 `[runs]`."""
+    """One or several integers of any type as uint32 `[runs]`."""
     several = isinstance(seeds, list | tuple | range) or (isinstance(seeds, np.ndarray | jax.Array) and np.ndim(seeds) == 1)
     every = [checks.whole("seeds", seed, 0, 2**32 - 1) for seed in (seeds if several else [seeds])]
     if not every:
@@ -188,13 +188,13 @@ def _seeds(seeds):
 
 @functools.lru_cache(maxsize=16)
 def _start(training):
-    """Compiled: fresh weights of a run."""
+    """Compiled function: new weights of a run."""
     return jax.jit(training.start)
 
 
 @functools.lru_cache(maxsize=16)
 def _advance(training, learn, mesh):
-    """Compiled: `count` updates of every run."""
+    """Compiled function: `count` updates of every run."""
 
     def many(count, state, hyper, seeds, updates, places):
         def one(state, hyper, seed):
@@ -227,14 +227,14 @@ def _advance(training, learn, mesh):
 
 
 def _compiler_options(mesh):
-    """Where each core is a device, matrix products stay on the core of theirs: the others have their own."""
+    """If each core is a device, keep matrix products on the core of their device, because the others are busy."""
     alone = {"xla_cpu_multi_thread_eigen": mesh.size == 1} if device_mesh.on_cpu(mesh) else {}
     return device_mesh.compiler_options(mesh) | alone
 
 
 @functools.lru_cache(maxsize=16)
 def _score(play, deploy, mesh):
-    """Compiled: expected reward of a period on held-out markets and the oracle's, `[runs]` both."""
+    """Compiled function: expected reward of a period on held-out markets, of the agent and of the oracle, `[runs]` both."""
     play = dataclasses.replace(play, deploy=deploy, actor=None, teacher=None, return_reward="mean")
 
     def score(weights, seeds, numbers):

@@ -1,22 +1,22 @@
-"""Lifetimes of an agent: it plays a market of the task distribution from the first sale to the horizon, and all is kept.
+"""Lifetimes of an agent: it plays a market of the task distribution from the first sale to the horizon, with a full record.
 
-Randomness is addressed as in the engine, by (seed, role, lane, time): lane n of a seed meets the same market and the same
-buyers whoever plays, on any number of devices.
+Randomness is addressed by (seed, role, lane, time), as in the engine. Lane n of a seed therefore meets the same market and
+the same buyers under any policy and on any number of devices.
 
-The reward that a learner is trained on, in units of `inputs.Facts.unit`, is one of
+A learner is trained on one of the following rewards, in units of `inputs.Facts.unit`:
 
-| `return_reward` | is | needs |
+| `return_reward` | definition | needs |
 |---|---|---|
-| "sampled" | what came of the action | nothing |
+| "sampled" | the realised reward of the action | nothing |
 | "mean" | its expectation in this market | the truth, which a simulator has |
-| "regret" | minus what it gives up to the oracle, in expectation | the truth and the oracle |
-| "posterior_mean" | its expectation given what was seen, (1 + s) / (2 + n) | Bernoulli arms with uniform prior |
+| "regret" | minus the expected loss relative to the oracle | the truth and the oracle |
+| "posterior_mean" | its expectation given the history, (1 + s) / (2 + n) | Bernoulli arms with uniform prior |
 
-Given what was seen they have the same mean, but for what no action changes, the oracle's reward: the policy gradient is
-unbiased with each. What differs is its variance. A lifetime of 10 pulls of five arms has the smallest with the posterior
-mean; over 100 periods most of the variance is that some markets are worth more than others, which regret does not see. Where
-an action moves the future (stock), regret is counted as the market counts it, against the value of the future under the
-oracle, so that credit for what comes later is given at once. Inputs are always what was sampled.
+Given the history, all four have the same mean, except for the oracle's reward, which no action changes. So the policy
+gradient is unbiased with each of them, and only its variance differs. In a lifetime of 10 pulls of five arms, the posterior
+mean has the smallest variance. Over 100 periods, most of the variance comes from differences in worth between markets, and
+regret removes it. If an action changes the future (stock), regret includes the change in future value under the oracle, so
+the credit for later effects is immediate. The inputs of the network are always the sampled results.
 """
 
 import dataclasses
@@ -36,16 +36,16 @@ RETURN_REWARDS = ("sampled", "mean", "regret", "posterior_mean")
 
 @struct.dataclass
 class Lifetime:
-    """What one lane lived through; arrays have a leading axis `[T]`, but for `facts`.
+    """The record of one lane; arrays have a leading axis `[T]`, except `facts`.
 
     Attributes:
-      facts, seen: what the agent was told and saw.
-      action: what was played, int `[T]`.
-      log_prob: of the action under the agent's weights, `[T]`; zero where somebody else acted.
-      value: the agent's, `[T]`.
-      reward: what it is trained on, in units, `[T]`.
-      expected, optimal: expected reward of the action and of the oracle, money, `[T]`.
-      label: what the teacher would have played, int `[T]`; zero without one.
+      facts, seen: the inputs of the agent.
+      action: the action played, int `[T]`.
+      log_prob: log-probability of the action under the agent's weights, `[T]`; zero if another policy acted.
+      value: the agent's value, `[T]`.
+      reward: the reward for training, in units, `[T]`.
+      expected, optimal: expected reward of the action and of the oracle, in money, `[T]`.
+      label: the teacher's action, int `[T]`; zero without a teacher.
     """
 
     facts: inputs.Facts
@@ -61,15 +61,15 @@ class Lifetime:
 
 @dataclasses.dataclass(frozen=True)
 class Play:
-    """Who plays where.
+    """Market, network and policies of a lifetime.
 
     Raises:
-      ValueError: a network that is not one for this market, by its actions or its longest lifetime; other bad input.
+      ValueError: the network does not suit the market, by its actions or its longest lifetime; or another argument is wrong.
 
     Attributes:
       env: the market and its task distribution.
-      network: the agent's.
-      horizon: periods of a lifetime.
+      network: the network of the agent.
+      horizon: number of periods of a lifetime.
       return_reward: see the module.
       deploy: "sample" or "argmax", how the agent acts.
       actor: a `Policy` that acts instead of the agent, or None.
@@ -107,14 +107,14 @@ class Play:
                 raise ValueError(f"{name} must be a Policy, got {checks.shown(player)}")
 
     def open(self, streams, number):
-        """A market of the task distribution: `(params, problem, observation, state)`."""
+        """Draw a market of the task distribution: `(params, problem, observation, state)`."""
         params = self.env.draw_params(random.address(streams["market"], 0, number), jnp.int32(self.horizon))
         params = jax.tree.map(jnp.asarray, params)
         obs, state = self.env.reset_env(random.address(streams["reset"], 0, number), params)
         return params, self.env.problem(params).with_observation(obs), obs, state
 
     def example(self):
-        """`Facts` and `Seen` before the first decision, of one market."""
+        """`Facts` and `Seen` of one market before the first decision."""
         _, problem, obs, _ = self.open(streams(0), jnp.uint32(0))
         return inputs.facts(problem), inputs.before(problem, obs)
 
@@ -122,9 +122,9 @@ class Play:
         """The `Lifetime` of lane `number`.
 
         Args:
-          weights: of the network.
+          weights: weights of the network.
           streams: from `streams`.
-          number: lane, uint32 scalar.
+          number: lane number, uint32 scalar.
         """
         params, problem, obs, state = self.open(streams, number)
         facts, seen = inputs.facts(problem), inputs.before(problem, obs)
@@ -189,13 +189,13 @@ class Play:
         return life.replace(facts=facts)
 
     def says(self, weights, lives):
-        """What the network says at every period of `lives` `[lanes]`, given weights: `Output` `[lanes, T]`."""
+        """The `Output` of the network at every period of `lives` `[lanes]`, for given weights: `[lanes, T]`."""
         network = self.network
         whole = jax.vmap(lambda facts, seen: network.apply(weights, facts, seen, method="apply_sequence"))
         return whole(lives.facts, lives.seen)
 
     def counted(self, facts, reward, expected, regret, counts, action):
-        """The reward that the return is made of, in units."""
+        """The reward that is summed into the return, in units."""
         if self.return_reward == "posterior_mean":
             return (1 + counts[1, action]) / (2 + counts[0, action])
         kinds = {"sampled": reward, "mean": expected, "regret": -regret}
@@ -203,5 +203,5 @@ class Play:
 
 
 def streams(seed):
-    """Streams of random words by role, of an integer or a uint32 scalar."""
+    """Streams of random words by role, for a seed that is an integer or a uint32 scalar."""
     return {role: jnp.asarray(random.stream(seed, role)) for role in random.ROLES}

@@ -1,19 +1,19 @@
-"""Networks that learn in context: one interface, whatever the memory.
+"""Networks that learn in context: one interface for every kind of memory.
 
     start(facts) -> memory                                     before the first period
-    step(memory, facts, seen) -> memory, output                one decision, memory of constant size
+    step(memory, facts, seen) -> memory, output                one decision, with a memory of constant size
     apply_sequence(facts, seen[T]) -> output[T]                all decisions of a lifetime at once, for training
 
-for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds logits `[actions]` and a value. Scanning `step` over a
-lifetime gives what `apply_sequence` gives. `make` builds a network by name:
+These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds logits `[actions]` and a value. A scan of
+`step` over a lifetime gives the same result as `apply_sequence`. `make` builds a network by name:
 
 | name | memory | parallel over time |
 |---|---|---|
 | "gru", "lstm" | recurrent, as in RL^2 | inputs only |
 | "min_gru" | gated linear recurrence, residual blocks | all |
 | "transformer" | keys and values of every period | all |
-| "stats" | counts and sums of each action; equivariant to their order | all |
-| "none" | none: for ablations | all |
+| "stats" | counts and sums of each action; equivariant to the order of actions | all |
+| "none" | none; for ablations | all |
 
 `SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics.
 
@@ -30,7 +30,7 @@ from jaxprice.agents.inputs import Inputs, Output
 from jaxprice.agents.stats_net import StatsNet
 
 NAMES = (*cores.CORES, "stats")
-DEEPEST = 256  # layers: each is traced by itself
+DEEPEST = 256  # largest number of layers; each one is traced separately
 
 
 class SequenceNetwork(nn.Module):
@@ -39,8 +39,8 @@ class SequenceNetwork(nn.Module):
     Attributes:
       core: one of `cores`.
       actions: number of actions.
-      inputs: what it is fed.
-      head_scale: of the initial weights of the policy head; .01 for reinforcement learning, .1 for imitation.
+      inputs: the inputs of the network.
+      head_scale: scale of the initial weights of the policy head; .01 for reinforcement learning, .1 for imitation.
     """
 
     core: nn.Module
@@ -73,14 +73,14 @@ class SequenceNetwork(nn.Module):
 
 
 def make(name, *, actions, inputs=None, head_scale=0.01, **options):
-    """A network by name.
+    """Build a network by name.
 
     Args:
       name: one of `NAMES`.
       actions: number of actions; "stats" takes any.
-      inputs: `Inputs`, or None for the default ones; "stats" has inputs of its own.
-      head_scale: of the initial weights of the policy head.
-      **options: of the core, see `cores`; of "stats", see `stats_net`.
+      inputs: `Inputs`, or None for the default ones; "stats" has its own inputs.
+      head_scale: scale of the initial weights of the policy head.
+      **options: options of the core, see `cores`; for "stats", see `stats_net`.
 
     Raises:
       ValueError: an unknown name or option, or a value out of range.
@@ -107,23 +107,23 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
 
 
 def _option(key, value):
-    """An option of a core after checks."""
+    """An option of a core, after checks."""
     if key == "attention":
         return checks.boolean(key, value)
     return checks.whole(key, value, 0 if key == "chrono" else 1, DEEPEST if key == "layers" else checks.LARGEST)
 
 
 def check(network):
-    """Refuse what is not a network.
+    """Raise if an object is not a network.
 
     Raises:
-      ValueError: it lacks what the module says of one.
+      ValueError: it lacks a method or attribute that the module requires.
     """
     if not isinstance(network, nn.Module) or not all(hasattr(network, m) for m in ("start", "step", "apply_sequence")):
         raise ValueError(f"network must be one of agents.networks.make, got {checks.shown(network)}")
 
 
 def initial(network, key, facts, seen):
-    """Fresh weights for one lane's `facts` and `seen`."""
+    """New weights, from `facts` and `seen` of one lane."""
     with_time = jax.tree.map(lambda x: jnp.asarray(x)[None], seen)
     return network.init(key, facts, with_time, method="apply_sequence")

@@ -1,10 +1,10 @@
 """One step of training: hyperparameters, the state of a run, and Adam with weight decay and a schedule.
 
-When a share s of the updates are done, weights w move along the step u of Adam on the gradient, cut to a norm, by
+When a share s of the updates is done, the weights w move along Adam's step u for the gradient, whose norm is clipped:
 
     w <- w - h(s) (u + d w),     h(s) = h (.05 + .95 (1 + cos(pi s)) / 2) min(1, (s + .001) / max(s', .001)),
 
-h the learning rate at its peak, d the weight decay and s' the share of warm-up.
+Here h is the peak learning rate, d the weight decay and s' the share of warm-up.
 
 Sources: D. P. Kingma, J. Ba (2015), "Adam: a method for stochastic optimization", arXiv:1412.6980; I. Loshchilov, F. Hutter
 (2017), "SGDR: stochastic gradient descent with warm restarts", arXiv:1608.03983 (the cosine); I. Loshchilov, F. Hutter
@@ -25,15 +25,15 @@ from jaxprice import checks
 
 @struct.dataclass
 class Hyper:
-    """Hyperparameters that may be traced, float scalars.
+    """Hyperparameters, float scalars that may be traced.
 
     Attributes:
-      learning_rate: at its peak; it warms up over the first share `warm_up` of the updates and falls by a cosine to 5 %.
-      entropy: weight of the entropy bonus at the start; it falls linearly to zero.
-      clip: of the probability ratio.
+      learning_rate: peak value; it warms up over the first share `warm_up` of the updates, then falls by a cosine to 5 %.
+      entropy: initial weight of the entropy bonus; it falls linearly to zero.
+      clip: largest deviation of the probability ratio from one.
       trace: lambda of the advantage estimates.
-      discount: of future rewards.
-      value_weight: of the value loss.
+      discount: discount of future rewards.
+      value_weight: weight of the value loss.
       decay: weight decay.
       warm_up: share of the updates, or 0.
     """
@@ -48,10 +48,10 @@ class Hyper:
     warm_up: Any = 0.0
 
     def check(self):
-        """Refuse numbers out of range.
+        """Raise if a number is out of range.
 
         Raises:
-          ValueError: they are.
+          ValueError: a number is out of range.
         """
         highs = {"clip": 1, "trace": 1, "discount": 1, "warm_up": 1}
         for field in dataclasses.fields(self):
@@ -62,7 +62,7 @@ class Hyper:
         """Every hyperparameter as float32 `[runs]`.
 
         Raises:
-          ValueError: out of range, or neither one number nor one a run.
+          ValueError: a number is out of range, or there is neither one number nor one for each run.
         """
         for name, value in vars(self.check()).items():
             if jnp.asarray(value).shape not in ((), (1,), (runs,)):
@@ -72,11 +72,11 @@ class Hyper:
 
 @struct.dataclass
 class State:
-    """What training knows.
+    """The state of a training run.
 
     Attributes:
-      weights, optimiser: of the network, and of Adam.
-      update: updates done, int scalar.
+      weights, optimiser: weights of the network, and state of Adam.
+      update: number of updates done, int scalar.
     """
 
     weights: Any
@@ -85,12 +85,12 @@ class State:
 
 
 def adam(clip_norm):
-    """Adam after clipping the norm of the gradient; the learning rate comes in `descend`."""
+    """Adam after clipping the norm of the gradient; `descend` applies the learning rate."""
     return optax.chain(optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(eps=1e-6))
 
 
 def descend(optimiser, state, gradient, hyper, share):
-    """The state after one step; `share`: of the updates done."""
+    """The state after one step; `share` is the share of the updates done."""
     steps, kept = optimiser.update(gradient, state.optimiser, state.weights)
     rate = hyper.learning_rate * (0.05 + 0.95 * (1 + jnp.cos(jnp.pi * share)) / 2)
     rate = rate * jnp.minimum(1.0, (share + 1e-3) / jnp.maximum(hyper.warm_up, 1e-3))

@@ -1,13 +1,13 @@
-"""Probes: tiny markets that each find one mistake in an agent or its training.
+"""Probes: tiny markets that each reveal one kind of mistake in an agent or its training.
 
-| probe | what a healthy agent does | what it finds |
+| probe | a healthy agent | the mistake it reveals |
 |---|---|---|
 | "one_arm" | earns 1 a period | a broken pipeline: wrong shapes, wrong sums, a value that does not learn |
-| "best_arm" | always plays the last arm | a policy that is not improved, a sign |
-| "flip" | tries, then plays the arm that pays, drawn anew in each lifetime | no memory: without it, 1/2 a period |
-| "delayed" | always plays the last arm, which pays a period later | credit that does not flow back in time |
+| "best_arm" | always plays the last arm | a policy that does not improve, a wrong sign |
+| "flip" | tries arms, then plays the one that pays, random in each lifetime | no memory: then it earns 1/2 a period |
+| "delayed" | always plays the last arm, which pays a period later | credit that does not reach earlier actions |
 
-All rewards are 0 or 1 and certain given the market. `optimum` gives the exact expected reward of a lifetime.
+All rewards are 0 or 1, and deterministic given the market. `optimum` gives the exact expected reward of a lifetime.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ NAMES = ("one_arm", "best_arm", "flip", "delayed")
 
 @struct.dataclass
 class Owing(State):
-    """State of "delayed": also what the last action will pay, `owed`, float scalar."""
+    """State of "delayed", with the reward that the last action will pay, `owed`, float scalar."""
 
     owed: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe(BernoulliBandit):
-    """One of the probes; observation, action and oracle as in `BernoulliBandit`, but in "delayed", where a period pays for
-    the action before it and the oracle counts that payment when the action is played.
+    """One of the probes. Observation, action and oracle are those of `BernoulliBandit`, except in "delayed": there a period
+    pays for the previous action, and the oracle counts the payment in the period in which the action is played.
 
     Attributes:
       probe: one of `NAMES`.
@@ -67,12 +67,12 @@ class Probe(BernoulliBandit):
         return Owing(**{field.name: getattr(state, field.name) for field in dataclasses.fields(state)}, owed=jnp.float32(0))
 
     def optimum(self, horizon):
-        """Expected reward of a lifetime of the best agent, as counted when actions are played."""
+        """Expected reward of a lifetime of the best agent; rewards count in the period of their action."""
         return horizon - (1 - 1 / self.num_arms if self.probe == "flip" else 0.0)
 
 
 def make(name):
-    """A probe by name.
+    """Build a probe by name.
 
     Raises:
       ValueError: an unknown name.

@@ -1,25 +1,25 @@
-"""RL^2: an agent whose memory is trained by reinforcement over whole lifetimes, by PPO or by A2C.
+"""RL^2: an agent with memory, trained by reinforcement learning over whole lifetimes, by PPO or by A2C.
 
-A lifetime of T periods in a market drawn from the task distribution is one episode; memory is kept throughout it, so that
-what the weights learn is how to learn in a market. With rewards r_t in units, values v_t of the network times T,
+A lifetime of T periods in a market drawn from the task distribution is one episode. The memory persists through it, so the
+weights learn how to learn in a market. With rewards r_t in units, and v_t the value of the network times T,
 
     A_t = sum_(i >= 0) (g l)^i d_(t+i),   d_t = r_t - r' + g v_(t+1) - v_t,   v_T = 0,   R_t = A_t + v_t,
 
-g the discount, l the trace and r' the mean reward of the batch, the policy follows
+where g is the discount, l the trace and r' the mean reward of the batch. The policy solves
 
     max  min(q_t A_t, clip(q_t, 1 - c, 1 + c) A_t) + h_t entropy,      q_t = pi(a_t) / pi_old(a_t),
 
-A_t less its mean over lanes at the same t and in units of its standard deviation, h_t falling to zero, and the value fits
-R_t / T in mean square. Several passes over several minibatches of lifetimes make PPO; a single pass over the whole batch,
-where q_t = 1, is A2C.
+where A_t is normalised: its mean over lanes at the same t is subtracted, and it is divided by its standard deviation. The
+weight h_t falls to zero. The value fits R_t / T in mean square. Several passes over several minibatches of lifetimes are
+PPO. A single pass over the whole batch, where q_t = 1, is A2C.
 
-Departures from Duan et al.: PPO for TRPO; the time left is an input unless `Inputs(time=False)`; means over lanes at the
-same t are taken from advantages, which the undiscounted problem asks for; rewards are centred, with no effect on what is
-best.
+Departures from Duan et al.: PPO replaces TRPO. The time left is an input unless `Inputs(time=False)`. Means over lanes at
+the same t are subtracted from advantages, because the problem is not discounted. Rewards are centred, which does not change
+the optimal policy.
 
 G. Gatti Pinheiro, M. Defoin-Platel, J.-C. Regin (2022), doi:10.3390/a15050142, were the first to train an LSTM by PPO so
-that it earns while it learns, over a season with stock. New here is the return as regret against an exact oracle, whose
-variance is smaller (see `lifetimes`).
+that it earns while it learns, over a season with stock. New here is the return as regret against an exact oracle, which has
+a smaller variance (see `lifetimes`).
 
 Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXiv:1611.05763; J. Schulman et al. (2017),
 "Proximal policy optimization algorithms", arXiv:1707.06347; V. Mnih et al. (2016), arXiv:1602.01783.
@@ -39,7 +39,7 @@ class PPO:
     """One update by PPO.
 
     Attributes:
-      epochs: passes over the lifetimes.
+      epochs: number of passes over the lifetimes.
     """
 
     epochs: int = 2
@@ -48,7 +48,7 @@ class PPO:
         object.__setattr__(self, "epochs", checks.positive_int("epochs", self.epochs))
 
     def __call__(self, training, state, hyper, streams, lanes, share):
-        """As `learning` asks of a learner."""
+        """The signature of a learner in `learning`."""
         play, optimiser = training.play, learning.adam(training.clip_norm)
         lives = jax.vmap(jax.vmap(play.live, (None, None, 0)), (None, None, 0))(state.weights, streams, lanes)
         advantage, returns = advantages(lives, hyper, play.horizon)
@@ -81,12 +81,12 @@ class PPO:
 
 
 def a2c():
-    """One update by A2C: PPO with one pass; take one minibatch."""
+    """One update by A2C: PPO with one pass; use it with one minibatch."""
     return PPO(epochs=1)
 
 
 def advantages(lives, hyper, horizon):
-    """Normalised advantages, and returns: `[..., T]` both."""
+    """Normalised advantages, and returns, both `[..., T]`."""
     centred = lives.reward - learning.over_devices(lives.reward.mean())
     values = lives.value * horizon
     later = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], axis=-1)
@@ -118,19 +118,19 @@ def train(
     return_reward="sampled",
     **options,
 ):
-    """Train agents by reinforcement.
+    """Train agents by reinforcement learning.
 
     Args:
-      env: the market whose task distribution they learn from.
+      env: the market; agents learn from its task distribution.
       network: from `networks.make`.
-      horizon: periods of a lifetime.
-      updates: in all.
-      seeds: one integer, or one a run.
+      horizon: number of periods of a lifetime.
+      updates: total number of updates.
+      seeds: one integer, or one integer a run.
       algorithm: "ppo" or "a2c".
-      lanes, minibatches: lifetimes of an update, and parts that it is split into (A2C: 1).
+      lanes, minibatches: number of lifetimes in an update, and number of parts of an update (A2C: 1).
       hyper: `learning.Hyper`.
       return_reward: see `lifetimes`.
-      **options: of `learning.run`.
+      **options: options of `learning.run`.
 
     Returns:
       `(weights, curve)`, see `learning.run`.

@@ -1,14 +1,14 @@
 """A network on sufficient statistics: counts and mean demand of each action, with no recurrence.
 
-Each action k has a row of features,
+Each action k has a row of features:
 
     m_k = (1 + s_k) / (2 + n_k),   sqrt(m_k (1 - m_k) / (3 + n_k)),   log(1 + n_k),   1{n_k = 0},   price,   w_k,   w_k m_k,
 
-with n_k its plays, s_k its demand of one buyer, w_k the profit of a sale, and the share and logarithm of the periods left;
-what else the market shows is appended to every row. Rows go through shared layers, see each other through their mean, their
-maximum and, with `attention`, a layer of self-attention, and each gives one logit. The network is equivariant to the order
-of the actions and takes any number of them; the order of prices it knows by their features. It is a structured learner, not
-one in context.
+where n_k is its number of plays, s_k its demand per buyer, and w_k the profit of a sale; and the share and the logarithm of
+the periods left. Other entries of the observation are appended to every row. Rows pass through shared layers. They exchange
+information through their mean, their maximum and, with `attention`, a layer of self-attention. Each row gives one logit. The
+network is equivariant to the order of the actions and accepts any number of them; features, not positions, show the order of
+prices. It is a learner on given statistics, not a learner in context.
 
 Source: M. Zaheer et al. (2017), "Deep sets", arXiv:1703.06114.
 """
@@ -26,7 +26,7 @@ class StatsNet(nn.Module):
     Attributes:
       size: width.
       attention: whether rows attend to each other.
-      head_scale: of the initial weights of the policy head.
+      head_scale: scale of the initial weights of the policy head.
     """
 
     size: int = 32
@@ -56,7 +56,7 @@ class StatsNet(nn.Module):
         return jax.vmap(self.decide, (None, 0, 0))(facts, seen, sums)
 
     def decide(self, facts, seen, sums):
-        """`Output` of one decision."""
+        """The `Output` of one decision."""
         rows = nn.gelu(self.first(features(facts, seen, sums)))
         if self.attention:
             query, key, value = jnp.split(self.attend(rows), 3, axis=-1)
@@ -68,13 +68,13 @@ class StatsNet(nn.Module):
 
 
 def played(facts, seen):
-    """What the last period adds to counts and sums, `[2, actions]`."""
+    """The increments of counts and sums from the last period, `[2, actions]`."""
     hot = jax.nn.one_hot(seen.action, facts.margins.shape[0], dtype=jnp.float32)
     return jnp.stack([hot, hot * seen.demand])
 
 
 def features(facts, seen, sums):
-    """Rows `[actions, features]`."""
+    """Features of the actions, `[actions, features]`."""
     counts, demand = sums
     mean = (1 + demand) / (2 + counts)
     deviation = jnp.sqrt(jnp.maximum(mean * (1 - mean), 0.0) / (3 + counts))

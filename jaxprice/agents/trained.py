@@ -1,8 +1,8 @@
-"""A trained agent: a network with its weights and its card, and the `Policy` that it is.
+"""A trained agent: a network with its weights and its card, and the corresponding `Policy`.
 
-An agent is one file, `name.npz`: weights as arrays, and a card in JSON that says what network they belong to, on what they
-were trained and how they scored. `save` writes it, `load` reads a `Policy` back from a path, or from the name of an agent
-that comes with the package (`list_agents`); see `agent_file` for what a file may be.
+An agent is one file, `name.npz`: weights as arrays, and a card in JSON that describes the network, its training and its
+score. `save` writes the file. `load` reads a `Policy` from a path, or by the name of an agent that comes with the package
+(`list_agents`). For the file format see `agent_file`.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of an agent that plays.
+    """State of a trained agent that plays.
 
     Attributes:
-      facts, seen: what it was told and saw.
-      memory: the network's.
-      logits: of the next action, float `[actions]`.
+      facts, seen: inputs of the network.
+      memory: memory of the network.
+      logits: logits of the next action, float `[actions]`.
     """
 
     facts: inputs.Facts
@@ -40,7 +40,7 @@ class State:
 
 
 class TrainedPolicy(Policy):
-    """A `Policy` that remembers its `card`, and `longest`, the most periods that it can play, or None."""
+    """A `Policy` with two more attributes: its `card`, and `longest`, the largest number of periods it can play, or None."""
 
     card: dict
     longest: int | None
@@ -51,16 +51,16 @@ class Agent:
     """A network and its weights.
 
     Attributes:
-      name: of the network, one of `networks.NAMES`.
+      name: name of the network, one of `networks.NAMES`.
       actions: number of actions that it was trained for.
       weights: its parameters.
-      options: of `networks.make`.
-      inputs: what it is fed.
+      options: options of `networks.make`.
+      inputs: inputs of the network.
       deploy: "sample" or "argmax".
-      told: on what it was trained and how it scored, plain data.
+      told: training and score of the agent, plain data.
 
     Raises:
-      ValueError: a name, a number or an option that no network has; weights are checked where they are used.
+      ValueError: a name, number or option that no network has. Weights are checked at their first use.
     """
 
     name: str
@@ -89,20 +89,20 @@ class Agent:
 
     @property
     def card(self):
-        """All but the weights, plain data."""
+        """Everything except the weights, as plain data."""
         about = {"network": self.name, "actions": int(self.actions), "options": self.options, "deploy": self.deploy}
         return {"version": agent_file.VERSION} | about | {"inputs": dataclasses.asdict(self.inputs), "told": self.told}
 
     def checked(self):
-        """Its weights by name, float32 NumPy arrays.
+        """The weights by name, float32 NumPy arrays.
 
         Raises:
-          ValueError: they are not those of its network, or not finite.
+          ValueError: they do not belong to the network, or are not finite.
         """
         return fitting.checked(self.network, int(self.actions), fitting.flat(self.weights))
 
     def description(self, weights):
-        """What it is and which weights it has, as text; agents that play alike have the same."""
+        """Text that identifies the network and its weights; agents with the same behaviour have the same text."""
         digest = hashlib.sha256()
         for name, weight in sorted(weights.items()):
             digest.update(f"{name}{weight.shape}".encode() + weight.tobytes())
@@ -113,11 +113,11 @@ class Agent:
         )
 
     def policy(self):
-        """The `Policy`: what it learns in a market is in its memory, the weights stay.
+        """The `Policy`. All learning in a market happens in its memory; the weights stay constant.
 
         Raises:
-          ValueError: weights that are not those of its network, or not finite; at `init`, a market whose actions or
-            observations are not those of its training.
+          ValueError: the weights do not belong to the network or are not finite; at `init`, the market has other actions or
+            observations than the training.
         """
         network, flat = self.network, self.checked()
         weights = fitting.nested(flat)
@@ -155,7 +155,7 @@ class Agent:
         return policy
 
     def check_size(self, facts, seen):
-        """Refuse a market with observations of another length than those of training."""
+        """Raise if the observations of a market have another length than in training."""
         wanted = fitting.shapes(self.network, facts, seen)
         for name, weight in fitting.flat(self.weights).items():
             if np.shape(weight) != wanted[name].shape:
@@ -166,11 +166,11 @@ class Agent:
 
 
 def save(path, agent):
-    """Write an agent to `path`, which ends with ".npz"; what was there before stays until the new file is whole.
+    """Write an agent to `path`, which ends with ".npz". An existing file is replaced atomically.
 
     Raises:
-      ValueError: another ending, a path that cannot be written, no `Agent`, or weights that are not those of its network or
-        not finite.
+      ValueError: the path has another ending or cannot be written, the object is not an `Agent`, or the weights do not
+        belong to its network or are not finite.
     """
     if not isinstance(agent, Agent):
         raise ValueError(f"agent must be an agents.Agent, got {checks.shown(agent)}")
@@ -178,11 +178,11 @@ def save(path, agent):
 
 
 def load_agent(path):
-    """The `Agent` of a file, or one that comes with the package by its name.
+    """The `Agent` in a file, or the agent that comes with the package under this name.
 
     Raises:
-      ValueError: no such agent; a file of another version, a damaged one, or one that is no agent: the card must tell of a
-        network, and names, shapes and types of the weights must be those of that network, and they must be finite.
+      ValueError: there is no such agent; or the file is damaged, of another version, or not an agent: the card must describe
+        a network, and the weights must be finite, with the names, shapes and types of that network.
     """
     path = _path(path)
     if not path.suffix and path.name == str(path):
@@ -202,7 +202,7 @@ def load_agent(path):
 
 
 def load(path):
-    """The `Policy` of a saved agent, see `load_agent`; its `card` says what it is."""
+    """The `Policy` of a saved agent, see `load_agent`; its `card` describes it."""
     return load_agent(path).policy()
 
 
@@ -216,7 +216,7 @@ def _shipped():
 
 
 def _path(path):
-    """`path` as a `Path`, after checking that it is one."""
+    """`path` as a `Path`, after a check of its type."""
     if not isinstance(path, str | os.PathLike):
         raise ValueError(f"path must be a path, or the name of an agent, got {checks.shown(path)}")
     return Path(path)

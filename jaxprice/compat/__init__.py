@@ -1,6 +1,6 @@
-"""Views of jaxprice's markets for other libraries: `compat.gymnax` and `compat.gymnasium`, each with an extra of its name.
+"""Views of jaxprice's markets for other libraries: `compat.gymnax` and `compat.gymnasium`, each with an extra of that name.
 
-The core imports neither; a view is imported when it is first asked for, as in `jaxprice.compat.gymnax`.
+The core imports neither of them. A view is imported at first use, for example `jaxprice.compat.gymnax`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""A forked process cannot use JAX once its parent has: the threads that JAX waits for were not copied, and it hangs.
+"""Protection against forks: a forked process hangs in JAX if its parent has used JAX, because threads are not copied.
 
-Gymnasium's `AsyncVectorEnv` forks on Linux where it is not told otherwise. A child that was forked from a process in which
-JAX had started is told here, instead of waiting for ever.
+On Linux, Gymnasium's `AsyncVectorEnv` forks by default. A child that was forked after JAX had started gets an error here
+instead of hanging.
 """
 
 import os
@@ -10,7 +10,7 @@ from jax._src import xla_bridge
 
 
 class _Fork:
-    """Whether this process was forked from one in which JAX had started."""
+    """Whether this process was forked from a process in which JAX had started."""
 
     broken = False
 
@@ -24,10 +24,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def refuse():
-    """Raise where JAX would hang.
+    """Raise if JAX would hang in this process.
 
     Raises:
-      RuntimeError: this process was forked from one in which JAX had started.
+      RuntimeError: this process was forked from a process in which JAX had started.
     """
     if _Fork.broken:
         raise RuntimeError(

@@ -3,16 +3,17 @@
     market = gymnasium.env("PostedPrice", num_prices=10, seed=0)
     lanes = gymnasium.vector_env("PostedPrice", 64, num_prices=10, seed=0)
 
-NumPy goes in and out. The horizon ends an episode, by truncation. `info` has the `price`, `demand`, `reward`, expected
+Input and output are NumPy arrays. The horizon truncates an episode. `info` has the `price`, `demand`, `reward`, expected
 `regret` and `optimal_reward` of the period. The generator that Gymnasium seeds (`np_random`) gives the key of each reset,
-and that key all further random numbers, so that a seed fixes everything that happens after it.
+and all later random numbers derive from that key. So a seed determines everything after it.
 
-Lanes are reset in the step in which their episode ends (`AutoresetMode.SAME_STEP`): the observation returned is then the
-first of the next episode; the last of the old one is in `infos["final_obs"]`, and its period in `infos["final_info"]`.
+Lanes reset in the step in which their episode ends (`AutoresetMode.SAME_STEP`). The observation returned then is the first
+of the next episode. The last observation of the old episode is in `infos["final_obs"]`, and its last info in
+`infos["final_info"]`.
 
-Gymnasium's `AsyncVectorEnv` must start its workers with `context="spawn"`: JAX does not survive a fork, which is refused.
+Gymnasium's `AsyncVectorEnv` must start its workers with `context="spawn"`, because JAX hangs after a fork; a fork raises.
 
-Actions are an index, `MultiDiscrete` ones for several sellers, a `Box` of prices `[1]` or `[n]`, or, for sets of products, a
+Actions are an index; a `MultiDiscrete` for several sellers; a `Box` of prices `[1]` or `[n]`; or, for sets of products, a
 `Box` of weights (`compat.markets.to_action`). `fresh=True` draws a new market at each reset (`compat.markets`).
 
 Source: M. Towers et al. (2024), "Gymnasium: a standard interface for reinforcement learning environments",
@@ -40,16 +41,16 @@ def env(env, params=None, *, seed=None, fresh=False, **options):
 
     Args:
       env: an environment, or a name that `jaxprice.make` knows.
-      params: one market; by default that of the environment.
-      seed: seed in force until `reset` is given another; None: from the system.
-      fresh: whether `reset` draws a new market of the task distribution, over the same horizon.
-      **options: options of `jaxprice.make`, with a name.
+      params: one market; by default the default market of the environment.
+      seed: seed until `reset` receives another one; None takes it from the system.
+      fresh: whether `reset` draws a new market of the task distribution, with the same horizon.
+      **options: options of `jaxprice.make`, if `env` is a name.
 
     Returns:
       A `gymnasium.Env`.
 
     Raises:
-      ValueError: as in `markets.resolve`; a fresh market whose interval of prices is drawn too.
+      ValueError: as in `markets.resolve`; or `fresh` with a market whose interval of prices is random too.
     """
     return MarketEnv(*markets.resolve(env, params, fresh, options), seed)
 
@@ -65,7 +66,7 @@ def vector_env(env, num_envs, params=None, *, seed=None, fresh=False, **options)
       A `gymnasium.vector.VectorEnv`.
 
     Raises:
-      ValueError: as in `env`; no lanes.
+      ValueError: as in `env`; or there are no lanes.
     """
     num_envs = checks.positive_int("num_envs", num_envs)
     return MarketVectorEnv(*markets.resolve(env, params, fresh, options), num_envs, seed)
@@ -132,7 +133,7 @@ class MarketVectorEnv(VectorEnv):
 
 
 def _spaces(market, params):
-    """Gymnasium's observation and action space."""
+    """The observation space and the action space of Gymnasium."""
     space = markets.action_space(market, params)
     if isinstance(space, Discrete):
         actions = spaces.MultiDiscrete(np.full(space.shape, space.n)) if space.shape else spaces.Discrete(space.n)
@@ -158,7 +159,7 @@ def _checked(space, actions):
 
 
 def _masked(info, mask):
-    """Entries of `info` where `mask` holds, zeros elsewhere, and the mask under `_name`, as in Gymnasium."""
+    """Entries of `info` where `mask` holds and zeros elsewhere, with the mask under `_name`, as in Gymnasium."""
     out = {}
     for name, value in info.items():
         numbers = isinstance(value, np.ndarray) and value.dtype != object
@@ -173,7 +174,7 @@ def _seed_of(generator):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _start(market, seed, params):
-    """`(observation, lane)`: a lane is its key, observation and state."""
+    """`(observation, lane)`; a lane consists of its key, observation and state."""
     return _begin(market, jax.random.key(seed), params)
 
 
@@ -198,7 +199,7 @@ def _step(market, lane, action, params):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step_all(market, lanes, actions, params):
-    """One period of each lane with autoreset; `out` also has what was seen last, `[num_envs, size]`."""
+    """One period of each lane with autoreset; `out` also has the last observation of the period, `[num_envs, size]`."""
 
     def one(lane, action):
         key, now = jax.random.split(lane[0])

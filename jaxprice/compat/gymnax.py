@@ -1,17 +1,19 @@
-"""gymnax's view of a market: its base class, its spaces, and either of its two conventions.
+"""gymnax's view of a market: its base class, its spaces, and either of its two step conventions.
 
     market = gymnax.view("PostedPrice", num_prices=10, values=5)
     obs, state = market.reset(key, market.default_params)
     obs, state, reward, done, info = market.step(key, state, action, market.default_params)
 
-gymnax 0.0.x and most of what is built on it (rejax, PureJaxRL) step with five values, `(obs, state, reward, done, info)`;
-gymnax 1.x with six, `(obs, state, reward, terminated, truncated, info)`. Each view works with either gymnax installed;
-gymnax's wrappers want the convention of their own version, which is the default here. The horizon ends an episode, by
-truncation; with five values `done` says so. `info` has `terminated`, `truncated` and `final_observation` with both.
+gymnax 0.0.x and most libraries built on it (rejax, PureJaxRL) step with five values, `(obs, state, reward, done, info)`.
+gymnax 1.x steps with six, `(obs, state, reward, terminated, truncated, info)`. Each view works with either version
+installed. The wrappers of gymnax need the convention of their own version, which is the default here. The horizon truncates
+an episode; with five values, `done` says so. In both conventions `info` has `terminated`, `truncated` and
+`final_observation`.
 
-A price that is not on a grid is a `Box` of shape `[1]`, several are `[n]`; indices of several sellers are a `Tuple`; a set
-of products is a `Box` of weights (`compat.markets.to_action`); an observation with several parts is one flat vector. Params
-are those of the market; with `fresh=True`, which draws a new market at each reset, they are the horizon (`compat.markets`).
+A price that is not on a grid is a `Box` of shape `[1]`, several prices are `[n]`; the indices of several sellers are a
+`Tuple`; a set of products is a `Box` of weights (`compat.markets.to_action`). An observation with several parts becomes one
+flat vector. The params are those of the market. With `fresh=True`, which draws a new market at each reset, the params hold
+only the horizon (`compat.markets`).
 
 Source: R. T. Lange (2022), "gymnax: a JAX-based reinforcement learning environment library".
 """
@@ -29,7 +31,7 @@ from jaxprice.compat import markets
 from jaxprice.compat import spaces as bounds
 from jaxprice.types import Discrete
 
-INSTALLED = 6 if hasattr(environment.Environment, "is_truncated") else 5  # values of the installed gymnax
+INSTALLED = 6 if hasattr(environment.Environment, "is_truncated") else 5  # values that its `step` returns
 
 
 def view(env, params=None, *, values=None, fresh=False, **options):
@@ -37,16 +39,16 @@ def view(env, params=None, *, values=None, fresh=False, **options):
 
     Args:
       env: an environment, or a name that `jaxprice.make` knows.
-      params: the market that `default_params` gives; by default that of the environment.
-      values: what `step` returns: 5 (gymnax 0.0.x) or 6 (gymnax 1.x); by default as the gymnax that is installed.
-      fresh: whether `reset` draws a new market of the task distribution, over the same horizon.
-      **options: options of `jaxprice.make`, with a name.
+      params: the market that `default_params` gives; by default the default market of the environment.
+      values: number of values that `step` returns: 5 (gymnax 0.0.x) or 6 (gymnax 1.x); by default that of the installed one.
+      fresh: whether `reset` draws a new market of the task distribution, with the same horizon.
+      **options: options of `jaxprice.make`, if `env` is a name.
 
     Returns:
       A gymnax `Environment`.
 
     Raises:
-      ValueError: as in `markets.resolve`; `values` is neither 5 nor 6; a fresh market whose interval of prices is drawn too.
+      ValueError: as in `markets.resolve`; or `values` is neither 5 nor 6; or `fresh` with a random interval of prices.
     """
     values = INSTALLED if values is None else values
     if values not in (5, 6):
@@ -55,7 +57,7 @@ def view(env, params=None, *, values=None, fresh=False, **options):
 
 
 class View(environment.Environment):
-    """A market in gymnax's terms; see the module. Subclasses are the two conventions.
+    """A market with the interface of gymnax; see the module. The subclasses are the two conventions.
 
     Attributes:
       market: the jaxprice environment.
@@ -65,7 +67,7 @@ class View(environment.Environment):
         super().__init__()
         self.market, self._params = market, params
         self._actions = markets.action_space(market, params)
-        self.action_space(params)  # refuses what has no space
+        self.action_space(params)  # raises if there is no such space
 
     @property
     def name(self):
@@ -77,7 +79,7 @@ class View(environment.Environment):
 
     @property
     def num_actions(self):
-        """Number of indices, or of prices or weights."""
+        """Number of indices, of prices, or of weights."""
         return self._actions.n if isinstance(self._actions, Discrete) else max(int(np.prod(self._actions.shape)), 1)
 
     @functools.partial(jax.jit, static_argnames=("self",))
@@ -102,7 +104,7 @@ class View(environment.Environment):
         return state.time >= params.max_steps_in_episode
 
     def is_terminated(self, state, params):
-        """Never: markets end with their horizon only."""
+        """Always False: markets end only at their horizon."""
         del params
         return jnp.zeros_like(state.time, bool)
 
@@ -149,7 +151,7 @@ class SixValues(View):
 
 
 def _box(low, high):
-    """A `Box`, with plain numbers for bounds that are the same for all entries (agents keep them as static values)."""
+    """A `Box` whose bounds are plain numbers if they are equal for all entries (agents store them as static values)."""
     if not checks.is_traced((low, high)) and np.all(low == low[0]) and np.all(high == high[0]):
         return spaces.Box(float(low[0]), float(high[0]), low.shape)
     return spaces.Box(jnp.asarray(low), jnp.asarray(high), low.shape)

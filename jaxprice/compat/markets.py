@@ -1,9 +1,10 @@
-"""What the views share: which market is meant, drawn anew each episode or not, and its periods in the agent's terms.
+"""The common part of the views: which market is played, whether each episode draws a new one, and periods for an agent.
 
-A market drawn anew at each reset is the RL^2 case: an episode is one horizon of one market of the task distribution, which
-the agent must learn about while it sells. The numbers of the market then live in the state, and the params are the horizon.
+Drawing a new market at each reset is the RL^2 setting. An episode is one horizon of one market of the task distribution, and
+the agent must learn about the market while it sells. The numbers of the market are then in the state, and the params hold
+the horizon.
 
-Source of the case: Y. Duan et al. (2016), "RL^2: fast reinforcement learning via slow reinforcement learning",
+Source of the setting: Y. Duan et al. (2016), "RL^2: fast reinforcement learning via slow reinforcement learning",
 arXiv:1611.02779.
 """
 
@@ -23,21 +24,21 @@ from jaxprice.types import Discrete, Environment, Subset
 
 @struct.dataclass
 class Horizon:
-    """Params of `FreshMarket`: periods in an episode, int scalar."""
+    """Params of `FreshMarket`: number of periods in an episode, int scalar."""
 
     max_steps_in_episode: jax.Array
 
 
 @struct.dataclass
 class FreshState:
-    """State of the market of this episode, and its params."""
+    """State of the market of this episode, with its params."""
 
     market: Any
     params: Any
 
     @property
     def time(self):
-        """Periods played, int scalar."""
+        """Number of periods played, int scalar."""
         return self.market.time
 
 
@@ -67,7 +68,7 @@ class FreshMarket(Environment):
         return self.base.draw_params(key, params.max_steps_in_episode)
 
     def problem(self, params):
-        """What is told of one market of the task distribution."""
+        """The problem of one market of the task distribution."""
         return self.base.problem(self.draw(jax.random.key(0), params))
 
     def reset_env(self, key, params):
@@ -92,21 +93,21 @@ class FreshMarket(Environment):
 
 
 def resolve(env, params=None, fresh=False, options=None):
-    """The market that is meant.
+    """The environment and params for the arguments of a view.
 
     Args:
       env: an environment, or a name that `jaxprice.make` knows.
-      params: one market; None: the default one. Tables of the oracle are filled in.
-      fresh: whether each episode draws a new market; of `params` only the horizon counts then.
-      options: options of `make`, with a name.
+      params: one market; None means the default one. The tables of the oracle are filled in.
+      fresh: whether each episode draws a new market; then only the horizon of `params` matters.
+      options: options of `make`, if `env` is a name.
 
     Returns:
       `(environment, params)`; the params are NumPy arrays.
 
     Raises:
-      RuntimeError: this process was forked from one in which JAX had started (`compat.forks`).
-      ValueError: not an environment or a name, params of another environment or of several markets, a horizon beyond what
-        the oracle has tables for, an impossible market, options without a name.
+      RuntimeError: this process was forked from a process in which JAX had started (`compat.forks`).
+      ValueError: `env` is neither an environment nor a name, `params` belong to another environment, are several markets or
+        are impossible, the horizon exceeds the tables of the oracle, or there are options without a name.
     """
     forks.refuse()
     if isinstance(env, str):
@@ -134,7 +135,7 @@ def resolve(env, params=None, fresh=False, options=None):
 
 
 def start(env, key, params):
-    """Start an episode: `(observation, state)`, the observation being one flat vector."""
+    """Start an episode: `(observation, state)`, where the observation is one flat vector."""
     obs, state = env.reset_env(key, params)
     return flat(obs), state
 
@@ -146,13 +147,13 @@ def period(env, key, state, action, params):
 
 
 def step(env, key, state, action, params):
-    """One period with an agent's action and autoreset, on the random numbers of `env.step`.
+    """One period with an agent's action and autoreset, with the random numbers of `env.step`.
 
-    Where the episode goes on, nothing is reset; under `vmap`, only periods in which some lane ends pay for a reset.
+    While the episode continues, nothing is reset. Under `vmap`, only periods in which some lane ends pay for a reset.
 
     Returns:
-      `(observation, state, reward, terminated, truncated, info)`; `info` also has `final_observation`, what was seen at the
-      end of this period.
+      `(observation, state, reward, terminated, truncated, info)`; `info` also has `final_observation`, the observation at
+      the end of this period.
     """
     key, key_reset = jax.random.split(key)
     seen, moved, reward, terminated, info = period(env, key, state, action, params)
@@ -160,7 +161,7 @@ def step(env, key, state, action, params):
     done = terminated | truncated
     again = functools.partial(_start_with, env, jax.random.key_impl(key_reset), jax.random.key_data(key_reset), params)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(again))
-    first = jax.lax.while_loop(  # rather than `cond`, which vmap turns into a reset of all lanes in all periods
+    first = jax.lax.while_loop(  # not `cond`: vmap would reset all lanes in all periods
         lambda carry: carry[0], lambda _: (jnp.zeros_like(done), again()), (done, nothing)
     )[1]
     obs, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), first, (seen, moved))
@@ -168,12 +169,12 @@ def step(env, key, state, action, params):
 
 
 def _start_with(env, implementation, words, params):
-    """`start` with the words of a key: a loop that runs once may not close over a key, which it could use again."""
+    """`start` from the words of a key, because a loop must not close over a key that it could use again."""
     return start(env, jax.random.wrap_key_data(words, impl=implementation), params)
 
 
 def flat(observation):
-    """A float vector as it is; anything else as one float32 vector of all its entries."""
+    """A float vector unchanged; any other observation as one float32 vector of all its entries."""
     leaves = jax.tree.leaves(observation)
     if len(leaves) == 1 and leaves[0].ndim == 1 and jnp.issubdtype(leaves[0].dtype, jnp.floating):
         return leaves[0]
@@ -181,17 +182,17 @@ def flat(observation):
 
 
 def action_space(env, params):
-    """`Discrete`, `Interval` or `Subset`; nothing is computed."""
+    """`Discrete`, `Interval` or `Subset`, found by tracing without computation."""
     return jax.eval_shape(env.problem, params).action_space
 
 
 def to_action(space, action):
-    """The market's action for an agent's.
+    """Convert an agent's action to an action of the market.
 
     Args:
       space: the market's action space.
-      action: an index, or one for each seller, as an array or a tuple; prices, `[1]` where one is set; or for sets of
-        products weights `[n]`: those above 1/2 are offered, the heaviest ones if they are too many.
+      action: an index, or one for each seller, as an array or a tuple; prices, `[1]` for a single one; or weights `[n]` for
+        sets of products: products with weights above 1/2 are offered, and if these are too many, the heaviest ones.
 
     Returns:
       int32, float32 or bool `[*space.shape]`.

@@ -1,7 +1,7 @@
-"""Bounds of what an agent of another library does and sees, as arrays.
+"""Bounds of the actions and observations of an agent of another library, as arrays.
 
-Bounds of observations are those of the layout that jaxprice's markets share: share of the horizon gone, last prices, last
-demand, further entries, context.
+The bounds of observations follow the common layout of jaxprice's markets: share of the horizon that has passed, last prices,
+last demand, further entries, context.
 """
 
 import jax
@@ -15,10 +15,10 @@ from jaxprice.types import Subset
 
 
 def action_bounds(env, params):
-    """Lowest and highest entries of an action that is no index, float32 `[1]` or `[n]` each.
+    """Lowest and highest entries of an action that is not an index, float32 `[1]` or `[n]` each.
 
     Raises:
-      ValueError: the interval of prices is drawn anew with each market.
+      ValueError: each market draws its own interval of prices.
     """
     space = action_space(env, params)
     if isinstance(space, Subset):
@@ -30,10 +30,10 @@ def action_bounds(env, params):
 
 
 def observation_bounds(env, params):
-    """Lowest and highest entries of an observation, float32 `[size]` each; infinite where they are not known.
+    """Lowest and highest entries of an observation, float32 `[size]` each; infinite if the bound is not known.
 
-    Known are, in jaxprice's own markets: the share of the horizon gone, prices, demand (but for Gaussian noise; per buyer
-    where sales are Bernoulli), and the shares of the stocks that are left.
+    In jaxprice's own markets the following bounds are known: the share of the horizon, prices, demand (except with Gaussian
+    noise; per buyer if sales are Bernoulli), and the shares of the stocks that are left.
     """
     key = jax.random.key(0)
     seen, state = jax.eval_shape(env.reset_env, key, params)
@@ -62,11 +62,11 @@ def observation_bounds(env, params):
 
 
 def _prices(env, params, *, posted):
-    """`(lowest, highest, known)`, scalars or `[n]` each; known: all markets that may be met have the same.
+    """`(lowest, highest, known)`, scalars or `[n]` each; `known` is True if all markets that may be drawn have equal bounds.
 
-    With `posted`, also the prices of the grid, and zero, which stands for none.
+    With `posted`, the bounds include the prices of the grid, and zero, which stands for no price.
     """
-    if isinstance(env, FreshMarket):  # what two draws share was not drawn
+    if isinstance(env, FreshMarket):  # numbers that are equal in two draws are not random
         draws = jax.vmap(lambda key: env.draw(key, params))(jax.random.split(jax.random.key(0), 2))
         lows, highs = jax.vmap(lambda market: _prices(env.base, market, posted=posted)[:2])(draws)
         return lows[0], highs[0], (lows[0] == lows[1]) & (highs[0] == highs[1])
@@ -83,5 +83,5 @@ def _prices(env, params, *, posted):
 
 
 def _concrete(tree):
-    """NumPy arrays, unless they are being traced."""
+    """The leaves as NumPy arrays, unless they are traced."""
     return tree if checks.is_traced(tree) else jax.tree.map(np.asarray, tree)

@@ -1,6 +1,6 @@
 """Real purchase data: choice models by maximum likelihood, and the markets calibrated with them.
 
-Only fitted parameters are shipped; no data set is needed at run time. `load("apple")` returns a `Calibration`,
+The package contains fitted parameters only; it needs no data set at run time. `load("apple")` returns a `Calibration`,
 `names()` lists them, and `experiments/calibrate.py` refits them from the original data.
 """
 

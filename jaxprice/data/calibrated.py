@@ -1,18 +1,18 @@
-"""Markets calibrated on real purchases: fitted parameters shipped as small JSON files.
+"""Markets calibrated on real purchases: fitted parameters in small JSON files.
 
-A calibration holds the fitted choice model (coefficients, covariance) and what a posted-price seller meets, the logit
-demand curve in the seller's own price `p`,
+A calibration holds the fitted choice model (coefficients, covariance). It also holds the demand that a posted-price seller
+faces: the logit demand curve in the seller's own price `p`,
 
     D(p) = 1 / (1 + exp(slope * p + intercept)),    revenue p * D(p), largest where slope * p * (1 - D(p)) = 1,
 
-in the sign convention of Broder and Rusmevichientong (2012), Operations Research 60, 965-980,
-doi:10.1287/opre.1120.1057 (`z1 = slope > 0`, `z2 = intercept`). Everything but the own price is held at the values in
-`design`, sample means unless the provenance says otherwise. The revenue optimum is
-`(1 + W(exp(-1 - intercept))) / slope` with Lambert's W, the solution of the first-order condition; W(exp(x)) is
-Wright's omega function, which does not overflow.
+in the sign convention of Broder and Rusmevichientong (2012), Operations Research 60, 965-980, doi:10.1287/opre.1120.1057
+(`z1 = slope > 0`, `z2 = intercept`). All attributes other than the own price are fixed at the values in `design`, which are
+sample means unless the provenance says otherwise. The optimal price for revenue is `(1 + W(exp(-1 - intercept))) / slope`
+with Lambert's W, the solution of the first-order condition. The code computes W(exp(x)) as Wright's omega function, which
+does not overflow.
 
 The household panels record purchases only: there is NO outside option, and `D` is a share of the category's purchases.
-Buyers whom a high price sends home with nothing are not seen: demand is taken as less elastic than a shop would find.
+Buyers who leave without buying because of a high price are not observed, so demand appears less elastic than in a shop.
 """
 
 import dataclasses
@@ -32,36 +32,36 @@ from jaxprice.data.fields import DESCRIBED, checked, names_of
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """One market's fitted demand. Prices are in `currency`; lists per brand follow `brands`.
+    """The fitted demand of one market. Prices are in `currency`; lists per brand follow the order of `brands`.
 
     Attributes:
         name: name of the market, as given to `load`.
-        seller: the brand whose price is set.
-        brands: the `B` brands with a price, the seller among them.
+        seller: the brand that sets its price.
+        brands: the `B` brands with a price, including the seller.
         outside_option: whether buying none of the brands is an alternative of the model (utility zero, last row).
         names: names of the `K` coefficients of the choice model.
         coefficients: estimates `[K]`, in utility per unit of the attribute.
         covariance: their covariance `[K, K]`, the inverse observed information.
-        log_likelihood: at the estimates.
+        log_likelihood: log likelihood at the estimates.
         observations: number of choices.
         price_name: name of the coefficient of the price.
-        design: `[J, K]`, attributes of the alternatives at which the curve is taken, `J = B + outside_option`.
-        intercept: of the own-price curve, `D(0) = 1 / (1 + exp(intercept))`.
-        slope: of the own-price curve, per unit of price, positive.
-        curve_covariance: `[2, 2]`, of (intercept, slope) by the delta method, with `design` taken as known.
+        design: `[J, K]`, attributes of the alternatives for which the curve is computed, `J = B + outside_option`.
+        intercept: intercept of the own-price curve, `D(0) = 1 / (1 + exp(intercept))`.
+        slope: slope of the own-price curve, per unit of price, positive.
+        curve_covariance: `[2, 2]`, covariance of (intercept, slope) by the delta method, which takes `design` as known.
         price_low: lower end of the default price grid.
         price_high: upper end of the default price grid.
-        grid_rule: how the ends were chosen.
+        grid_rule: rule by which the ends were chosen.
         currency: unit of the prices.
         price_means: observed mean price of each brand.
         price_sds: observed standard deviation (divisor N - 1) of each brand's price.
         market_shares: share of the choices that went to each brand.
-        own_elasticities: elasticity of each brand's expected sales to its own price, all its prices moved by the same
-            percentage: `theta_price * sum_n p P (1 - P) / sum_n P` over the observed choices.
-        source: package and version the data came from.
-        licence: of that package; the data themselves are not shipped.
+        own_elasticities: elasticity of each brand's expected sales with respect to its own price, if all its prices change
+            by the same percentage: `theta_price * sum_n p P (1 - P) / sum_n P` over the observed choices.
+        source: package and version that contain the data.
+        licence: licence of that package; the data themselves are not included.
         reference: publication of the data.
-        provenance: what was fitted, on what, and what to keep in mind.
+        provenance: the fitted model, its data, and caveats.
         script: the fitting script.
     """
 
@@ -95,7 +95,7 @@ class Calibration:
 
     @property
     def fit(self) -> Fit:
-        """The choice model, as the estimators return it."""
+        """The choice model in the type that the estimators return."""
         return Fit(self.names, self.coefficients, self.covariance, self.log_likelihood, self.observations)
 
     @property
@@ -110,7 +110,7 @@ class Calibration:
 
     @property
     def optimal_price(self) -> float:
-        """The price that maximises revenue on the own-price curve at zero marginal cost, in `currency`."""
+        """The price that maximises revenue on the own-price curve if the marginal cost is zero, in `currency`."""
         return float((1.0 + wrightomega(-1.0 - self.intercept)) / self.slope)
 
     def demand(self, price: ArrayLike) -> np.ndarray:
@@ -119,21 +119,21 @@ class Calibration:
 
 
 def names() -> list[str]:
-    """Names of the shipped markets, sorted."""
+    """Names of the markets in this package, sorted."""
     return sorted(file.name.removesuffix(".json") for file in _folder().iterdir() if file.name.endswith(".json"))
 
 
 def load(name: str) -> Calibration:
-    """Reads one shipped market.
+    """Reads one market of this package.
 
     Args:
         name: one of `names()`.
 
     Returns:
-        The calibration, its arrays read-only.
+        The calibration; its arrays are read-only.
 
     Raises:
-        ValueError: there is no such market; the message names the nearest ones.
+        ValueError: there is no such market; the message names the closest matches.
     """
     known = names()
     if name not in known:
@@ -147,7 +147,7 @@ def from_dict(fields: dict[str, object]) -> Calibration:
     """Builds a calibration from the fields of its JSON file: lists become read-only arrays or tuples.
 
     Raises:
-        ValueError: a field is missing or unknown, or is not what `Calibration` says of it; the message names the field.
+        ValueError: a field is missing or unknown, or does not match its definition in `Calibration`; the message names it.
     """
     return Calibration(**checked(fields, [field.name for field in dataclasses.fields(Calibration)]))
 
@@ -155,16 +155,16 @@ def from_dict(fields: dict[str, object]) -> Calibration:
 def assemble(
     fit: Fit, data: np.ndarray, choice: np.ndarray, design: np.ndarray, price_name: str, **described: object
 ) -> Calibration:
-    """Builds a calibration from a fit and the choices behind it; numbers are rounded to 10 significant digits.
+    """Builds a calibration from a fit and its data; numbers are rounded to 10 significant digits.
 
-    The seller is the brand with the largest share. The price grid runs from the 1 % to the 99 % quantile of the
-    seller's observed price: the extremes of scanner data hold a few mistakes, prices of zero among them.
+    The seller is the brand with the largest share. The price grid covers the 1 % to the 99 % quantile of the seller's
+    observed price, because the extremes of scanner data contain some errors, for example prices of zero.
 
     Args:
         fit: the choice model.
         data: `[N, J, K]`, the brands first, an outside option last; columns as `fit.names`.
-        choice: `[N]`, index of the alternative taken.
-        design: `[J, K]`, where the curve is taken.
+        choice: `[N]`, index of the chosen alternative.
+        design: `[J, K]`, attributes for which the curve is computed.
         price_name: name of the price coefficient.
         **described: the fields of `Calibration` that are not computed: `name`, `brands`, `currency`, `source`,
             `licence`, `reference`, `provenance`, `script`.
@@ -173,8 +173,8 @@ def assemble(
         The calibration.
 
     Raises:
-        ValueError: a described field is missing or unknown, arrays of a wrong shape, a price that is not a coefficient, or
-            the revenue optimum is not inside the price grid.
+        ValueError: a described field is missing or unknown, an array has a wrong shape, the price is not a coefficient, or
+            the optimal price is outside the price grid.
     """
     wanted = {"brands", *DESCRIBED}
     if set(described) != wanted:

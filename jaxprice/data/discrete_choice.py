@@ -1,17 +1,17 @@
 """Maximum likelihood for binary and multinomial (conditional) logit.
 
-Buyer `n` gives alternative `j` the utility `V[n, j] = x[n, j] @ theta` plus independent standard Gumbel noise and takes
-the best one, so
+Buyer `n` assigns utility `V[n, j] = x[n, j] @ theta` plus independent standard Gumbel noise to alternative `j`, and chooses
+the best alternative. Hence
 
     P(n takes j) = exp(V[n, j]) / sum_k exp(V[n, k]),    log L = sum_n -log(1 + sum_{k != c} exp(V[n, k] - V[n, c])),
 
-with `c` the alternative taken. Only differences of utility matter: the binary logit is the case of two alternatives of
-which one has utility zero. `log L` is concave, so Newton's method with the exact Hessian finds the maximum whenever it
-exists; it does not when a linear rule of the attributes predicts every choice (separation, Albert and Anderson 1984).
-The covariance is the inverse of the observed information, the negative Hessian at the maximum: it takes choices as
-independent, and is too small where the same household chooses many times.
+where `c` is the chosen alternative. Only differences of utility matter: the binary logit is the case of two alternatives,
+one with utility zero. `log L` is concave, so Newton's method with the exact Hessian finds the maximum if it exists. It does
+not exist if a linear rule of the attributes predicts every choice (separation, Albert and Anderson 1984). The covariance is
+the inverse of the observed information, that is, of the negative Hessian at the maximum. It assumes independent choices, so
+it is too small if the same household chooses many times.
 
-Derivatives are computed by jax in float64 inside a local context; the caller's precision setting is left alone.
+jax computes derivatives in float64 inside a local context; the caller's precision setting does not change.
 
 Sources: McFadden (1974), Conditional logit analysis of qualitative choice behavior, in Frontiers in Econometrics,
 105-142. Train (2009), Discrete Choice Methods with Simulation, chapters 2-3 and 8, doi:10.1017/CBO9780511805271.
@@ -58,13 +58,13 @@ def fit_binary_logit(features: ArrayLike, outcome: ArrayLike, names: Sequence[st
         features: `[N, K]`, finite; without a column of ones when `constant` is true.
         outcome: `[N]`, zeros and ones.
         names: names of the `K` features.
-        constant: whether a coefficient named "constant" is put before the others.
+        constant: whether to put a coefficient named "constant" before the others.
 
     Returns:
-        The fit, coefficients in the order of `names`, after the constant.
+        The fit, with coefficients in the order of `names`, after the constant.
 
     Raises:
-        ValueError: an argument has a wrong shape or wrong values, a feature is a combination of the others, or no
+        ValueError: an argument has a wrong shape or wrong values, a feature is a linear combination of the others, or no
             maximum exists because the features separate the outcomes.
     """
     features = _array("features", features, 2)
@@ -93,21 +93,21 @@ def fit_multinomial_logit(
 ) -> Fit:
     """Fits `P(choice = j)` proportional to `exp(constant[j] + attributes[:, j] @ theta)`.
 
-    The last alternative is the base: its constant is zero. The other constants come first among the coefficients and
-    are named "constant:<alternative>"; `theta` is shared by all alternatives.
+    The last alternative is the base: its constant is zero. The other constants are the first coefficients, with names
+    "constant:<alternative>". All alternatives share `theta`.
 
     Args:
-        attributes: `[N, J, K]`, finite, of every alternative at every choice.
-        choice: `[N]`, index of the alternative taken, `0..J-1`.
+        attributes: `[N, J, K]`, finite, for every alternative of every choice.
+        choice: `[N]`, index of the chosen alternative, `0..J-1`.
         names: names of the `K` attributes.
-        alternatives: names of the `J` alternatives; their indices when absent.
-        constants: whether alternative-specific constants are fitted.
+        alternatives: names of the `J` alternatives; by default their indices.
+        constants: whether to fit alternative-specific constants.
 
     Returns:
         The fit, the `J - 1` constants before the `K` generic coefficients.
 
     Raises:
-        ValueError: an argument has a wrong shape or wrong values, an attribute is a combination of the others, or no
+        ValueError: an argument has a wrong shape or wrong values, an attribute is a linear combination of the others, or no
             maximum exists because the attributes separate the choices.
     """
     attributes = _array("attributes", attributes, 3)
@@ -142,7 +142,7 @@ def add_constants(attributes: np.ndarray) -> np.ndarray:
 
 
 def own_price_curve(fit: Fit, design: ArrayLike, *, seller: int, price: str = "price") -> tuple[np.ndarray, np.ndarray]:
-    """The demand curve one seller faces while every rival and every other attribute stays where it is.
+    """The demand curve of one seller if all rivals and all other attributes stay constant.
 
     With utilities linear in price, the logit share of the seller at its price `p` is
     `D(p) = 1 / (1 + exp(intercept + slope * p))`, where
@@ -151,14 +151,14 @@ def own_price_curve(fit: Fit, design: ArrayLike, *, seller: int, price: str = "p
 
     Args:
         fit: the choice model.
-        design: `[J, K]`, one row an alternative, columns as `fit.names`; the seller's own price there is not used.
+        design: `[J, K]`, one row for each alternative, columns as in `fit.names`; the seller's own price in it is not used.
             An outside option of utility zero is a row of zeros.
         seller: row of the seller.
         price: name of the price coefficient.
 
     Returns:
         `(intercept, slope)` as an array `[2]`, and their covariance `[2, 2]` by the delta method. The slope is per unit
-        of price and positive for demand that falls; the design is taken as known.
+        of price, and positive if demand decreases in the price. The design is taken as known.
 
     Raises:
         ValueError: `design` has a wrong shape, `seller` is not one of its rows, or `price` is not a coefficient.
@@ -182,7 +182,7 @@ def own_price_curve(fit: Fit, design: ArrayLike, *, seller: int, price: str = "p
 
 
 def _log_likelihood(coefficients: jax.Array, differences: jax.Array) -> jax.Array:
-    """Log likelihood, from the attributes of the alternatives not taken minus those of the one taken `[N, J-1, K]`."""
+    """Log likelihood, from the attributes of the other alternatives minus those of the chosen one, `[N, J-1, K]`."""
     utility = jnp.pad(differences @ coefficients, ((0, 0), (1, 0)))
     return -jnp.sum(jax.nn.logsumexp(utility, axis=1))
 
@@ -199,9 +199,9 @@ def _maximise(
 ) -> Fit:
     """Newton's method with step halving, on columns scaled to unit root mean square.
 
-    Convergence is asked of the step, not of the likelihood: on separated data the likelihood settles while the
-    coefficients keep growing by about one unit of utility per step, which never passes for a maximum. The error after
-    the last step is of the order of its square.
+    Convergence is tested on the step, not on the likelihood. On separated data the likelihood converges while the
+    coefficients keep growing by about one unit of utility per step, so the step never converges. The error after the last
+    step is of the order of its square.
     """
     scale = np.sqrt(np.mean(differences**2, axis=(0, 1)))
     if (scale == 0.0).any():
@@ -239,7 +239,7 @@ def _maximise(
 
 
 def _well_conditioned(information: np.ndarray) -> bool:
-    """Whether float64 rounding leaves the Newton step below the tolerance of `_maximise`."""
+    """Whether float64 rounding errors of the Newton step are below the tolerance of `_maximise`."""
     eigenvalues = np.linalg.eigvalsh(information)
     return bool(np.isfinite(eigenvalues).all() and eigenvalues[0] > 1e-10 * eigenvalues[-1])
 

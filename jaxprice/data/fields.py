@@ -1,22 +1,22 @@
-"""The fields of a calibration: each is what `Calibration` says of it, or a ValueError names it before it is used."""
+"""The fields of a calibration: each must match its definition in `Calibration`, or a ValueError names it before use."""
 
 import numpy as np
 
-DESCRIBED = ("name", "currency", "source", "licence", "reference", "provenance", "script")  # words that nobody computes
+DESCRIBED = ("name", "currency", "source", "licence", "reference", "provenance", "script")  # texts given by the author
 WORDS = (*DESCRIBED, "seller", "price_name", "grid_rule")
 PER_BRAND = ("price_means", "price_sds", "market_shares", "own_elasticities")
-SYMMETRY = 1e-6  # by which rounded covariances may differ from their transpose, as a share of their largest entry
+SYMMETRY = 1e-6  # tolerance for symmetry of rounded covariances, relative to their largest entry
 
 
 def checked(fields: dict[str, object], known: list[str]) -> dict[str, object]:
-    """Fields of a calibration as `Calibration` holds them: tuples, and read-only float64 arrays.
+    """Fields of a calibration in the types of `Calibration`: tuples, and read-only float64 arrays.
 
     Args:
-        fields: by name, as a JSON file has them.
-        known: the names that there have to be.
+        fields: name -> value, as in a JSON file.
+        known: the required names.
 
     Raises:
-        ValueError: one is missing, unknown or out of its range.
+        ValueError: a field is missing, unknown or out of its range.
     """
     if not isinstance(fields, dict):
         raise ValueError(f"fields: expected a dict of the fields of a calibration, got {type(fields).__name__}")
@@ -71,7 +71,7 @@ def names_of(key: str, value: object) -> tuple[str, ...]:
     """`value`, a list or tuple of different names, as a tuple.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a list.
     """
     known = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
     if not known or len(set(value)) < len(value):
@@ -80,7 +80,7 @@ def names_of(key: str, value: object) -> tuple[str, ...]:
 
 
 def _numbers(key: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
-    """`value` as a float64 array of a shape, finite."""
+    """`value` as a finite float64 array of the given shape."""
     try:
         array = np.asarray(value)
         numbers = array.astype(np.float64) if array.dtype.kind in "fiu" else None
@@ -95,6 +95,6 @@ def _numbers(key: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _covariance(key: str, matrix: np.ndarray) -> None:
-    """Refuse a matrix that is not symmetric and positive definite."""
+    """Raise if a matrix is not symmetric and positive definite."""
     if np.abs(matrix - matrix.T).max() > SYMMETRY * np.abs(matrix).max() or np.linalg.eigvalsh(matrix)[0] <= 0:
         raise ValueError(f"{key}: expected a symmetric positive definite matrix, got {matrix.tolist()}")

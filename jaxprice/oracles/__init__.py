@@ -1,4 +1,4 @@
-"""Exact solutions: what the best seller would earn."""
+"""Exact solutions: the expected profit of the best seller."""
 
 from typing import TYPE_CHECKING
 

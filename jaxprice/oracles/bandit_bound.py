@@ -1,21 +1,21 @@
-"""Upper bounds on what can be earned in a Bernoulli bandit with a Beta prior, where the exact optimum is out of reach.
+"""Upper bounds on the expected reward in a Bernoulli bandit with a Beta prior, for sizes that exact solution cannot reach.
 
-k arms, p_i ~ Beta(a, b), n pulls. Two bounds, neither always the smaller:
+There are k arms, p_i ~ Beta(a, b), and n pulls. Either of the two bounds can be the smaller one:
 
-- Lagrangian (Whittle): let any number of arms be pulled in a period, at a price lam_t >= 0 a pull, and hand one such price
-  back a period. No policy of one pull a period loses by that, so
+- Lagrangian (Whittle): allow any number of pulls in a period at a price lam_t >= 0 each, and pay back one such price a
+  period. A policy with one pull a period loses nothing by this change, so
 
       V*(n, k) <= L(lam) = sum_t lam_t + k J(lam),
 
-  with J the value of one arm alone, which is pulled or rested in each period; with p = (a + s) / (a + b + s + f),
+  where J is the value of a single arm that is pulled or rested in each period. With p = (a + s) / (a + b + s + f),
 
       V_t(s, f) = max(V_{t+1}(s, f), p - lam_t + p V_{t+1}(s + 1, f) + (1 - p) V_{t+1}(s, f + 1)),    J = V_1(0, 0).
 
-  L is convex, and its slope in lam_t is 1 - k P(an arm alone is pulled at t). Adam, projected, goes down from lam_t = .75;
-  every point on its way is a bound, and the smallest is kept.
-- clairvoyant: a seller who knows the p_i earns n E[max_i p_i], n k / (k + 1) with uniform priors.
+  L is convex. Its slope in lam_t is 1 - k P(a single arm is pulled at t). Projected Adam descends from lam_t = .75. Every
+  point on its path is a bound, and the code returns the smallest.
+- Clairvoyant: a seller who knows the p_i earns n E[max_i p_i], which is n k / (k + 1) with uniform priors.
 
-As the optimum of k >= n arms is that of n, so is the Lagrangian bound taken.
+The optimum for k >= n arms equals that for n arms, so the Lagrangian bound is computed for at most n arms.
 
 Sources: P. Whittle (1988), "Restless bandits: activity allocation in a changing world", doi:10.2307/3214163; D. Adelman,
 A. J. Mersereau (2008), "Relaxations of weakly coupled stochastic dynamic programs", doi:10.1287/opre.1070.0445;
@@ -27,17 +27,17 @@ from scipy import integrate, special
 
 from jaxprice import checks
 
-START, STEP = 0.75, 0.02  # of the prices, and the largest change of one
+START, STEP = 0.75, 0.02  # initial prices, and the largest change of a price in a step
 
 
 def upper_bound(arms, horizon, a=1.0, b=1.0, iterations=300):
-    """The smaller of the two bounds on expected total reward.
+    """The smaller of the two bounds on the expected total reward.
 
     Args:
       arms: number of arms.
-      horizon: pulls.
+      horizon: number of pulls.
       a, b: shapes of the prior, above 0.
-      iterations: of the descent.
+      iterations: number of steps of the descent.
 
     Returns:
       A float.
@@ -49,14 +49,14 @@ def upper_bound(arms, horizon, a=1.0, b=1.0, iterations=300):
 
 
 def clairvoyant(arms, horizon, a=1.0, b=1.0):
-    """What a seller earns who knows every arm, a float; arguments and errors as in `upper_bound`."""
+    """Expected reward of a seller who knows every arm, a float; arguments and errors as in `upper_bound`."""
     arms, horizon = _checked(arms, horizon, a, b)
     missed = integrate.quad(lambda x: special.betainc(a, b, x) ** arms, 0, 1, epsabs=1e-12, epsrel=1e-12, limit=500)[0]
     return horizon * (1 - missed)
 
 
 def lagrangian(arms, horizon, a=1.0, b=1.0, iterations=300):
-    """The Lagrangian bound and the prices of a pull that give it.
+    """The Lagrangian bound, and the prices of a pull that attain it.
 
     Args:
       arms, horizon, a, b, iterations: as in `upper_bound`.
@@ -83,7 +83,7 @@ def lagrangian(arms, horizon, a=1.0, b=1.0, iterations=300):
 
 
 def relaxed(prices, arms, a=1.0, b=1.0):
-    """L at prices `[horizon]` and a subgradient, a float and float64 `[horizon]`."""
+    """L at prices `[horizon]`, a float, and a subgradient, float64 `[horizon]`."""
     horizon = len(prices)
     n, s = np.mgrid[:horizon, :horizon]
     mean = np.clip((a + s) / (a + b + n), 0, 1)  # row: pulls of the arm, column: its successes

@@ -1,22 +1,23 @@
-"""Bernoulli bandits with a Beta prior, solved exactly: what the best seller earns, and what a given policy earns.
+"""Bernoulli bandits with a Beta prior, solved exactly: the optimal expected reward, and that of a given policy.
 
-k arms, with success probabilities p_i ~ Beta(a, b), are pulled n times in all; reward is the number of successes. What
-matters of the past are successes s_i and failures f_i of each arm, and, arms being alike at first, only as a multiset. With
-h pulls left and m_i = (a + s_i) / (a + b + s_i + f_i),
+k arms with success probabilities p_i ~ Beta(a, b) are pulled n times in all. The reward is the number of successes. The
+sufficient statistics are the successes s_i and failures f_i of each arm. They matter only as a multiset, because the arms
+are exchangeable at the start. With h pulls left and m_i = (a + s_i) / (a + b + s_i + f_i),
 
     V(S, 0) = 0,
     Q_i(S, h) = m_i (1 + V(S with s_i + 1, h - 1)) + (1 - m_i) V(S with f_i + 1, h - 1),
     V(S, h) = max_i Q_i(S, h)    or    sum_i P(i | S, h) Q_i(S, h)
 
-for the Bayes optimum, or for a policy that pulls arm i with probability P(i | S, h). The pulls made are those in S, so there
-is one layer of multisets for each number of pulls. Layers are built once, each with the places of what follows in the next
-(`layers`), and swept backwards in float64, a layer at a time. Without more arms than pulls some arm is never reached: the
-optimum of k >= n arms is that of n.
+for the Bayes optimum, or for a policy that pulls arm i with probability P(i | S, h). S determines the number of past pulls,
+so there is one layer of multisets for each number of pulls. Each layer is built once, with pointers to the successor states
+in the next layer (`layers`). The recursion goes backwards in float64, one layer at a time. If there are more arms than
+pulls, some arms are never pulled: the optimum for k >= n arms equals that for n arms.
 
-A policy here is a function `(successes, failures, left) -> probabilities`, arrays `[states, arms]`, with `left` pulls left
-including this one. It must not care which arm is which: ties between arms go to all of them alike. Thompson sampling pulls
-arm i with probability int f_i prod_{j != i} F_j dx, with the densities f and distribution functions F of the posteriors, a
-polynomial for whole a and b, which Gauss-Legendre quadrature integrates exactly.
+A policy here is a function `(successes, failures, left) -> probabilities`, arrays `[states, arms]`, where `left` is the
+number of pulls left, including this one. It must not depend on the labels of the arms: tied arms get equal probabilities.
+Thompson sampling pulls arm i with probability int f_i prod_{j != i} F_j dx, where f and F are the densities and distribution
+functions of the posteriors. For integer a and b this is the integral of a polynomial, which Gauss-Legendre quadrature
+computes exactly.
 
 Values for Beta(1, 1): the optimum is 6.0217857143 for n = 10, k = 2 and 6.6599878748 for n = 10, k = 5.
 
@@ -35,15 +36,15 @@ from scipy import stats
 from jaxprice import checks
 from jaxprice.oracles import gittins as indices
 
-MOST = 10**7  # states
+MOST = 10**7  # largest number of states
 
 
 class Layer(NamedTuple):
     """All multisets of arms after some number of pulls.
 
     Attributes:
-      successes, failures: of each arm, int16 `[states, arms]`.
-      won, lost: place in the next layer after a success or failure of each arm, int32 `[states, arms]`; zero in the last.
+      successes, failures: numbers for each arm, int16 `[states, arms]`.
+      won, lost: index in the next layer after a success or failure of each arm, int32 `[states, arms]`; zero in the last.
     """
 
     successes: np.ndarray
@@ -53,11 +54,11 @@ class Layer(NamedTuple):
 
 
 def optimum(arms, horizon, a=1.0, b=1.0):
-    """The most that can be earned in expectation.
+    """The largest expected total reward of any policy.
 
     Args:
       arms: number of arms.
-      horizon: pulls.
+      horizon: number of pulls.
       a, b: shapes of the prior, above 0.
 
     Returns:
@@ -72,17 +73,17 @@ def optimum(arms, horizon, a=1.0, b=1.0):
 
 
 def value(policy, arms, horizon, a=1.0, b=1.0):
-    """What a policy earns in expectation.
+    """The expected total reward of a policy.
 
     Args:
-      policy: `(successes, failures, left) -> probabilities`, as the module says.
+      policy: `(successes, failures, left) -> probabilities`, see the module.
       arms, horizon, a, b: as in `optimum`.
 
     Returns:
       Expected total reward, a float.
 
     Raises:
-      ValueError: numbers out of range, more than `MOST` states, or probabilities that are none.
+      ValueError: numbers out of range, more than `MOST` states, or invalid probabilities.
     """
 
     def choose(layer, left, worth):
@@ -97,11 +98,11 @@ def value(policy, arms, horizon, a=1.0, b=1.0):
 
 
 def count(arms, horizon):
-    """Number of states of all layers, exact below 2^53."""
+    """Total number of states of all layers, exact below 2^53."""
     arms = min(checks.positive_int("arms", arms), checks.positive_int("horizon", horizon))
-    ways = np.zeros((arms + 1, horizon))  # by arms that were pulled, and pulls
+    ways = np.zeros((arms + 1, horizon))  # indexed by the number of arms pulled and the number of pulls
     ways[0, 0] = 1
-    for pulls in range(1, horizon):  # arms with so many pulls are of pulls + 1 kinds
+    for pulls in range(1, horizon):  # an arm with this number of pulls is in one of pulls + 1 states
         before = ways.copy()
         for same in range(1, min(arms, (horizon - 1) // pulls) + 1):
             more = before[: arms + 1 - same, : horizon - same * pulls]
@@ -111,7 +112,7 @@ def count(arms, horizon):
 
 @functools.lru_cache(maxsize=4)
 def layers(arms, horizon):
-    """A tuple of `horizon` layers, the first of one state: nothing pulled.
+    """A tuple of `horizon` layers; the first one has a single state, without any pulls.
 
     Raises:
       ValueError: no arms or pulls, or more than `MOST` states.
@@ -119,7 +120,7 @@ def layers(arms, horizon):
     states = count(arms, horizon)
     if states > MOST:
         raise ValueError(f"arms={arms} and horizon={horizon} have {states:.2g} states, at most {MOST:.2g} are allowed")
-    pulls, wins = np.tril_indices(horizon + 1)  # of the kinds of arms, in order
+    pulls, wins = np.tril_indices(horizon + 1)  # of the possible states of an arm, in order
     kinds, found = np.zeros((1, arms), np.int32), []
     for t in range(horizon):
         m, s = pulls[kinds], wins[kinds]
@@ -139,7 +140,7 @@ def layers(arms, horizon):
 
 
 def _keys(rows, below):
-    """A whole number for each row of numbers under `below`, the same only for the same rows; int64 `[rows]`."""
+    """An integer for each row of numbers below `below`; equal only for equal rows; int64 `[rows]`."""
     bits = below.bit_length()
     width, key = 62 // bits, None
     for start in range(0, rows.shape[1], width):
@@ -153,7 +154,7 @@ def _keys(rows, below):
 
 
 def _sweep(arms, horizon, a, b, choose):
-    """Backwards through the layers; `choose` makes values of a layer from the worth of each arm."""
+    """The backward recursion through the layers; `choose` computes the values of a layer from the value of each arm."""
     checks.number("a", a, low=1e-6, scalar=True)
     checks.number("b", b, low=1e-6, scalar=True)
     values = np.zeros(1)
@@ -164,12 +165,12 @@ def _sweep(arms, horizon, a, b, choose):
 
 
 def random(successes, failures, left):
-    """Every arm alike."""
+    """Every arm with the same probability."""
     return np.full(successes.shape, 1 / successes.shape[1])
 
 
 def epsilon_greedy(epsilon, a=1.0, b=1.0):
-    """A random arm with probability `epsilon`, else one with the largest posterior mean."""
+    """A random arm with probability `epsilon`, otherwise an arm with the largest posterior mean."""
     checks.number("epsilon", epsilon, low=0, high=1, scalar=True)
 
     def policy(successes, failures, left):
@@ -184,7 +185,7 @@ def greedy(a=1.0, b=1.0):
 
 
 def ucb1(c, a=1.0, b=1.0):
-    """An arm with the largest mean + c sqrt(2 log(t + 1) / (a + b + pulls)), mean that of the posterior, t pulls made."""
+    """An arm with the largest mean + c sqrt(2 log(t + 1) / (a + b + pulls)), with the posterior mean and t past pulls."""
     checks.number("c", c, low=0, scalar=True)
 
     def policy(successes, failures, left):
@@ -196,7 +197,7 @@ def ucb1(c, a=1.0, b=1.0):
 
 
 def gittins(horizon, a=1.0, b=1.0):
-    """An arm with the largest finite-horizon Gittins index; indices within 1e-5 count as the same."""
+    """An arm with the largest finite-horizon Gittins index; indices within 1e-5 count as equal."""
     tables = indices.finite_table(horizon, a, b)
 
     def policy(successes, failures, left):
@@ -206,10 +207,10 @@ def gittins(horizon, a=1.0, b=1.0):
 
 
 def thompson(a=1, b=1):
-    """Each arm with the probability that a draw from its posterior is the largest, exactly.
+    """Each arm with the exact probability that its posterior draw is the largest.
 
     Raises:
-      ValueError: shapes that are not whole numbers.
+      ValueError: the shapes are not integers.
     """
     a, b = checks.positive_int("a", a), checks.positive_int("b", b)
 
@@ -232,7 +233,7 @@ def thompson(a=1, b=1):
 
 @functools.lru_cache(maxsize=4)
 def _posteriors(horizon, arms, a, b):
-    """Densities, times the weights of a quadrature, and distribution functions at its nodes, by successes and failures."""
+    """Densities times quadrature weights, and distribution functions, at the nodes, by successes and failures."""
     degree = horizon - 1 + arms * (a + b - 1) - 1
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
     nodes = (nodes + 1) / 2
@@ -246,6 +247,6 @@ def _mean(successes, failures, a, b):
 
 
 def _best(index, tolerance):
-    """Probabilities of the arms whose index is the largest within a tolerance, all alike."""
+    """Probabilities that are equal for all arms whose index is the largest within a tolerance."""
     best = index >= index.max(axis=1, keepdims=True) - tolerance
     return best / best.sum(axis=1, keepdims=True)

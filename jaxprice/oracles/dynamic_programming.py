@@ -6,10 +6,11 @@ States s, actions a, expected reward r(s, a) and transition probabilities P(s' |
 - discounted: V(s) = max_a r(s, a) + discount sum_s' P(s' | s, a) V(s');
 - average reward (unichain): g + h(s) = max_a r(s, a) + sum_s' P(s' | s, a) h(s'), with gain g and bias h.
 
-The two infinite-horizon problems share one iteration, h <- h + step (Th - h), kept relative to the first state so that
-float32 keeps its digits. With d = Th - h, the gain lies in [min d, max d], and the discounted value in
-Th + discount / (1 - discount) [min d, max d] (MacQueen's bounds), so the span max d - min d says when to stop. A step
-below one is the aperiodicity transformation P <- (1 - step) I + step P, without which seasons and other cycles never settle.
+The two infinite-horizon problems share one iteration, h <- h + step (Th - h), relative to the first state so that float32
+keeps its digits. With d = Th - h, the gain lies in [min d, max d], and the discounted value in
+Th + discount / (1 - discount) [min d, max d] (MacQueen's bounds), so the iteration stops by the span max d - min d. A step
+below one is the aperiodicity transformation P <- (1 - step) I + step P. Without it, periodic chains, such as seasons, do not
+converge.
 
 Sources: M. L. Puterman (1994), "Markov Decision Processes", sections 4.3, 6.6 and 8.5, doi:10.1002/9780470316887;
 D. J. White (1963) for relative value iteration; J. MacQueen (1966) for the bounds.
@@ -23,7 +24,7 @@ from jaxprice import checks
 
 
 def finite_horizon(reward, transition, horizon):
-    """Optimal expected total reward of every number of periods to go.
+    """Optimal expected total reward for every number of periods to go.
 
     Args:
       reward: expected reward, float `[S, A]`.
@@ -54,9 +55,9 @@ def value_iteration(reward, transition, discount, tolerance=None, *, max_iterati
       reward: expected reward, float `[S, A]`.
       transition: P(s' | s, a), float `[S, A, S]`.
       discount: weight of the next period, float in [0, 1).
-      tolerance: largest error of the values, units of reward, by default 1e-6 of the largest reward; below the working
-        precision, about 10 rounding units of the value, it is taken as that precision.
-      max_iterations: cap on the iterations; results are NaN where it was reached first.
+      tolerance: largest error of the values, in units of reward, by default 1e-6 of the largest reward. It is raised to the
+        working precision, about 10 rounding units of the value.
+      max_iterations: largest number of iterations; results are NaN if it is reached before convergence.
 
     Returns:
       values: float `[S]`, units of reward.
@@ -80,11 +81,11 @@ def relative_value_iteration(reward, transition, tolerance=None, max_iterations=
     Args:
       reward: expected reward, float `[S, A]`.
       transition: P(s' | s, a), float `[S, A, S]`.
-      tolerance: twice the largest error of the gain, units of reward, by default 1e-6 of the largest reward; below the
-        working precision, about 10 rounding units of the largest reward or bias, it is taken as that precision.
-      max_iterations: cap on the iterations; results are NaN where it was reached first (slow mixing, or several
-        recurrent classes with different gains).
-      step: weight of the aperiodicity transformation, in (0, 1]; 1 is faster and right only for aperiodic chains.
+      tolerance: twice the largest error of the gain, in units of reward, by default 1e-6 of the largest reward. It is raised
+        to the working precision, about 10 rounding units of the largest reward or bias.
+      max_iterations: largest number of iterations; results are NaN if it is reached before convergence (slow mixing, or
+        several recurrent classes with different gains).
+      step: weight of the aperiodicity transformation, in (0, 1]; 1 is faster but correct only for aperiodic chains.
 
     Returns:
       gain: average reward a period, float scalar.
@@ -102,7 +103,7 @@ def relative_value_iteration(reward, transition, tolerance=None, max_iterations=
 
 
 def policy_gain(reward, transition):
-    """Long-run average reward of a unichain Markov chain: its stationary distribution, by a linear solve, times reward.
+    """Long-run average reward of a unichain Markov chain: the stationary distribution, by a linear solve, times the reward.
 
     Args:
       reward: float `[S]`, or several components `[S, C]`.
@@ -129,10 +130,10 @@ def policy_gain(reward, transition):
 
 
 def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=100_000, *, step=0.5):
-    """Average rewards of each component under the policies that are optimal for weighted sums of them.
+    """Average rewards of each component under the policies that are optimal for weighted sums of the components.
 
-    With positive weights every row is Pareto optimal; a zero weight gives weak optimality only. Ties between actions
-    go to the lowest index. The front found is the convex hull's: policies in its dents maximise no weighted sum.
+    With positive weights every row is Pareto optimal; a zero weight gives only weak optimality. Ties between actions go to
+    the lowest index. The result is the convex hull of the Pareto front: a policy inside the hull maximises no weighted sum.
 
     Args:
       rewards: expected reward of each component, float `[S, A, C]`.
@@ -165,7 +166,7 @@ def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=10
 
 
 def rows(name, probabilities):
-    """Checks that the last axis of `probabilities` `[..., S]` holds distributions; traced values pass.
+    """Checks that the last axis of `probabilities` `[..., S]` holds distributions; traced values pass unchecked.
 
     Raises:
       ValueError: an entry is negative or a row does not sum to one within 1e-4.
@@ -182,12 +183,12 @@ def rows(name, probabilities):
 
 
 def _tolerance(tolerance, reward):
-    """A tolerance in units of reward, by default 1e-6 of the largest one."""
+    """The tolerance in units of reward, by default 1e-6 of the largest reward."""
     return 1e-6 * jnp.max(jnp.abs(reward)) if tolerance is None else tolerance
 
 
 def _mdp(reward, transition):
-    """Both as float arrays `[S, A]` and `[S, A, S]`, checked."""
+    """Reward and transition as float arrays `[S, A]` and `[S, A, S]`, checked."""
     reward, transition = 1.0 * jnp.asarray(reward), 1.0 * jnp.asarray(transition)
     if reward.ndim != 2 or transition.shape != (*reward.shape, reward.shape[0]):
         raise ValueError(f"reward must be [S, A] and transition [S, A, S], got {reward.shape} and {transition.shape}")

@@ -2,14 +2,15 @@
 
     max_x  reward . x   subject to   consumption' x <= capacity,  sum x <= 1,  x >= 0
 
-x_k is the share of the time price vector k is posted and 1 - sum x that of the shut-off price. The optimum bounds the
-revenue a period of any policy with `capacity` units a period, and its duals price the resources.
+x_k is the share of time for which price vector k is posted, and 1 - sum x the share of the shut-off price. With `capacity`
+units a period, the optimum bounds the revenue a period of any policy. Its duals price the resources.
 
-Solved by the primal simplex method on a dense tableau of M + 1 rows, whose slack basis is feasible because the capacity is
-not negative. Rows and rewards are first scaled to a largest entry of one, which gives the tolerances, 16 rounding units,
-their meaning. The entering column has the largest reduced reward; after 4 (K + M + 1) pivots Bland's rule takes over, so
-degenerate instances cannot cycle. Pivots are capped at 50 (K + M + 1) all the same: there the last vertex, feasible, is
-returned. The solution is refined against the original data with the final basis, so pivots leave no rounding behind.
+The solver is the primal simplex method on a dense tableau of M + 1 rows. Its slack basis is feasible because the capacity is
+nonnegative. Rows and rewards are first scaled to a largest entry of one, so that the tolerances, 16 rounding units, have a
+meaning. The entering column has the largest reduced reward. After 4 (K + M + 1) pivots Bland's rule takes over, so
+degenerate instances cannot cycle. Pivots are also limited to 50 (K + M + 1); at the limit the last vertex, which is
+feasible, is returned. The solution is refined against the original data with the final basis, which removes the rounding
+errors of pivots.
 
 Sources: G. B. Dantzig (1951) for the simplex method; R. G. Bland (1977), doi:10.1287/moor.2.2.103; K. J. Ferreira,
 D. Simchi-Levi and H. Wang (2018), doi:10.1287/opre.2018.1755, for the programme.
@@ -24,20 +25,21 @@ from jaxprice.linalg import dot
 
 
 def fluid_lp(reward, consumption, capacity):
-    """The optimal mix of price vectors and the worth of each resource.
+    """The optimal mix of price vectors, and the value of each resource.
 
     Args:
       reward: expected reward a period of each price vector, float `[K]`.
       consumption: expected units used a period, float `[K, M]`.
-      capacity: units available for each period, float `[M]`.
+      capacity: units available in each period, float `[M]`.
 
     Returns:
       value: optimal expected reward a period, float scalar.
-      mix: share of the periods of each price vector, float `[K]`. Of several optima a vertex, at most M + 1 positive.
-      duals: worth of one more unit a period of each resource, float `[M]`; a period is worth value - duals . capacity.
+      mix: share of the periods for each price vector, float `[K]`. If there are several optima it is a vertex, with at most
+        M + 1 positive entries.
+      duals: value of one more unit a period of each resource, float `[M]`; a period is worth value - duals . capacity.
 
     Raises:
-      ValueError: wrong shapes, negative consumption or capacity, a resource that no product uses.
+      ValueError: wrong shapes, negative consumption or capacity, or a resource that no product uses.
     """
     reward, consumption, capacity = (1.0 * jnp.asarray(x) for x in (reward, consumption, capacity))
     num, rows = reward.shape[-1] if reward.ndim else 0, capacity.shape[-1] if capacity.ndim else 0
@@ -75,7 +77,7 @@ def fluid_lp(reward, consumption, capacity):
 
 
 def _simplex(columns, limit, gains):
-    """Pivots from the slack basis to the optimum: final tableau `[M + 2, K + M + 2]` and basis `[M + 1]`."""
+    """Pivots from the slack basis to the optimum; returns the final tableau `[M + 2, K + M + 2]` and basis `[M + 1]`."""
     rows, width = columns.shape
     tolerance = 16 * jnp.finfo(columns.dtype).eps
     tableau = jnp.append(columns, limit[:, None], axis=1)
@@ -91,7 +93,7 @@ def _simplex(columns, limit, gains):
         reduced = tableau[-1, :-1]
         enter = jnp.where(bland, jnp.argmax(reduced > tolerance), jnp.argmax(reduced))
         column = tableau[:-1, enter]
-        usable = column > tolerance  # never empty: every column of a price vector holds the one of sum x <= 1
+        usable = column > tolerance  # never empty: each column of a price vector has the 1 of sum x <= 1
         ratios = jnp.where(usable, tableau[:-1, -1] / jnp.where(usable, column, 1.0), jnp.inf)
         ties = ratios <= jnp.min(ratios) + tolerance
         leave = jnp.argmax(jnp.where(ties & usable, jnp.where(bland, (width - basis).astype(column.dtype), column), -1.0))

@@ -1,24 +1,24 @@
 """Gittins indices of an arm with Bernoulli rewards and a Beta prior, by calibration, in NumPy.
 
-An arm in state (a, b), p = a / (a + b), may be played, or given up for ever for a sure reward of lam a period. With
-discount g, the gain of playing once more and then well, times 1 - g and less lam, is
+An arm in state (a, b), p = a / (a + b), can be played, or stopped permanently for a sure reward of lam a period. With
+discount g, the gain of playing once more and then optimally, minus lam and scaled by 1 - g, is
 
     d(a, b; lam) = (1 - g)(p - lam) + g (p max(0, d(a+1, b)) + (1 - p) max(0, d(a, b+1))),
 
-and the index of (a, b) is the lam with d = 0. The lattice ends after so many more observations with d = p - lam: nothing
-is learned any more. With m periods left and no discount,
+and the index of (a, b) is the lam with d = 0. The lattice ends after a fixed number of further observations, with d = p -
+lam: no learning after that point. With m periods left and no discount,
 
     d_m(a, b; lam) = p - lam + p max(0, d_{m-1}(a+1, b)) + (1 - p) max(0, d_{m-1}(a, b+1)),       d_0 = 0.
 
-Both fall in lam and are convex. All states of a lattice share a grid of lam, and each finds its root between two of its
-points; `index` narrows the grid around one state, to 1e-9. A convex function lies below its chords and above the lines
-through neighbouring points drawn on: the two bracket the root, and what an interpolation of four points says is kept
-between them (`_roots`).
+Both decrease in lam and are convex. All states of a lattice share a grid of lam, and the root of each state lies between two
+grid points. `index` narrows the grid around one state, to 1e-9. A convex function lies below its chords and above the
+extrapolated lines through neighbouring grid points, so the two bracket the root. The root estimate, an interpolation of four
+points, is clipped to this bracket (`_roots`).
 
-Without a discount, n observations with m periods left lead only to states with n + m the same, so there is one small
-lattice for every n + m; they are worked out a few at a time, as many as stay in a processor's cache together. Against grids
-eight times finer or more, indices are off by at most 5e-5, 1.3e-4 and 4.7e-4 at horizons of 100, 200 and 500 (on average
-1e-6, 1.4e-5 and 1.2e-4). Lattices of long horizons are in float32, which moves indices by less than 4e-7.
+Without a discount, n observations with m periods left lead only to states with the same n + m. So there is one small lattice
+for every n + m. They are computed in batches that fit into a processor's cache. Compared with grids at least eight times
+finer, the errors of indices are at most 5e-5, 1.3e-4 and 4.7e-4 at horizons of 100, 200 and 500 (on average 1e-6, 1.4e-5 and
+1.2e-4). Lattices of long horizons are in float32, which changes indices by less than 4e-7.
 
 Known values for Beta(1, 1): .7029, .7614 and .8699 at discounts .9, .95 and .99; 5/9 with two periods left.
 
@@ -33,19 +33,19 @@ import numpy as np
 
 from jaxprice import checks
 
-POINTS = 500  # of the grid of sure rewards
-LONGEST = 500  # horizon without a discount
-DOUBLE = 50  # horizon up to which its lattices are in float64; in float32 indices move by less than 1e-6
-TOGETHER = 2**18  # gains that are worked out together, 2 MB
+POINTS = 500  # number of points of the grid of sure rewards
+LONGEST = 500  # largest horizon without a discount
+DOUBLE = 50  # largest horizon with float64 lattices; float32 changes indices by less than 1e-6
+TOGETHER = 2**18  # number of gains in a batch, 2 MB
 
 
 def index(a, b, discount, depth=None):
     """The index of one state.
 
     Args:
-      a, b: shapes of the Beta law, above 0.
+      a, b: shapes of the Beta distribution, above 0.
       discount: from .001 to .995.
-      depth: observations until the lattice ends; by default enough for 1e-4 at any discount.
+      depth: number of observations until the lattice ends; the default gives 1e-4 at any discount.
 
     Returns:
       A float.
@@ -65,13 +65,13 @@ def index(a, b, discount, depth=None):
 
 @functools.lru_cache(maxsize=16)
 def discounted_table(discount, size, a=1.0, b=1.0, depth=None):
-    """Indices of all states after up to `size` observations.
+    """Indices of all states with up to `size` observations.
 
     Args:
       discount: from .001 to .995.
       size: largest number of observations.
       a, b: shapes of the prior, above 0.
-      depth: observations beyond `size` until the lattice ends; by default as in `index`.
+      depth: number of observations beyond `size` until the lattice ends; by default as in `index`.
 
     Returns:
       float64 `[size + 1, size + 1]`, read-only: row n, column s is the index after s successes in n observations; 0 for
@@ -91,16 +91,16 @@ def discounted_table(discount, size, a=1.0, b=1.0, depth=None):
 
 @functools.lru_cache(maxsize=4)
 def finite_table(horizon, a=1.0, b=1.0, size=None):
-    """Indices of all states that a horizon leads to, without a discount.
+    """Indices of all states within a horizon, without a discount.
 
     Args:
-      horizon: periods, at most `LONGEST`.
+      horizon: number of periods, at most `LONGEST`.
       a, b: shapes of the prior, above 0.
-      size: largest number of observations that the tables have; by default all there can be.
+      size: largest number of observations in the tables; by default the largest possible number.
 
     Returns:
-      A tuple of `horizon` float32 arrays, read-only: the m-th (from 1) is for m periods left, `[rows, rows]`, rows being
-      `min(horizon - m, size) + 1`, row n and column s as in `discounted_table`.
+      A tuple of `horizon` float32 arrays, read-only. The m-th (from 1) is for m periods left, `[rows, rows]`, with
+      `rows = min(horizon - m, size) + 1`; row n and column s as in `discounted_table`.
 
     Raises:
       ValueError: numbers out of range.
@@ -126,8 +126,8 @@ def finite_table(horizon, a=1.0, b=1.0, size=None):
 
 
 def _lattices(a, b, rewards, top, count, size):
-    """Yields `(n, indices)` for n up to `size`, falling; row i of the indices `[lattices, n + 1]` is for top - i - n periods
-    left. The lattices, `count` of them, are those of n + periods left = top, top - 1, ..., as far as they go."""
+    """Yields `(n, indices)` for n from `size` down to 0. Row i of the indices `[lattices, n + 1]` is for top - i - n periods
+    left. There are `count` lattices, with n + periods left = top, top - 1, ..., if they exist."""
     kind = np.float64 if top <= DOUBLE else np.float32
     room, lam = count * top * rewards.size, rewards.astype(kind)
     gain, more = np.empty(room, kind), np.empty(room, kind)
@@ -147,7 +147,7 @@ def _lattices(a, b, rewards, top, count, size):
 
 
 def _checked(a, b, discount, depth):
-    """The depth, once all numbers are found in range."""
+    """The depth, after a check of all arguments."""
     checks.number("a", a, low=1e-6, scalar=True)
     checks.number("b", b, low=1e-6, scalar=True)
     checks.number("discount", discount, low=1e-3, high=0.995, scalar=True)
@@ -155,12 +155,12 @@ def _checked(a, b, discount, depth):
 
 
 def _grid(points):
-    """Sure rewards from 0 to 1, as dense as posteriors are narrow: their deviations go with sqrt(p (1 - p))."""
+    """Sure rewards from 0 to 1; the grid is denser where posteriors are narrow, in proportion to sqrt(p (1 - p))."""
     return (1 - np.cos(np.linspace(0, np.pi, points + 1))) / 2
 
 
 def _backwards(a, b, discount, rewards, depth, size):
-    """Yields `(n, gain)` with gains `[n + 1, rewards]` for levels from `size` to 0; the lattice ends at level `depth`."""
+    """Yields `(n, gain)`, gains `[n + 1, rewards]`, for levels from `size` down to 0; the lattice ends at level `depth`."""
     gain = None
     for n in range(depth, -1, -1):
         chance = ((a + np.arange(n + 1)) / (a + b + n))[:, None]
@@ -175,10 +175,10 @@ def _backwards(a, b, discount, rewards, depth, size):
 
 
 def _roots(gain, rewards):
-    """Where gains `[..., rewards]`, convex and falling along the last axis, are zero; float `[...]`."""
+    """Zeros of gains `[..., rewards]` that are convex and decreasing along the last axis; float `[...]`."""
     flat, start = gain.reshape(-1), np.arange(gain.size // rewards.size) * rewards.size
     last, end = np.zeros_like(start), np.full_like(start, rewards.size - 1)
-    for _ in range((rewards.size - 1).bit_length()):  # the last point with a gain
+    for _ in range((rewards.size - 1).bit_length()):  # binary search for the last point with a positive gain
         middle = (last + end) // 2
         positive = flat[start + middle] > 0
         last, end = np.where(positive, middle, last), np.where(positive, end, middle)

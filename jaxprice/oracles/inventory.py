@@ -1,20 +1,21 @@
-"""One product, finite stock, no replenishment: what the best seller earns before the season ends.
+"""One product, finite stock, no replenishment: the optimal expected revenue of a season.
 
-Poisson buyers with rate a exp(-price) (the price unit is the mean valuation), n units, mass m = (a / e) * time left, the
-expected sales at the price that maximises revenue (Gallego and van Ryzin):
+Buyers are Poisson with rate a exp(-price); the price unit is the mean valuation. There are n units. The mass is
+m = (a / e) * time left, the expected sales at the price that maximises revenue (Gallego and van Ryzin):
 
 - value J(n) = log sum_{i=0}^n m^i / i!, price p(n) = 1 + J(n) - J(n-1);
 - fluid bound s (1 + log(m / s)) with s = min(m, n); a fixed price p earns p E[min(n, Poisson(m exp(1 - p)))].
 
-With B_0 = 1 and B_i = m B_{i-1} / (i + m B_{i-1}) (Erlang's loss formula), J(n) - J(n-1) = log(1 + m B_{n-1} / n): positive
-terms only, nothing overflows and nothing cancels.
+With B_0 = 1 and B_i = m B_{i-1} / (i + m B_{i-1}) (Erlang's loss formula), J(n) - J(n-1) = log(1 + m B_{n-1} / n). All terms
+are positive, nothing overflows and nothing cancels.
 
-Discrete time, at most one sale a period: with g(x) the best expected gain of a period when a unit kept is worth x,
-V_h(n) = V_{h-1}(n) + g(D_{h-1}(n)), where D_h(n) = V_h(n) - V_h(n-1). Only the differences are kept:
+Discrete time, at most one sale a period: let g(x) be the best expected gain of a period if a retained unit is worth x. Then
+V_h(n) = V_{h-1}(n) + g(D_{h-1}(n)), where D_h(n) = V_h(n) - V_h(n-1). The code stores only the differences:
 D_h(n) = D_{h-1}(n) + g(D_{h-1}(n)) - g(D_{h-1}(n-1)), which have as many digits at n = 10,000 as at n = 1.
 
-Fluid problem: max sum_k p_k d_k x_k subject to sum_k d_k x_k <= c, sum_k x_k <= 1, x >= 0 has a solution with at most two
-prices, one selling at most c and one selling more; the shut-off price (nothing sold) is among the first.
+Fluid problem: max sum_k p_k d_k x_k subject to sum_k d_k x_k <= c, sum_k x_k <= 1, x >= 0. It has a solution with at most
+two prices: one sells at most c and the other sells more. The shut-off price, which sells nothing, counts among the first
+kind.
 
 Sources: G. Gallego and G. van Ryzin (1994), doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi and H. Wang (2018),
 doi:10.1287/opre.2018.1755, for the fluid problem.
@@ -92,7 +93,7 @@ def run_out_price(stock, mass):
 
 
 def fixed_price_value(stock, mass, price):
-    """Expected revenue of one price kept until the season or the stock ends: price * E[min(stock, Poisson)].
+    """Expected revenue of one price held until the season or the stock ends: price * E[min(stock, Poisson)].
 
     Args:
       stock: units at the start, int `[...]`.
@@ -112,18 +113,18 @@ def fixed_price_value(stock, mass, price):
 
 
 def marginal_values(gain, horizon, stock, salvage=0.0):
-    """Exact value of every unit in stock at every time, with at most one sale a period.
+    """Exact value of every unit of stock at every time, with at most one sale a period.
 
     Args:
-      gain: function of the worth of a unit kept, float `[...]` -> the best expected gain of one period, float `[...]`:
-        not increasing, of slope at least -1. `grid_gain` makes it for a price grid.
+      gain: function from the worth of a retained unit, float `[...]`, to the best expected gain of one period, float
+        `[...]`. It must be nonincreasing, with slope at least -1. `grid_gain` makes it for a price grid.
       horizon: number of periods, int.
       stock: largest stock, int.
       salvage: worth of each unit left at the end, float scalar.
 
     Returns:
       float `[horizon + 1, stock + 1]`: entry [h, n] is the worth of the n-th unit with h periods to go, in price units;
-      [h, 0] is infinite (no price is worth a unit that is not there). `jnp.cumsum(table[h, 1:])` is the value.
+      [h, 0] is infinite, because no price is worth a unit that does not exist. `jnp.cumsum(table[h, 1:])` is the value.
 
     Raises:
       ValueError: a horizon below one, a negative stock, a salvage value that is not a number.
@@ -137,7 +138,7 @@ def marginal_values(gain, horizon, stock, salvage=0.0):
 
     def backward(carry, _):
         worth, excess = carry  # Kahan summation: changes far below the rounding unit of the worth still add up
-        gains = jnp.pad(gain(worth), (1, 0))  # no stock, no gain
+        gains = jnp.pad(gain(worth), (1, 0))  # without stock there is no gain
         change = (gains[1:] - gains[:-1] - excess).astype(worth.dtype)
         new = worth + change
         return (new, (new - worth) - change), new
@@ -155,7 +156,7 @@ def grid_gain(prices, demand):
       demand: probability of a sale at each price, float `[K]`.
 
     Returns:
-      function of the worth of a unit kept, float `[...]` -> float `[...]`, both in price units.
+      function from the worth of a retained unit, float `[...]`, to the gain, float `[...]`, both in price units.
 
     Raises:
       ValueError: wrong shapes or a probability outside [0, 1].
@@ -173,7 +174,7 @@ def grid_gain(prices, demand):
 
 
 def fluid_prices(prices, demand, capacity):
-    """The fluid problem of one resource, solved exactly by looking at all pairs of prices.
+    """The fluid problem of one resource, solved exactly by enumerating all pairs of prices.
 
     Args:
       prices: float `[K]`.
@@ -182,9 +183,9 @@ def fluid_prices(prices, demand, capacity):
 
     Returns:
       value: expected revenue a period, float scalar.
-      mix: share of the periods at each price, float `[K]`; one minus its sum is the share of the shut-off price. Of
-        several optimal mixes the one of the lowest indices; the shut-off price is the last resort.
-      dual: worth of one more unit and of one more period, float `[2]`: value = dual[0] * capacity + dual[1].
+      mix: share of the periods at each price, float `[K]`; one minus its sum is the share of the shut-off price. If several
+        mixes are optimal, it is the one with the lowest indices; the shut-off price comes last.
+      dual: values of one more unit and of one more period, float `[2]`: value = dual[0] * capacity + dual[1].
 
     Raises:
       ValueError: wrong shapes, negative demand or capacity.
@@ -207,14 +208,14 @@ def fluid_prices(prices, demand, capacity):
 
 
 def _stock_and_mass(stock, mass):
-    """Both as arrays of one shape, checked."""
+    """Stock and mass as arrays of one shape, checked."""
     checks.number("stock", stock, low=0)
     checks.number("mass", mass, low=0)
     return jnp.broadcast_arrays(jnp.asarray(stock), 1.0 * jnp.asarray(mass))
 
 
 def _grid(prices, demand):
-    """Both as float arrays `[K]`, checked."""
+    """Prices and demand as float arrays `[K]`, checked."""
     prices, demand = 1.0 * jnp.asarray(checks.number("prices", prices)), 1.0 * jnp.asarray(demand)
     if prices.ndim != 1 or prices.shape != demand.shape or prices.size == 0:
         raise ValueError(f"prices and demand must both be [K], got {prices.shape} and {demand.shape}")

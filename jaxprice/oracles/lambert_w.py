@@ -1,6 +1,6 @@
-"""Lambert's W: the solution w >= -1 of w exp(w) = x, the function in which optimal logit prices are written.
+"""Lambert's W: the solution w >= -1 of w exp(w) = x. Optimal logit prices are formulas in this function.
 
-Three ranges, each solved by a few steps of a fixed number, accurate to a few rounding units:
+There are three ranges. Each is solved by a fixed small number of steps, accurate to a few rounding units:
 
 | range | equation | method |
 |---|---|---|
@@ -8,7 +8,7 @@ Three ranges, each solved by a few steps of a fixed number, accurate to a few ro
 | -1/4 <= x <= 1 | w exp(w) = x | Halley; small x keep their relative precision |
 | x > 1 | w + log w = log x | `demand.wright_omega` |
 
-Below -1/e there is no real solution: NaN. Where only log x is known, or x would overflow, use `demand.wright_omega(log x)`.
+Below -1/e there is no real solution: NaN. If only log x is known, or x would overflow, use `demand.wright_omega(log x)`.
 
 Source: R. M. Corless, G. H. Gonnet, D. E. G. Hare, D. J. Jeffrey and D. E. Knuth (1996), "On the Lambert W function",
 doi:10.1007/BF02124750.
@@ -39,7 +39,7 @@ def lambert_w(x):
 
     high = np.asarray(INVERSE_E, x.dtype)  # with 1/e in two words, e x + 1 keeps its precision down to the branch point
     rest = np.e * (INVERSE_E - float(high) + INVERSE_E_REST)
-    target = jnp.clip(np.e * (x + high) + rest, 0.0, 0.5)  # not e (x + high + rest): compilers add constants up
+    target = jnp.clip(np.e * (x + high) + rest, 0.0, 0.5)  # not e (x + high + rest): compilers would add the constants
     branch = jax.lax.fori_loop(0, 6, lambda _, s: _newton_at_branch(s, target), jnp.sqrt(2 * target)) - 1
 
     large = jnp.where(x == jnp.inf, x, wright_omega(jnp.log(jnp.clip(x, 1.0, jnp.finfo(x.dtype).max))))

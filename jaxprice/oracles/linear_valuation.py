@@ -1,22 +1,22 @@
 """Linear valuation model: a buyer values the product at v = u + z, utility u = x'theta plus noise z ~ F; buys iff v >= p.
 
-The price maximises p (1 - F(p - u)) over p >= 0 (a negative price only loses). The first-order condition is
-p = (1 - F(y)) / f(y), y = p - u; the root is unique where 1 - F is log-concave.
+The optimal price maximises p (1 - F(p - u)) over p >= 0 (a negative price only loses). The first-order condition is
+p = (1 - F(y)) / f(y), y = p - u. Its root is unique if 1 - F is log-concave.
 
 | noise | scale | optimal price |
 |---|---|---|
 | logistic | s | s (1 + W(exp(u/s - 1))), W Lambert's function |
 | gaussian | standard deviation s | root of p = s M((p - u)/s), M the Mills ratio (1 - Phi) / phi |
-| uniform | half-width a, z in [-a, a] | max((u + a)/2, u - a); nobody buys where u <= -a: price 0 |
+| uniform | half-width a, z in [-a, a] | max((u + a)/2, u - a); if u <= -a nobody buys: price 0 |
 | mixture | standard deviations `[M]` | global maximum of p sum_j w_j (1 - Phi((p - u - l_j)/s_j)) |
 
-Gaussian: log q - log M(q - w), with q = p/s and w = u/s, rises and is concave, because M is log-convex. Newton's method from
-below the root therefore climbs to it. Two closed forms lie below: (w + sqrt(w^2 + 8))/4, from Birnbaum's inequality
-M(y) > (sqrt(y^2 + 4) - y)/2, and w - sqrt(2 log(1 + w)) for w > 0.
+Gaussian: with q = p/s and w = u/s, the function log q - log M(q - w) is increasing and concave, because M is log-convex.
+Newton's method from below the root therefore increases to it. Two closed forms lie below the root: (w + sqrt(w^2 + 8))/4,
+from Birnbaum's inequality M(y) > (sqrt(y^2 + 4) - y)/2, and w - sqrt(2 log(1 + w)) for w > 0.
 
-Mixture: the revenue of each component rises before its own optimal price and falls after, so the best price lies between
-the lowest and the highest of these. There may be several peaks. A grid over that interval, joined with a fine one around
-each component's mean, finds where the derivative of log revenue changes sign; bisection there polishes the M highest peaks.
+Mixture: the revenue of each component increases before its own optimal price and decreases after it, so the best price lies
+between the lowest and the highest of these. There may be several peaks. A grid over that interval, joined with a fine grid
+around each component's mean, finds the sign changes of the derivative of log revenue. Bisection refines the M highest peaks.
 
 Sources: A. Javanmard and H. Nazerzadeh (2019), "Dynamic pricing in high-dimensions", JMLR 20(9); Z. W. Birnbaum (1942), "An
 inequality for Mill's ratio", doi:10.1214/aoms/1177731611.
@@ -35,19 +35,19 @@ NOISES = ("logistic", "gaussian", "uniform", "mixture")
 
 
 def survival(noise, gap, scale, *, weights=None, locations=None):
-    """Purchase probability P(z >= gap), where gap is price less utility.
+    """Purchase probability P(z >= gap), where gap is the price minus the utility.
 
     Args:
       noise: "logistic", "gaussian", "uniform" or "mixture" (of Gaussians).
       gap: float `[...]`, in units of the price.
       scale: spread of the noise > 0 (see the table above), float scalar or `[...]`; for a mixture `[M]`.
-      weights, locations: of a mixture, float `[M]`: probabilities that add up to one, and means.
+      weights, locations: probabilities that sum to one, and means, of a mixture, float `[M]`.
 
     Returns:
       float `[...]`.
 
     Raises:
-      ValueError: an unknown noise, a scale that is not positive, or arguments that do not go with the noise.
+      ValueError: an unknown noise, a scale that is not positive, or arguments that do not match the noise.
     """
     _check(noise, scale, weights, locations)
     gap, scale, weights, locations = _floats(gap, scale, weights, locations)
@@ -73,7 +73,7 @@ def optimal_price(utility, noise, scale, *, weights=None, locations=None):
       float `[...]`.
 
     Raises:
-      ValueError: as `survival`.
+      ValueError: as in `survival`.
     """
     _check(noise, scale, weights, locations)
     utility, scale, weights, locations = _floats(utility, scale, weights, locations)
@@ -119,7 +119,7 @@ def _log_mills(y):
 
 
 def _mixture_price(means, scales, weights):
-    """Optimal price where valuations are a mixture of normals; means, scales and weights `[M]`."""
+    """Optimal price if valuations are a mixture of normals; means, scales and weights `[M]`."""
     log_weights = jnp.log(weights)
     single = jnp.where(weights > 0, _gaussian_price(means, scales), jnp.nan)
     low, high = jnp.nanmin(single), jnp.nanmax(single)
@@ -130,14 +130,14 @@ def _mixture_price(means, scales, weights):
     def rises(price):
         y = (price - means) / scales
         share = jax.nn.softmax(log_weights + jax.scipy.special.log_ndtr(-y))
-        return 1 / price > jnp.sum(share * jnp.exp(-_log_mills(y)) / scales)  # 1/p against the hazard rate of the mixture
+        return 1 / price > jnp.sum(share * jnp.exp(-_log_mills(y)) / scales)  # compares 1/p with the hazard rate
 
     wide = low + (high - low) * jnp.linspace(0.0, 1.0, 257, dtype=means.dtype)
     near = means[:, None] + scales[:, None] * jnp.linspace(-8.0, 8.0, 129, dtype=means.dtype)[None]
     grid = jnp.sort(jnp.concatenate([wide, jnp.clip(near.ravel(), low, high)]))
     up = jax.vmap(rises)(grid).at[0].set(True).at[-1].set(False)
     height = jnp.where(up[:-1] & ~up[1:], jax.vmap(log_revenue)(grid)[:-1], -jnp.inf)
-    _, cells = jax.lax.top_k(height, means.size)  # each holds a peak
+    _, cells = jax.lax.top_k(height, means.size)  # each cell contains a peak
 
     def halve(_, ends):
         left, right = ends
@@ -150,7 +150,7 @@ def _mixture_price(means, scales, weights):
 
 
 def _floats(first, *others):
-    """All as arrays of the floating type of the first two; None stays."""
+    """All arguments as arrays of the floating type of the first two; None stays None."""
     dtype = jnp.result_type(first, *(x for x in others if x is not None), float)
     return [None if x is None else jnp.asarray(x, dtype) for x in (first, *others)]
 

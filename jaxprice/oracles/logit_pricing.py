@@ -1,19 +1,20 @@
 """Multinomial logit demand with an outside option: monopoly and Nash prices, assortments, best replies in a repeated game.
 
-A buyer takes product j with probability q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)), for qualities
-a_j, prices p_j, outside quality a_0 and scale m > 0, all in units of money. With unit costs c_j and W Lambert's function:
+A buyer chooses product j with probability q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)), for qualities
+a_j, prices p_j, outside quality a_0 and scale m > 0, all in units of money. With unit costs c_j and Lambert's function W:
 
 - monopoly: the same mark-up m (1 + W(X)) on all products, X = sum_j exp((a_j - c_j - a_0)/m - 1); profit m W(X);
 - best reply of single-product firm j: p_j = c_j + m (1 + W(exp((a_j - c_j)/m - 1 - L_j))), where
   L_j = log(exp(a_0/m) + sum_{k != j} exp((a_k - p_k)/m));
-- Nash equilibrium: p_j = c_j + m / (1 - q_j), a fixed point of the best replies. These rise with the rivals' prices, so
-  replies of all firms at once, begun at cost, climb to the equilibrium, which is unique. At the equilibrium each round
-  shrinks the error at least by half: the Jacobian has the entries q_j q_k / (1 - q_j), and its spectral radius is at most
-  1/2 (for two firms the square root of a number below q_1 q_2; for more, checked on random markets).
+- Nash equilibrium: p_j = c_j + m / (1 - q_j), a fixed point of the best replies. Best replies increase in the rivals'
+  prices, so simultaneous replies of all firms, started at cost, increase to the equilibrium, which is unique. Near the
+  equilibrium each round at least halves the error: the Jacobian has the entries q_j q_k / (1 - q_j), and its spectral radius
+  is at most 1/2 (for two firms it is the square root of a number below q_1 q_2; for more firms, this was checked on random
+  markets).
 
 An assortment of at most s products earns max_S sum_{i in S} v_i r_i / (v_0 + sum_{i in S} v_i). Its value is the root z of
-max_{|S| <= s} sum_{i in S} v_i (r_i - z)^+ = v_0 z; Dinkelbach's iteration (Newton's method on z) ends at it after finitely
-many strictly improving sets.
+max_{|S| <= s} sum_{i in S} v_i (r_i - z)^+ = v_0 z. Dinkelbach's iteration (Newton's method on z) reaches it after finitely
+many sets, each strictly better than the one before.
 
 Sources: H. Li and W. T. Huh (2011), "Pricing multiple products with the multinomial logit and nested logit models",
 doi:10.1287/msom.1110.0344; P. Rusmevichientong, Z.-J. M. Shen and D. B. Shmoys (2010), "Dynamic assortment optimization
@@ -29,17 +30,17 @@ import numpy as np
 from jaxprice import checks
 from jaxprice.demand import wright_omega
 
-ROUNDS = 100  # of best replies: each at least halves the error in the end, so that this many serve float64
+ROUNDS = 100  # rounds of best replies: each at least halves the error in the end, enough for float64
 
 
 def choice_probabilities(prices, quality, scale, outside=0.0):
-    """Purchase probability of each product; the rest buys nothing.
+    """Purchase probability of each product; with the remaining probability the buyer buys nothing.
 
     Args:
       prices: float `[..., n]`.
       quality: mean valuations, float `[n]` or `[..., n]`, in units of the price.
-      scale: spread of valuations m > 0, float scalar, in units of the price.
-      outside: quality of the outside option, float scalar; minus infinity where there is none.
+      scale: spread m > 0 of the valuations, float scalar, in units of the price.
+      outside: quality of the outside option, float scalar; minus infinity if there is none.
 
     Returns:
       float `[..., n]`.
@@ -65,12 +66,12 @@ def profits(prices, quality, cost, scale, outside=0.0):
 
 
 def monopoly(quality, cost, scale, outside=0.0):
-    """Prices of one seller of all products, and its profit.
+    """Prices of a single seller of all products, and its profit.
 
     Args:
       quality: float `[n]` or `[..., n]`.
       cost: unit costs, float scalar or `[n]`.
-      scale, outside: as in `choice_probabilities`; `outside` finite.
+      scale, outside: as in `choice_probabilities`; `outside` must be finite.
 
     Returns:
       prices float `[..., n]`, and expected profit from one buyer, float `[...]`.
@@ -82,7 +83,7 @@ def monopoly(quality, cost, scale, outside=0.0):
 
 
 def best_response(prices, quality, cost, scale, outside=0.0):
-    """The best price of every single-product firm against the given prices of its rivals.
+    """The best price of every single-product firm, for the given prices of its rivals.
 
     Args:
       prices: float `[n]` or `[..., n]`.
@@ -114,7 +115,7 @@ def nash(quality, cost, scale, outside=0.0):
 
 
 def collusion_index(mean_profit, nash_profit, monopoly_profit):
-    """Share of the way from Nash (0) to monopoly (1) profit, (mean - Nash) / (monopoly - Nash), float `[...]`."""
+    """Position of the profit between Nash (0) and monopoly (1), (mean - Nash) / (monopoly - Nash), float `[...]`."""
     return (mean_profit - nash_profit) / (monopoly_profit - nash_profit)
 
 
@@ -130,7 +131,7 @@ def rivals_log_sum(utility, outside=0.0):
     """
     n = utility.shape[-1]
     rivals = jnp.broadcast_to(utility[..., None, :], (*utility.shape, n))
-    rivals = jnp.where(jnp.broadcast_to(np.eye(n, dtype=bool), rivals.shape), outside, rivals)  # the outside replaces j
+    rivals = jnp.where(jnp.broadcast_to(np.eye(n, dtype=bool), rivals.shape), outside, rivals)  # outside option replaces j
     return jax.nn.logsumexp(rivals, axis=-1)
 
 
@@ -140,7 +141,7 @@ def assortment(revenue, weight, size, outside_weight=1.0):
     Args:
       revenue: price less cost of each product, float `[n]`.
       weight: preference weights v >= 0, float `[n]`.
-      size: largest number of products, int of at least one; n or more is no constraint.
+      size: largest number of products, int of at least one; n or more means no constraint.
       outside_weight: weight v_0 > 0 of buying nothing, float scalar.
 
     Returns:
@@ -178,12 +179,12 @@ def assortment(revenue, weight, size, outside_weight=1.0):
 
 
 def dynamic_best_response(profit, next_state, discount):
-    """Discounted value of every action against rivals that never change their strategies, by value iteration.
+    """Discounted value of every action against rivals with fixed strategies, by value iteration.
 
-    In a repeated game on price grids, the rivals' fixed answers to the state make a deterministic decision process for one
-    firm: Q(s, a) = profit(s, a) + discount max_b Q(next_state(s, a), b). The iteration ends when the contraction bound on
-    its error, discount / (1 - discount) max |V' - V|, or the a priori bound discount^k falls to the rounding unit of the
-    values; rounding adds up to 1 / (1 - discount) units of the range of the values.
+    In a repeated game on price grids, the rivals' fixed replies to the state turn the game into a deterministic decision
+    process for one firm: Q(s, a) = profit(s, a) + discount max_b Q(next_state(s, a), b). The iteration stops when the
+    contraction bound on its error, discount / (1 - discount) max |V' - V|, or the a priori bound discount^k falls to the
+    rounding unit of the values. Rounding adds up to 1 / (1 - discount) units of the range of the values.
 
     Args:
       profit: float `[states, actions]`, units of money.
@@ -191,7 +192,7 @@ def dynamic_best_response(profit, next_state, discount):
       discount: float scalar in `[0, 1)`.
 
     Returns:
-      float `[states, actions]`; a best response is its argmax over the last axis.
+      float `[states, actions]`; a best response is the argmax over the last axis.
 
     Raises:
       ValueError: shapes differ, a state does not exist, or the discount is out of range.
@@ -210,7 +211,7 @@ def dynamic_best_response(profit, next_state, discount):
 
     profit = jnp.asarray(profit, jnp.result_type(profit, float))
     unit = jnp.finfo(profit.dtype).eps
-    level = jnp.mean(profit)  # paid for ever by any strategy: added at the end, so that rounding acts on differences only
+    level = jnp.mean(profit)  # added at the end, so that rounding acts on differences only
     profit, patience = profit - level, 1 - jnp.asarray(discount, profit.dtype)
     tolerance = unit * jnp.max(jnp.abs(profit)) / patience
     steps = jnp.ceil(jnp.log(unit) / jnp.log1p(-patience))
@@ -226,14 +227,14 @@ def dynamic_best_response(profit, next_state, discount):
 
 
 def _utility(prices, quality, scale):
-    """(quality - prices) / scale, float `[..., n]`, whichever of the two has more axes."""
+    """(quality - prices) / scale, float `[..., n]`, broadcast over the axes of both."""
     _check_scale(scale)
     prices, quality = _vectors(prices, quality)
     return (quality - prices) / scale
 
 
 def _vectors(first, second):
-    """Both as floats of the same shape `[..., n]`."""
+    """Both arguments as floats of the same shape `[..., n]`."""
     shape = np.broadcast_shapes(np.shape(first), np.shape(second))
     if not shape:
         raise ValueError("prices, quality and cost must hold one number a product, got scalars only")

@@ -1,17 +1,18 @@
 """Reference prices: buyers compare the price p with a reference r that follows past prices.
 
-Demand d = a - b p + e+ (r - p)^+ - e- (p - r)^+ with memory r' = zeta r + (1 - zeta) p, gain effect e+ and loss effect e-.
+Demand is d = a - b p + e+ (r - p)^+ - e- (p - r)^+ with memory r' = zeta r + (1 - zeta) p, gain effect e+ and loss effect
+e-.
 
-- Smooth case e+ = e- = e, discount g: the optimal path settles at
-  p** = a / (2 (b + e) - e - g (1 - zeta) e / (1 - g zeta)); a seller who looks one period ahead settles at a / (2 b + e).
-- One period: with B = b + e, the best price is (a + e r) / (2 B) below the reference with e+, above it with e-. Where
-  losses weigh at least as much as gains, one of the two applies or, between, the reference itself; where gains weigh more,
-  both may apply and the better one counts.
-- Oligopoly: firm i's product has the logit utility a_i - b_i p_i + c_i (r_i - p_i), the outside option 0. A stationary
-  equilibrium has r = p and 1/p_i = (b_i + c_i)(1 - d_i), the best price of every firm for the references as they stand.
-  Given its rivals' prices firm i's condition is solved by Lambert's W, with h_i = b_i/(b_i + c_i):
+- Smooth case e+ = e- = e, discount g: the optimal path converges to
+  p** = a / (2 (b + e) - e - g (1 - zeta) e / (1 - g zeta)). A seller who looks one period ahead converges to a / (2 b + e).
+- One period: with B = b + e, the best price is (a + e r) / (2 B), with e+ below the reference and with e- above it. If
+  losses weigh at least as much as gains, one of the two candidates applies or, between them, the reference itself. If gains
+  weigh more, both may apply and the better one is optimal.
+- Oligopoly: firm i's product has the logit utility a_i - b_i p_i + c_i (r_i - p_i), and the outside option has utility 0. A
+  stationary equilibrium has r = p and 1/p_i = (b_i + c_i)(1 - d_i), the best price of every firm at these references. Given
+  the prices of its rivals, the condition of firm i is solved by Lambert's W, with h_i = b_i/(b_i + c_i):
   p_i = 1/(b_i + c_i) + W(exp(a_i - log E_i + log h_i - h_i)) / b_i, E_i = 1 + sum_{k != i} exp(a_k - b_k p_k).
-  The solution rises with the rivals' prices, so rounds of it begun below the equilibrium climb to it.
+  The solution increases in the rivals' prices, so iterations that start below the equilibrium increase to it.
 
 Sources: G. Fibich, A. Gavious and O. Lowengart (2003), "Explicit solutions of optimization models and differential games
 with nonsmooth (asymmetric) reference-price effects", doi:10.1287/opre.51.5.721.16758; A. V. den Boer and N. B. Keskin
@@ -32,14 +33,14 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 def steady_price(intercept, slope, effect, memory, discount):
-    """Price at which the optimal discounted path settles, for gains and losses of equal effect.
+    """The limit of the optimal discounted price path, for gains and losses of equal effect.
 
     Args:
       intercept: demand at price zero, float `[...]`.
-      slope: fall of demand for a unit of price, > 0, float `[...]`.
-      effect: rise of demand for a unit of reference price less price, >= 0, float `[...]`.
+      slope: decrease of demand for a unit of price, > 0, float `[...]`.
+      effect: increase of demand for a unit of reference price minus price, >= 0, float `[...]`.
       memory: zeta, the weight of the old reference price, in `[0, 1]`, float `[...]`.
-      discount: of one period, in `[0, 1)`, float `[...]`; zero is the seller who looks one period ahead.
+      discount: discount of one period, in `[0, 1)`, float `[...]`; zero is the seller who looks one period ahead.
 
     Returns:
       float `[...]`, in units of the price.
@@ -56,11 +57,11 @@ def steady_price(intercept, slope, effect, memory, discount):
 
 
 def best_reply(reference, intercept, slope, gain, loss):
-    """Price with the largest revenue of one period, given the reference price; zero cost.
+    """The price with the largest revenue of one period, for a given reference price and zero cost.
 
     Args:
-      reference: float `[...]`, in units of the price, not negative.
-      intercept, slope: of demand where the price is the reference price, float `[...]`, slope > 0.
+      reference: float `[...]`, in units of the price, nonnegative.
+      intercept, slope: parameters of demand at the reference price, float `[...]`, slope > 0.
       gain, loss: effects e+ and e- >= 0 of a unit of price below and above the reference, float `[...]`.
 
     Returns:
@@ -83,8 +84,8 @@ def opga_equilibrium(intercept, slope, effect):
 
     Args:
       intercept: a, utilities at price zero, float `[n]` or `[..., n]`.
-      slope: b > 0, fall of utility for a unit of price, same shape.
-      effect: c >= 0, rise of utility for a unit of reference price less price, same shape.
+      slope: b > 0, decrease of utility for a unit of price, same shape.
+      effect: c >= 0, increase of utility for a unit of reference price minus price, same shape.
 
     Returns:
       prices, float `[..., n]`.

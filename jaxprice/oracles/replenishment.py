@@ -1,14 +1,14 @@
 """Joint pricing and replenishment of one product with backlogging and no fixed ordering cost.
 
-Each period the seller sees the inventory x (negative: backlog), orders up to a level y >= x at a unit cost, which arrives at
-once, and posts price k; demand D with pmf f_k follows, all of it pays, x' = y - D, and the period costs
-L_k(y) = E[holding (y - D)^+ + backlog (D - y)^+]:
+In each period the seller sees the inventory x (negative: backlog). It orders up to a level y >= x at a unit cost, and the
+order arrives at once. It posts price k. Demand D with pmf f_k follows, all of it pays, and x' = y - D. The cost of the
+period is L_k(y) = E[holding (y - D)^+ + backlog (D - y)^+]:
 
     V_h(x) = max_{y >= x, k}  p_k E_k[D] - unit_cost (y - x) - L_k(y) + discount E_k[V_{h-1}(y - D)],  V_0(x) = unit_cost x
 
-(stock left is returned, and backlog filled, at the unit cost). The optimum is a base-stock list-price policy: order up to
-the base-stock level if below it; above it order nothing and give a discount that grows with the inventory. With stationary
-demand, no discounting and no excess inventory at the start, it is myopic:
+(leftover stock is returned, and backlog filled, at the unit cost). The optimum is a base-stock list-price policy: below the
+base-stock level, order up to it; above it, order nothing and give a discount that grows with the inventory. With stationary
+demand, no discounting and no excess inventory at the start, the optimum is myopic:
 max_{y, k} (p_k - unit_cost) E_k[D] - L_k(y) a period, with a newsvendor level for each price.
 
 Source: A. Federgruen and A. Heching (1999), "Combined pricing and inventory control under uncertainty",
@@ -30,14 +30,14 @@ def newsvendor(pmf, holding, backlog):
 
     Args:
       pmf: probabilities of demands 0..D, float `[D + 1]`.
-      holding: cost of a unit left over, float scalar.
-      backlog: cost of a unit short, float scalar.
+      holding: cost of a leftover unit, float scalar.
+      backlog: cost of a missing unit, float scalar.
 
     Returns:
       cost of levels 0..D, float `[D + 1]`, in money.
 
     Raises:
-      ValueError: a pmf that is not a distribution, negative costs.
+      ValueError: the pmf is not a distribution, or a cost is negative.
     """
     pmf = 1.0 * jnp.asarray(pmf)
     if pmf.ndim != 1:
@@ -75,17 +75,17 @@ def myopic_base_stock(pmf, prices, unit_cost, holding, backlog):
 def list_price(pmf, prices, unit_cost, holding, backlog, horizon, largest, discount=1.0):
     """The finite-horizon base-stock list-price policy, by dynamic programming over inventories 0..largest.
 
-    Inventories below zero are at the base-stock level after ordering, so V is linear there and the grid is exact.
+    Ordering raises inventories below zero to the base-stock level, so V is linear there and the grid is exact.
 
     Args:
       pmf: probabilities of demands 0..D at each price, float `[K, D + 1]`.
       prices: float `[K]`.
       unit_cost: float scalar.
       holding: cost of a unit held for a period, float scalar, positive.
-      backlog: cost of a unit backlogged for a period, float scalar, above (1 - discount) * unit_cost, else backlog is
+      backlog: cost of a unit backlogged for a period, float scalar, above (1 - discount) * unit_cost; otherwise backlog is
         never filled.
       horizon: number of periods, int.
-      largest: largest inventory, int of at least D, as far as base-stock levels can lie.
+      largest: largest inventory, int of at least D; base-stock levels are at most this.
       discount: weight of the next period, float in [0, 1].
 
     Returns:
@@ -112,16 +112,16 @@ def list_price(pmf, prices, unit_cost, holding, backlog, horizon, largest, disco
     after = stock[:, None] - jnp.arange(pmf.shape[1])[None]  # [level, demand] -> inventory of the next period
     mean = _mean(pmf)
     cost = jax.vmap(_cost, (0, None, None, None))(pmf, stock, holding, backlog)
-    # V_h(x) = unit_cost x + W_h(x); ordering costs then cancel but for the discount, and W is constant below zero
+    # V_h(x) = unit_cost x + W_h(x). Ordering costs then cancel except for the discount, and W is constant below zero
     now = (profit + (1 - discount) * unit_cost * mean)[:, None] - ((1 - discount) * unit_cost * stock)[None] - cost
 
     def backward(carry, _):
-        relative, total = carry  # W - W(0), and W(0): rounding does not grow with the horizon
+        relative, total = carry  # W - W(0), and W(0): so that rounding errors do not grow with the horizon
         future = jnp.matmul(pmf, relative[jnp.maximum(after, 0)].T, precision="highest")
         worth = (now + discount * future).astype(now.dtype)  # [K, level]
         here, price = jnp.max(worth, axis=0), jnp.argmax(worth, axis=0)
         best = jax.lax.cummax(here, reverse=True)
-        target = jax.lax.cummin(jnp.where(here == best, stock, largest), reverse=True)  # the best level at or above
+        target = jax.lax.cummin(jnp.where(here == best, stock, largest), reverse=True)  # best level at or above it
         total = (discount * total + best[0]).astype(now.dtype)
         relative = best - best[0]
         return (relative, total), (target[0], price[target], relative + total)
@@ -132,7 +132,7 @@ def list_price(pmf, prices, unit_cost, holding, backlog, horizon, largest, disco
 
 
 def _market(pmf, prices, unit_cost):
-    """The demands `[K, D + 1]` and prices `[K]`, checked, and the expected margin of each price `[K]`."""
+    """Demands `[K, D + 1]` and prices `[K]`, checked, and the expected margin of each price `[K]`."""
     pmf, prices = 1.0 * jnp.asarray(pmf), 1.0 * jnp.asarray(checks.number("prices", prices))
     if pmf.ndim != 2 or prices.shape != pmf.shape[:1]:
         raise ValueError(f"pmf must be [K, D + 1] and prices [K], got {pmf.shape} and {prices.shape}")
@@ -147,7 +147,7 @@ def _mean(pmf):
 
 
 def _costs(holding, backlog):
-    """Both, checked."""
+    """Holding and backlog cost, checked."""
     return checks.number("holding", holding, low=0, scalar=True), checks.number("backlog", backlog, low=0, scalar=True)
 
 

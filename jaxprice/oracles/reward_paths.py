@@ -1,19 +1,19 @@
-"""What a deterministic policy earns in a Bernoulli bandit with a Beta prior, exactly, by playing all rewards there can be.
+"""The exact expected reward of a deterministic policy in a Bernoulli bandit with a Beta prior, by enumeration of rewards.
 
-A policy that draws nothing meets n pulls with one of 2^n strings of rewards, and is in the same state after the same
-string. It plays them all, as one batch of lanes: in each, the market pays what the string says, whatever arm is pulled. With
-s_i and f_i successes and failures of arm i so far, the next pull of arm i succeeds under the prior with probability
-m_i = (a + s_i) / (a + b + s_i + f_i), so a string weighs the product of m_i or 1 - m_i along its way, and
+In n pulls, a deterministic policy meets one of 2^n strings of rewards, and the string determines its state. The policy plays
+all strings, as one batch of lanes: in each lane, the market pays the reward of the string, whatever arm is pulled. With s_i
+and f_i successes and failures of arm i so far, the next pull of arm i succeeds under the prior with probability
+m_i = (a + s_i) / (a + b + s_i + f_i). The weight of a string is the product of m_i or 1 - m_i along it, and
 
     value = sum over strings of weight x successes.
 
-The weights sum to one whatever the policy does, as long as it knows no reward before it has pulled. The policy runs in
-the precision it always has; weights are worked out on the host in float64, so the value is exact for the actions taken.
+The weights sum to one for any policy that does not know a reward before its pull. The policy runs in its usual precision.
+The weights are computed on the host in float64, so the value is exact for the actions that were played.
 
-The bandit's own `step_env` makes the transitions: an arm whose mean is one always pays, one whose mean is zero never.
+The bandit's own `step_env` makes the transitions: an arm with mean one always pays, an arm with mean zero never pays.
 
-Source: this is the definition of the expectation under the posterior predictive law, written out; for that law see
-D. A. Berry, B. Fristedt (1985), "Bandit problems", doi:10.1007/978-94-015-3711-7.
+Source: the definition of the expectation under the posterior predictive distribution; for that distribution see D. A. Berry,
+B. Fristedt (1985), "Bandit problems", doi:10.1007/978-94-015-3711-7.
 """
 
 import dataclasses
@@ -34,16 +34,16 @@ def value(env, policy, horizon, a=1.0, b=1.0):
 
     Args:
       env: a `BernoulliBandit`; all its arms have the prior Beta(a, b).
-      policy: a `Policy` that draws nothing: a bandit policy, or a trained agent that plays its best action.
-      horizon: pulls, at most `LONGEST`.
+      policy: a deterministic `Policy`: a bandit policy, or a trained agent that plays its best action.
+      horizon: number of pulls, at most `LONGEST`.
       a, b: shapes of the prior, above 0.
 
     Returns:
       A float.
 
     Raises:
-      ValueError: another market, a policy that knows the market or whose actions depend on its key, numbers out of range, or
-        weights that do not sum to one within 1e-4.
+      ValueError: the market is another one, the policy knows the market or its actions depend on its key, a number is out of
+        range, or the weights do not sum to one within 1e-4.
     """
     checks.number("a", a, low=1e-6, scalar=True)
     checks.number("b", b, low=1e-6, scalar=True)
@@ -52,7 +52,7 @@ def value(env, policy, horizon, a=1.0, b=1.0):
 
 
 def paths(env, policy, horizon):
-    """All strings of rewards and what the policy pulls along each.
+    """All strings of rewards, and the arms that the policy pulls along each string.
 
     Args:
       env, policy, horizon: as in `value`.
@@ -78,7 +78,7 @@ def paths(env, policy, horizon):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _play(env, policy, key, rewards):
-    """Actions `[strings, horizon]` along strings of rewards `[strings, horizon]`."""
+    """Actions `[strings, horizon]` for strings of rewards `[strings, horizon]`."""
     horizon = rewards.shape[1]
     params = jax.tree.map(jnp.asarray, env.default_params())
     params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
