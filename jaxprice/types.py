@@ -63,7 +63,7 @@ class Problem:
       bounds: a box that contains the parameters of demand, float `[2, num_parameters]` (lowest, highest). The market's
         docstring gives the order of the parameters. None means that no box is known.
       details: other facts by name; see the market's docstring.
-      observation: the observation before the first sale. It is None outside the engine; see `Problem.told`.
+      observation: the observation before the first sale. It is None outside the engine; see `Problem.with_observation`.
       action_space: `Discrete`, `Interval` or `Subset`.
       buyers: customers a period; `demand / buyers` is the conversion rate.
       noise: "bernoulli" (each buyer buys or not), "poisson" or "gaussian".

@@ -106,7 +106,7 @@ def test_likelihood_of_a_sale(law):
 def test_best_price_for_an_estimate(law):
     """The price with the largest profit of a fine grid, and the published check value."""
     scalars = [jnp.float32(x) for x in (0.1, 4.0, 0.3, 1.0)]
-    seller = sale_likelihood.Told(*scalars, law, 1)
+    seller = sale_likelihood.Market(*scalars, law, 1)
     price = jax.jit(jax.vmap(seller.best_price))
     u, slope = (x.ravel().astype(np.float32) for x in np.meshgrid(np.linspace(-6, 12, 13), [0.3, 1.0, 4.0, 12.0]))
     grid = np.linspace(0.1, 4.0, 4001)

@@ -277,9 +277,9 @@ def test_with_one_product_it_has_the_posterior_of_bayesian_linear_pricing():
     for lane in SOME:
         sums = learn(jax.tree.map(lambda x, k=lane: x[:, k], played.sales)).line.sums
         center, cov = state_posterior(jax.tree.map(lambda x, k=lane: x[k], played.last))
-        slope = float(sums.product / sums.spread)
+        slope = float(sums.product / sums.squares)
         np.testing.assert_allclose(center, [float(sums.demand) - slope * float(sums.price), slope], rtol=1e-4)
-        np.testing.assert_allclose(cov[1, 1], 0.1**2 / float(sums.spread), rtol=1e-3)
+        np.testing.assert_allclose(cov[1, 1], 0.1**2 / float(sums.squares), rtol=1e-3)
 
 
 def test_positive_part_is_that_of_the_eigenvalues():

@@ -67,7 +67,7 @@ def test_linear_thompson_learns_from_n_buyers_as_from_n_periods():
         for action, sold in periods:
             sale = Transition(x, jnp.int32(action), problem.prices[action], jnp.float32(sold), jnp.float32(0), x)
             state = policy.update(jax.random.key(1), state, sale)
-        return state.model.predict(state.form, x), state.noise * state.model.spread(state.form, x)
+        return state.model.predict(state.form, x), state.noise * state.model.std(state.form, x)
 
     for ridge in (1.0, 0.1):
         one = known(1, [(0, 1)] * 6 + [(0, 0)] * 2 + [(3, 0)] * 8, ridge)

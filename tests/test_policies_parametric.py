@@ -101,7 +101,7 @@ def test_line_policies_step_for_step(policy, reference, name):
         spread = np.array([t * np.var(prices[:t]) for t in range(2, HORIZON)])
         means = (np.cumsum(prices) / np.arange(1, HORIZON + 1))[1:-1]
         np.testing.assert_allclose(sums.price[2:, lane] * unit, means, rtol=1e-6)
-        np.testing.assert_allclose(sums.spread[2:, lane] * unit**2, spread, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(sums.squares[2:, lane] * unit**2, spread, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(sums.product[2:, lane] * unit, lines[:, 1] * spread, rtol=1e-4, atol=1e-5)
         for t in range(2, HORIZON):
             expected = reference(prices[:t], lines[t - 2], t, low, high, cost)
@@ -174,7 +174,7 @@ def test_the_line_outlives_float32():
     sums, (intercept, slope) = run(prices, demands)
     slow, first = least_squares(prices.astype(float), demands.astype(float))[::-1]
     np.testing.assert_allclose(sums.price, prices.astype(float).mean(), rtol=2e-7)
-    np.testing.assert_allclose(sums.spread, t.size * np.var(prices.astype(float)), rtol=1e-6)
+    np.testing.assert_allclose(sums.squares, t.size * np.var(prices.astype(float)), rtol=1e-6)
     np.testing.assert_allclose([intercept, slope], [first, slow], rtol=1e-5)
 
 
@@ -412,7 +412,7 @@ def test_bayesian_posterior_is_the_conjugate_one(name):
             covariance = np.linalg.inv(precision)
             sums = jax.tree.map(lambda a, t=t, lane=lane: float(a[t, lane]), played.states.line.sums)
             weight = (noise / 0.7) ** 2 + t
-            slope, variance = sums.product / sums.spread, noise**2 / sums.spread
+            slope, variance = sums.product / sums.squares, noise**2 / sums.squares
             np.testing.assert_allclose([sums.demand - slope * sums.price, slope], mean, rtol=1e-4, atol=1e-4)
             mine = [noise**2 / weight + sums.price**2 * variance, -sums.price * variance, variance]
             np.testing.assert_allclose(mine, covariance[np.triu_indices(2)], rtol=1e-3, atol=1e-6)

@@ -517,7 +517,7 @@ def test_the_root_survives_many_sales():
     mean = 0.5 + gain @ ((total - 0.5 * n) / 0.25)
     sd = np.sqrt(np.diag(gain))
     assert np.all(np.abs(state.mean - mean) < 0.15 * sd)
-    np.testing.assert_allclose(state.spread, sd, rtol=0.03)
+    np.testing.assert_allclose(state.std, sd, rtol=0.03)
 
 
 def test_own_grid_of_an_interval():

@@ -66,7 +66,7 @@ def glm_ucb(alpha=1.0, ridge=1.0, form=None):
     def act(key, state, observation):
         del key
         context = state.form.context(observation)
-        bound = state.model.predict(state.form, context) + alpha * state.model.spread(state.form, context)
+        bound = state.model.predict(state.form, context) + alpha * state.model.std(state.form, context)
         return jnp.argmax(state.signal.weights * jax.nn.sigmoid(bound))
 
     def update(key, state, transition):

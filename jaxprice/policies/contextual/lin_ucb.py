@@ -49,7 +49,7 @@ def lin_ucb(alpha=1.0, ridge=1.0, form="disjoint", clip=False, signal="demand"):
 
     def choose(key, state, context):
         del key
-        bound = state.model.predict(state.form, context) + alpha * state.model.spread(state.form, context)
+        bound = state.model.predict(state.form, context) + alpha * state.model.std(state.form, context)
         return jnp.argmax(state.signal.weights * (jnp.minimum(bound, 1.0) if clip else bound))
 
     return linear_model.linear_policy("lin_ucb", form, ridge, signal, choose)

@@ -116,7 +116,7 @@ def random_features(method="thompson", size=32, bandwidth=1.0, scale=0.5, ridge=
         if state.form.disjoint:
             own, phi = state.form.replace(size=size), state.map(context)
             if method == "ucb":
-                return jnp.argmax(state.signal.weights * (model.predict(own, phi) + scale * model.spread(own, phi)))
+                return jnp.argmax(state.signal.weights * (model.predict(own, phi) + scale * model.std(own, phi)))
             z = linear_model.normals(key, linear_model.draws(own))
             return jnp.argmax(state.signal.weights * model.draw(z, own, phi, scale))
         rows = jax.vmap(state.map, (None, 0))(context, state.form.levels)

@@ -101,4 +101,4 @@ def discounted_least_squares(discount=None, variation=1.0, cycle=None, first=1 /
 
 def fade(sums, discount):
     """The sums with all weights multiplied by `discount`, which leaves means as they are."""
-    return dataclasses.replace(sums, spread=discount * sums.spread, product=discount * sums.product)
+    return dataclasses.replace(sums, squares=discount * sums.squares, product=discount * sums.product)

@@ -69,16 +69,16 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
     if noise is not None:
         checks.number("noise", noise, low=1e-6)
 
-    def prior(spread):
+    def prior(noise_std):
         """The observations that the prior is worth."""
-        return jnp.maximum((spread / std) ** 2, 1e-30)
+        return jnp.maximum((noise_std / std) ** 2, 1e-30)
 
     def init(key, problem):
         del key
         market, prices = line.market_or_grid(problem, "bayesian_linear_pricing")
-        spread = arms.noise_of_signal(problem, noise)
-        worth = prior(spread)
-        return State(market, prices, spread, line.start(0.0, level, worth, worth * fall), jnp.int32(0))
+        noise_std = arms.noise_of_signal(problem, noise)
+        worth = prior(noise_std)
+        return State(market, prices, noise_std, line.start(0.0, level, worth, worth * fall), jnp.int32(0))
 
     def weight(state):
         return prior(state.noise) + state.time.astype(jnp.float32)
@@ -88,7 +88,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
         z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, (), jnp.uint32))
         sums, market = state.line.sums, state.market
         center, unit = market.middle()
-        slope = (sums.product / sums.spread + state.noise * z2 / jnp.sqrt(sums.spread)) / unit
+        slope = (sums.product / sums.squares + state.noise * z2 / jnp.sqrt(sums.squares)) / unit
         mean = sums.demand + state.noise * z1 / jnp.sqrt(weight(state))
         intercept = mean - slope * (center + unit * sums.price)
         if state.prices is None:

@@ -59,7 +59,7 @@ def controlled_variance(alpha=0.5001, share=0.5, first=1 / 3, second=2 / 3):
         floor = c * (power + growth)
 
         greedy = market.best_price(intercept, slope)
-        spread = fitted.sums.spread + t / (t + 1) * (greedy - mean) ** 2
+        squares = fitted.sums.squares + t / (t + 1) * (greedy - mean) ** 2
         radius = jnp.sqrt(c * growth * (t + 1) / t)
         lower, upper = mean - radius, mean + radius
         profit_lower, profit_upper = ((p - market.cost) * (intercept + slope * p) for p in (lower, upper))
@@ -69,6 +69,6 @@ def controlled_variance(alpha=0.5001, share=0.5, first=1 / 3, second=2 / 3):
         farther = jnp.abs(market.second - mean) - jnp.abs(market.first - mean) > TIE * jnp.abs(gap)
         initial = jnp.where(farther, market.second, market.first)
         sensible = (intercept > 0) & (slope < 0) & (intercept + slope * market.high >= 0)
-        return jnp.where(sensible, jnp.where(spread >= floor, greedy, outside), initial)
+        return jnp.where(sensible, jnp.where(squares >= floor, greedy, outside), initial)
 
     return line.line_policy("controlled_variance", first, second, choose)

@@ -73,9 +73,9 @@ def told(sums, weight, x, d):
     mx, md = jnp.mean(x), jnp.mean(d)
     dx, dd = mx - sums.price, md - sums.demand
     share, after = n / (weight + n), weight + n
-    spread = sums.spread + jnp.sum((x - mx) ** 2) + weight * share * dx * dx
+    squares = sums.squares + jnp.sum((x - mx) ** 2) + weight * share * dx * dx
     product = sums.product + jnp.sum((x - mx) * (d - md)) + weight * share * dx * dd
-    return line.Sums(sums.price + share * dx, sums.demand + share * dd, spread, product), after
+    return line.Sums(sums.price + share * dx, sums.demand + share * dd, squares, product), after
 
 
 @policy_maker(
@@ -120,8 +120,8 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
     def init(key, problem):
         del key
         market, grid = line.market_or_grid(problem, "o3fu")
-        spread = arms.noise_of_signal(problem, noise)
-        weight = jnp.maximum(ridge * spread**2, 1e-20)
+        noise_std = arms.noise_of_signal(problem, noise)
+        weight = jnp.maximum(ridge * noise_std**2, 1e-20)
         sums = line.start(0.0, level, weight, weight * fall).sums
         if prices is not None and np.shape(prices)[0]:
             x = scaled(market, jnp.asarray(prices, jnp.float32))
@@ -129,7 +129,7 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
         horizon = jnp.asarray(problem.horizon, jnp.float32)
         chance = jnp.asarray(horizon**-2.0 if failure is None else failure, jnp.float32)
         running = line.Line(sums, jax.tree.map(jnp.zeros_like, sums))
-        return State(market, grid, spread, chance, running, jnp.asarray(weight, jnp.float32), jnp.int32(0))
+        return State(market, grid, noise_std, chance, running, jnp.asarray(weight, jnp.float32), jnp.int32(0))
 
     def scaled(market, price):
         middle, unit = market.middle()
@@ -139,12 +139,12 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
         """Optimistic profit at prices, float `[n]`."""
         sums, weight = state.line.sums, state.weight + state.time.astype(jnp.float32)
         ridged = jnp.maximum(ridge * state.noise**2, 1e-20)
-        log_det = jnp.log(weight / ridged) + jnp.log(sums.spread / ridged)
+        log_det = jnp.log(weight / ridged) + jnp.log(sums.squares / ridged)
         radius = state.noise * jnp.sqrt(jnp.maximum(log_det, 0.0) - 2 * jnp.log(state.failure)) + jnp.sqrt(ridged) * size
         away = scaled(state.market, price) - sums.price
-        spread = width * radius * jnp.sqrt(1 / weight + away**2 / sums.spread)
-        margin, mean = price - state.market.cost, sums.demand + sums.product / sums.spread * away
-        return margin * jnp.where(margin >= 0, mean + spread, jnp.maximum(mean - spread, 0.0))
+        bonus = width * radius * jnp.sqrt(1 / weight + away**2 / sums.squares)
+        margin, mean = price - state.market.cost, sums.demand + sums.product / sums.squares * away
+        return margin * jnp.where(margin >= 0, mean + bonus, jnp.maximum(mean - bonus, 0.0))
 
     def act(key, state, observation):
         del key, observation

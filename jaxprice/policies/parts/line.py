@@ -31,7 +31,7 @@ class Sums:
 
     price: Any
     demand: Any
-    spread: Any
+    squares: Any
     product: Any
 
 
@@ -59,13 +59,13 @@ class Line:
 
     def fit(self):
         """`(intercept, slope)` by least squares; a flat line while all prices were the same."""
-        slope = jnp.where(self.sums.spread > FLAT, self.sums.product / jnp.maximum(self.sums.spread, FLAT), 0.0)
+        slope = jnp.where(self.sums.squares > FLAT, self.sums.product / jnp.maximum(self.sums.squares, FLAT), 0.0)
         return self.sums.demand - slope * self.sums.price, slope
 
 
-def start(price=0.0, demand=0.0, spread=0.0, product=0.0):
+def start(price=0.0, demand=0.0, squares=0.0, product=0.0):
     """A line before the first point; with numbers, one that starts from a prior."""
-    sums = Sums(*(jnp.asarray(x, jnp.float32) for x in (price, demand, spread, product)))
+    sums = Sums(*(jnp.asarray(x, jnp.float32) for x in (price, demand, squares, product)))
     return Line(sums, jax.tree.map(jnp.zeros_like, sums))
 
 
@@ -166,10 +166,10 @@ def line_policy(name, first, second, choose):
 
     def act(key, state, observation):
         del key, observation
-        told = state.market
-        price = choose(told, state.line, jnp.maximum(state.time, 2))
-        price = jnp.where(state.time == 0, told.first, jnp.where(state.time == 1, told.second, price))
-        return jnp.clip(price, told.low, told.high)
+        market = state.market
+        price = choose(market, state.line, jnp.maximum(state.time, 2))
+        price = jnp.where(state.time == 0, market.first, jnp.where(state.time == 1, market.second, price))
+        return jnp.clip(price, market.low, market.high)
 
     def update(key, state, transition):
         del key

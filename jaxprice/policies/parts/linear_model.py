@@ -44,32 +44,32 @@ class Model:
 
         The surprise is the squared error of the forecast over its variance in units of the noise, (y - z'm)^2 / r.
         """
-        f, g, r = self.reach(z, weight)
+        f, g, r = self.gain(z, weight)
         error = target - total(z, self.mean)
         mean, lost = self.move(g * (weight * error / r)[None], r)
         return Model(mean, self.shrink(f, g, r, weight), lost), error**2 / r
 
     def move(self, step, r):
-        """The mean after a step, and what rounding has kept from it; r is as in `reach`."""
+        """The mean after a step, and what rounding has kept from it; r is as in `gain`."""
         if self.lost is None:
             return self.mean + step, None
         return totals.plus(self.mean, self.lost, step, ((r - 1) * totals.LONG < 1)[None])
 
-    def reach(self, z, weight=1.0):
+    def gain(self, z, weight=1.0):
         """f = F'z and g = S z, float `[D]` each, and r = 1 + weight f'f."""
         f = total(z, self.factor)
         g = jnp.sum(f[:, None] * jnp.swapaxes(self.factor, 0, 1), axis=0)
         return f, g, 1 + weight * jnp.sum(f * f, axis=0)
 
     def shrink(self, f, g, r, weight):
-        """The factor after an observation in the direction that `reach` gave."""
+        """The factor after an observation in the direction that `gain` gave."""
         return self.factor - g[:, None] * (f * (weight / (r + jnp.sqrt(r)))[None])[None, :]
 
     def predict(self, form, context):
         """Mean of each price, float `[K]`."""
         return form.apply(self.mean, context)
 
-    def spread(self, form, context):
+    def std(self, form, context):
         """Standard deviation sqrt(z_k' S z_k) of each price, float `[K]`."""
         return jnp.sqrt(squared_norm(form.apply(self.factor, context)))
 
@@ -81,7 +81,7 @@ class Model:
         """
         mean = self.predict(form, context)
         if form.disjoint:
-            return mean + scale * self.spread(form, context) * z
+            return mean + scale * self.std(form, context) * z
         return mean + scale * form.apply(contract(z, self.factor, axis=1), context)
 
 
@@ -143,8 +143,10 @@ def linear_policy(name, form, ridge, signal, choose, noise=None, each=False):
     def init(key, problem):
         del key
         described = features.describe(problem, form, name)
-        spread, learned = arms.noise_of_signal(problem, noise), arms.learn(problem, signal, name)
-        return State(jnp.int32(1), spread, learned, described, no_data(described, ridge / problem.buyers if each else ridge))
+        deviation, learned = arms.noise_of_signal(problem, noise), arms.learn(problem, signal, name)
+        return State(
+            jnp.int32(1), deviation, learned, described, no_data(described, ridge / problem.buyers if each else ridge)
+        )
 
     def act(key, state, observation):
         return choose(key, state, state.form.context(observation))

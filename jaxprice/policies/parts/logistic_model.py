@@ -55,7 +55,7 @@ def curvature(u):
 
 def revise(model, z, sales, trials):
     """The `Model` of one vector of coefficients after a period in which `sales` of `trials` buyers bought."""
-    f, g, _ = model.reach(z)
+    f, g, _ = model.gain(z)
     v = jnp.sum(f * f)
     u = mode(features.total(z, model.mean), v, sales, trials)
     weight = trials * curvature(u)

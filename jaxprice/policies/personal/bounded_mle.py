@@ -54,7 +54,7 @@ class Sales:
       offsets, signs: o and c of these, float `[R + 1]`.
       slope, bend: h `[D]` and H `[D, D]` of the others.
       lost: what rounding has kept from these (`totals`).
-      reference, spread: r, float `[D]`, and S, float `[D, D]`.
+      reference, covariance: r, float `[D]`, and S, float `[D, D]`.
     """
 
     count: jax.Array
@@ -65,7 +65,7 @@ class Sales:
     bend: jax.Array
     lost: tuple[jax.Array, jax.Array]
     reference: jax.Array
-    spread: jax.Array
+    covariance: jax.Array
 
     @property
     def rows(self):
@@ -78,7 +78,7 @@ class Sales:
         fits = counts & (self.count < self.rows)
         row = jnp.where(fits, self.count, self.rows)
         along = total(z, self.reference)
-        around = math.sqrt(FUTURE * 3) * jnp.sqrt(jnp.maximum(total(z, _times(self.spread, z)), 0.0))
+        around = math.sqrt(FUTURE * 3) * jnp.sqrt(jnp.maximum(total(z, _times(self.covariance, z)), 0.0))
         points = [(share, score(law, c * (along - offset) + away)) for away, share in ((-around, 1), (0.0, 4), (around, 1))]
         m, k = (sum(share * value[i] for share, value in points) / 6 for i in (0, 1))
         weight = (counts & ~fits).astype(jnp.float32)
@@ -94,7 +94,7 @@ class Sales:
             bend,
             (less, lost),
             self.reference,
-            self.spread,
+            self.covariance,
         )
 
     def forget(self, gone):
@@ -119,8 +119,8 @@ class Sales:
         def fit(_, known):
             return lax.cond(now, estimate, lambda sales: known, self)
 
-        known = lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, (self.reference, self.spread))
-        return self.replace(reference=known[0], spread=known[1])
+        known = lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, (self.reference, self.covariance))
+        return self.replace(reference=known[0], covariance=known[1])
 
     def due(self):
         """Whether the count has reached R times a power of two, where the reference has to move; bool scalar."""

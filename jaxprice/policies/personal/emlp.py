@@ -37,14 +37,14 @@ class State:
     """State of a seller.
 
     Attributes:
-      told: what the seller is told.
+      market: what the seller is told.
       radius: of the ball that estimates lie in, float scalar.
       theta: the estimate that prices this epoch, float `[d]`.
       length: periods of this epoch, int scalar.
       sales: what was seen in it.
     """
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     radius: jax.Array
     theta: jax.Array
     length: jax.Array
@@ -63,7 +63,7 @@ def emlp(radius=None):
       ValueError: a radius out of range; at `init`, a market other than one price of an interval with linear valuations under
         logistic or Gaussian noise of a known scale.
     """
-    return doubling_policy("emlp", radius, 1.0, "l2", lambda told, count: 0.0)
+    return doubling_policy("emlp", radius, 1.0, "l2", lambda market, count: 0.0)
 
 
 def doubling_policy(name, radius, share, norm, penalty):
@@ -74,33 +74,33 @@ def doubling_policy(name, radius, share, norm, penalty):
       radius: of the ball that the estimate lies in, money; None: `share` times the highest price.
       share: see `radius`.
       norm: "l2" or "l1", the norm of the ball.
-      penalty: `(told, periods) -> weight` of the l1 norm of the coefficients in the mean log likelihood, float scalars.
+      penalty: `(market, periods) -> weight` of the l1 norm of the coefficients in the mean log likelihood, float scalars.
     """
     if radius is not None:
         checks.number("radius", radius, low=1e-30)
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, name, ("logistic", "gaussian"), scale=True)
+        market = sale_likelihood.market(problem, name, ("logistic", "gaussian"), scale=True)
         size = scale.radius(problem, radius, share)
-        return State(told, size, jnp.zeros(told.size, jnp.float32), jnp.int32(1), bounded_mle.no_sales(told.size))
+        return State(market, size, jnp.zeros(market.size, jnp.float32), jnp.int32(1), bounded_mle.no_sales(market.size))
 
     def act(key, state, observation):
         del key
-        told = state.told
-        return told.best_price(total(told.context(observation), state.theta) / told.scale, 1 / told.scale)
+        market = state.market
+        return market.best_price(total(market.context(observation), state.theta) / market.scale, 1 / market.scale)
 
     def update(key, state, transition):
         del key
-        told = state.told
-        x = told.context(transition.observation)
-        sales = state.sales.add(told.law, x / told.scale, transition.price / told.scale, transition.demand)
+        market = state.market
+        x = market.context(transition.observation)
+        sales = state.sales.add(market.law, x / market.scale, transition.price / market.scale, transition.demand)
 
         ended = sales.count == state.length
-        weight = penalty(told, sales.count.astype(jnp.float32))
-        sales = sales.revised(ended | sales.due(), told.law, state.radius, norm=norm, penalty=weight)
+        weight = penalty(market, sales.count.astype(jnp.float32))
+        sales = sales.revised(ended | sales.due(), market.law, state.radius, norm=norm, penalty=weight)
         theta = jnp.where(ended, sales.reference, state.theta)
         length = jnp.where(ended, 2 * jnp.minimum(state.length, 2**29), state.length)
-        return State(told, state.radius, theta, length, sales.forget(ended))
+        return State(market, state.radius, theta, length, sales.forget(ended))
 
     return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -39,14 +39,14 @@ class State:
     """State of a seller.
 
     Attributes:
-      told: what the seller is told.
+      market: what the seller is told.
       effects: how to read the estimate.
       length, budget, position: periods of the episode, those with random prices, those played; int scalars.
       theta: the estimate, float `[2 d]`.
       sales: what came of random prices.
     """
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     effects: price_effects.Effects
     length: jax.Array
     budget: jax.Array
@@ -80,26 +80,26 @@ def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, "etc_glm", price_effects.LAWS)
-        effects = price_effects.effects(told, least)
+        market = sale_likelihood.market(problem, "etc_glm", price_effects.LAWS)
+        effects = price_effects.effects(market, least)
         length = jnp.int32(2) if doubling else jnp.asarray(problem.horizon, jnp.int32)
-        zeros, nothing = jnp.zeros(2 * told.size, jnp.float32), bounded_mle.no_sales(2 * told.size)
-        return State(told, effects, length, explore(length, told.size), jnp.int32(0), zeros, nothing)
+        zeros, nothing = jnp.zeros(2 * market.size, jnp.float32), bounded_mle.no_sales(2 * market.size)
+        return State(market, effects, length, explore(length, market.size), jnp.int32(0), zeros, nothing)
 
     def act(key, state, observation):
-        told = state.told
+        market = state.market
         u = samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        best = told.best_price(*state.effects.line(state.theta, told.context(observation)))
-        return jnp.where(state.position < state.budget, told.low + (told.high - told.low) * u, best)
+        best = market.best_price(*state.effects.line(state.theta, market.context(observation)))
+        return jnp.where(state.position < state.budget, market.low + (market.high - market.low) * u, best)
 
     def update(key, state, transition):
         del key
-        told, explores = state.told, state.position < state.budget
-        z = state.effects.features(told.context(transition.observation), transition.price)
-        sales = state.sales.add(told.law, z, jnp.zeros_like(transition.price), transition.demand, explores)
+        market, explores = state.market, state.position < state.budget
+        z = state.effects.features(market.context(transition.observation), transition.price)
+        sales = state.sales.add(market.law, z, jnp.zeros_like(transition.price), transition.demand, explores)
         last = state.position + 1 == state.budget
 
-        sales = sales.revised(explores & (last | sales.due()), told.law, radius, steps=200)
+        sales = sales.revised(explores & (last | sales.due()), market.law, radius, steps=200)
         theta = jnp.where(last, sales.reference, state.theta)
         position = state.position + 1
         if not doubling:
@@ -108,7 +108,7 @@ def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
         length = jnp.where(ended, 2 * jnp.minimum(state.length, 2**29), state.length)
         return state.replace(
             length=length,
-            budget=explore(length, told.size),
+            budget=explore(length, market.size),
             position=jnp.where(ended, 0, position),
             theta=theta,
             sales=sales.forget(ended),

@@ -38,13 +38,13 @@ class State:
     """State of a seller.
 
     Attributes:
-      told: what the seller is told.
+      market: what the seller is told.
       effects: how to read the estimate.
       left: periods with random prices left, int scalar.
       model: mean and factor of the covariance of theta, float `[2 d]` and `[2 d, 2 d]`.
     """
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     effects: price_effects.Effects
     left: jax.Array
     model: Model
@@ -73,25 +73,27 @@ def glm_greedy(first=2, ridge=0.1, least=0.5):
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, "glm_greedy", ("logit", "logistic", "linear"))
-        size = 2 * told.size
+        market = sale_likelihood.market(problem, "glm_greedy", ("logit", "logistic", "linear"))
+        size = 2 * market.size
         factor = jnp.eye(size, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
         zeros = jnp.zeros(size, jnp.float32)
         model = Model(zeros, factor, zeros)
-        return State(told, price_effects.effects(told, least), jnp.int32(first * size), model)
+        return State(market, price_effects.effects(market, least), jnp.int32(first * size), model)
 
     def act(key, state, observation):
-        told = state.told
+        market = state.market
         u = samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        utility, slope = state.effects.line(state.model.mean, told.context(observation))
-        best = told.clip((utility / slope + told.cost) / 2) if told.law == "linear" else told.best_price(utility, slope)
-        return jnp.where(state.left > 0, told.low + (told.high - told.low) * u, best)
+        utility, slope = state.effects.line(state.model.mean, market.context(observation))
+        best = (
+            market.clip((utility / slope + market.cost) / 2) if market.law == "linear" else market.best_price(utility, slope)
+        )
+        return jnp.where(state.left > 0, market.low + (market.high - market.low) * u, best)
 
     def update(key, state, transition):
         del key
-        told = state.told
-        z = state.effects.features(told.context(transition.observation), transition.price)
-        if told.law == "linear":
+        market = state.market
+        z = state.effects.features(market.context(transition.observation), transition.price)
+        if market.law == "linear":
             model, _ = state.model.revise(z, transition.demand)
         else:
             model = logistic_model.revise(state.model, z, transition.demand, 1.0)

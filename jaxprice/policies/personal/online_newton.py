@@ -55,7 +55,7 @@ def step(model, law, z, offset, sale, rate, radius, projection):
     """The `Model` after one sale or refusal."""
     c = sale_likelihood.sign(sale)
     m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
-    f, g, r = model.reach(z, m * m)
+    f, g, r = model.gain(z, m * m)
     factor = model.shrink(f, g, r, m * m)
     theta, lost = model.move((rate * c * m / r) * g, r)
     if projection == "exact":

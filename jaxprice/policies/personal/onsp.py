@@ -34,7 +34,7 @@ from jaxprice.types import Policy
 class State:
     """What the seller is told; the radius, float scalar; theta and a factor of A^-1."""
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     radius: jax.Array
     model: Model
 
@@ -58,20 +58,20 @@ def onsp(rate=3.0, start=1.0, radius=None, projection="exact"):
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, "onsp", ("logistic", "gaussian"), scale=True)
-        model = online_newton.before(jnp.zeros(told.size, jnp.float32), start / told.scale**2)
-        return State(told, scale.radius(problem, radius), model)
+        market = sale_likelihood.market(problem, "onsp", ("logistic", "gaussian"), scale=True)
+        model = online_newton.before(jnp.zeros(market.size, jnp.float32), start / market.scale**2)
+        return State(market, scale.radius(problem, radius), model)
 
     def act(key, state, observation):
         del key
-        told = state.told
-        return told.best_price(total(told.context(observation), state.model.mean) / told.scale, 1 / told.scale)
+        market = state.market
+        return market.best_price(total(market.context(observation), state.model.mean) / market.scale, 1 / market.scale)
 
     def update(key, state, transition):
         del key
-        told = state.told
-        z, offset = told.context(transition.observation) / told.scale, transition.price / told.scale
+        market = state.market
+        z, offset = market.context(transition.observation) / market.scale, transition.price / market.scale
         sale, size = transition.demand, state.radius
-        return State(told, size, online_newton.step(state.model, told.law, z, offset, sale, rate, size, projection))
+        return State(market, size, online_newton.step(state.model, market.law, z, offset, sale, rate, size, projection))
 
     return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -37,7 +37,7 @@ from jaxprice.types import Policy
 class State:
     """What the seller is told, how to read the estimate, delta (float scalar), the estimate with a factor of A^-1."""
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     effects: price_effects.Effects
     delta: jax.Array
     model: Model
@@ -69,25 +69,25 @@ def perturbed_pricing(scale=1.0, rate=3.0, start=1.0, radius=20.0, least=0.5, pr
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, "perturbed_pricing", price_effects.LAWS)
+        market = sale_likelihood.market(problem, "perturbed_pricing", price_effects.LAWS)
         horizon = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 2.0)
-        most = jnp.minimum(linear_valuation.optimal_price(jnp.float32(0), told.law, 1.0) / 10, 0.1)
-        delta = scale * jnp.minimum((told.size * jnp.log(horizon) / horizon) ** 0.25, most) * (told.high / 3)
-        delta = jnp.minimum(delta, (told.high - told.low) / 2).astype(jnp.float32)
-        model = online_newton.before(jnp.zeros(2 * told.size, jnp.float32), start)
-        return State(told, price_effects.effects(told, least), delta, model)
+        most = jnp.minimum(linear_valuation.optimal_price(jnp.float32(0), market.law, 1.0) / 10, 0.1)
+        delta = scale * jnp.minimum((market.size * jnp.log(horizon) / horizon) ** 0.25, most) * (market.high / 3)
+        delta = jnp.minimum(delta, (market.high - market.low) / 2).astype(jnp.float32)
+        model = online_newton.before(jnp.zeros(2 * market.size, jnp.float32), start)
+        return State(market, price_effects.effects(market, least), delta, model)
 
     def act(key, state, observation):
-        told, delta = state.told, state.delta
-        best = told.best_price(*state.effects.line(state.model.mean, told.context(observation)))
+        market, delta = state.market, state.delta
+        best = market.best_price(*state.effects.line(state.model.mean, market.context(observation)))
         up = jax.random.bits(key, (), jnp.uint32) >> 31
-        return jnp.clip(best, told.low + delta, told.high - delta) + jnp.where(up == 1, delta, -delta)
+        return jnp.clip(best, market.low + delta, market.high - delta) + jnp.where(up == 1, delta, -delta)
 
     def update(key, state, transition):
         del key
-        told = state.told
-        z = state.effects.features(told.context(transition.observation), transition.price)
+        market = state.market
+        z = state.effects.features(market.context(transition.observation), transition.price)
         offset, sale = jnp.zeros_like(transition.price), transition.demand
-        return state.replace(model=online_newton.step(state.model, told.law, z, offset, sale, rate, radius, projection))
+        return state.replace(model=online_newton.step(state.model, market.law, z, offset, sale, rate, radius, projection))
 
     return Policy(init, act, update)

@@ -37,6 +37,6 @@ class Effects:
         return total(context, theta[:d]) + slope * self.middle, slope
 
 
-def effects(told, least):
+def effects(market, least):
     """The `Effects` for what a seller is told."""
-    return Effects((told.low + told.high) / 2, (told.high - told.low) / 2, jnp.asarray(least, jnp.float32))
+    return Effects((market.low + market.high) / 2, (market.high - market.low) / 2, jnp.asarray(least, jnp.float32))

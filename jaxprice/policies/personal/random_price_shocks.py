@@ -106,8 +106,8 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         require_context(problem, "random_price_shocks")
         zeros = jnp.zeros(problem.context_size, jnp.float32)
         factor = jnp.eye(zeros.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
-        told, sums = line.market(problem, "random_price_shocks"), jnp.zeros(3 + zeros.shape[0], jnp.float32)
-        return State(told, jnp.int32(1), Model(zeros, factor, zeros), zeros, sums, sums)
+        market, sums = line.market(problem, "random_price_shocks"), jnp.zeros(3 + zeros.shape[0], jnp.float32)
+        return State(market, jnp.int32(1), Model(zeros, factor, zeros), zeros, sums, sums)
 
     def act(key, state, observation):
         price, delta = greedy(state, observation)
@@ -120,7 +120,7 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         price, delta = greedy(state, transition.observation)
         shock = jnp.where(transition.price > price, delta, -delta)
         demand = transition.demand / state.market.buyers
-        _, g, r = state.demand.reach(x)
+        _, g, r = state.demand.gain(x)
         regression, _ = state.demand.revise(x, demand)
         prices = state.price + g * (transition.price - total(x, state.price)) / r
         one = shock * jnp.concatenate([jnp.stack([demand, transition.price, shock]), x])

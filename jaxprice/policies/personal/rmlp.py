@@ -51,7 +51,7 @@ def rmlp(radius=None, penalty=0.1):
     """
     checks.number("penalty", penalty, low=0)
 
-    def weight(told, periods):
-        return penalty / told.scale * jnp.sqrt(jnp.log(jnp.float32(told.size + 1)) / periods)
+    def weight(market, periods):
+        return penalty / market.scale * jnp.sqrt(jnp.log(jnp.float32(market.size + 1)) / periods)
 
     return doubling_policy("rmlp", radius, 10 / 3, "l1", weight)

@@ -37,12 +37,12 @@ class State:
     """State of a seller.
 
     Attributes:
-      told: what the seller is told.
+      market: what the seller is told.
       episode, position: number of the episode from 1, periods of it played; int scalars.
       sales: what came of random prices; the reference is the estimate (mu, b), float `[d + 1]`.
     """
 
-    told: sale_likelihood.Told
+    market: sale_likelihood.Market
     episode: jax.Array
     position: jax.Array
     sales: bounded_mle.Sales
@@ -71,28 +71,28 @@ def rmlp2(radius=100.0, penalty=0.03, least=0.5):
 
     def init(key, problem):
         del key
-        told = sale_likelihood.told(problem, "rmlp2", ("logistic", "gaussian"))
-        return State(told, jnp.int32(1), jnp.int32(0), bounded_mle.no_sales(told.size + 1))
+        market = sale_likelihood.market(problem, "rmlp2", ("logistic", "gaussian"))
+        return State(market, jnp.int32(1), jnp.int32(0), bounded_mle.no_sales(market.size + 1))
 
     def act(key, state, observation):
-        told, estimate = state.told, state.sales.reference
+        market, estimate = state.market, state.sales.reference
         u = samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        utility = total(told.context(observation), estimate[:-1])
-        best = told.best_price(utility, jnp.maximum(estimate[-1], least) / told.high)
-        return jnp.where(state.position == 0, told.low + (told.high - told.low) * u, best)
+        utility = total(market.context(observation), estimate[:-1])
+        best = market.best_price(utility, jnp.maximum(estimate[-1], least) / market.high)
+        return jnp.where(state.position == 0, market.low + (market.high - market.low) * u, best)
 
     def update(key, state, transition):
         del key
-        told, first = state.told, state.position == 0
-        x = told.context(transition.observation)
-        z = jnp.concatenate([x, -(transition.price / told.high)[None]])
-        sales = state.sales.add(told.law, z, jnp.zeros_like(transition.price), transition.demand, first)
+        market, first = state.market, state.position == 0
+        x = market.context(transition.observation)
+        z = jnp.concatenate([x, -(transition.price / market.high)[None]])
+        sales = state.sales.add(market.law, z, jnp.zeros_like(transition.price), transition.demand, first)
 
         count = jnp.maximum(sales.count, 1).astype(jnp.float32)
-        weight = penalty * jnp.sqrt(jnp.log(jnp.float32(told.size + 2)) / count)
-        sales = sales.revised(first, told.law, radius, norm="l1", penalty=weight, steps=100)
+        weight = penalty * jnp.sqrt(jnp.log(jnp.float32(market.size + 2)) / count)
+        sales = sales.revised(first, market.law, radius, norm="l1", penalty=weight, steps=100)
         ended = state.position + 1 == state.episode
         position = jnp.where(ended, 0, state.position + 1)
-        return State(told, state.episode + ended, position, sales)
+        return State(market, state.episode + ended, position, sales)
 
     return Policy(init, act, update)

@@ -58,7 +58,7 @@ def sign(sale):
 
 
 @struct.dataclass
-class Told:
+class Market:
     """What the seller is told.
 
     Attributes:
@@ -100,8 +100,8 @@ def require_context(problem, name):
         raise ValueError(f"{name} prices by the features of the buyer, but this market shows none")
 
 
-def told(problem, name, laws, *, scale=False):
-    """What the seller is told of a problem, as `Told`.
+def market(problem, name, laws, *, scale=False):
+    """What the seller is told of a problem, as `Market`.
 
     Args:
       problem: the problem.
@@ -122,4 +122,4 @@ def told(problem, name, laws, *, scale=False):
         raise ValueError(f"{name} needs to know the scale of the noise, which this market does not tell")
     numbers = (problem.low, problem.high, problem.cost, problem.details["scale"] if scale else 1.0)
     low, high, cost, size = (jnp.asarray(x, jnp.float32) for x in numbers)
-    return Told(low, high, cost, size, LAWS[problem.law], problem.context_size)
+    return Market(low, high, cost, size, LAWS[problem.law], problem.context_size)

@@ -77,7 +77,7 @@ def gp_ucb(
         del key
         time, size = state.time.astype(jnp.float32), state.mean.shape[0]
         beta = 2 * scale * (math.log(size * math.pi**2 / 6) + 2 * jnp.log(time) - jnp.log(jnp.asarray(delta, jnp.float32)))
-        bound = state.mean + jnp.sqrt(beta) * state.spread
+        bound = state.mean + jnp.sqrt(beta) * state.std
         return jnp.argmax(state.signal.weights * (falling_demand.smallest_so_far(bound) if monotone else bound))
 
     policy = price_process.process_policy("gp_ucb", choose, **model)

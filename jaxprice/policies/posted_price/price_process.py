@@ -63,7 +63,7 @@ class State:
     root: jax.Array
 
     @property
-    def spread(self):
+    def std(self):
         """Posterior standard deviations, float `[num_prices]`."""
         return jnp.sqrt(squared_norm(self.root))
 

@@ -119,7 +119,7 @@ def mnl_newton(shock=0.1, ridge=0.1, slope=5.0):
 
         def learn(k, factor):
             weight = state.buyers * q[k]
-            f, g, r = Model(model.mean, factor).reach(centred[k], weight)
+            f, g, r = Model(model.mean, factor).gain(centred[k], weight)
             return Model(model.mean, factor).shrink(f, g, r, weight)
 
         factor = jax.lax.fori_loop(0, n + 1, learn, model.factor)

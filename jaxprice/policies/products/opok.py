@@ -1,7 +1,7 @@
 """OPOK: bandit gradient descent for the prices of many products, within the few directions in which demand varies.
 
 With demand U z - U V U'p + noise (`LowRankDemand`), revenue depends on x = U'p alone. The seller knows U, `[n, d]` with
-orthonormal columns, and searches in the d dimensions that matter, by the one-point gradient steps of `price_ball`:
+orthonormal columns, and searches in the d dimensions that matter, by the one-point gradient steps of `ball_gradient`:
 
     p = U (x + a w),     x <- P( x + h y / C w ),     y = p'q,
 
@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice.policies.products import price_ball
+from jaxprice.policies.products import ball_gradient
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -33,7 +33,7 @@ from jaxprice.types import Policy
 class State:
     """Where the seller is, and U, float `[n, d]`."""
 
-    ball: price_ball.Ball
+    ball: ball_gradient.Ball
     basis: jax.Array
 
 
@@ -53,13 +53,13 @@ def opok(step=1.0, gap=0.41, baseline=False):
     Raises:
       ValueError: numbers out of range; at `init`, a market that does not take prices in a ball.
     """
-    price_ball.check_numbers(step, gap)
+    ball_gradient.check_numbers(step, gap)
 
     def init(key, problem):
         del key
         features = problem.details.get("features")
         rank = None if features is None else features.shape[1]
-        ball = price_ball.start(problem, "opok", rank, step, gap)
+        ball = ball_gradient.start(problem, "opok", rank, step, gap)
         basis = jnp.eye(ball.centre.shape[0], dtype=jnp.float32) if features is None else jnp.asarray(features, jnp.float32)
         return State(ball, basis)
 

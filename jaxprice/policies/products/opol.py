@@ -3,7 +3,7 @@
 As `opok`, but the seller knows only the number d of directions in which demand varies (`LowRankDemand`). Demand without
 noise lies in the span of U, and so do averages of it. Column j = t mod d of a table Q, `[n, d]`, averages the demands of the
 periods j, j + d, j + 2 d, ..., which cancels noise and leaves d columns that differ as prices did; B is an orthonormal basis
-of its columns. With t = 0, 1, ..., y = p'q, and the steps of `price_ball`,
+of its columns. With t = 0, 1, ..., y = p'q, and the steps of `ball_gradient`,
 
     p = x + a B w,     x <- P( x + h y / C B w ),     Q_j <- Q_j + (q - Q_j) / (1 + floor(t / d)),     x <- B B'x.
 
@@ -28,7 +28,7 @@ from flax import struct
 
 from jaxprice import checks, samplers
 from jaxprice.linalg import dot
-from jaxprice.policies.products import price_ball
+from jaxprice.policies.products import ball_gradient
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -39,7 +39,7 @@ LOST = 1e-6  # share of a column outside the span of the others below which it i
 class State:
     """Where the seller is; averages of demand Q and orthonormal basis B of their span, float `[n, d]` each."""
 
-    ball: price_ball.Ball
+    ball: ball_gradient.Ball
     averages: jax.Array
     basis: jax.Array
 
@@ -62,10 +62,10 @@ def opol(rank=2, step=1.0, gap=0.41, baseline=False):
       ValueError: numbers out of range; at `init`, a market that does not take prices in a ball, or with too few products.
     """
     checks.positive_int("rank", rank)
-    price_ball.check_numbers(step, gap)
+    ball_gradient.check_numbers(step, gap)
 
     def init(key, problem):
-        ball = price_ball.start(problem, "opol", rank, step, gap)
+        ball = ball_gradient.start(problem, "opol", rank, step, gap)
         random = samplers.normal(jax.random.bits(key, (ball.centre.shape[0], rank), jnp.uint32))
         return State(ball, random, orthonormal(random))
 
@@ -91,7 +91,7 @@ def orthonormal(columns):
     later = jnp.arange(rows.shape[0])
 
     def take_off(j, rows):
-        size = price_ball.length(rows[j])
+        size = ball_gradient.length(rows[j])
         direction = jnp.where(size > LOST, rows[j] / size, 0.0)
         parts = jnp.where(later > j, jnp.sum(rows * direction[None], axis=1), 0.0)
         return (rows - parts[:, None] * direction[None]).at[j].set(direction)

@@ -94,8 +94,8 @@ class State:
         a, b = a + 2 * x * b + x * x * c, b + x * c  # covariance of the prior, for the line at x'
         det = jnp.maximum(a * c - b * b, 1e-30)
         level, fall = self.mean[0] + x * self.mean[1], self.mean[1]
-        p, q, r = c / det + n / self.noise**2, -b / det, a / det + sums.spread / self.noise**2
-        error = n / self.noise**2 * (sums.demand - level), (sums.product - sums.spread * fall) / self.noise**2
+        p, q, r = c / det + n / self.noise**2, -b / det, a / det + sums.squares / self.noise**2
+        error = n / self.noise**2 * (sums.demand - level), (sums.product - sums.squares * fall) / self.noise**2
         det = jnp.maximum(p * r - q * q, 1e-30)
         mean = level + (r * error[0] - q * error[1]) / det, fall + (p * error[1] - q * error[0]) / det
         return jnp.stack(mean), jnp.stack([p, q, r])
