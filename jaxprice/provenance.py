@@ -10,7 +10,8 @@ import sysconfig
 from pathlib import Path
 
 BOOKKEEPING = {  # modules that do not influence results
-    f"jaxprice.{name}" for name in ("anatomy", "cells", "files", "fingerprint", "program_cache", "provenance")
+    f"jaxprice.{name}"
+    for name in ("anatomy", "cells", "contents", "files", "fingerprint", "program_cache", "provenance", "registry")
 }
 HERE = Path(__file__).resolve().parent
 PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))

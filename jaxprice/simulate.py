@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxprice import checks, engine, preparation, random, stats
+from jaxprice import checks, engine, preparation, random, rehearsal, stats
 from jaxprice import devices as device_mesh
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
@@ -88,7 +88,7 @@ def simulate(
     traces, per_lane = checks.boolean("traces", traces), checks.boolean("per_lane", per_lane)
     if not (progress is None or isinstance(progress, bool | np.bool_) or callable(progress)):
         raise ValueError(f"progress must be True, False or a function, got {checks.shown(progress)}")
-    sizes, ends = preparation.rehearse(env, play), preparation.may_end(env, play)
+    sizes, ends = rehearsal.rehearse(env, play), rehearsal.may_end(env, play)
     results, worthless = {}, 0
     with _Progress(progress, len(play.policies) * lanes * horizon, env.name) as bar:
         for name, policy in play.policies.items():
@@ -134,9 +134,9 @@ def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
     if isinstance(policy, dict):
         raise ValueError(f"policy must be one Policy, got a dict of {len(policy)}; simulate takes several")
     play = preparation.prepare(env, policy, seed, lanes, horizon, params)
-    preparation.rehearse(env, play)
+    rehearsal.rehearse(env, play)
     with random.explained():
-        return engine.totals(env, policy, play, preparation.may_end(env, play))
+        return engine.totals(env, policy, play, rehearsal.may_end(env, play))
 
 
 def _lanes_per_device(mesh):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from jaxprice import Policy, policies, preparation, random
+from jaxprice import Policy, policies, preparation, random, rehearsal
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 from jaxprice.oracles.fluid_lp import fluid_lp
 
@@ -282,7 +282,7 @@ def test_policies_are_told_what_all_drawn_markets_share():
         return jnp.int32(0)
 
     seller = jaxprice.Policy(start, lambda key, state, seen: state, lambda key, state, sale: state)
-    preparation.rehearse(env, preparation.prepare(env, seller, seed=0, lanes=2, horizon=3, params=None))
+    rehearsal.rehearse(env, preparation.prepare(env, seller, seed=0, lanes=2, horizon=3, params=None))
     assert isinstance(told[0][0], jax.core.Tracer) and int(told[0][1]) == 3
 
 
