@@ -127,7 +127,7 @@ def hint(thing):
     """A suggestion for an error message: how to make a policy if the caller gave `thing`."""
     if isinstance(thing, Policy):
         return ""
-    makers = _module("jaxprice.policies").makers()
+    makers = _module("jaxprice.policies.registry").makers()
     if isinstance(thing, str):
         near = difflib.get_close_matches(thing, makers, n=1, cutoff=0.5)
         return f"; jaxprice.policies.{near[0]}() makes one" if near else "; jaxprice.policies.list() has their names"
