@@ -47,7 +47,8 @@ class State:
       market: what the seller is told.
       time: number of the next period, from 1, int scalar.
       demand: regression of demand on features.
-      price: coefficients of the regression of prices on features, float `[d]`; it has the same covariance.
+      price, price_lost: coefficients of the regression of prices on features, and what rounding has kept from them
+        (`totals`), float `[d]` each; the regression has the same covariance.
       sums, lost: of e q, e p, e^2 and e x, and what rounding has kept from them (`totals`), float `[3 + d]` each.
     """
 
@@ -55,6 +56,7 @@ class State:
     time: jax.Array
     demand: Model
     price: jax.Array
+    price_lost: jax.Array
     sums: jax.Array
     lost: jax.Array
 
@@ -107,7 +109,7 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         zeros = jnp.zeros(problem.context_size, jnp.float32)
         factor = jnp.eye(zeros.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
         market, sums = line.market(problem, "random_price_shocks"), jnp.zeros(3 + zeros.shape[0], jnp.float32)
-        return State(market, jnp.int32(1), Model(zeros, factor, zeros), zeros, sums, sums)
+        return State(market, jnp.int32(1), Model(zeros, factor, zeros), zeros, zeros, sums, sums)
 
     def act(key, state, observation):
         price, delta = greedy(state, observation)
@@ -122,9 +124,10 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         demand = transition.demand / state.market.buyers
         _, g, r = state.demand.gain(x)
         regression, _ = state.demand.revise(x, demand)
-        prices = state.price + g * (transition.price - total(x, state.price)) / r
+        prices = state.demand.replace(mean=state.price, lost=state.price_lost)
+        prices = prices.move(g * (transition.price - total(x, state.price)) / r, r)
         one = shock * jnp.concatenate([jnp.stack([demand, transition.price, shock]), x])
         sums = totals.plus(state.sums, state.lost, one, state.time >= totals.LONG)
-        return State(state.market, state.time + 1, regression, prices, *sums)
+        return State(state.market, state.time + 1, regression, *prices, *sums)
 
     return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -18,7 +18,8 @@ A root cannot lose its positive definiteness to rounding, as C itself would in f
 is the Cholesky factor of the prior, the largest remaining pivot first, without the pivots below 1e-5 v, which rounding has
 made up. A smooth process on K prices has far fewer than K dimensions: with the RBF kernel and the lengthscale .3 L has 10
 columns, however many prices; K where the lengthscale is traced, and nearly so for the Matern kernels. Memory and time are
-those of L for each lane and period: grids of some 30 prices.
+those of L for each lane and period: grids of some 30 prices. What rounding keeps from m is kept beside it (`totals`): after
+n sales at a price its steps are of order 1 / n.
 
 s is that of the market's noise where it is Gaussian, and 1 / (2 sqrt(buyers)), the largest that buying or not can have,
 elsewhere.
@@ -35,7 +36,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, totals
 from jaxprice.policies.parts.features import contract, squared_norm
 from jaxprice.types import Policy
 
@@ -52,7 +53,7 @@ class State:
       time: number of the next sale, from 1, int scalar.
       signal: what a sale teaches.
       noise: standard deviation s of a signal, float scalar.
-      mean: m, float `[num_prices]`.
+      mean, lost: m, and what rounding has kept from it, float `[num_prices]` each.
       root: L, float `[num_prices, rank]`.
     """
 
@@ -60,6 +61,7 @@ class State:
     signal: arms.Signal
     noise: jax.Array
     mean: jax.Array
+    lost: jax.Array
     root: jax.Array
 
     @property
@@ -74,12 +76,14 @@ class State:
     def add(self, action, signal):
         """The posterior after one more sale."""
         row, s = self.root[action], self.noise
-        gain = 1 / (jnp.sum(row * row) + s * s)
+        variance = jnp.sum(row * row)
+        gain = 1 / (variance + s * s)
         towards = contract(row, self.root, axis=1)
-        mean = self.mean + gain * (signal - self.mean[action]) * towards
+        step = gain * (signal - self.mean[action]) * towards
+        mean, lost = totals.plus(self.mean, self.lost, step, variance * totals.LONG < s * s)
         shrink = gain / (1 + jnp.sqrt(gain) * s)
         root = self.root - (shrink * towards)[:, None] * row[None, :]
-        return State(self.time + 1, self.signal, s, mean, root)
+        return State(self.time + 1, self.signal, s, mean, lost, root)
 
 
 def check(kernel, lengthscale, prior_mean, prior_sd, noise, signal, monotone, num_prices):
@@ -163,7 +167,7 @@ def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, n
         prior = variance * covariance(kernel, jnp.abs(shares[:, None] - shares[None, :]) / lengthscale)
         root = square_root(prior, SMALLEST * variance, rank_of(kernel, lengthscale, problem.num_prices))
         mean = jnp.full(prices.shape, prior_mean, jnp.float32)
-        return State(jnp.int32(1), learned, arms.noise_of_signal(problem, noise, QUIET), mean, root)
+        return State(jnp.int32(1), learned, arms.noise_of_signal(problem, noise, QUIET), mean, jnp.zeros_like(mean), root)
 
     def act(key, state, observation):
         del observation

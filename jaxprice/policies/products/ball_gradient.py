@@ -20,6 +20,7 @@ from flax import struct
 
 from jaxprice import checks, samplers
 from jaxprice.linalg import dot
+from jaxprice.policies.parts import totals
 from jaxprice.types import Interval
 
 
@@ -33,7 +34,7 @@ class Ball:
       step: h, float scalar.
       centre: x, float `[n]`.
       unit: C, float scalar; 0 before the first period.
-      mean: mean revenue so far, float scalar.
+      mean, lost: mean revenue so far, and what rounding has kept from it (`totals`), float scalars.
       time: periods played, int scalar.
     """
 
@@ -43,6 +44,7 @@ class Ball:
     centre: jax.Array
     unit: jax.Array
     mean: jax.Array
+    lost: jax.Array
     time: jax.Array
 
     def price(self, key, basis):
@@ -57,8 +59,9 @@ class Ball:
         base = jnp.where(self.time > 0, self.mean, 0.0) if baseline else 0.0
         direction = (transition.price - self.centre) / self.shift
         moved = self.centre + self.step * (y - base) / jnp.maximum(unit, 1e-30) * direction
-        mean = self.mean + (y - self.mean) / (self.time + 1).astype(jnp.float32)
-        return self.replace(centre=self.inside(moved), unit=unit, mean=mean, time=self.time + 1)
+        step = (y - self.mean) / (self.time + 1).astype(jnp.float32)
+        mean, lost = totals.plus(self.mean, self.lost, step, self.time >= totals.LONG)
+        return self.replace(centre=self.inside(moved), unit=unit, mean=mean, lost=lost, time=self.time + 1)
 
     def inside(self, centre):
         """The nearest point in the ball of radius r - a."""
@@ -84,7 +87,7 @@ def start(problem, name, rank, step, gap):
     zero = jnp.float32(0)
     centre = jnp.zeros(products, jnp.float32)
     shift, step = jnp.asarray(share * radius, jnp.float32), jnp.asarray(step * radius / root, jnp.float32)
-    return Ball(radius, shift, step, centre, zero, zero, jnp.int32(0))
+    return Ball(radius, shift, step, centre, zero, zero, zero, jnp.int32(0))
 
 
 def length(x):

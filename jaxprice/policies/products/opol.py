@@ -28,6 +28,7 @@ from flax import struct
 
 from jaxprice import checks, samplers
 from jaxprice.linalg import dot
+from jaxprice.policies.parts import totals
 from jaxprice.policies.products import ball_gradient
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -37,10 +38,17 @@ LOST = 1e-6  # share of a column outside the span of the others below which it i
 
 @struct.dataclass
 class State:
-    """Where the seller is; averages of demand Q and orthonormal basis B of their span, float `[n, d]` each."""
+    """State of a seller.
+
+    Attributes:
+      ball: where the seller is.
+      averages, lost: of demand, Q, and what rounding has kept from them (`totals`), float `[n, d]` each.
+      basis: orthonormal basis B of the span of Q, float `[n, d]`.
+    """
 
     ball: ball_gradient.Ball
     averages: jax.Array
+    lost: jax.Array
     basis: jax.Array
 
 
@@ -67,7 +75,7 @@ def opol(rank=2, step=1.0, gap=0.41, baseline=False):
     def init(key, problem):
         ball = ball_gradient.start(problem, "opol", rank, step, gap)
         random = samplers.normal(jax.random.bits(key, (ball.centre.shape[0], rank), jnp.uint32))
-        return State(ball, random, orthonormal(random))
+        return State(ball, random, jnp.zeros_like(random), orthonormal(random))
 
     def act(key, state, observation):
         del observation
@@ -77,9 +85,10 @@ def opol(rank=2, step=1.0, gap=0.41, baseline=False):
         del key
         column, rounds = state.ball.time % rank, 1 + state.ball.time // rank
         weight = (jnp.arange(rank) == column).astype(jnp.float32) / rounds.astype(jnp.float32)
-        averages = state.averages + (transition.demand[:, None] - state.averages) * weight[None]
+        step = (transition.demand[:, None] - state.averages) * weight[None]
+        averages, lost = totals.plus(state.averages, state.lost, step, rounds >= totals.LONG)
         basis, ball = orthonormal(averages), state.ball.after(transition, baseline)
-        return State(ball.replace(centre=dot(basis, dot(ball.centre, basis))), averages, basis)
+        return State(ball.replace(centre=dot(basis, dot(ball.centre, basis))), averages, lost, basis)
 
     return Policy(init, act, update)
 
