@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import command, plain_ppo
+from experiments.frame import command
+from experiments.references import plain_ppo
 from jaxprice import agents, checks
 from jaxprice.agents import learning, lifetimes, rl2
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import jaxprice
-from experiments import command
+from experiments.frame import command
 from jaxprice import files, policies, stats
 from jaxprice.experiment import Experiment
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import command
+from experiments.frame import command
 from jaxprice import policies, stats
 from jaxprice.policies.parts import recent
 

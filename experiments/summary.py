@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command, study
+from experiments.frame import command, saved, study
 from jaxprice import checks, files
 
 COLUMNS = ("study", "command", "time", "of all cores", "device", "cells", "agree")
@@ -60,8 +60,7 @@ def line(name, rows, manifest):
     agree = study.agreement((row["kind"], float(row["z"] or "nan")) for row in rows)
     times = [manifest.get(clock) for clock in ("seconds", "cpu_seconds")]
     times = ["" if x is None else f"{x:.0f} s" if x < 120 else f"{x / 60:.1f} min" for x in times]
-    command = manifest.get("command", f"python -m experiments.{name}")
-    command = command if isinstance(command, str) else f"python -m experiments.{name}"
+    command = saved.command(name, manifest.get("preset", "default"))
     devices = [text.removeprefix("cpu: ").replace("cpu", "CPU core") for text in manifest.get("devices", [])]
     device = ", ".join(f"{devices.count(kind)} x {kind}" for kind in dict.fromkeys(devices))
     return manifest.get("title", name), command, *times, device, str(len(rows)), agree or "-"

@@ -6,7 +6,7 @@
 Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or the first of `stages` that they take; markets are
 played by a random seller. Ours is timed through `simulate`, the first call (which compiles) apart, in seconds on the clock
 and of all cores (`compile_cpu_s`, which a busy machine does not change). The NumPy columns are the best we could write
-(`numpy_policies.py`, `numpy_pricing.py`, `numpy_groups.py`, ...), apart from `ts_update`, which is set against one call of a
+(`experiments/references/`), apart from `ts_update`, which is set against one call of a
 solver a period, as it is usually written; they use one core, as NumPy does, ours uses all of them. The runs of both take
 turns and the best of each counts, so that what else the machine does disturbs the ratio little. The NumPy markets also check
 ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory of the process.
@@ -27,7 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxprice
-from experiments import command, numpy_groups, numpy_markets, numpy_policies, numpy_pricing, numpy_private
+from experiments.frame import command
+from experiments.references import families, planning, pricing, private, products
+from experiments.references import markets as numpy_markets
+from experiments.references import policies as numpy_policies
 from jaxprice import engine, policies
 
 LONGEST = 2.0  # seconds that a timed run should take at most
@@ -73,17 +76,17 @@ def policy_rows():
         "exp3": numpy_policies.NumpyExp3,
         "discounted_ucb": numpy_policies.NumpyDiscountedUCB,
         "gp_ucb": numpy_policies.NumpyGPUCB,
-        "lin_ucb": numpy_pricing.NumpyLinUCB,
-        "lin_ts": numpy_pricing.NumpyLinTS,
-        "logistic_thompson": numpy_pricing.NumpyLogisticThompson,
-        "constrained_least_squares": numpy_pricing.NumpyConstrainedLeastSquares,
-        "ellipsoid_pricing": numpy_pricing.NumpyEllipsoidPricing,
-        "ts_update": numpy_pricing.LinprogTSUpdate,
-        "q_learning": numpy_groups.NumpyQLearning,
-        "kleinberg_leighton": numpy_groups.NumpyKleinbergLeighton,
-        "private_pricing": numpy_private.NumpyPrivatePricing,
-        "mnl_ucb": numpy_groups.NumpyMNLUCB,
-        "hierarchical_thompson": numpy_groups.NumpyHierarchicalThompson,
+        "lin_ucb": pricing.NumpyLinUCB,
+        "lin_ts": pricing.NumpyLinTS,
+        "logistic_thompson": pricing.NumpyLogisticThompson,
+        "constrained_least_squares": pricing.NumpyConstrainedLeastSquares,
+        "ellipsoid_pricing": pricing.NumpyEllipsoidPricing,
+        "ts_update": pricing.LinprogTSUpdate,
+        "q_learning": families.NumpyQLearning,
+        "kleinberg_leighton": families.NumpyKleinbergLeighton,
+        "private_pricing": private.NumpyPrivatePricing,
+        "mnl_ucb": families.NumpyMNLUCB,
+        "hierarchical_thompson": families.NumpyHierarchicalThompson,
     }
     return {name: (policies.make(name), references.get(name)) for name in policies.list() if name != "oracle"}
 
@@ -131,18 +134,18 @@ def market_rows(horizon):
         "linear valuation": ("LinearValuation", {}, numpy_markets.LinearValuation),
         "GLM demand": ("GLMDemand", {}, numpy_markets.GLMDemand),
         "fair pricing": ("FairPricing", {}, numpy_markets.FairPricing),
-        "finite inventory": ("FiniteInventory", {"horizon": horizon}, numpy_markets.FiniteInventory),
-        "network revenue": ("NetworkRevenue", {"horizon": horizon}, numpy_markets.NetworkRevenue),
+        "finite inventory": ("FiniteInventory", {"horizon": horizon}, planning.FiniteInventory),
+        "network revenue": ("NetworkRevenue", {"horizon": horizon}, planning.NetworkRevenue),
         "season": ("NonStationary", {"kind": "season"}, numpy_markets.Season),
         "drift": ("NonStationary", {"kind": "drift"}, numpy_markets.Drift),
-        "several products": ("MultiProduct", {"num_products": 3}, numpy_markets.MultiProduct),
-        "low rank, 100 products": ("LowRankDemand", {}, numpy_markets.LowRankDemand),
-        "MNL pricing": ("MNLPricing", {}, numpy_markets.MNLPricing),
-        "MNL assortment": ("MNLAssortment", {}, numpy_markets.MNLAssortment),
-        "reference price": ("ReferencePrice", {"num_prices": 10}, numpy_markets.ReferencePrice),
-        "replenishment": ("Replenishment", {}, numpy_markets.Replenishment),
-        "storefront": ("Storefront", {}, numpy_markets.Storefront),
-        "logit oligopoly": ("LogitOligopoly", {"noise_scale": 0.1}, numpy_markets.LogitOligopoly),
+        "several products": ("MultiProduct", {"num_products": 3}, products.MultiProduct),
+        "low rank, 100 products": ("LowRankDemand", {}, products.LowRankDemand),
+        "MNL pricing": ("MNLPricing", {}, products.MNLPricing),
+        "MNL assortment": ("MNLAssortment", {}, products.MNLAssortment),
+        "reference price": ("ReferencePrice", {"num_prices": 10}, planning.ReferencePrice),
+        "replenishment": ("Replenishment", {}, planning.Replenishment),
+        "storefront": ("Storefront", {}, planning.Storefront),
+        "logit oligopoly": ("LogitOligopoly", {"noise_scale": 0.1}, products.LogitOligopoly),
     }
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 
 import jaxprice
-from experiments import command
+from experiments.frame import command
 from jaxprice import agents, checks, files, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 

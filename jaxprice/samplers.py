@@ -19,7 +19,7 @@ Equations:
 - Beta: `X/(X+Y)` for independent gammas, that is `1/(1 + exp(log Y - log X))`.
 
 Error: the largest gap between the distribution function of the sampler and the exact one. `tests/test_samplers.py`
-integrates it; `experiments/fit_samplers.py` computes the coefficients and checks all 2**32 words.
+integrates it; `experiments/fits/samplers.py` computes the coefficients and checks all 2**32 words.
 
 | function | error | range |
 |---|---|---|

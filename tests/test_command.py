@@ -3,17 +3,19 @@
 import dataclasses
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import command
+from experiments.frame import command, study
 from jaxprice import checks
 
-SCRIPTS = {path.stem: path.read_text() for path in Path(command.__file__).parent.glob("*.py")}
-RESULTS = Path(command.__file__).parent / "results"
+EXPERIMENTS = Path(command.__file__).parents[1]
+SCRIPTS = {str(path.relative_to(EXPERIMENTS)): path.read_text() for path in EXPERIMENTS.rglob("*.py")}
+RESULTS = EXPERIMENTS / "results"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,7 @@ def test_good_values_faults_and_interruptions(monkeypatch, capsys, tmp_path):
 
 
 def test_all_commands_have_this_frame():
-    assert [name for name, text in SCRIPTS.items() if "tyro.cli" in text] == ["command"]
+    assert [name for name, text in SCRIPTS.items() if "tyro.cli" in text] == ["frame/command.py"]
     assert sum(bool(re.search(r"command\.run\(|study\.command\(", text)) for text in SCRIPTS.values()) > 20
 
 
@@ -101,18 +103,18 @@ def test_all_commands_have_this_frame():
         ("throughput", ["--only", "ucb11"], "did you mean"),
         ("summary", ["--only", "nothing", "--results", str(RESULTS)], "unknown study"),
         ("summary", ["--results", "/absent"], "results must be a folder"),
-        ("rl2_bandits", ["--seed", "40000"], "seed must be"),
-        ("rl2_bandits", ["--only", "n7_k3"], "unknown setting"),
-        ("meta_pricing", ["--only", "logits"], "did you mean 'logit'"),
-        ("meta_pricing", ["--only"], "--only must be"),
+        ("studies.rl2_bandits.study", ["--seed", "40000"], "seed must be"),
+        ("studies.rl2_bandits.study", ["--only", "n7_k3"], "unknown setting"),
+        ("meta_pricing.study", ["--only", "logits"], "did you mean 'logit'"),
+        ("meta_pricing.study", ["--only"], "--only must be"),
         ("train_agents", ["--updates", "0"], "updates must be"),
         ("train_agents", ["--only"], "only must"),
         ("agent_throughput", ["--networks"], "networks must"),
-        ("kleinberg_leighton", ["--preset", "tiny"], "tiny"),
-        ("kleinberg_leighton", ["--seed", "-1"], "seed must be"),
-        ("kleinberg_leighton", ["--preset", "smoke", "--out", __file__], "must be a folder"),
-        ("calibrate", ["--only", "milk"], "unknown market"),
-        ("calibrate", ["--csv", "x.csv"], "csv needs only"),
+        ("studies.kleinberg_leighton", ["--preset", "tiny"], "tiny"),
+        ("studies.kleinberg_leighton", ["--seed", "-1"], "seed must be"),
+        ("studies.kleinberg_leighton", ["--preset", "smoke", "--out", __file__], "must be a folder"),
+        ("fits.calibrate", ["--only", "milk"], "unknown market"),
+        ("fits.calibrate", ["--csv", "x.csv"], "csv needs only"),
     ],
 )
 def test_bad_values_of_the_commands(name, arguments, said, monkeypatch, capsys, tmp_path):
@@ -121,11 +123,20 @@ def test_bad_values_of_the_commands(name, arguments, said, monkeypatch, capsys, 
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     with pytest.raises(SystemExit) as stop:
         if hasattr(module, "STUDY"):
-            from experiments import study
-
             study.command(module.STUDY)
         else:
             command.run(module.main, module.Options)
     lines = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and len(lines) == 1 and said in lines[0], lines
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_a_command(tmp_path):
+    """Its message has the name that was typed; nothing is written."""
+    typed = [sys.executable, "-m", "experiments.studies.rl2_bandits", "--seed", "40000", "--out", str(tmp_path / "out")]
+    ran = subprocess.run(typed, cwd=EXPERIMENTS.parent, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 2 and ran.stderr.startswith("python -m experiments.studies.rl2_bandits: error: seed must be")
+    assert not list(tmp_path.iterdir())
+    for path in EXPERIMENTS.rglob("__main__.py"):
+        name = ".".join(path.relative_to(EXPERIMENTS).parent.parts)
+        assert f"python -m experiments.{name}`" in path.read_text()

@@ -214,7 +214,7 @@ def test_shipped_market_is_consistent(name):
     assert c.slope > 4.0 * np.sqrt(c.curve_covariance[1, 1])
     assert abs(sum(c.market_shares) - 1.0) < 1e-9 or c.outside_option
     assert c.market_share == max(c.market_shares)
-    assert all([c.source, c.licence, c.reference, c.provenance, c.currency]) and c.script == "experiments/calibrate.py"
+    assert all([c.source, c.licence, c.reference, c.provenance, c.currency]) and c.script == "experiments/fits/calibrate.py"
     assert ("NO outside option" in c.provenance) == (not c.outside_option)
     # the curve is the seller's share in the choice model
     seller, column = c.brands.index(c.seller), c.names.index(c.price_name)
@@ -304,7 +304,7 @@ def test_loading_starts_no_backend():
 
 @pytest.fixture(scope="module")
 def script():
-    path = Path(__file__).resolve().parents[1] / "experiments" / "calibrate.py"
+    path = Path(__file__).resolve().parents[1] / "experiments" / "fits" / "calibrate.py"
     spec = importlib.util.spec_from_file_location("calibrate", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

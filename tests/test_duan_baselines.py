@@ -10,9 +10,9 @@ import pytest
 from harness import HORIZON, LANES, assert_choices, play, problem_of, state_after
 from scipy import optimize, stats
 
-from experiments import duan_baselines as baselines
-from experiments import duan_table
-from experiments import rl2_bandits as table
+from experiments.studies.rl2_bandits import baselines
+from experiments.studies.rl2_bandits import study as table
+from experiments.studies.rl2_bandits import table as duan_table
 from jaxprice import cells
 from jaxprice.oracles import gittins
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments import numpy_groups, numpy_private, throughput
+from experiments import throughput
+from experiments.references import families, private
 
 pytestmark = pytest.mark.optimised
 
@@ -37,7 +38,7 @@ def test_a_reference_earns_what_ours_does(name):
 
 
 def test_sets_are_the_best_of_all():
-    shop, rng = numpy_groups.NumpyMNLUCB(0, 5, 1, 0), np.random.default_rng(0)
+    shop, rng = families.NumpyMNLUCB(0, 5, 1, 0), np.random.default_rng(0)
     attractions = rng.uniform(0, 2, (shop.n, 200)).astype(np.float32)
     revenues = shop.revenues[:, 0].astype(float)
     sets = [list(s) for size in range(1, shop.size + 1) for s in itertools.combinations(range(shop.n), size)]
@@ -52,7 +53,7 @@ def test_sets_are_the_best_of_all():
 def test_the_index_of_private_prices_needs_no_inverse():
     """Against dense linear algebra, where the matrix is positive."""
     size, rng = 3, np.random.default_rng(0)
-    seller = numpy_private.NumpyPrivatePricing(4, 5, 8, 0, size=size)
+    seller = private.NumpyPrivatePricing(4, 5, 8, 0, size=size)
     d, h, prices = 2 * size, np.float32(0.7), np.asarray(seller.p.prices, float)
     factors = rng.standard_normal((5, d + 1, 40))
     full = np.einsum("lit,ljt->lij", factors, factors)

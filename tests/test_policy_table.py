@@ -145,7 +145,7 @@ def test_cards_are_those_of_the_list():
 
 
 def test_the_page_of_policies_is_up_to_date():
-    """`python -m experiments.policy_table --write` writes it."""
-    from experiments.policy_table import PAGE, page
+    """`python -m experiments.tools.policy_table --write` writes it."""
+    from experiments.tools.policy_table import PAGE, page
 
     assert PAGE.read_text() == page()

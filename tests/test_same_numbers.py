@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments import command, saved
+from experiments.frame import command, saved
 from experiments.tools import same_numbers
 from jaxprice import policies
 from jaxprice.experiment import Experiment

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib.util
 import json
 import math
 import shutil
@@ -11,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from experiments import saved, study, summary
+from experiments import summary
+from experiments.frame import saved, study
 from jaxprice import files, fingerprint, provenance
 
 
@@ -113,7 +115,7 @@ def test_a_second_run_simulates_nothing_and_gives_the_same(tmp_path):
     assert float(first["z"]) == pytest.approx(rows[0].z, rel=1e-4) and second["published"] == second["z"] == ""
     assert (out / "figure.png").stat().st_size > 1000
     told = json.loads((out / "manifest.json").read_text())
-    assert told["sizes"] == {"lanes": 4} and told["command"] == "python -m experiments.made_up --preset smoke"
+    assert told["sizes"] == {"lanes": 4} and told["command"] == "python -m experiments.studies.made_up --preset smoke"
 
 
 def test_a_killed_run_keeps_its_cells(tmp_path):
@@ -289,7 +291,7 @@ def test_the_index_counts_what_agrees(tmp_path, capsys):
     assert study.summary(rows[2:3]) == "1 cells, none with a published number at hand"
     (tmp_path / "one").mkdir()
     study.write(rows, tmp_path / "one" / "table.csv")
-    told = {"title": "One", "command": "python -m experiments.one", "seconds": 150.0, "cpu_seconds": 90.0}
+    told = {"title": "One", "preset": "full", "seconds": 150.0, "cpu_seconds": 90.0}
     told["devices"] = ["cpu: cpu"] * 2
     (tmp_path / "one" / "manifest.json").write_text(json.dumps(told))
     (tmp_path / "other").mkdir()
@@ -297,7 +299,8 @@ def test_the_index_counts_what_agrees(tmp_path, capsys):
     found = summary.studies(tmp_path)
     assert list(found) == ["one"]
     assert summary.line("one", *found["one"]) == (
-        "One", "python -m experiments.one", "2.5 min", "90 s", "2 x CPU core", "5", "1 of 2 printed, 1 of 1 quoted",
+        "One", "python -m experiments.studies.one --preset full", "2.5 min", "90 s", "2 x CPU core", "5",
+        "1 of 2 printed, 1 of 1 quoted",
     )  # fmt: skip
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{summary.START}\nold\n{summary.END}\nafter\n")
@@ -318,7 +321,8 @@ RESULTS = Path(summary.__file__).parent / "results"
 def test_tables_that_are_kept_follow_from_their_rows(name):
     """z is that of the row's four numbers; a published number has a kind and an error, and only such a number."""
     rows, told = summary.studies(RESULTS)[name]
-    assert told["command"] == f"python -m experiments.{name}" and len({row["cell"] for row in rows}) == len(rows)
+    assert importlib.util.find_spec(summary.line(name, rows, told)[1].split()[2])
+    assert len({row["cell"] for row in rows}) == len(rows)
     for row in rows:
         assert bool(row["published"]) == bool(row["published_se"]) == (row["kind"] in study.KINDS) == bool(row["kind"]), row
         if not (row["published"] and row["ours"]):
@@ -357,8 +361,9 @@ def test_bands_of_few_values_are_students(count, reach):
 )  # fmt: skip
 def test_studies_draw_no_normal_interval_themselves(name):
     """Half-widths come from `study.band` or `stats.critical`, which know how many values there are."""
-    source = (RESULTS.parent / f"{name}.py").read_text()
-    assert "1.96" not in source and "Z95" not in source
+    one, folder = RESULTS.parent / "studies" / f"{name}.py", RESULTS.parent / "studies" / name
+    sources = [path.read_text() for path in ([one] if one.is_file() else folder.glob("*.py"))]
+    assert sources and not any("1.96" in source or "Z95" in source for source in sources)
 
 
 def test_mean_and_its_error():

@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate
 
 import jaxprice
-from experiments import broder_rusmevichientong as paper
+from experiments.studies import broder_rusmevichientong as paper
 from jaxprice import policies, stats
 
 SIZES = paper.Sizes(400, 50, 3, 100_000, 10_000)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments import calvano_collusion, greedy_play, q_duopoly, study
+from experiments.frame import study
+from experiments.studies.calvano_collusion import greedy_play, q_duopoly
+from experiments.studies.calvano_collusion import study as calvano_collusion
 from jaxprice import devices as device_mesh
 from jaxprice import policies, random
 from jaxprice.types import Transition

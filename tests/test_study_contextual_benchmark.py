@@ -5,8 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments import contextual_benchmark as this
-from experiments import study
+from experiments.frame import study
+from experiments.studies import contextual_benchmark as this
 from jaxprice.envs import wheel_bandit
 from jaxprice.types import Policy
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments import contextual_rates as paper
+from experiments.studies.contextual_rates import markets
+from experiments.studies.contextual_rates import study as paper
 
 SIZES = paper.Sizes(("S1", "S2"), (1, 4), (1000, 4000), 4, paper.SELLERS, (4, 6, 8), (2, 8), 2)
 
@@ -27,9 +28,9 @@ def test_the_adversary_of_rmlp2_knows_its_trials():
     for episode in range(1, 12):
         starts.append(t)
         t += episode
-    np.testing.assert_array_equal(paper.trials(t), starts)
+    np.testing.assert_array_equal(markets.trials(t), starts)
     contexts = paper.elastic("RMLP-2", "adversary", 64)[1].contexts
-    np.testing.assert_array_equal(np.flatnonzero(contexts[:, 0]), paper.trials(64))
+    np.testing.assert_array_equal(np.flatnonzero(contexts[:, 0]), markets.trials(64))
     np.testing.assert_array_equal(contexts.sum(axis=1), 1.0)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments import den_boer_keskin as paper
+from experiments.studies import den_boer_keskin as paper
 from jaxprice import stats
 
 

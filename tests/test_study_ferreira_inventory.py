@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from experiments import ferreira_inventory as ferreira
-from experiments import ferreira_numbers, study
+from experiments.frame import study
+from experiments.studies.ferreira_inventory import numbers as ferreira_numbers
+from experiments.studies.ferreira_inventory import study as ferreira
 
 SMALL = ferreira.Sizes(lanes=400, seasons=2, network_lanes=20, network_seasons=2, batches=4)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as laws
 
-from experiments import gallego_van_ryzin as paper
-from experiments import study
+from experiments.frame import study
+from experiments.studies import gallego_van_ryzin as paper
 
 SIZES = paper.Sizes(4000, 1000, (10, 40), 2, 100, ("optimal on the grid", "TS-update"))
 

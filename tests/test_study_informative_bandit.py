@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments import informative_bandit as this
-from experiments import study
+from experiments.frame import study
+from experiments.studies import informative_bandit as this
 
 
 def enumerated(arms, pulls, prize, informative):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import kleinberg_leighton as paper
+from experiments.studies import kleinberg_leighton as paper
 from jaxprice import policies
 
 SIZES = paper.Sizes(500, (4, 16, 256), (500, 2000), 2, 16)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import misra_segments, study
+from experiments.frame import study
+from experiments.studies import misra_segments
 
 EXACT = {  # best price, best revenue, share of it of a price uniform on [0, 1] (ours: on the grid); quadrature
     "beta(2,9)": (0.16, 0.08396, 0.290),

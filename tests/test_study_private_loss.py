@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments import private_loss as paper
-from experiments import study
+from experiments.frame import study
+from experiments.studies.private_loss import study as paper
 from jaxprice import Policy, policies
 from jaxprice.envs.market import Visit
 from jaxprice.policies.personal.private_quadrisection import numbers, side_of

@@ -23,7 +23,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from experiments import command
+from experiments.frame import command
 from jaxprice import cells
 
 FORMS = {".nc": cells.NetCDF, ".npz": cells.Arrays}

@@ -1,7 +1,7 @@
 """Real purchase data: choice models by maximum likelihood, and the markets calibrated with them.
 
 The package contains fitted parameters only; it needs no data set at run time. `load("apple")` returns a `Calibration`,
-`names()` lists them, and `experiments/calibrate.py` refits them from the original data.
+`names()` lists them, and `experiments/fits/calibrate.py` refits them from the original data.
 """
 
 from jaxprice.data.calibrated import Calibration, load, names

@@ -51,7 +51,7 @@ class InformativeBandit(StationaryMarket):
       all are zero before the first pull. A payout of 1 is that of an ordinary candidate and of the last arm with i = n.
     Action: index of an arm, int scalar.
     Reward: the payout, float scalar; nothing is random but the target.
-    Oracle: the target. What can be earned without being told it is less (`experiments.informative_bandit`).
+    Oracle: the target. What can be earned without being told it is less (`experiments.studies.informative_bandit`).
 
     Attributes:
       num_arms: candidates and the informative arm.

@@ -11,7 +11,7 @@ log(q / p) is computed as log1p((q - p) / p), because float32 loses its digits t
 
 import jax.numpy as jnp
 
-# ratio of the solution y to its first guess: row i multiplies p**i, column j w**j (experiments/fit_kl_bound.py)
+# ratio of the solution y to its first guess: row i multiplies p**i, column j w**j (experiments/fits/kl_bound.py)
 _FIRST_GUESS = (
     (0.9942608, -0.1618449, -0.5092626, 0.6800535),
     (-0.03365455, -0.6776918, 0.6220612),

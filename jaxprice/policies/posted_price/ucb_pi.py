@@ -24,7 +24,7 @@ Each is pulled once first, in random order; t counts the pull to come. delta and
 d_s is the smallest half-width that explains the answers of a segment, as the paper's text has it; (hi_s - lo_s) / 2, its
 formula, is another number, and far too wide until all prices near v_s were tried. The largest d_s is biased downwards, and
 the paper's correction, from the shares of segments at each d_s, could not be read: a = 1 (`correction`) is the plain
-reading. It earns more than is printed (`experiments/misra_segments`). Crossed lo_s and hi_s, which noise can make, leave
+reading. It earns more than is printed (`studies/misra_segments.py`). Crossed lo_s and hi_s, which noise can make, leave
 v_s as it is.
 
 Which of its consumers accepted or refused which price is kept exactly, in two bits for each segment and price: S K / 4

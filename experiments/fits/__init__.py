@@ -1,0 +1,1 @@
+"""Fits: constants of the package, and its markets of real purchases."""

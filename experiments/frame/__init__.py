@@ -1,0 +1,1 @@
+"""The frame of experiments: command lines, saved cells, studies of published results."""

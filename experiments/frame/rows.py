@@ -1,0 +1,119 @@
+"""Rows of the tables of studies: published and own numbers side by side, z, and how many agree.
+
+z is our value less the published one over sqrt(se^2 + published_se^2), where the published number's error is its own if one
+is known, and that of rounding (half a unit of the last digit over sqrt 3) if not. The table has both errors, so that z can
+be computed again from its row. `kind` says where a published number comes from, one of `KINDS`.
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxprice import files
+
+HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "source", "note")
+KINDS = {
+    "printed": "printed by the authors, or part of their program",
+    "quoted": "quoted from the authors by others",
+    "replication": "of a replication by others: their runs, or their report",
+    "derived": "derived from what the authors print: worked out, or what they say in words",
+    "own": "our own, by other code",
+}
+AGREED = 3.0  # |z| up to which a cell counts as reproduced
+
+
+class Row(NamedTuple):
+    """One number of a table.
+
+    Attributes:
+      cell: its name.
+      ours, se: our mean and its standard error; 0 for what is computed exactly.
+      published, published_se: NaN if there is none; its own standard error, NaN if unknown.
+      digits: decimals of the published number, for its rounding error.
+      source: where it is printed.
+      note: what was tried, for a number that does not agree.
+      kind: of the published number, one of `KINDS`; "" if there is none.
+    """
+
+    cell: str
+    ours: float
+    se: float
+    published: float = math.nan
+    published_se: float = math.nan
+    digits: int | None = None
+    source: str = ""
+    note: str = ""
+    kind: str = ""
+
+    @property
+    def error(self):
+        """Standard error of the published number: its own, or that of rounding; NaN without a number."""
+        if math.isnan(self.published):
+            return math.nan
+        rounding = 0.0 if self.digits is None else 0.5 * 10.0**-self.digits / math.sqrt(3)
+        return rounding if math.isnan(self.published_se) else self.published_se
+
+    @property
+    def z(self):
+        """Difference in standard errors; NaN without a published number."""
+        return difference(self.ours, self.se, self.published, self.error)
+
+
+def difference(ours, se, published, published_se):
+    """z of two numbers with their standard errors: infinite for two exact ones that differ, NaN if one is unknown."""
+    error, gap = math.hypot(se, published_se), ours - published
+    if math.isnan(gap) or error > 0:
+        return gap / (error or 1.0)
+    return math.copysign(math.inf, gap) if gap else 0.0
+
+
+def agreement(cells):
+    """How many cells agree of each kind, in words, such as "4 of 5 printed, 1 of 1 derived"; "" where none is compared.
+
+    Args:
+      cells: pairs of a kind, "" without a published number, and z, NaN if ours is missing.
+    """
+    compared = [(kind, abs(z) <= AGREED) for kind, z in cells if kind and not math.isnan(z)]
+    counts = {kind: [agree for other, agree in compared if other == kind] for kind in KINDS}
+    return ", ".join(f"{sum(found)} of {len(found)} {kind}" for kind, found in counts.items() if found)
+
+
+def columns(row):
+    """A row as texts, name of the column -> text, an unknown number empty.
+
+    Numbers have nine digits, so that z can be computed again where errors are a millionth of the value.
+
+    Raises:
+      ValueError: a published number without a kind, or a kind without a number.
+    """
+    valid = not row.kind if math.isnan(row.published) else row.kind in KINDS
+    if not valid:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} where there is a published number, got {row}")
+    values = row._asdict() | {"published_se": row.error, "z": row.z}
+    return {name: number(values[name], ".5g" if name == "z" else ".9g") for name in HEADER}
+
+
+def write(rows, path):
+    """The columns `HEADER` as CSV, whole or not at all."""
+    lines = [columns(row) for row in rows]
+    with files.whole(path) as made, made.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def read(path):
+    """The rows of a table that was written."""
+    with Path(path).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    texts, numbers = ("cell", "source", "note", "kind"), ("ours", "se", "published", "published_se")
+    lines = [{x: line[x] for x in texts} | {x: float(line[x] or "nan") for x in numbers} for line in lines]
+    return [Row(**line) for line in lines]
+
+
+def number(value: Any, form=".5g"):
+    """A number as text, empty if it is NaN; a text as it is."""
+    if isinstance(value, str):
+        return value
+    return "" if math.isnan(value) else format(value, form)

@@ -1,0 +1,159 @@
+"""What the experiments save: folders that are theirs, and cells that are found again by the code that made them."""
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import math
+import re
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxprice import cells, files, fingerprint, provenance
+
+MARK = Path("cells", "configuration.json")
+
+
+def open_folder(out, told):
+    """The results folder, or a new one beside it if it holds another configuration's results.
+
+    A folder that cannot be written is taken if it holds the results of this configuration.
+
+    Args:
+      out: path.
+      told: the configuration, plain data.
+
+    Raises:
+      ValueError: it is a file, cannot be written, or holds other things than results.
+    """
+    out = Path(out)
+    for k in range(1, 1000):
+        folder = out if k == 1 else out.with_name(f"{out.name}-{k}")
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"out must be a folder, but {folder} is a file")
+        held = [path for path in folder.iterdir() if not files.is_temporary(path)] if folder.is_dir() else []
+        if held and not _is_ours(folder):
+            raise ValueError(f"out must be empty or hold results of an experiment, but {folder} holds other files")
+        if held and not _same(folder, told):
+            continue
+        if k > 1:
+            print(f"{out} holds results of another configuration and is kept; writing to {folder}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if held and not files.can_write(folder):
+                return folder
+            files.sweep(folder, folder / "cells")
+            (folder / "cells").mkdir(exist_ok=True)
+            if files.read_json(folder / MARK) != told:
+                files.write(folder / MARK, json.dumps(told, indent=1, sort_keys=True))
+        except OSError as error:
+            raise ValueError(f"out must be a folder that can be written, got {folder}: {error.strerror}") from error
+        return folder
+    raise ValueError(f"out must be a folder for this configuration, but {out} and a thousand beside it hold others")
+
+
+def _is_ours(folder):
+    """Whether a folder holds results of some experiment."""
+    manifest = files.read_json(folder / "manifest.json")
+    if (folder / MARK).is_file() or (folder / "table.csv").is_file() or (isinstance(manifest, dict) and "study" in manifest):
+        return True
+    inside = [path.name for path in folder.rglob("*") if not files.is_temporary(path)]
+    return inside == ["cells"]  # made, and killed before it was marked
+
+
+def _same(folder, told):
+    """Whether a folder holds results of this configuration, by its mark or, where that is damaged, by the manifest."""
+    mark = files.read_json(folder / MARK)
+    if mark is not None:
+        return mark == told
+    manifest = files.read_json(folder / "manifest.json")
+    if isinstance(manifest, dict):
+        return manifest | told == manifest
+    return not (folder / "table.csv").exists()
+
+
+def kept(folder, name, make, walk=None):
+    """A cell: what `make` returns, or what the same code returned before.
+
+    Args:
+      folder: of cells.
+      name: of the cell.
+      make: function of nothing that returns a dict of NumPy arrays.
+      walk: a narrow `fingerprint.Walk` that cells share.
+
+    Returns:
+      `(arrays, about)`; `about` has the revision, the date, and `seconds` on the clock and `cpu_seconds` of all cores.
+    """
+    walk = walk or fingerprint.Walk(narrow=True)
+    cell, store = cell_of(name, make, walk), cells.Cells(folder, cells.Arrays)
+    found = _find(store, cell, name, make)
+    if found is not None:
+        return found
+    reason = store.changed(cell)
+    former = re.sub(r"[^\w.-]+", "-", name).strip("-") + f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}.npz"
+    if not reason and (folder / former).exists():
+        reason = f"{former} does not tell by which code it was made"
+    if reason:
+        warnings.warn(f"{name} is computed anew: {reason}", stacklevel=2)
+    start = time.perf_counter(), time.process_time()
+    with fingerprint.watching() as looked:
+        arrays = {key: np.asarray(value) for key, value in make().items()}
+    seconds, cpu_seconds = np.subtract((time.perf_counter(), time.process_time()), start)
+    if not looked <= walk.of(make).entries:  # of a registry it took what no text names: all of it counts
+        cell = cell_of(name, make, fingerprint.Walk())
+    return arrays, store.save(cell, arrays, seconds, cpu_seconds=round(float(cpu_seconds), 3))
+
+
+def _find(store, cell, name, make):
+    """A saved cell, by the entries of registries that its code names, or by all of them."""
+    found = store.find(cell)
+    return store.find(cell_of(name, make, fingerprint.Walk())) if found is None and store.others(cell) else found
+
+
+def has(folder, name, make, walk):
+    """Whether a cell is there, made by this code."""
+    return _find(cells.Cells(folder, cells.Arrays), cell_of(name, make, walk), name, make) is not None
+
+
+@contextlib.contextmanager
+def resumable(out):
+    """What stops the block from outside says that the same run resumes."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError) as error:
+        error.add_note(f"finished cells are in {out}: the same run again goes on from there")
+        raise
+
+
+def cell_of(name, make, walk):
+    """The `cells.Cell` of a function of nothing."""
+    return cells.Cell(name, name, *cells.decided_by(walk, {"code": make}), label=name)
+
+
+def command(name, preset="default"):
+    """How a study is run, as it is typed."""
+    return f"python -m experiments.studies.{name}" + ("" if preset == "default" else f" --preset {preset}")
+
+
+def manifest(name, title, preset, seconds, cpu_seconds):
+    """What is told of a run beside its configuration, as plain data; the seconds of all cores may be NaN (unknown)."""
+    return {
+        "title": title,
+        "command": command(name, preset),
+        "seconds": round(float(seconds), 1),
+        "cpu_seconds": None if math.isnan(cpu_seconds) else round(float(cpu_seconds), 1),
+        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
+        "versions": {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")},
+        "revision": provenance.revision(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def about_cells(abouts):
+    """Who made each cell when, for a manifest: name -> plain data."""
+    return {name: {key: about.get(key) for key in ("revision", "date", "seconds")} for name, about in abouts.items()}

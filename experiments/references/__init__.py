@@ -1,0 +1,1 @@
+"""References to compare with: vectorised NumPy, and a plain recurrent PPO."""
