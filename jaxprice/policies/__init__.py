@@ -1,9 +1,9 @@
 """Policies, one algorithm a file: functions that return a `Policy(init, act, update)`.
 
-`jaxprice.policies.ucb1(scale=2.0)` makes one; `list()` names them all, and `cards()` says what each is. The file of a policy
-lies in the folder of its family: `jaxprice.policies.stochastic.ucb1` is the module.
+`jaxprice.policies.ucb1(scale=2.0)` makes a policy; `list()` names all of them, and `cards()` describes each. The file of a
+policy is in the folder of its family: `jaxprice.policies.stochastic.ucb1` is the module.
 
-A new policy is a file in one of these folders, whose function carries `registry.policy_maker`, and a line below.
+A new policy is a file in one of these folders, whose function is decorated with `registry.policy_maker`, and a line below.
 """
 
 from jaxprice import checks
@@ -134,7 +134,7 @@ def make(name, **options):
     """A policy by name; `make("ucb1", scale=1.0)` is `ucb1(scale=1.0)`.
 
     Raises:
-      ValueError: an unknown name (the message names the nearest), or bad options.
+      ValueError: an unknown name (the message names the closest match), or bad options.
     """
     known = registry.makers()
     return known[checks.choice("policy", name, known)](**options)

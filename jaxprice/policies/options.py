@@ -1,15 +1,15 @@
-"""Options of makers: one form for each value, checks that follow from the defaults, one object per call, descriptions.
+"""Options of makers: normal forms of values, checks that follow from the defaults, one object per call, descriptions.
 
-| default | what is allowed |
+| default | allowed values |
 |---|---|
 | a bool | True or False |
-| a string | a string; which ones, the maker says |
-| an int | a whole number |
-| a float, or None | one finite number, which may be traced; None where it is the default |
+| a string | a string; the maker checks which |
+| an int | an integer |
+| a float, or None | one finite number, which may be traced; None only if it is the default |
 
-A maker names the options to which this does not apply. A list stands for a tuple, and a NumPy scalar or an array of no
-dimension for its number, so that the same call in other types finds the same object; arrays are copied. Traced values are
-passed through, and what is made of them is made anew.
+A maker names the options to which this table does not apply. A list is converted to a tuple, and a NumPy scalar or a
+zero-dimensional array to a number, so that equal calls with other types return the same object. Arrays are copied. Traced
+values are not converted, and a call with them returns a new object each time.
 """
 
 import functools
@@ -23,18 +23,18 @@ import numpy as np
 from jaxprice import checks
 
 KINDS = ("switch", "word", "whole", "wholes", "number", "numbers", "optional", "free")
-SHORT = 64  # entries of an array that a description spells out
+SHORT = 64  # largest number of array entries in a description
 
 
 def maker(function, *, label, kinds=(), check=None):
-    """`function` as a maker: options are checked, the same call gives the same object, and that says how it was made.
+    """Turn `function` into a maker: it checks options, returns the same object for equal calls, and adds a description.
 
     Args:
-      function: makes something of its options, which are its parameters.
-      label: of what was made, the function that carries the description.
-      kinds: name -> one of `KINDS`, where the default does not tell: "wholes" may be a tuple and "numbers" an array,
-        "optional" is a number or None though None is not the default, "free" is anything.
-      check: called with the options before `function`, a dict, to refuse some.
+      function: builds the object from its options, which are its parameters.
+      label: maps the object to the function that carries the description.
+      kinds: name -> one of `KINDS`, for options whose default does not show the kind: "wholes" may be a tuple and "numbers"
+        an array, "optional" is a number or None though None is not the default, "free" is anything.
+      check: called with the dict of options before `function`, to refuse some of them.
     """
     signature = inspect.signature(function)
     kinds = {name: _kind(parameter) for name, parameter in signature.parameters.items()} | dict(kinds)
@@ -61,7 +61,7 @@ def maker(function, *, label, kinds=(), check=None):
 
 
 class Call:
-    """Bound arguments, equal to others of the same values; the key is None where these are traced or cannot be compared."""
+    """Bound arguments that are equal if their values are; the key is None if values are traced or cannot be compared."""
 
     def __init__(self, bound):
         self.bound, self.traced = bound, checks.is_traced(dict(bound.arguments))
@@ -79,10 +79,10 @@ class Call:
 
 
 def bind(name, signature, args, kwargs):
-    """The arguments of a call, with the defaults of the others.
+    """The arguments of a call, with defaults for those that are not given.
 
     Raises:
-      ValueError: an option that there is not, too many, or one that is missing or given twice.
+      ValueError: an option does not exist, is missing or is given twice, or there are too many arguments.
     """
     for option in kwargs:
         checks.choice(f"option of {name}", option, signature.parameters)
@@ -96,22 +96,22 @@ def bind(name, signature, args, kwargs):
 
 
 def normal(value):
-    """The one form of a value: tuples for lists, numbers for NumPy's and JAX's scalars, NumPy arrays of one's own."""
+    """The normal form of a value: tuples for lists, numbers for NumPy and JAX scalars, copies for NumPy arrays."""
     if type(value) in (list, tuple):
         return tuple(map(normal, value))
     if isinstance(value, np.generic | np.ndarray | jax.Array) and not checks.is_traced(value):
         if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
-            return value  # a key
+            return value  # a random key
         value = np.array(value)
         return value.item() if value.ndim == 0 else value
     return value
 
 
 def of_kind(kind, name, value):
-    """`value` if it is of the kind: lists of numbers as float32 arrays, whole ones as tuples. Traced values pass as numbers.
+    """`value` in the form of its kind: numbers in float32 arrays, integers in tuples. Traced values pass as numbers.
 
     Raises:
-      ValueError: it is not; the message gives the `name` of the option.
+      ValueError: the value is not of the kind; the message gives the `name` of the option.
     """
     if kind == "optional":
         return None if value is None else of_kind("number", name, value)
@@ -132,7 +132,7 @@ def of_kind(kind, name, value):
 
 
 def written(name, signature, arguments):
-    """How something was made, such as `"ucb1(scale=2.0, signal='demand')"`; None if one of its parts does not tell."""
+    """A description of a call, such as `"ucb1(scale=2.0, signal='demand')"`; None if a part has no description."""
     parts = []
     for option, value in arguments.items():
         parameter = signature.parameters[option]
@@ -140,13 +140,13 @@ def written(name, signature, arguments):
         texts = [describe(part) for part in (value if many else (value,))]
         if None in texts:
             return None
-        first = not parts and parameter.default is inspect.Parameter.empty  # what the others are about
+        first = not parts and parameter.default is inspect.Parameter.empty  # written without its name
         parts += texts if many or first else [f"{option}={texts[0]}"]
     return f"{name}({', '.join(parts)})"
 
 
 def describe(value):
-    """How a value is written in a description; None for functions, and for what holds functions, without one."""
+    """The text of a value in a description; None for functions, and for containers of functions, without a description."""
     if isinstance(value, np.ndarray):
         return repr(value.tolist()) if value.size <= SHORT else f"array({list(value.shape)}, sha256={_digest(value)})"
     functions = [part for part in (value if isinstance(value, tuple) else (value,)) if callable(part)]
@@ -156,7 +156,7 @@ def describe(value):
 
 
 def _kind(parameter):
-    """The kind of an option that its default tells."""
+    """The kind of an option, from its default."""
     default = parameter.default
     if default is inspect.Parameter.empty:
         return "free"
@@ -165,7 +165,7 @@ def _kind(parameter):
 
 
 def _key(value):
-    """What stands for a value where calls are compared: 1, 1.0 and True are not the same."""
+    """A hashable stand-in for a value in comparisons of calls, which distinguishes 1, 1.0 and True."""
     if isinstance(value, np.ndarray):
         return np.ndarray, value.shape, value.dtype.str, _digest(value)
     if type(value) is tuple:

@@ -1,7 +1,7 @@
-"""What all policy makers share: a list of them with what each is, a description of what they made, one object per call.
+"""The registry of policy makers: a card for each, a description of what each call made, and one object per call.
 
-A maker called twice with the same options returns the same Policy, so that code compiled for it is found again. Traced
-hyperparameters are passed through (`options`).
+A maker that is called twice with the same options returns the same Policy, so that compiled code is found again. Traced
+hyperparameters pass through (`options`).
 """
 
 import inspect
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jaxprice import fingerprint
 from jaxprice.policies import options
 
-FAMILIES = (  # folders of policies, in the order of the page
+FAMILIES = (  # folders of policies, in the order of `README.md`
     "benchmarks",
     "stochastic",
     "adversarial",
@@ -32,14 +32,14 @@ _WITH_ARGUMENTS = {}  # name -> function
 
 
 class Card(NamedTuple):
-    """What a policy is.
+    """A description of a policy.
 
     Attributes:
-      name: of its maker.
-      family: the folder that its file is in, one of `FAMILIES`.
-      source: the paper, authors and year.
+      name: name of its maker.
+      family: folder of its file, one of `FAMILIES`.
+      source: authors and year of the paper.
       regret: rate of the regret in the setting of the paper, as text.
-      feedback: what it learns from.
+      feedback: the observations that it learns from.
       options: hyperparameters and their defaults, a dict.
     """
 
@@ -52,14 +52,14 @@ class Card(NamedTuple):
 
 
 def policy_maker(*, source="", regret="", feedback="demand", kinds=()):
-    """Register a function that makes a Policy under its name; its family is the folder that its file is in.
+    """Register a function that makes a Policy under its name. The family is the folder of its file.
 
     Args:
       source, regret, feedback: as in `Card`.
-      kinds: name -> kind of an option, where its default does not tell (`options`).
+      kinds: name -> kind of an option, if its default does not show it (`options`).
 
     Raises:
-      ValueError: the file lies in no folder of a family.
+      ValueError: the file is not in the folder of a family.
     """
 
     def register(function):
@@ -73,17 +73,17 @@ def policy_maker(*, source="", regret="", feedback="demand", kinds=()):
 
 
 def maker_with_arguments(function, *, label=lambda policy: policy.act, kinds=(), check=None):
-    """Register a maker that `makers` leaves out, since it takes policies or a market; arguments as of `options.maker`."""
+    """Register a maker that takes policies or a market; `makers` leaves it out. Arguments are those of `options.maker`."""
     make = options.maker(function, label=label, kinds=kinds, check=check)
     _WITH_ARGUMENTS[function.__name__] = make
     return make
 
 
 def family_of(function):
-    """The family that the file of a function is in.
+    """The family of a function, from the folder of its file.
 
     Raises:
-      ValueError: it lies in no folder of a family.
+      ValueError: the file is not in the folder of a family.
     """
     family = function.__module__.removeprefix(__package__ + ".").partition(".")[0]
     if family not in FAMILIES:
@@ -93,17 +93,17 @@ def family_of(function):
 
 
 def names():
-    """Names of all that is registered: policies, and makers that take policies or a market."""
+    """Names of all registered makers: policies, and makers that take policies or a market."""
     return sorted((*_MAKERS, *_WITH_ARGUMENTS))
 
 
 def makers():
-    """Name -> function that makes the policy, of those that need no arguments."""
+    """Name -> maker, for makers without required arguments."""
     return {name: make for name, (make, _) in sorted(_MAKERS.items())}
 
 
 def makers_with_arguments(family):
-    """Name -> function that makes a policy or a detector out of others, or of a market, of the modules of a family."""
+    """Name -> maker, for the makers of a family that build a policy or a detector from others, or from a market."""
     return {name: make for name, make in sorted(_WITH_ARGUMENTS.items()) if family_of(make) == family}
 
 
@@ -113,10 +113,10 @@ def cards():
 
 
 def describe(policy):
-    """How the policy was made, such as `"ucb1(scale=2.0, signal='demand')"`.
+    """The call that made a policy, such as `"ucb1(scale=2.0, signal='demand')"`.
 
     Raises:
-      ValueError: it was made by none of the registered makers, or with traced hyperparameters.
+      ValueError: no registered maker made the policy, or its hyperparameters were traced.
     """
     description = getattr(policy.act, "description", None)
     if description is None:

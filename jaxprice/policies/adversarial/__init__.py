@@ -1,1 +1,1 @@
-"""Adversarial bandits: a grid of prices, and rewards that follow no law."""
+"""Adversarial bandits: a grid of prices, and rewards without any distributional assumption."""

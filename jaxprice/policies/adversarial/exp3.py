@@ -4,9 +4,9 @@ With K arms, gains x in [0, 1] and mixing g, arm k is played with probability
 
     q_k = (1 - g) exp(G_k g / K) / sum_j exp(G_j g / K) + g / K,      G_k = sum of x / q_k over the pulls of k.
 
-Gains are rewards over the largest margin, put into [0, 1] where they leave it (`exponential`); learning from demand makes no
-difference to that, since a gain must be comparable between arms. The default mixing g = min(1, sqrt(K log K / ((e - 1) T)))
-knows the horizon T.
+Gains are rewards divided by the largest margin, clipped to [0, 1] (`exponential`). Learning from demand would change
+nothing, because gains must be comparable between arms. The default mixing g = min(1, sqrt(K log K / ((e - 1) T))) needs the
+horizon T.
 
 Regret against the best fixed arm: at most 2 sqrt(e - 1) sqrt(T K log K) = 2.63 sqrt(T K log K).
 
@@ -28,7 +28,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Mixing (float scalar), what a sale teaches, log weights and probabilities of the arms, float `[num_prices]`."""
+    """Mixing (float scalar), the learning signal, log weights and probabilities of the arms, float `[num_prices]`."""
 
     mixing: jax.Array
     signal: arms.Signal

@@ -1,12 +1,12 @@
-"""Exp3-IX: exponential weights on losses that are estimated with implicit exploration, so that no mixing is needed.
+"""Exp3-IX: exponential weights on loss estimates with implicit exploration, so that no mixing is needed.
 
-With losses 1 - x, x in [0, 1] the gains of `exponential`, arm k is played with probability
+With losses 1 - x, where x in [0, 1] are the gains of `exponential`, arm k is played with probability
 
     q_k = exp(-eta L_k) / sum_j exp(-eta L_j),      L_k = sum of (1 - x) / (q_k + g) over the pulls of k.
 
-g > 0 in the denominator makes each estimate a little too small, and bounds it by 1 / g: that explores as mixing would, at
-less cost, and bounds the regret with high probability. Both numbers are tuned to the horizon T, eta = sqrt(2 log K / (K T))
-and g = eta / 2.
+The term g > 0 in the denominator makes each estimate slightly too small and bounds it by 1 / g. This explores as mixing
+would, at a lower cost, and bounds the regret with high probability. Both parameters are tuned to the horizon T:
+eta = sqrt(2 log K / (K T)) and g = eta / 2.
 
 Regret against the best fixed arm: at most 2 sqrt(2 K T log K) + (sqrt(2 K T / log K) + 1) log(2 / d) with probability 1 - d.
 
@@ -25,7 +25,7 @@ from jaxprice.policies.registry import policy_maker
 
 
 class Rates(NamedTuple):
-    """Learning rate eta, implicit exploration g, and no mixing; float scalars."""
+    """Learning rate eta, implicit exploration g, and zero mixing; float scalars."""
 
     eta: jax.Array
     implicit: jax.Array

@@ -1,12 +1,12 @@
-"""Exp3.P: Exp3 on optimistic gains, whose regret is small with high probability and not only on average.
+"""Exp3.P: Exp3 on optimistic gains, with small regret in high probability and not only on average.
 
-With K arms, gains x in [0, 1], horizon T and mixing g, the arm i played is drawn with q_k = (1 - g) w_k / W + g / K, where W
-is the sum of the weights, and
+With K arms, gains x in [0, 1], horizon T and mixing g, arm i is drawn with probability q_i, where
+q_k = (1 - g) w_k / W + g / K and W is the sum of the weights. Then
 
     w_k <- w_k exp(g / (3 K) (x / q_k 1{k = i} + a / (q_k sqrt(K T)))).
 
-The second term bounds how far the sum of estimates can lie below the gains. All weights start alike (the published first
-weight is the same for all arms). The default numbers are a = 2 sqrt(log(K T / d)) and g = min(3/5, 2 sqrt(3/5 K log K / T)).
+The second term bounds how far the sum of estimates can be below the gains. All weights start equal (so do the published
+ones, at another value). The default parameters are a = 2 sqrt(log(K T / d)) and g = min(3/5, 2 sqrt(3/5 K log K / T)).
 
 Regret against the best fixed arm: with probability 1 - d at most 4 sqrt(K T log(K T / d)) + 4 sqrt(5/3 K T log K)
 + 8 log(K T / d).
@@ -43,7 +43,7 @@ def exp3_p(mixing=None, optimism=None, failure=0.05):
     Args:
       mixing: probability g of a uniformly random arm, in (0, 1]; may be traced. By default tuned to the horizon.
       optimism: the a above, at least 0; may be traced. By default tuned to horizon and `failure`.
-      failure: probability d that the bound may fail with, in (0, 1]; may be traced.
+      failure: probability d with which the bound may fail, in (0, 1]; may be traced.
 
     Raises:
       ValueError: a number out of range.

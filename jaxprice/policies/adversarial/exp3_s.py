@@ -1,12 +1,12 @@
-"""Exp3.S: Exp3 that shares a little weight among all arms in every period, so that it can follow a best arm that changes.
+"""Exp3.S: Exp3 that shares a little weight among all arms in every period, so that it can track a changing best arm.
 
-With K arms, gains x in [0, 1], mixing g and sharing a, weights w_k start at one, and the arm i that is played is drawn with
-q_k = (1 - g) w_k / W + g / K, where W is the sum of all weights. Then
+With K arms, gains x in [0, 1], mixing g and sharing a, all weights w_k start at one. Arm i is drawn with probability q_i,
+where q_k = (1 - g) w_k / W + g / K and W is the sum of all weights. Then
 
     w_k <- w_k exp(g x / (q_k K) 1{k = i}) + (e a / K) W.
 
-No arm's share of the weight falls below about e a / K, from where it comes back in time log(1 / a). With a = 0 this is
-`exp3`. The default is a = 1 / T and, for gains whose best arm is constant over S stretches of time,
+The share of an arm in the total weight never falls below about e a / K, and it recovers from there in time log(1 / a). With
+a = 0 this is `exp3`. The default is a = 1 / T and, for gains whose best arm is constant over S stretches of time,
 
     g = min(1, sqrt(K (S log(K T) + e) / ((e - 1) T))).
 
@@ -26,11 +26,11 @@ from jaxprice import checks
 from jaxprice.policies.parts import exponential
 from jaxprice.policies.registry import policy_maker
 
-NOTHING = 1e-37  # the least that is shared: no weight is so small that it has no logarithm
+NOTHING = 1e-37  # smallest share, which keeps the logarithms of weights finite
 
 
 class Rates(NamedTuple):
-    """Mixing g and what each arm is given of the sum of weights, e a / K; float scalars."""
+    """Mixing g, and the share of the total weight that each arm receives, e a / K; float scalars."""
 
     mixing: jax.Array
     share: jax.Array

@@ -1,21 +1,21 @@
 """Tsallis-INF: follow the regularised leader with Tsallis entropy of order 1/2, in adversarial and stochastic bandits.
 
-With losses 1 - x, x in [0, 1] the gains of `exponential`, and L_k the sums of estimated losses, the arm of pull t is drawn
-with the probabilities that minimise sum_k q_k L_k - (4 / eta_t) sum_k sqrt(q_k), and these are
+Losses are 1 - x, where x in [0, 1] are the gains of `exponential`; L_k are the sums of estimated losses. The arm of pull t
+is drawn with the probabilities that minimise sum_k q_k L_k - (4 / eta_t) sum_k sqrt(q_k). These are
 
     q_k = 4 / (eta_t (L_k - y))^2,      y < min L such that they sum to one.
 
 | estimator | estimate of the loss of arm k when i is played | eta_t |
 |---|---|---|
 | "importance" | 1{k = i} (1 - x) / q_k | 2 / sqrt(t) |
-| "reduced" variance | 1{k = i} (1 - x - B_k) / q_k + B_k, B_k = 1/2 where q_k >= eta_t^2, else 0 | 4 / sqrt(t) |
+| "reduced" variance | 1{k = i} (1 - x - B_k) / q_k + B_k, B_k = 1/2 if q_k >= eta_t^2, otherwise 0 | 4 / sqrt(t) |
 
-It needs no horizon. In z = eta_t (min L - y) / 2, between 1 and sqrt(K), and u_k = eta_t (L_k - min L) / 2, the equation is
-sum_k (z + u_k)^-2 = 1. Its left side to the power -1/2 is concave and nearly straight (exactly so where all losses are
-equal), so that four Newton steps from z = 1 leave an error of the sum below 1e-6 for up to 1,000 arms; what is left is
-divided out. Losses are kept relative to the smallest.
+The policy does not need the horizon. Let z = eta_t (min L - y) / 2, between 1 and sqrt(K), and u_k = eta_t (L_k - min L) /
+2. The equation is sum_k (z + u_k)^-2 = 1. Its left side to the power -1/2 is concave and nearly linear (exactly linear if
+all losses are equal). So four Newton steps from z = 1 leave an error of the sum below 1e-6 for up to 1,000 arms, and
+dividing by the sum removes it. Losses are stored relative to the smallest.
 
-Regret: against the best fixed arm at most 4 sqrt(K T) + 1 ("importance"), 2 sqrt(K T) but for logarithms ("reduced"); with
+Regret: against the best fixed arm at most 4 sqrt(K T) + 1 ("importance"), or 2 sqrt(K T) up to logarithms ("reduced"); with
 stochastic demand and one best arm, of order sum_k log(T) / Delta_k.
 
 Source: J. Zimmert, Y. Seldin (2021), "Tsallis-INF: an optimal algorithm for stochastic and adversarial bandits", Journal of
@@ -37,7 +37,7 @@ RATES = (("importance", 2.0), ("reduced", 4.0))
 
 @struct.dataclass
 class State:
-    """Number of the next pull, int scalar, from 1; what a sale teaches; L - min L and q, float `[num_prices]`."""
+    """Number of the next pull, int scalar, from 1; the learning signal; L - min L and q, float `[num_prices]`."""
 
     time: jax.Array
     signal: arms.Signal
@@ -55,8 +55,8 @@ def tsallis_inf(estimator="importance", rate=None):
     """Tsallis-INF.
 
     Args:
-      estimator: "importance" or "reduced", how losses are estimated.
-      rate: learning rate of the first pull, eta_t sqrt(t), above 0; may be traced. By default that of the estimator.
+      estimator: "importance" or "reduced", the estimator of losses.
+      rate: learning rate of the first pull, eta_t sqrt(t), above 0; may be traced. The default depends on the estimator.
 
     Raises:
       ValueError: an unknown estimator, or a rate out of range.
@@ -97,7 +97,7 @@ def tsallis_inf(estimator="importance", rate=None):
 
 
 def leader(losses, eta):
-    """The probabilities q of the module's docstring.
+    """The probabilities q defined in the module's docstring.
 
     Args:
       losses: L - min L, float `[num_prices]`.

@@ -1,1 +1,1 @@
-"""Benchmarks: what a policy is measured against, from the seller who knows the market to the one who never learns."""
+"""Benchmarks for other policies, from the seller who knows the market to the seller who never learns."""

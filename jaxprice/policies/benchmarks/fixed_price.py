@@ -1,8 +1,8 @@
-"""Fixed price: the same price for ever, the benchmark of posted pricing.
+"""Fixed price: the same price in every period, the benchmark of posted pricing.
 
-On a grid the action nearest to the price is played, on an interval the price itself; with several products or sellers all
-have the same price. A price outside the market's is refused where these are concrete numbers; where they are traced, the
-nearest is played. Regret is linear in T unless the price is optimal.
+On a grid the policy plays the action nearest to the price, and on an interval the price itself. Several products or sellers
+all get the same price. A price outside the market's range is refused if the numbers are concrete; if they are traced, the
+nearest price is played. Regret is linear in T unless the price is optimal.
 """
 
 import jax
@@ -14,26 +14,26 @@ from jaxprice import checks
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Interval, Policy, Subset
 
-ROUNDING = 1e-6  # of the highest price
+ROUNDING = 1e-6  # tolerance, relative to the highest price
 
 
 @struct.dataclass
 class State:
-    """The action: an index or a price, or one for each product or seller."""
+    """The action: an index or a price, or an array of them for several products or sellers."""
 
     action: jax.Array
 
 
 @policy_maker(regret="T", feedback="nothing")
 def fixed_price(price=None):
-    """Post one price for ever.
+    """Post the same price in every period.
 
     Args:
       price: the price, in the market's unit; by default the middle of the grid or of the interval. May be traced.
 
     Raises:
-      ValueError: a price that is negative or not finite; at `init`, one below the lowest or above the highest of the market,
-        or a market whose actions are assortments.
+      ValueError: the price is negative or not finite; at `init`, the price is outside the market's range, or the actions of
+        the market are assortments.
     """
     if price is not None:
         checks.number("price", price, low=0)
@@ -65,7 +65,7 @@ def fixed_price(price=None):
 
 
 def _check_within(price, prices):
-    """Refuse a price that is not between the market's; what is traced passes."""
+    """Raise if a price is outside the market's range; traced values pass unchecked."""
     if price is None or checks.is_traced((price, prices)):
         return
     low, high = (float(end(np.asarray(prices))) for end in (np.min, np.max))

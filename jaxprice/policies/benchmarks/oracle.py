@@ -1,6 +1,6 @@
-"""Oracle: the seller who knows the market, the zero line of regret.
+"""Oracle: the seller who knows the market; its regret is zero.
 
-It is the one policy that needs the truth, so the engine plays the environment's `optimal_action` in its place.
+This is the one policy that needs the truth, so the engine plays the environment's `optimal_action` in its place.
 """
 
 from jaxprice.policies.registry import policy_maker
@@ -9,7 +9,7 @@ from jaxprice.types import Oracle
 
 @policy_maker(regret="0", feedback="the market itself")
 def oracle():
-    """The best action of the market, every period; it only works inside the engine (`simulate`, `rollout`)."""
+    """The best action of the market in every period; it works only inside the engine (`simulate`, `rollout`)."""
 
     def init(key, problem):
         raise ValueError("the oracle has no state of its own: run it with jaxprice.simulate")

@@ -1,7 +1,7 @@
-"""Thompson sampling with the true prior, whatever it is: a posterior over markets drawn from a task distribution.
+"""Thompson sampling with the true prior: a posterior over markets drawn from any task distribution.
 
-M markets are drawn once from `env.sample_params`; each period one of them is drawn from the posterior over the M, and its
-best price is posted. With mean demand d_mk of market m at price k and a sale of y units from n buyers at price k,
+M markets are drawn once from `env.sample_params`. In each period one of them is drawn from the posterior over the M markets,
+and its best price is posted. With mean demand d_mk of market m at price k, and a sale of y units from n buyers at price k,
 
     log w_m' = log w_m + y log d_mk + (n - y) log(1 - d_mk)        each buyer buys or not,
     log w_m' = log w_m + y log d_mk - n d_mk                       Poisson,
@@ -12,11 +12,11 @@ distribution as M grows: after 100 sales at ten prices, the posterior is still w
 thousand markets. With `greedy`, the seller posts the price with the highest posterior mean profit; such a seller puts no
 value on learning.
 
-Where demand is a table over prices, it is worked out for each market once. Other markets say themselves what a seller who
-sees an observation would do if `params` were true (`Environment.believed` and `offer`): with features, d_mk is that of the
-buyer who is here; with a limited stock, a price is worth d_mk (p_k - cost - v_m), with v_m the value that market m puts on
-the unit sold, given the stock and the time left. The greedy seller then is the QMDP rule of partially observed decisions:
-it plans as if the market were to be known tomorrow.
+If demand is a table over prices, the table of each market is computed once. Other markets have methods for the decision of a
+seller who sees an observation and believes in `params` (`Environment.believed` and `offer`). With features, d_mk is the
+demand of the present buyer. With a limited stock, the worth of a price is d_mk (p_k - cost - v_m), where v_m is the value of
+the sold unit in market m, given the stock and the time left. The greedy seller is then the QMDP rule of partially observed
+decision problems: it plans as if the market became known in the next period.
 
 Regret: Bayesian regret O(sqrt(K T)) over the prior (Russo and Van Roy).
 
@@ -39,11 +39,11 @@ from jaxprice.types import Discrete, Environment, Policy, Problem
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      problem: what it was told.
-      log_weights: of the markets, the largest zero, float `[markets]`.
+      problem: the problem of the seller.
+      log_weights: log weights of the markets, the largest is zero, float `[markets]`.
     """
 
     problem: Problem
@@ -62,24 +62,24 @@ class Tables:
         return jnp.asarray(self.means.T)[action]
 
     def of_one(self, state, observation, number):
-        """What each price is worth in market `number`, float `[num_prices]`."""
+        """The worth of each price in market `number`, float `[num_prices]`."""
         del observation
         return state.problem.margins * jnp.asarray(self.means)[number]
 
     def in_mean(self, state, observation, weights):
-        """What each price is worth in the mean over markets, up to a factor, float `[num_prices]`."""
+        """The mean worth of each price over markets, up to a factor, float `[num_prices]`."""
         del observation
         return state.problem.margins * jnp.sum(weights[:, None] * self.means, axis=0)
 
 
 class Markets:
-    """Markets that say what a seller who sees an observation would do: `params`, leaves `[markets, ...]`; as `Tables`."""
+    """Markets with `believed` and `offer`: `params`, leaves `[markets, ...]`; the interface is that of `Tables`."""
 
     def __init__(self, env, params, actions):
         self.env, self.params, self.actions = env, params, actions
 
     def offers(self, state, observation, params):
-        """A function of an action: mean demand and worth in the market `params`."""
+        """A function from an action to its mean demand and worth in the market `params`."""
         known, params = self.env.believed(observation, params, state.problem)
         return lambda action: self.env.offer(known, action, params)
 
@@ -101,21 +101,21 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
     """Thompson sampling with the task distribution of `env` as its prior.
 
     Args:
-      env: an environment with a grid of prices: one whose state has the `mean_demand` of each (`StationaryMarket`), one that
-        has `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`), and what wraps these.
-      markets: M, how many are drawn from it, at most 100,000. Each is a number in the state of a lane.
-      seed: of that draw; markets are apart from those that `simulate` draws with the same seed.
-      greedy: whether to post the price that is worth most in the mean over the posterior instead.
+      env: an environment with a grid of prices: one whose state has the `mean_demand` of each price (`StationaryMarket`),
+        one with `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`), or a wrapper of these.
+      markets: number M of drawn markets, at most 100,000. Each takes one number in the state of a lane.
+      seed: seed of that draw; the markets differ from those that `simulate` draws with the same seed.
+      greedy: whether to post the price with the largest posterior mean worth instead.
 
     Raises:
-      ValueError: another environment, or numbers out of range; at `init`, a market with other actions.
+      ValueError: the environment is another one, or a number is out of range; at `init`, the market has other actions.
     """
     if checks.positive_int("markets", markets) > 100_000:
         raise ValueError(f"markets must be at most 100000, got {markets}")
     space = env.action_space()
     if not isinstance(space, Discrete) or space.shape:
         raise ValueError(f"prior_thompson chooses from a price grid, {env.name} takes {space}")
-    words = random.stream(seed, "init")  # not the stream that markets of lanes come from
+    words = random.stream(seed, "init")  # another stream than that of the markets of lanes
 
     def drawn(number):
         key = random.address(words, 0, number)
@@ -168,6 +168,6 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
 
 
 def _believes(env):
-    """Whether a market, or the one that it wraps, says what a seller believes."""
+    """Whether a market, or the market inside a wrapper, has `believed` and `offer`."""
     inner = getattr(env, "base", env)
     return type(inner).believed is not Environment.believed

@@ -1,8 +1,8 @@
-"""Random price: a uniform price every period, the weakest benchmark.
+"""Random price: a uniformly random price in every period, the weakest benchmark.
 
-On a grid every action has the same probability, on an interval the price is uniform; with several products or sellers, each
-price is drawn by itself. Of assortments, each product is offered with probability size / n, and the first `size` of them
-count. Regret is linear in T.
+On a grid every action has the same probability, and on an interval the price is uniform. With several products or sellers,
+prices are independent. For assortments, each product is offered with probability size / n, and only the first `size` of them
+are used. Regret is linear in T.
 """
 
 import jax
@@ -16,7 +16,7 @@ from jaxprice.types import Discrete, Interval, Policy, Subset
 
 @struct.dataclass
 class State:
-    """Ends of the interval (float scalars, or `[n]`), and what an action is."""
+    """Ends of the interval (float scalars, or `[n]`), and the action space."""
 
     low: jax.Array
     high: jax.Array
@@ -25,7 +25,7 @@ class State:
 
 @policy_maker(regret="T", feedback="nothing")
 def random_price():
-    """Post a uniformly random price every period."""
+    """Post a uniformly random price in every period."""
 
     def init(key, problem):
         del key

@@ -1,1 +1,1 @@
-"""Continuous prices: search over an interval, by gradients or by zooming in, without a model of demand."""
+"""Continuous prices: search over an interval without a model of demand, by gradients or by zooming."""

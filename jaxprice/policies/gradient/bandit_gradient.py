@@ -1,14 +1,14 @@
-"""Bandit gradient descent: one sale at a randomly shifted price is a gradient estimate, on average.
+"""Bandit gradient descent: one sale at a randomly shifted price gives an unbiased estimate of a gradient.
 
 On the scale x in [-1, 1] of the price interval, with profit y in units of the highest margin times the buyers, and a fair
 sign u,
 
     post x + d u,      x <- clip( x + v y u,  -(1 - d), 1 - d ),       d = gap T^(-1/4),   v = step T^(-1/2),
 
-with x = 0 first and T the horizon. With f the mean profit, E[y u] = (f(x + d) - f(x - d)) / 2, d times the slope of f
-smoothed over [x - d, x + d]. No second period is needed, and profit may even be chosen by an adversary. In one dimension the
-ball of the paper is the interval, its sphere the two signs, and its r = R = 1; gap = 6^(-1/2) = .41 is its choice for profit
-whose slope is at most one, step = 1 for any.
+with x = 0 first and horizon T. With mean profit f, E[y u] = (f(x + d) - f(x - d)) / 2, which is d times the slope of f
+smoothed over [x - d, x + d]. So one period gives an estimate, and an adversary may choose the profit. In one dimension the
+ball of the paper is the interval, its sphere is the two signs, and r = R = 1. The paper's choice is gap = 6^(-1/2) = .41 for
+profit whose slope is at most one, and step = 1 for any profit.
 
 Regret: O(T^(3/4)) against the best fixed price for concave profit functions, chosen by an adversary.
 
@@ -28,7 +28,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told; the point x, the shift d and the step v, float scalars."""
+    """The problem of the seller; the point x, the shift d and the step v, float scalars."""
 
     market: line.Market
     x: jax.Array

@@ -1,18 +1,18 @@
-"""Kiefer-Wolfowitz: climb the profit curve by differences between pairs of periods, with falling steps.
+"""Kiefer-Wolfowitz: climb the profit curve by differences between pairs of periods, with decreasing steps.
 
 On the scale x in [0, 1] of the price interval, with profit y in units of (high - low) times the buyers, pair n = 1, 2, ...
 sells one period at x and one at x + c_n, and moves
 
     x <- clip( x + a_n (y' - y) / c_n ),       a_n = step / n,    c_n = gap n^(-1/4).
 
-Where x + c_n would leave the interval the second price is x - c_n and the difference changes its sign. The first x is the
-middle. The difference is that of the slope at x + c_n / 2, so that x + c_n / 2, not x, is what converges to the best price;
-c_n falls.
+If x + c_n is outside the interval, the second price is x - c_n and the difference changes its sign. The first x is the
+middle. The difference estimates the slope at x + c_n / 2, so x + c_n / 2 converges to the best price, not x; c_n decreases
+to zero.
 
-Regret: O(sqrt(T)) for smooth profit with an inner maximum, if step is above 1 / (4 K) with -K the second derivative of y
-there; a smaller step leaves T^(1 - 2 step K), near T where profit is flat: a weak baseline. In units of price the steps are
-a_n = step (high - low) / n and c_n = gap (high - low) n^(-1/4); Broder and Rusmevichientong compare with a = 1/t and
-c = t^(-1/4), on their [.5, 8] that is step = gap = 1/7.5.
+Regret: O(sqrt(T)) for smooth profit with an interior maximum, if step is above 1 / (4 K), where -K is the second derivative
+of y there. A smaller step leaves T^(1 - 2 step K), which is near T if profit is flat: a weak baseline. In units of price the
+steps are a_n = step (high - low) / n and c_n = gap (high - low) n^(-1/4). Broder and Rusmevichientong compare with a = 1/t
+and c = t^(-1/4); on their interval [.5, 8] that is step = gap = 1/7.5.
 
 Sources: J. Kiefer, J. Wolfowitz (1952), "Stochastic estimation of the maximum of a regression function",
 doi:10.1214/aoms/1177729392; J. Broder, P. Rusmevichientong (2012), doi:10.1287/opre.1120.1057.
@@ -30,7 +30,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told; the point x and the profit y of its period, float scalars; periods played, int scalar."""
+    """The problem of the seller; the point x and the profit y of its period, float scalars; periods played, int scalar."""
 
     market: line.Market
     x: jax.Array
@@ -53,7 +53,7 @@ def kiefer_wolfowitz(step=1.0, gap=0.2):
     checks.number("gap", gap, low=1e-3, high=0.5)
 
     def pair(state):
-        """Number of the pair, and signed distance of its second point."""
+        """Number of the pair, and signed distance to its second point."""
         n = (state.time // 2 + 1).astype(jnp.float32)
         distance = gap / jnp.sqrt(jnp.sqrt(n))
         return n, jnp.where(state.x + distance <= 1, distance, -distance)

@@ -1,22 +1,22 @@
 """Zooming: upper confidence bounds on a set of active prices that grows only where profit looks high.
 
-On the scale x in [0, 1] of the price interval, with profit in units of the highest margin times the buyers, profit is taken
-to change by at most `lipschitz` |x - y| between two prices. After n periods at an active price with mean profit m,
+On the scale x in [0, 1] of the price interval, and with profit in units of the highest margin times the buyers, profit is
+assumed to change by at most `lipschitz` |x - y| between two prices. After n periods at an active price with mean profit m,
 
-    r = sqrt(scale log(T) / (n + 1)),     and it covers all prices with  lipschitz |x - y| <= r.
+    r = sqrt(scale log(T) / (n + 1)),     and the price covers all prices with  lipschitz |x - y| <= r.
 
-Before each sale: if some price is covered by no active one, one such price becomes active. Then the active price with the
-largest index m + 2 r is played. Poor prices keep wide radii and need few neighbours; around the best price radii shrink and
-active prices crowd. With scale = 2 a new price covers the whole interval (for lipschitz <= sqrt(2 log T)), so that one new
-price a period is enough and every price is covered whenever one is chosen: an invariant.
+Before each sale, if some price is not covered by an active price, one such price becomes active. Then the active price with
+the largest index m + 2 r is played. Poor prices keep large radii and need few neighbours. Around the best price radii
+shrink, and active prices become dense. With scale = 2 a new price covers the whole interval (for lipschitz <= sqrt(2 log
+T)). So one new price a period is enough, and all prices are always covered when one is chosen.
 
-Regret: O~(T^((z+1)/(z+2))) with zooming dimension z: T^(2/3) on an interval in general, T^(3/5) where profit has a quadratic
-peak (z = 1/2). The radius for a known T is that of Slivkins's book; the paper's has phases of 2^i periods.
+Regret: O~(T^((z+1)/(z+2))) with zooming dimension z: T^(2/3) on an interval in general, T^(3/5) if profit has a quadratic
+peak (z = 1/2). The radius for a known T is from Slivkins's book; that of the paper has phases of 2^i periods.
 
-Departures: prices are `points` evenly spaced ones, which bounds the memory, to 9 bytes a point; the loss of that is at most
-lipschitz / (2 points) a period, and of order 1 / points^2 at a smooth peak. The paper activates any uncovered price, we the
-one that lacks most, the lowest of equals; the middle one is active from the start. Ties of the index go to the lowest price.
-The constants of the theory are cautious: a smaller scale earns more over 1e5 periods.
+Departures: only `points` evenly spaced prices are used, which limits the memory to 9 bytes a point. The loss from this is at
+most lipschitz / (2 points) a period, and of order 1 / points^2 at a smooth peak. The paper activates any uncovered price;
+this policy activates the price farthest from coverage, the lowest of equals. The middle price is active from the start. Ties
+of the index go to the lowest price. The constants of the theory are cautious: a smaller scale earns more over 1e5 periods.
 
 Sources: R. Kleinberg, A. Slivkins, E. Upfal (2008), "Multi-armed bandits in metric spaces", arXiv:0809.4882; A. Slivkins
 (2019), "Introduction to multi-armed bandits", arXiv:1904.07272, section 4.3.
@@ -35,13 +35,13 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
+      market: the problem of the seller.
       width: scale * log(horizon), float scalar.
-      arms: periods at each point, and sums of their profits.
-      active: whether it is active, bool `[points]`.
+      arms: number of periods at each point, and sums of their profits.
+      active: whether each point is active, bool `[points]`.
     """
 
     market: line.Market
@@ -57,7 +57,7 @@ def zooming(scale=2.0, lipschitz=1.0, points=128):
     Args:
       scale: exploration constant, above 0; may be traced.
       lipschitz: bound on the slope of profit on the scale above, above 0; may be traced.
-      points: prices that may become active, at least 2.
+      points: number of prices that may become active, at least 2.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market whose action is not one price of an interval.
@@ -100,7 +100,7 @@ def zooming(scale=2.0, lipschitz=1.0, points=128):
 
 
 def uncovered(active, x, radii):
-    """Distance of each point to the nearest ball around an active one, at most 0 where it is covered; float `[points]`."""
+    """Distance of each point to the nearest ball around an active point, at most 0 if it is covered; float `[points]`."""
     far = 1e9
     from_left = x - jax.lax.cummax(jnp.where(active, x + radii, -far))
     from_right = jax.lax.cummin(jnp.where(active, x - radii, far), reverse=True) - x

@@ -1,1 +1,1 @@
-"""Non-stationary bandits and pricing: demand that jumps or drifts while prices are learned."""
+"""Non-stationary bandits and pricing: demand that jumps or drifts while the seller learns."""

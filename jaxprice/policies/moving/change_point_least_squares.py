@@ -1,21 +1,21 @@
-"""Change-point least squares: price by least squares, test at two prices, and start afresh when a test shows a change.
+"""Change-point least squares: price by least squares, test at two prices, and restart when a test shows a change.
 
-Demand stays as it is for long and then jumps. Between jumps this is `deterministic_testing`: the best price for the line
-through all data since the last restart, but for tests at two fixed prices in the periods t = m^2 and m^2 + 1, m = 1, 2, ...,
-with t = 1, 2, ... counted from the restart. What a test price sells is compared with what it sold before: at the (n+1)-th
+Demand is constant for long times and then jumps. Between jumps this is `deterministic_testing`: the best price for the line
+through all data since the last restart, with tests at two fixed prices in the periods t = m^2 and m^2 + 1, m = 1, 2, ...,
+where t = 1, 2, ... counts from the restart. Demand at a test price is compared with earlier demand at it. At the (n+1)-th
 test of a price since the restart, n >= 1, with m_n the mean of its first n demands and sd the standard deviation of noise,
 
     e = (d - m_n) / (sd sqrt(1 + 1/n)),    up <- max(0, up + e - k),    down <- max(0, down - e - k),
 
-two walks for each of the two prices. Once one of them reaches h, all data are dropped and t starts again from 1. Without a
-change and with Gaussian noise the e are independent standard normals (recursive residuals), and a walk that leaves zero
-reaches h before it is back with probability at most exp(-2 k h): with k = 1/2 and h = log T, the defaults, T periods have
-2 sqrt(T) tests and fewer than 4 / sqrt(T) false alarms on average. Demand that jumps by D sd at a test price, D > k, is
-found after about h / (D - k) tests of it, each within 2 sqrt(t) + 1 periods of the last. A change soon after a restart is
-found late, as the mean it is compared with is noisy and moves along.
+with two walks for each of the two prices. When a walk reaches h, all data are dropped and t restarts at 1. Without a change
+and with Gaussian noise, the e are independent standard normals (recursive residuals). A walk that leaves zero then reaches h
+before it returns with probability at most exp(-2 k h). With the defaults k = 1/2 and h = log T, T periods have 2 sqrt(T)
+tests and fewer than 4 / sqrt(T) false alarms on average. If demand jumps by D sd at a test price, D > k, the change is found
+after about h / (D - k) tests of it, and successive tests are at most 2 sqrt(t) + 1 periods apart. A change soon after a
+restart is found late, because the mean in the comparison is noisy and moves too.
 
-Regret against the best price of each period: O(C sqrt(T) log T) for C jumps that are large and far apart; Keskin and Zeevi
-show order sqrt(T), up to logarithms, for few changes. Departure: how a change is found, and when tests are made, are ours.
+Regret against the best price of each period: O(C sqrt(T) log T) for C jumps that are large and far apart. Keskin and Zeevi
+prove order sqrt(T), up to logarithms, for few changes. Departure: the change detector and the times of the tests are ours.
 
 Sources: N. B. Keskin, A. Zeevi (2017), "Chasing demand: learning and earning in a changing environment",
 doi:10.1287/moor.2016.0807; O. Besbes, A. Zeevi (2011), "On the minimax complexity of pricing in a changing environment",
@@ -34,12 +34,12 @@ from jaxprice.policies.parts import arms, line, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-LEAST = 1e-6  # standard deviation below which noise counts as this much
+LEAST = 1e-6  # smallest standard deviation of noise that is used
 
 
 @struct.dataclass
 class Watch:
-    """What the tests of the two prices have shown since the restart: number, mean demand and walks, float `[2]` each."""
+    """Results of the tests of the two prices since the restart: number, mean demand and walks, float `[2]` each."""
 
     counts: jax.Array
     means: jax.Array
@@ -49,16 +49,16 @@ class Watch:
 
 @struct.dataclass
 class State:
-    """What the seller knows.
+    """State of the policy.
 
     Attributes:
-      market: what it was told.
+      market: the problem of the seller.
       noise: standard deviation of the demand of one buyer, float scalar.
       threshold: the h above, float scalar.
-      time: periods since the restart, int scalar.
-      line: the line through them.
-      watch: what the tests have shown.
-      restarts: how often it started afresh, int scalar.
+      time: number of periods since the restart, int scalar.
+      line: the line through the data since the restart.
+      watch: results of the tests.
+      restarts: number of restarts, int scalar.
     """
 
     market: line.Market
@@ -72,18 +72,18 @@ class State:
 
 @policy_maker(source="Keskin and Zeevi (2017)", regret="C sqrt(T) log T, C changes", feedback="demand")
 def change_point_least_squares(tolerance=0.5, threshold=None, noise_scale=None, first=1 / 3, second=2 / 3):
-    """Iterated least squares with deterministic testing, restarted when the tests show a change.
+    """Least squares with deterministic testing, restarted when the tests show a change.
 
     Args:
-      tolerance: the k above, change that is let pass, in standard deviations, above 0; may be traced.
+      tolerance: the k above, the change that is ignored, in standard deviations, above 0; may be traced.
       threshold: the h above, above 0; may be traced. None: log(T).
-      noise_scale: standard deviation of the demand of one buyer, above 0; may be traced. None: what the seller was told
-        where noise is Gaussian, and the largest there is, 1 / (2 sqrt(buyers)), where each buyer buys or not.
+      noise_scale: standard deviation of the demand of one buyer, above 0; may be traced. None: the market's if noise is
+        Gaussian, and the largest possible one, 1 / (2 sqrt(buyers)), if each buyer buys or not.
       first, second: the two test prices, as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
 
     Raises:
-      ValueError: numbers out of range; at `init`, a market whose action is not one price of an interval, or one with
-        another noise and no `noise_scale`.
+      ValueError: numbers out of range; at `init`, a market whose action is not one price of an interval, or a market with
+        another kind of noise and no `noise_scale`.
     """
     checks.number("tolerance", tolerance, low=1e-6)
     if threshold is not None:
@@ -121,7 +121,7 @@ def change_point_least_squares(tolerance=0.5, threshold=None, noise_scale=None, 
         return State(state.market, state.noise, state.threshold, time, seen, watch, restarts)
 
     def look(state, demand):
-        """The watch after a period: unchanged but for the price that was tested."""
+        """The watch after a period; only the tested price changes."""
         old, tested = state.watch, price_tests.since_square(state.time) == jnp.arange(2, dtype=jnp.int32)
         error = (demand - old.means) / (state.noise * jnp.sqrt(1 + 1 / jnp.maximum(old.counts, 1.0)))
         error = jnp.where(old.counts > 0, error, 0.0)
@@ -137,5 +137,5 @@ def change_point_least_squares(tolerance=0.5, threshold=None, noise_scale=None, 
 
 
 def nothing_seen():
-    """The watch at a restart."""
+    """The watch after a restart."""
     return Watch(*(jnp.zeros(2, jnp.float32) for _ in range(4)))

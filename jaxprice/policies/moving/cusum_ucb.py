@@ -1,23 +1,23 @@
-"""CUSUM-UCB: upper confidence bounds that start afresh for an arm whose signals have moved, for demand that jumps.
+"""CUSUM-UCB: upper confidence bounds that restart an arm whose signals have changed, for demand that jumps.
 
-With probability a the arm is uniformly random, so that changes of arms that look bad are noticed. Otherwise it is the one
-with the largest index, from the N_k pulls of arm k since its last restart, of mean signal m_k:
+With probability a the arm is uniformly random, so that changes of poor arms are noticed. Otherwise it is the arm with the
+largest index. With N_k pulls of arm k since its last restart, and mean signal m_k, the index is
 
     w_k (m_k + sqrt(xi log(n) / N_k)),      n = 1 + sum_j N_j.
 
-Each arm has a two-sided cumulative sum test. After a restart the mean r of its first M signals is the reference, and every
-further signal x moves two random walks that a jump by more than e lets drift upwards:
+Each arm has a two-sided cumulative sum test. The mean r of the first M signals after a restart is the reference. Every
+further signal x updates two random walks, which drift upwards after a jump by more than e:
 
     up <- max(0, up + x - r - e),      down <- max(0, down + r - x - e).
 
-Once one of them reaches h, the arm restarts, and this arm only; the signal that raised the alarm is dropped with the others.
-An arm without pulls is played at once, the lowest price first; ties go to the lowest price. Signals in [0, 1] and weights
-are as in `ucb1`, which this is with a = 0, xi = scale and h out of reach; n counts the pull to come (the paper counts those
-made). For a horizon T with C changes the defaults are h = log(T / C) and a = sqrt(C log(T / C) / T), as in the authors'
+When a walk reaches h, this arm restarts and no other; the signal that raised the alarm is dropped with the rest. An arm
+without pulls is played at once, the lowest price first. Ties go to the lowest price. Signals in [0, 1] and weights are as in
+`ucb1`. With a = 0, xi = scale and a very large h, this is `ucb1`; n counts the coming pull (the paper counts past pulls).
+For a horizon T with C changes the defaults are h = log(T / C) and a = sqrt(C log(T / C) / T), as in the authors'
 experiments.
 
-Regret against the best arm of each period: O(sqrt(C T log(T / C))), if changes are larger than 3 e and far enough apart for
-M signals of each arm between two of them.
+Regret against the best arm of each period: O(sqrt(C T log(T / C))), if changes are larger than 3 e and each arm gets M
+signals between two changes.
 
 Source: F. Liu, J. Lee, N. Shroff (2018), "A change-detection based framework for piecewise-stationary multi-armed bandit
 problem", arXiv:1711.03539.
@@ -39,12 +39,12 @@ class State:
 
     Attributes:
       exploration, threshold: the a and h above, float scalars.
-      signal: what a sale teaches.
+      signal: the learning signal.
       counts: pulls of each arm since its restart, int `[num_prices]`.
-      sums, lost: signals in these, and what rounding has kept from them (`totals`), float `[num_prices]`.
+      sums, lost: sums of these signals, and their rounding errors (`totals`), float `[num_prices]`.
       first: sum of the first M of these signals, float `[num_prices]`.
       up, down: the random walks, float `[num_prices]`.
-      restarts: of all arms so far, int scalar.
+      restarts: number of restarts of all arms, int scalar.
     """
 
     exploration: jax.Array
@@ -68,13 +68,13 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
     """CUSUM-UCB.
 
     Args:
-      reference: number M of signals that the reference is the mean of, an int.
-      tolerance: the e above, change of a signal that is let pass, at least 0; may be traced.
+      reference: number M of signals in the mean that is the reference, an int.
+      tolerance: the e above, the change of a signal that is ignored, at least 0; may be traced.
       threshold: the h above, above 0; may be traced. By default tuned to horizon and `changes`.
-      exploration: probability a of a uniformly random arm, in [0, 1]; may be traced. By default tuned likewise.
+      exploration: probability a of a uniformly random arm, in [0, 1]; may be traced. By default tuned to the same.
       changes: number of changes C that the defaults are tuned to, above 0; may be traced.
       xi: exploration constant of the index, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a number out of range, or an unknown signal.
@@ -104,7 +104,7 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
         size, u = state.counts.shape[0], samplers.uniform(jax.random.bits(key, (), jnp.uint32))
         counts = state.counts.astype(jnp.float32)
         best = recent.best(state.signal.weights, counts, state.sums, xi * jnp.log(1 + jnp.sum(counts))).astype(jnp.int32)
-        share = u / jnp.maximum(state.exploration, 1e-9)  # uniform in (0, 1) where the arm is to be random
+        share = u / jnp.maximum(state.exploration, 1e-9)  # uniform in (0, 1) if the arm must be random
         return jnp.where(share < 1, jnp.minimum(share * size, size - 1).astype(jnp.int32), best)
 
     def update(key, state, transition):

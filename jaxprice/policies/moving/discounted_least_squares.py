@@ -1,23 +1,23 @@
-"""Discounted least squares: the price that is best for a line in which older periods weigh less, and regular tests.
+"""Discounted least squares: the best price for a line in which older periods have smaller weights, and regular tests.
 
-Demand may change: a period that lies k periods back has weight g^k. With N the sum of weights, m_p and m_d the weighted
-means of prices and demands, S_pp and S_pd the weighted sums of squares and products about them, a period (p, d) changes
+Demand may change, so a period that is k periods old has weight g^k. Let N be the sum of weights, m_p and m_d the weighted
+means of prices and demands, and S_pp and S_pd the weighted sums of squares and products about them. A period (p, d) updates
 
     N' = g N + 1,    m_p' = m_p + (p - m_p) / N',    S_pp' = g S_pp + g N / N' (p - m_p)^2,
 
-and likewise m_d and S_pd with the product of both deviations; s = S_pd / S_pp and a = m_d - s m_p minimise the weighted sum
-of squares (`line`, whose compensated sums are used). Prices are those of `moving_window_least_squares`: tests in the first
-two periods of every cycle of m periods, else the best price for the line. By default m = 1 / sqrt(1 - g), rounded up and at
-least 3: weights sum to 1 / (1 - g), which takes the place of the window W, and
+and m_d and S_pd in the same way, with the product of both deviations. The line with slope s = S_pd / S_pp and intercept
+a = m_d - s m_p minimises the weighted sum of squares (computed with the compensated sums of `line`). Prices are those of
+`moving_window_least_squares`: tests in the first two periods of every cycle of m periods, otherwise the best price for the
+line. By default m = 1 / sqrt(1 - g), rounded up and at least 3. Weights sum to 1 / (1 - g), which corresponds to the window
+W, and
 
     g = 1 - (V / T)^(2/3),    at least 8/9,
 
-balances the errors of noise and of forgetting too late, for changes of demand of sum V over the horizon T. With g = 1
-nothing is forgotten, and there are no tests but the first two: `iterated_least_squares`.
+balances the error from noise and the error from old data, for changes of demand that sum to V over the horizon T. With g = 1
+nothing is forgotten, and only the first two periods are tests: `iterated_least_squares`.
 
-Regret against the best price of each period: O(V^(1/3) T^(2/3)) up to logarithms with that discount, and no policy has a
-smaller order (Keskin and Zeevi). Departures: a regular cycle of tests, rather than theirs; the price is truncated and not
-the estimate.
+Regret against the best price of each period: O(V^(1/3) T^(2/3)) up to logarithms with that discount; no policy has a smaller
+order (Keskin and Zeevi). Departures: a regular cycle of tests instead of theirs; the price is truncated, not the estimate.
 
 Sources: N. B. Keskin, A. Zeevi (2017), "Chasing demand: learning and earning in a changing environment",
 doi:10.1287/moor.2016.0807; A. V. den Boer (2015), "Tracking the market: dynamic pricing and learning in a changing
@@ -41,7 +41,7 @@ LONGEST = 2**30  # a cycle that never ends
 
 @struct.dataclass
 class State:
-    """What the seller is told; discount g and sum of weights N, floats; cycle m and periods played, ints; the line."""
+    """The problem of the seller; discount g and sum of weights N, floats; cycle m and periods played, ints; the line."""
 
     market: line.Market
     discount: jax.Array
@@ -57,12 +57,12 @@ class State:
     feedback="demand",
 )
 def discounted_least_squares(discount=None, variation=1.0, cycle=None, first=1 / 3, second=2 / 3):
-    """Least squares with weights that fall over time, and regular tests.
+    """Least squares with weights that decrease with age, and regular tests.
 
     Args:
       discount: factor g per period, in (0, 1]; may be traced. By default tuned to the horizon and to `variation`.
       variation: sum V of the changes of demand of one buyer that the default discount is tuned to, above 0; may be traced.
-      cycle: periods m from one pair of tests to the next, an int of at least 2; None: 1 / sqrt(1 - g), rounded up.
+      cycle: number m of periods from one pair of tests to the next, an int of at least 2; None: 1 / sqrt(1 - g), rounded up.
       first, second: the two test prices, as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
 
     Raises:
@@ -100,5 +100,5 @@ def discounted_least_squares(discount=None, variation=1.0, cycle=None, first=1 /
 
 
 def fade(sums, discount):
-    """The sums with all weights multiplied by `discount`, which leaves means as they are."""
+    """The sums with all weights multiplied by `discount`; means do not change."""
     return dataclasses.replace(sums, squares=discount * sums.squares, product=discount * sums.product)

@@ -1,16 +1,16 @@
-"""Discounted Thompson sampling: Beta posteriors whose evidence fades, while the prior stays.
+"""Discounted Thompson sampling: Beta posteriors whose evidence decays while the prior stays.
 
-With S_k sales and F_k refusals at price p_k, both multiplied by g with every period that passes, and s and f those of a new
+S_k sales and F_k refusals at price p_k are multiplied by g in every period. With s and f the sales and refusals of a new
 period,
 
     theta_k ~ Beta(a + S_k, b + F_k),      action = argmax_k w_k theta_k,
     S_k <- g S_k + s 1{k posted},          F_k <- g F_k + f 1{k posted}.
 
-Buyers, weights and learning from reward are as in `thompson`, which this is with g = 1. A price not posted for long goes
-back to its prior, and is tried again. The Betas come from `jaxprice.samplers`.
+Buyers, weights and learning from reward are as in `thompson`; with g = 1 the two are equal. The posterior of a price that is
+not posted for long returns to its prior, so the price is tried again. The Beta draws come from `jaxprice.samplers`.
 
-Regret: no bound was proved. The memory is of 1 / (1 - g) periods; in a stationary market regret grows linearly, as any
-policy's that forgets at a fixed rate. The authors like g from 0.75 where demand moves fast; the default remembers 100
+Regret: no bound is proved. The memory is 1 / (1 - g) periods. In a stationary market regret grows linearly, as it does for
+every policy that forgets at a fixed rate. The authors prefer g from 0.75 if demand moves fast; the default remembers 100
 periods.
 
 Source: V. Raj, S. Kalyani (2017), "Taming non-stationary bandits: a Bayesian approach", arXiv:1707.09727.
@@ -31,10 +31,10 @@ class State:
     """State of discounted Thompson sampling.
 
     Attributes:
-      signal: what a sale teaches.
+      signal: the learning signal.
       sales, refusals: S_k and F_k, float `[num_prices]` each.
-      lost: what rounding has kept from them (`totals`): with g = 1 nothing fades.
-      buyers: in a period.
+      lost: rounding errors of these sums (`totals`): with g = 1 nothing decays.
+      buyers: number of buyers in a period.
     """
 
     signal: arms.Signal
@@ -51,7 +51,7 @@ def discounted_thompson(discount=0.99, a=1.0, b=1.0, signal="demand"):
     Args:
       discount: factor g per period, in [0, 1]; may be traced.
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a number out of range, or an unknown signal; at `init`, demand that is not Bernoulli.

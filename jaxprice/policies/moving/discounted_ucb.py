@@ -1,13 +1,14 @@
-"""Discounted UCB: upper confidence bounds in which a pull counts for g times less with every period that passes.
+"""Discounted UCB: upper confidence bounds in which the weight of a pull is multiplied by g in every period.
 
 With N_k and S_k the discounted pulls and signals of arm k (`recent` has the update), the index of arm k at pull t is
 
     w_k (S_k / N_k + 2 sqrt(xi log(n) / N_k)),      n = (1 - g^t) / (1 - g),
 
-with signals in [0, 1] and weights as in `ucb1`. n is the discounted number of pulls including the one to come, which has
-weight one. With g = 1 nothing is forgotten and this is `ucb1(scale=4 xi)`. An arm never pulled is played at once, the lowest
-price first, and so is one whose N_k has fallen below 1e-12; ties go to the lowest price. The proof takes xi above 1/2; the
-default is that of the authors' experiments. For a horizon T with C changes they advise g = 1 - sqrt(C / T) / 4, the default.
+with signals in [0, 1] and weights as in `ucb1`. n is the discounted number of pulls, including the coming pull, whose weight
+is one. With g = 1 nothing is forgotten and this is `ucb1(scale=4 xi)`. An arm without pulls is played at once, the lowest
+price first, and so is an arm whose N_k has fallen below 1e-12. Ties go to the lowest price. The proof needs xi above 1/2;
+the default is that of the authors' experiments. For a horizon T with C changes they advise g = 1 - sqrt(C / T) / 4, the
+default.
 
 Regret against the best arm of each period: O(sqrt(C T) log T) with that discount.
 
@@ -32,9 +33,9 @@ class State:
     Attributes:
       discount: g, float scalar.
       total: discounted number of pulls n, float scalar.
-      signal: what a sale teaches.
+      signal: the learning signal.
       counts, sums: N_k and S_k, float `[num_prices]`.
-      lost: what rounding has kept from these three (`totals`): with g = 1 nothing fades.
+      lost: rounding errors of total, counts and sums (`totals`): with g = 1 nothing decays.
     """
 
     discount: jax.Array
@@ -57,7 +58,7 @@ def discounted_ucb(discount=None, changes=1.0, xi=0.6, signal="demand"):
       discount: factor g per period, in (0, 1]; may be traced. By default tuned to the horizon and to `changes`.
       changes: number of changes C that the default discount is tuned to, above 0; may be traced.
       xi: exploration constant, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a number out of range, or an unknown signal.

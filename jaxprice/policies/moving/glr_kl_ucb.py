@@ -1,25 +1,26 @@
-"""GLR-klUCB: KL-UCB that starts afresh when a likelihood ratio test finds a change in an arm's signals.
+"""GLR-klUCB: KL-UCB that restarts when a likelihood ratio test finds a change in the signals of an arm.
 
 Test: after n signals of an arm since its restart, with means m(i:j) and Bernoulli divergence kl, a change is found if
 
     max over 0 < s < n of  s kl(m(1:s), m(1:n)) + (n - s) kl(m(s+1:n), m(1:n))  >=  log(n^(3/2) / d).
 
-Only sums at H splits are kept: at every signal while n <= H; when these are full, at every second one, then at every fourth,
-and so on. Up to H signals the statistic is exact; after that it is the largest over splits at most 2 n / H apart, never
-above the exact one, so that false alarms are no more likely, and a change is found about n / H signals later. With the
-default H = 32 that costs about 5 % of the regret. `splits` of the horizon or more is the exact scan of the paper. Memory is
-H + 4 numbers an arm, and the work of a period that of about 4 H logarithms: for the exact scan of 10 arms over 10,000
-periods .4 MB a lane, and 300 times the work of the default.
+Sums are stored at H splits only: at every signal while n <= H; when these are full, at every second signal, then at every
+fourth, and so on. Up to H signals the statistic is exact. After that it is the maximum over splits that are at most 2 n / H
+apart. It never exceeds the exact one, so false alarms are no more likely, and a change is found about n / H signals later.
+With the default H = 32 the delay costs about 5 % of the regret. If `splits` is at least the horizon, this is the exact scan
+of the paper. Memory is H + 4 numbers an arm, and the work of a period is about 4 H logarithms. The exact scan of 10 arms
+over 10,000 periods takes .4 MB a lane and 300 times the work of the default.
 
-Index: with N_k pulls of mean m_k since the restart of arm k, and t - t_k pulls of all arms since then with that to come,
+Index: with N_k pulls of mean m_k since the restart of arm k, and t - t_k pulls of all arms since then, the coming one
+included,
 
     w_k max{ q : N_k kl(m_k, q) <= log(t - t_k) }.
 
-After a change the arm restarts ("local"), or all arms do ("global"). To notice changes of arms that look bad, arms are
-played in turn whenever t mod floor(K / a_r) is in 1, ..., K, with a_r = min(1, a sqrt(r + 1)) after r restarts. Signals
-and weights are as in `kl_ucb`, which this is with a = 0 and no change found; means are clipped to [0, 1]. An arm without
-pulls is played at once, the lowest price first. The defaults, and the threshold in place of the larger one of the theorem,
-are those of the authors' experiments: a = sqrt(K log(T) / T), d = 1 / sqrt(T).
+After a change the arm restarts ("local"), or all arms do ("global"). To notice changes of poor arms, arms are played in turn
+whenever t mod floor(K / a_r) is in 1, ..., K, with a_r = min(1, a sqrt(r + 1)) after r restarts. Signals and weights are as
+in `kl_ucb`; with a = 0 and no change found, the two are equal. Means are clipped to [0, 1]. An arm without pulls is played
+at once, the lowest price first. The defaults are those of the authors' experiments: a = sqrt(K log(T) / T), d = 1 / sqrt(T),
+and the threshold above, which is smaller than that of the theorem.
 
 Regret against the best arm of each period: O(sqrt(C K T log T)) with C changes, C unknown, on instances whose changes are
 large and far enough apart.
@@ -46,10 +47,10 @@ class History:
     """Sums of the signals of each arm since its restart.
 
     Attributes:
-      counts: signals, int `[num_prices]`.
-      sums, lost: their sum, and what rounding has kept from it (`totals`), float `[num_prices]`.
-      stride: signals between two splits, int `[num_prices]`, powers of two.
-      marks: sum of the first `stride (j + 1)` signals, float `[num_prices, H]`; meaningless past `counts`.
+      counts: number of signals, int `[num_prices]`.
+      sums, lost: their sum, and its rounding error (`totals`), float `[num_prices]`.
+      stride: number of signals between two splits, int `[num_prices]`, powers of two.
+      marks: sum of the first `stride (j + 1)` signals, float `[num_prices, H]`; meaningless beyond `counts`.
     """
 
     counts: jax.Array
@@ -59,7 +60,7 @@ class History:
     marks: jax.Array
 
     def add(self, action, x):
-        """The history after one more signal, and the statistic of the arm that it came from."""
+        """The history after one more signal, and the test statistic of its arm."""
         size = self.marks.shape[1]
         count, marks = self.counts[action] + 1, self.marks[action]
         total, lost = totals.plus(self.sums[action], self.lost[action], x, count >= totals.LONG)
@@ -79,7 +80,7 @@ class History:
         return history, jnp.max(jnp.where(splits < count, ratios, 0.0))
 
     def restart(self, which):
-        """Forget the arms `which`, bool `[num_prices]`."""
+        """Drop the history of the arms `which`, bool `[num_prices]`."""
         return History(
             jnp.where(which, 0, self.counts),
             jnp.where(which, 0.0, self.sums),
@@ -95,12 +96,12 @@ class State:
 
     Attributes:
       time: number of the next pull, from 1, int scalar.
-      restarts: changes found so far, int scalar.
+      restarts: number of changes found so far, int scalar.
       exploration: the a above, float scalar.
       log_failure: logarithm of the d above, float scalar.
-      signal: what a sale teaches.
-      history: of the signals.
-      since: pulls of all arms made before the restart of each arm, int `[num_prices]`.
+      signal: the learning signal.
+      history: history of the signals.
+      since: number of pulls of all arms before the restart of each arm, int `[num_prices]`.
     """
 
     time: jax.Array
@@ -121,11 +122,11 @@ def glr_kl_ucb(restart="local", splits=32, failure=None, exploration=None, signa
     """GLR-klUCB.
 
     Args:
-      restart: "local" or "global", which arms start afresh after a change was found.
-      splits: number H of split points kept for each arm, an even int up to 65,536; from the horizon on, the exact scan.
+      restart: "local" or "global", the arms that restart after a change.
+      splits: number H of stored split points for each arm, an even int up to 65,536; from the horizon on, the exact scan.
       failure: the d above, in (0, 1]; may be traced. By default tuned to the horizon.
       exploration: the a above, in [0, 1]; may be traced. By default tuned to the horizon.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: an unknown restart or signal, an odd number of splits, a number out of range.
@@ -188,7 +189,7 @@ def likelihood_ratio(s, part, n, total):
       n, total: number and sum of all signals, float scalars.
 
     Returns:
-      float `[splits]`; where s >= n, anything finite.
+      float `[splits]`; if s >= n, any finite number.
     """
     rest = jnp.maximum(n - s, 1.0)
     mean = jnp.clip(total / n, 1e-7, 1 - 1e-6)
@@ -196,7 +197,7 @@ def likelihood_ratio(s, part, n, total):
 
 
 def _divergence(p, q):
-    """kl(p, q) of Bernoulli laws, p clipped to [0, 1]; logarithms of ratios near one are taken by their distance from it."""
+    """kl(p, q) of Bernoulli distributions, p clipped to [0, 1]; logarithms of ratios near one use `log1p` of the gap."""
     p = jnp.clip(p, 0.0, 1.0)
     gap = p - q
     inside = jnp.maximum(gap / q, -1 + 1e-7), jnp.maximum(-gap / (1 - q), -1 + 1e-7)  # p log p is zero at p = 0

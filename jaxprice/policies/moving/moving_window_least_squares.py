@@ -1,24 +1,23 @@
-"""Moving-window least squares: the price that is best for the line through the last W periods, and regular tests.
+"""Moving-window least squares: the best price for the line through the last W periods, and regular tests.
 
-Demand may change: the line d = a + s p is fitted to the last W pairs (p_i, d_i) alone, and older ones are forgotten. With
+Demand may change, so the line d = a + s p is fitted only to the last W pairs (p_i, d_i); older pairs are forgotten. With
 t = 0, 1, ... and a cycle of m periods,
 
-    p_t = first test price     where t mod m = 0,
-    p_t = second test price    where t mod m = 1,
+    p_t = first test price     if t mod m = 0,
+    p_t = second test price    if t mod m = 1,
     p_t = argmax over [low, high] of (p - c) (a + s p)    otherwise, as in `iterated_least_squares`.
 
-By default m is the least integer that is at least sqrt(W), so that a window holds 2 sqrt(W) tests, as many as
-`deterministic_testing` makes in W periods: tests cost a share 2 / sqrt(W) of the periods, and the squared error of the line
-is of order 1 / sqrt(W). Changes of sum V add at most W V over the horizon T, so that W = (T / V)^(2/3) balances the two; the
-default 100 suits T = 1,000 and V = 1, in units of the demand of one buyer.
+By default m is sqrt(W) rounded up, so a window holds 2 sqrt(W) tests, as many as `deterministic_testing` makes in W periods.
+Tests take a share 2 / sqrt(W) of the periods, and the squared error of the line is of order 1 / sqrt(W). Changes that sum to
+V add at most W V over the horizon T, so W = (T / V)^(2/3) balances the two errors. The default 100 suits T = 1,000 and V =
+1, in units of the demand of one buyer.
 
-The window is a ring buffer: 2 W numbers a lane, whatever the horizon. Sums are of x = (p - middle) / half width and of d;
-what comes in is added, what leaves is taken out, and the rounding this leaves behind is thrown away once in W periods (the
-sums before and since the last turn of the buffer are kept apart, as in `recent`).
+The window is a ring buffer: 2 W numbers a lane for any horizon. Sums are of x = (p - middle) / half width and of d. A new
+point is added and the oldest is subtracted. The resulting rounding errors are removed once in W periods, because the sums
+before and since the last turn of the buffer are stored separately, as in `recent`.
 
-Regret against the best price of each period: O(V^(1/3) T^(2/3)) up to logarithms with that window, and no policy has a
-smaller order (Keskin and Zeevi). Departures: a regular cycle of tests, rather than theirs; the price is truncated and not
-the estimate.
+Regret against the best price of each period: O(V^(1/3) T^(2/3)) up to logarithms with that window; no policy has a smaller
+order (Keskin and Zeevi). Departures: a regular cycle of tests instead of theirs; the price is truncated, not the estimate.
 
 Sources: N. B. Keskin, A. Zeevi (2017), "Chasing demand: learning and earning in a changing environment",
 doi:10.1287/moor.2016.0807; A. V. den Boer (2015), "Tracking the market: dynamic pricing and learning in a changing
@@ -38,20 +37,20 @@ from jaxprice.policies.parts import line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-FLAT = 1e-6  # mean square of x about its mean below which prices count as all the same
+FLAT = 1e-6  # below this variance of x, prices count as equal
 
 
 @struct.dataclass
 class State:
-    """What the seller knows.
+    """State of the policy.
 
     Attributes:
-      market: what it was told.
-      time: periods played, int scalar.
+      market: the problem of the seller.
+      time: number of periods played, int scalar.
       points: x and demand of one buyer in the last W periods, a ring buffer, float `[W, 2]`.
       oldest: the point that leaves next, float `[2]`, read right after the buffer is written.
-      before: sums of x, d, x^2 and x d over the points made before the last turn of the buffer, float `[4]`.
-      since: the same over those made since then.
+      before: sums of x, d, x^2 and x d over the points from before the last turn of the buffer, float `[4]`.
+      since: the same sums over the points since then.
     """
 
     market: line.Market
@@ -71,9 +70,9 @@ def moving_window_least_squares(window=100, cycle=None, first=1 / 3, second=2 / 
     """Least squares over a moving window, with regular tests.
 
     Args:
-      window: number W of periods that are remembered, an int of at least 4.
-      cycle: periods m from one pair of tests to the next, an int of at least 2 and at most `window`; None: sqrt(W),
-        rounded up.
+      window: number W of periods in the window, an int of at least 4.
+      cycle: number m of periods from one pair of tests to the next, an int of at least 2 and at most `window`; None:
+        sqrt(W), rounded up.
       first, second: the two test prices, as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
 
     Raises:

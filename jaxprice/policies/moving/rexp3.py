@@ -1,12 +1,12 @@
-"""Rexp3: Exp3 that is restarted every D periods, for mean rewards that move by V in all, the path unknown.
+"""Rexp3: Exp3 that restarts every D periods, for mean rewards whose total variation V is known but not its path.
 
-In periods 0 to D - 1, D to 2 D - 1, ... `exp3` is played afresh, with its mixing tuned to D periods. With K arms and a
-budget V on the variation, the sum over time of the largest change of a mean reward (as a share of the largest margin),
+In periods 0 to D - 1, D to 2 D - 1, ... `exp3` starts anew, with its mixing tuned to D periods. There are K arms. The budget
+V bounds the sum over time of the largest change of a mean reward (as a share of the largest margin).
 
     D = ceil((K log K)^(1/3) (T / V)^(2/3)),      g = min(1, sqrt(K log K / ((e - 1) D))).
 
-Regret against the best arm of each period: of order (K log K V)^(1/3) T^(2/3), which no policy can better but for the
-logarithm, for V between 1 / K and T / K.
+Regret against the best arm of each period: of order (K log K V)^(1/3) T^(2/3), optimal up to the logarithm, for V between 1
+/ K and T / K.
 
 Source: O. Besbes, Y. Gur, A. Zeevi (2014), "Stochastic multi-armed-bandit problem with non-stationary rewards", Advances in
 Neural Information Processing Systems 27.
@@ -24,7 +24,7 @@ from jaxprice.policies.registry import policy_maker
 
 
 class Rates(NamedTuple):
-    """Mixing g, float scalar, and periods D between restarts, int scalar."""
+    """Mixing g, float scalar, and number D of periods between restarts, int scalar."""
 
     mixing: jax.Array
     batch: jax.Array
@@ -39,9 +39,10 @@ def rexp3(batch=None, mixing=None, variation=1.0):
     """Rexp3.
 
     Args:
-      batch: periods D between restarts, at least 1, rounded up; may be traced. By default tuned to horizon and variation.
+      batch: number D of periods between restarts, at least 1, rounded up; may be traced. By default tuned to horizon and
+        variation.
       mixing: probability of a uniformly random arm, in (0, 1]; may be traced. By default tuned to the batch.
-      variation: the budget V that the default batch is tuned to, above 0; may be traced.
+      variation: the budget V to which the default batch is tuned, above 0; may be traced.
 
     Raises:
       ValueError: a number out of range.

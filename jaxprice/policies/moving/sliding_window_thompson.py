@@ -4,11 +4,11 @@ With s_k sales and f_k refusals at price p_k among the last W pulls of all price
 
     theta_k ~ Beta(a + s_k, b + f_k),      action = argmax_k w_k theta_k.
 
-Buyers, weights and learning from reward are as in `thompson`, which this is with W beyond the horizon. A price that was not
-posted within the window is drawn from its prior. The window is a ring buffer of fixed length W: memory is 2 W numbers a
-lane, whatever the horizon. The Betas come from `jaxprice.samplers`.
+Buyers, weights and learning from reward are as in `thompson`; with W beyond the horizon the two are equal. A price that was
+not posted within the window is drawn from its prior. The window is a ring buffer of fixed length W, so memory is 2 W numbers
+a lane for any horizon. The Beta draws come from `jaxprice.samplers`.
 
-Regret against the best arm of each period: with C changes and W of order sqrt(T / C), O(sqrt(C T)) up to logarithms; M.
+Regret against the best arm of each period: with C changes and W of order sqrt(T / C), O(sqrt(C T)) up to logarithms. M.
 Fiandri, A. M. Metelli and F. Trovo (2024), arXiv:2409.05181, correct the analysis.
 
 Source: F. Trovo, S. Paladino, M. Restelli, N. Gatti (2020), "Sliding-window Thompson sampling for non-stationary settings",
@@ -26,7 +26,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the last pulls with the number of sales of each as signals, and buyers in a period."""
+    """The learning signal, the last pulls with the number of sales of each as signals, and buyers in a period."""
 
     signal: arms.Signal
     window: recent.Window
@@ -44,10 +44,10 @@ def sliding_window_thompson(window=250, a=1.0, b=1.0, signal="demand"):
     Args:
       window: length W of the window, an int.
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
-      ValueError: a window that is no positive int, shapes below 1, or an unknown signal; at `init`, demand that is not
+      ValueError: a window that is not a positive int, shapes below 1, or an unknown signal; at `init`, demand that is not
         Bernoulli.
     """
     recent.check(window)

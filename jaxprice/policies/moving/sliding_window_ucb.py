@@ -1,14 +1,14 @@
 """Sliding-window UCB: upper confidence bounds from the last W pulls, for demand that jumps.
 
-At pull t the index of arm k is, with N_k its pulls and m_k its mean signal among the last W pulls of all arms,
+With N_k pulls and mean signal m_k of arm k among the last W pulls of all arms, the index of arm k at pull t is
 
     w_k (m_k + sqrt(xi log(min(t, W)) / N_k)),
 
-with signals in [0, 1], weights as in `ucb1`, and t the number of the pull to come. An arm without a pull in the window is
-played at once, the lowest price first; ties go to the lowest price. The window is a ring buffer of fixed length W: memory
-is 2 W numbers a lane, whatever the horizon. With W beyond the horizon this is `ucb1(scale=xi)`. The proof takes xi above
-1/2; the default is that of the authors' experiments. For a horizon T with C changes they advise W = 2 sqrt(T log(T) / C),
-which `recent.tuned_window` computes; the default 250 suits T = 10,000 and six changes.
+with signals in [0, 1], weights as in `ucb1`, and t the number of the coming pull. An arm without a pull in the window is
+played at once, the lowest price first. Ties go to the lowest price. The window is a ring buffer of fixed length W, so memory
+is 2 W numbers a lane for any horizon. With W beyond the horizon this is `ucb1(scale=xi)`. The proof needs xi above 1/2; the
+default is that of the authors' experiments. For a horizon T with C changes they advise W = 2 sqrt(T log(T) / C), which
+`recent.tuned_window` computes; the default 250 suits T = 10,000 and six changes.
 
 Regret against the best arm of each period: O(sqrt(C T) log T) with that window.
 
@@ -27,7 +27,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What a sale teaches, and the last pulls."""
+    """The learning signal, and the last pulls."""
 
     signal: arms.Signal
     window: recent.Window
@@ -44,10 +44,10 @@ def sliding_window_ucb(window=250, xi=0.6, signal="demand"):
     Args:
       window: length W of the window, an int.
       xi: exploration constant, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
-      ValueError: a window that is no positive int, a negative xi, or an unknown signal.
+      ValueError: a window that is not a positive int, a negative xi, or an unknown signal.
     """
     recent.check(window)
     checks.number("xi", xi, low=0)

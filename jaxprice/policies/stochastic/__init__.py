@@ -1,1 +1,1 @@
-"""Stochastic bandits: a grid of prices whose mean demand stays as it is."""
+"""Stochastic bandits: a grid of prices with constant mean demand."""

@@ -4,12 +4,12 @@ With Beta posteriors as in `thompson`, the index of arm k at pull t is w_k q_k w
 
     P(theta_k > q_k) = 1 / (t log(t)^c),      theta_k ~ Beta(a + s_k, b + f_k).
 
-t counts the period to come, and is taken as 3 in the first two. The quantile is that of `beta_law`, a closed form with an
-error below 5e-4 posterior standard deviations or 3e-6. There is no first round: unknown arms have the quantile of the
-prior. Every buyer of a period counts as one observation; learning from reward is by a coin, as in `thompson`. Ties go to
-the lowest price.
+t counts the coming period, and is replaced by 3 in the first two. The quantile is that of `beta_law`, a closed form with an
+error below 5e-4 posterior standard deviations or 3e-6. There is no first round: arms without data have the quantile of the
+prior. Every buyer of a period counts as one observation. Learning from reward flips a coin, as in `thompson`. Ties go to the
+lowest price.
 
-The paper of 2012 has log(T)^c with the horizon T and proves its bound for c = 5; log(t) is that of 2018 and needs no
+The paper of 2012 has log(T)^c with the horizon T and proves its bound for c = 5. That of 2018 has log(t), which needs no
 horizon. Both papers recommend c = 0 in practice, the default.
 
 Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound.
@@ -37,7 +37,7 @@ def bayes_ucb(c=0.0, a=1.0, b=1.0, signal="demand"):
     Args:
       c: weight of log(log(t)), at least 0; may be traced.
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a negative c, shapes below 1, or an unknown signal; at `init`, demand that is not Bernoulli.

@@ -1,13 +1,13 @@
-"""Tails and quantiles of Beta laws in straight-line arithmetic: no table, and small errors for all shapes from 1 on.
+"""Tails and quantiles of Beta distributions in straight-line arithmetic: no table, and small errors for all shapes from 1.
 
-X ~ Beta(a, b), r = a + b, p = a / r. The density is that of a normal seen through a change of variable (Temme): with
+X ~ Beta(a, b), r = a + b, p = a / r. The density is that of a normal after a change of variable (Temme): with
 
     W = sign(x - p) sqrt(2 r kl(p, x)),      h = W sqrt(p (1 - p) / r) / (x - p),
 
 x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a ratio of Stirling remainders, 1 + O(1 / r).
 
-- Tail, the smaller shape at most 20: six steps of the continued fraction of the incomplete beta function, which ends
-  there by itself where the smaller shape is a small integer and is nearly converged elsewhere.
+- Tail, the smaller shape at most 20: six steps of the continued fraction of the incomplete beta function. The fraction is
+  finite if the smaller shape is a small integer, and nearly converged otherwise.
 - Tail, larger shapes: P(X > x) = 1 - Phi(W) + phi(W) (1 / U - 1 / W), U = (x - p) sqrt(r / (p (1 - p))) (Lugannani and
   Rice), with error O(r^(-3/2)).
 - Quantile at tail probability exp(-L), z = its normal quantile: W = z + log(h(z)) / z, solved for x by
@@ -17,10 +17,10 @@ x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a r
 | function | error | range |
 |---|---|---|
 | `upper_tail` | 6e-3 of the tail, 3e-3 in all | shapes 1 to 1e5, tails from 1e-12 |
-| the same | 1.5e-3 of the tail, 5e-4 in all | shapes 1 to 1e3 |
+| `upper_tail` | 1.5e-3 of the tail, 5e-4 in all | shapes 1 to 1e3 |
 | `upper_quantile` | 5e-4 in standard normal units, or 3e-6 | shapes 1 to 1e6, tails from 1/3 down to 1e-12 |
 
-The first row is float32: where shapes differ by 1e5, x or 1 - x is known to few digits.
+The first row is limited by float32: if shapes differ by 1e5, x or 1 - x has few correct digits.
 
 Sources: N. M. Temme (1992), "Asymptotic inversion of the incomplete beta function", doi:10.1016/0377-0427(92)90244-R; R.
 Lugannani, S. Rice (1980), "Saddle point approximation for the distribution of the sum of independent random variables",
@@ -36,19 +36,19 @@ from flax import struct
 
 from jaxprice.policies.parts.kl_bound import upper_bound
 
-LARGE = 20.0  # smaller shape from which the normal form is the better one
+LARGE = 20.0  # from this smaller shape on, the normal form is more accurate
 STEPS = 6
 
 
 @struct.dataclass
 class Law:
-    """X ~ Beta(a, b) with what its tails need and x does not change; float `[...]` each.
+    """X ~ Beta(a, b), with the numbers that its tails need for any x; float `[...]` each.
 
     Attributes:
       a, b: the shapes.
       mean: p.
-      peak: of the density times x (1 - x).
-      levels, mirrored: of the continued fractions for X and for 1 - X, see `_levels`.
+      peak: maximum of the density times x (1 - x).
+      levels, mirrored: factors of the continued fractions for X and for 1 - X, see `_levels`.
     """
 
     a: jax.Array
@@ -72,7 +72,7 @@ class Law:
         """P(X > x)."""
         up, gap, (a, b, p, q) = self._side(x)
         w, u = jnp.sqrt(2 * half_square), gap * jnp.sqrt((a + b) / (p * q))
-        near = w < 0.2  # u and w are almost the same there
+        near = w < 0.2  # u and w are almost equal there
         skew = (a - b) / (3 * jnp.sqrt(a * b * (a + b)))
         skew = jnp.where(near, skew, (w - u) / jnp.where(near, 1.0, u * w))
         normal = (_mills(w) + skew) * math.sqrt(0.5 / math.pi)
@@ -82,14 +82,14 @@ class Law:
         return jnp.where(up, beyond, 1 - beyond)
 
     def _side(self, x):
-        """Whether x is above the mean, by how much it is off, and a, b, p, 1 - p or, below the mean, those of 1 - X."""
+        """Whether x is above the mean, its distance to it, and a, b, p, 1 - p, or those of 1 - X if x is below the mean."""
         up = x >= self.mean
         here = self.a, self.b, self.mean, self.b / (self.a + self.b)
         return up, jnp.abs(x - self.mean), [jnp.where(up, v, here[i ^ 1]) for i, v in enumerate(here)]
 
 
 def law(a, b):
-    """The `Law` of shapes `a`, `b`, float `[...]` from 1."""
+    """The `Law` for shapes `a`, `b`, float `[...]`, at least 1."""
     a, b = (jnp.asarray(v, jnp.float32) for v in (a, b))
     return Law(a, b, a / (a + b), jnp.exp(_log_peak(a, b)), _levels(a, b), _levels(b, a))
 
@@ -99,7 +99,7 @@ def upper_tail(x, a, b):
 
     Args:
       x: float `[...]` in (0, 1).
-      a, b: shapes, float `[...]` from 1, broadcast against x.
+      a, b: shapes, float `[...]`, at least 1, broadcast against x.
 
     Returns:
       Two float32 arrays `[...]`.
@@ -110,10 +110,10 @@ def upper_tail(x, a, b):
 
 
 def upper_quantile(a, b, log_tail):
-    """The x with P(X > x) = exp(log_tail), above the mean.
+    """The x above the mean with P(X > x) = exp(log_tail).
 
     Args:
-      a, b: shapes, float `[...]` from 1.
+      a, b: shapes, float `[...]`, at least 1.
       log_tail: float scalar or `[...]`, from -28 to -1.1.
 
     Returns:
@@ -126,7 +126,7 @@ def upper_quantile(a, b, log_tail):
     first = upper_bound(p, z * z / (2 * r))
     gap = jnp.maximum(first - p, 1e-30)
     w = jnp.maximum(z + jnp.log(z * jnp.sqrt(p * (b / r) / r) / gap) / z, 0.01)
-    divergence = jax.lax.optimization_barrier(w * w / (2 * r))  # without it XLA rewrites both bounds in circles
+    divergence = jax.lax.optimization_barrier(w * w / (2 * r))  # without it XLA rewrites the two bounds in an endless loop
     x = jnp.clip(upper_bound(p, divergence), 1e-30, 1 - 6e-8)
     fraction = _fraction(1 - x, a, b, _levels(a, b))
     log_density = _log_peak(a, b) - Law(a, b, p, None, None, None).half_square(x)
@@ -135,13 +135,13 @@ def upper_quantile(a, b, log_tail):
 
 
 def _mills(w):
-    """(1 - Phi(w)) / phi(w) for w >= 0, within 3e-6 of it."""
+    """(1 - Phi(w)) / phi(w) for w >= 0, with an error of at most 3e-6."""
     top = 1.2533104 + w * (0.96095075 + w * (0.33184245 + w * 0.05087132))
     return top / (1 + w * (1.564532 + w * (1.0135615 + w * (0.33177013 + w * 0.05087239))))
 
 
 def _log_peak(a, b):
-    """The logarithm of x^a (1 - x)^b / B(a, b) where it is largest: at the mean."""
+    """The logarithm of the maximum of x^a (1 - x)^b / B(a, b), which is at the mean."""
     stirling = _stirling(a) + _stirling(b) - _stirling(a + b)
     return 0.5 * jnp.log(a * (b / (a + b)) / (2 * math.pi)) - stirling
 
@@ -153,7 +153,7 @@ def _stirling(x):
 
 
 def _levels(a, b):
-    """Factors of y in the levels of the continued fraction, `(odd, even)` for each of the steps, innermost first."""
+    """Factors of y in the levels of the continued fraction, `(odd, even)` for each step, innermost first."""
 
     def of_step(m):
         two_m = b + 2 * m
@@ -164,7 +164,7 @@ def _levels(a, b):
 
 
 def _fraction(y, a, b, levels):
-    """P(X > 1 - y) over x^a y^b / B(a, b), by the continued fraction: numerators and denominators, divided at the end."""
+    """P(X > 1 - y) / (x^a y^b / B(a, b)), by the continued fraction: numerators and denominators, divided at the end."""
     top, bottom = 1.0, 1.0
     for odd, even in levels:
         bottom = top - odd * y * bottom

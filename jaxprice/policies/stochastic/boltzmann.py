@@ -1,23 +1,22 @@
-"""Boltzmann exploration: arms at random, the better their mean the likelier; and Gumbel noise done right.
+"""Boltzmann exploration: random arms, with higher probability for higher means; and its correct form with Gumbel noise.
 
-With values v_k = w_k m_k / (s max_j |w_j|), signals and weights as in `ucb1`, and s the spread of the m_k or one, if that is
-larger (signals need not be in [0, 1]), pull t plays
+Let v_k = w_k m_k / (s max_j |w_j|), with signals and weights as in `ucb1`. The scale s is the larger of one and the range of
+the m_k, because signals need not be in [0, 1]. Pull t plays
 
     argmax_k v_k + b_k Z_k,      Z_k independent standard Gumbel variables.
 
-| schedule | noise b_k | then |
+| schedule | noise b_k | consequence |
 |---|---|---|
 | "constant" | temperature | the choice is softmax: P(k) = exp(v_k / b) / sum_j exp(v_j / b) |
 | "log" | temperature / log(1 + t) | softmax with an inverse temperature that grows as log(t) |
 | "gumbel" | temperature |w_k| / (max_j |w_j| sqrt(n_k)) | Boltzmann-Gumbel exploration: each arm has its own noise |
 
-Every arm is pulled once first, from the lowest price up; t counts the pull to come. The temperature is in units of the
-largest margin; by default .1 for a constant one, 1/2 otherwise, which is the sub-Gaussian constant of signals in [0, 1].
+Every arm is pulled once first, from the lowest price up; t counts the coming pull. The temperature is in units of the
+largest margin. Its default is .1 if it is constant, and otherwise 1/2, the sub-Gaussian constant of signals in [0, 1].
 
-Regret: T for a constant temperature. Cesa-Bianchi et al. prove that no monotone schedule of one temperature for all arms
-is good in all bandits ("log" either explores too long or gives up the best arm). With "gumbel" and a temperature of the
-sub-Gaussian constant or more, O(sum_k log(T)^2 / Delta_k), and O(sqrt(K T) log(K)) whatever the gaps; the weights are
-ours.
+Regret: T for a constant temperature. Cesa-Bianchi et al. prove that no monotone schedule of one temperature for all arms is
+good in all bandits ("log" either explores too long or abandons the best arm). With "gumbel" and a temperature of at least
+the sub-Gaussian constant, O(sum_k log(T)^2 / Delta_k), and O(sqrt(K T) log(K)) for any gaps; the weights are ours.
 
 Sources: R. D. Luce (1959), "Individual choice behavior", for softmax; N. Cesa-Bianchi, C. Gentile, G. Lugosi, G. Neu
 (2017), "Boltzmann exploration done right", arXiv:1705.10257.
@@ -42,9 +41,9 @@ def boltzmann(temperature=None, schedule="constant", signal="demand"):
     """Boltzmann exploration.
 
     Args:
-      temperature: scale of the noise, above 0, as the schedule has it; may be traced. By default .1 or 1/2.
+      temperature: scale of the noise in the schedule, above 0; may be traced. By default .1 or 1/2.
       schedule: "constant", "log" or "gumbel".
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a temperature that is not positive, an unknown schedule or signal.

@@ -1,11 +1,11 @@
-"""Epsilon-greedy: a random arm with probability epsilon, else the arm with the best mean.
+"""Epsilon-greedy: a random arm with probability epsilon, otherwise the arm with the best mean.
 
-The value of arm k is w_k m_k with signals and weights as in `ucb1` (means, not sums). An arm never pulled counts as better
-than any other; ties go to the lowest price. With `decay`, epsilon at pull t is min(1, epsilon K / t): with epsilon at
-least 5 / Delta_min^2 the instantaneous regret is O(1 / t), total regret O(log T) (Auer et al.); a fixed epsilon has linear
-regret.
+The value of arm k is w_k m_k, with signals and weights as in `ucb1` (means, not sums). An arm without pulls counts as better
+than any other. Ties go to the lowest price. With `decay`, epsilon at pull t is min(1, epsilon K / t). If epsilon is then at
+least 5 / Delta_min^2, the instantaneous regret is O(1 / t) and the total regret O(log T) (Auer et al.). A fixed epsilon has
+linear regret.
 
-Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 3, doi:10.1023/A:1013689704352; c and d there are
+Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 3, doi:10.1023/A:1013689704352; their c and d give
 epsilon = c / d^2 here.
 """
 
@@ -26,9 +26,9 @@ def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
     """Epsilon-greedy.
 
     Args:
-      epsilon: probability of a random arm, in [0, 1]; with `decay` any number from 0. May be traced.
-      decay: whether epsilon falls as K / t.
-      signal: "demand" or "reward", what it learns from.
+      epsilon: probability of a random arm, in [0, 1]; with `decay` any number of at least 0. May be traced.
+      decay: whether epsilon decreases as K / t.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: an epsilon out of range, or an unknown signal.

@@ -1,9 +1,9 @@
-"""Explore then commit, or learn then earn: balanced random prices first, then the best one for ever.
+"""Explore then commit, or learn then earn: balanced random prices first, then the best one until the horizon.
 
-For the first share x of the horizon, prices are tried in rounds, each round a fixed random order of the grid (so that after
-j rounds every price was tried j times, and a budget below one round tries a random subset). Then the price with the best
-mean value w_k m_k is posted until the end; signals and weights as in `ucb1`. What is sold after the exploration is not
-learned from.
+For the first share x of the horizon, prices are tried in rounds. Each round is the same random order of the grid, so after j
+rounds every price was tried j times, and a budget below one round tries a random subset. Then the price with the best mean
+value w_k m_k is posted until the end; signals and weights are as in `ucb1`. The policy learns nothing from sales after the
+exploration.
 
 Regret: O(T^(2/3)) with exploration of order T^(2/3); linear in T for a fixed share.
 
@@ -40,8 +40,8 @@ def explore_then_commit(share=0.05, signal="demand"):
     """Explore then commit.
 
     Args:
-      share: share of the horizon that is spent on exploration, in [0, 1]; may be traced. At least one period.
-      signal: "demand" or "reward", what it learns from.
+      share: share of the horizon for exploration, in [0, 1]; may be traced. At least one period.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a share out of range, or an unknown signal.

@@ -1,11 +1,12 @@
-"""Thompson sampling with Gaussian posteriors: known noise, normal prior on the mean signal of every price.
+"""Thompson sampling with Gaussian posteriors: known noise, and a normal prior on the mean signal of every price.
 
-With prior N(m, v^2) on the mean signal of each arm and noise of standard deviation s, after n_k signals with sum S_k
+With prior N(m, v^2) on the mean signal of each arm, noise of standard deviation s, and n_k signals with sum S_k,
 
     theta_k ~ N( (m / v^2 + S_k / s^2) / q_k, 1 / q_k ),   q_k = 1 / v^2 + n_k / s^2,   action = argmax_k w_k theta_k,
 
-signals and weights as in `ucb1`. For signals in [0, 1] s = 1/2 is a valid (sub-Gaussian) choice, and 1 / (2 sqrt(n)) for
-the mean of n buyers; where the market's noise is Gaussian the seller knows its standard deviation. These are the defaults.
+with signals and weights as in `ucb1`. A valid (sub-Gaussian) choice is s = 1/2 for signals in [0, 1], and 1 / (2 sqrt(n))
+for the mean of n buyers. If the noise of the market is Gaussian, the seller knows its standard deviation. These are the
+defaults.
 
 Regret: O(sqrt(K T log K)) for s = 1 and rewards in [0, 1].
 
@@ -24,7 +25,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the noise of a signal (float scalar), and the sums over arms."""
+    """The learning signal, the noise of a signal (float scalar), and the sums over arms."""
 
     signal: arms.Signal
     noise: jax.Array
@@ -37,8 +38,8 @@ def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
 
     Args:
       mean, std: prior of an arm's mean signal, std above 0; may be traced.
-      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
-      signal: "demand" or "reward", what it learns from.
+      noise: standard deviation of a signal; by default that of `arms.noise_of_signal`.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: standard deviations that are not positive, or an unknown signal.

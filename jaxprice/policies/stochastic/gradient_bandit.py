@@ -1,17 +1,17 @@
 """Gradient bandit: stochastic gradient ascent on the preferences of a softmax policy.
 
-Arm k is played with probability pi_k = exp(H_k) / sum_j exp(H_j). After gain x from arm a
+Arm k is played with probability pi_k = exp(H_k) / sum_j exp(H_j). After gain x from arm a,
 
     H_k += step (x - baseline) (1{k = a} - pi_k),
 
-all H zero at first. The baseline is the mean of the gains before this one (of the first, that gain itself, so that it
-teaches nothing), or zero without. Gains are rewards over the largest margin, put into [0, 1] where they leave it
-(`exponential`); learning from demand makes no difference to that, since gains must be comparable between arms. E[x (1{k = a}
-- pi_k)] is the gradient of the expected gain in H_k, and a baseline does not change it: this is REINFORCE for a bandit.
+where all H start at zero. The baseline is the mean of the earlier gains, or zero without a baseline. For the first gain it
+is that gain itself, so this gain teaches nothing. Gains are rewards divided by the largest margin, clipped to [0, 1]
+(`exponential`). Learning from demand would change nothing, because gains must be comparable between arms. E[x (1{k = a} -
+pi_k)] is the gradient of the expected gain in H_k, and a baseline does not change it: this is REINFORCE for a bandit.
 
-Regret: without a baseline the policy converges to the best arm for any constant step (Mei et al. 2025), its instantaneous
-regret as 1 / t for a small one (Mei et al. 2024): O(log T), with constants that can be very large. With a running mean as
-baseline no rate is known, and large steps can settle on a wrong arm for very long.
+Regret: without a baseline the policy converges to the best arm for any constant step (Mei et al. 2025). For a small step its
+instantaneous regret is of order 1 / t (Mei et al. 2024), so regret is O(log T), with constants that can be very large. With
+a running mean as baseline no rate is known, and with large steps the policy can play a wrong arm for a very long time.
 
 Sources: R. S. Sutton, A. G. Barto (2018), "Reinforcement learning", second edition, section 2.8; R. J. Williams (1992),
 doi:10.1007/BF00992696; J. Mei et al. (2024), arXiv:2402.17235; J. Mei et al. (2025), arXiv:2502.07141.
@@ -32,11 +32,11 @@ class State:
     """State of a gradient bandit.
 
     Attributes:
-      count: gains seen, int scalar.
-      mean, lost: of the gains, and what rounding has kept from it, float scalars.
-      signal: what a sale teaches.
-      range: of the signals.
-      preferences: less the largest, float `[num_prices]`.
+      count: number of gains, int scalar.
+      mean, lost: mean of the gains and its rounding error, float scalars.
+      signal: the learning signal.
+      range: range of the signals.
+      preferences: preferences minus the largest, float `[num_prices]`.
     """
 
     count: jax.Array
@@ -53,7 +53,7 @@ def gradient_bandit(step=0.1, baseline=True):
 
     Args:
       step: step of the gradient, above 0; may be traced.
-      baseline: whether gains are compared with their running mean.
+      baseline: whether to subtract the running mean of the gains.
 
     Raises:
       ValueError: a step that is not positive.

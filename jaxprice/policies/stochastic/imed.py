@@ -1,16 +1,16 @@
-"""IMED: play the arm whose present record is the least evidence against its being the best.
+"""IMED: play the arm whose data are the least evidence against it being the best.
 
-With the largest value v* = max_k w_k m_k, the arm played is the first with the smallest
+With the largest value v* = max_k w_k m_k, the policy plays the first arm with the smallest
 
     n_k kl(m_k, v* / w_k) + log(n_k),      kl(p, q) = p log(p/q) + (1-p) log((1-p)/(1-q)),
 
-signals in [0, 1] and weights as in `ucb1`; the first term is zero where w_k m_k = v*. An arm that could not be worth v*
-with any demand (w_k <= v*, m_k < 1) is not played. With equal weights, as in a bandit or with `signal="reward"`, this is
-the paper's index for Bernoulli rewards. Every arm is pulled once first, from the lowest price up. There is no time in the
-index, and nothing to tune.
+with signals in [0, 1] and weights as in `ucb1`. The first term is zero if w_k m_k = v*. An arm that cannot reach v* at any
+demand (w_k <= v*, m_k < 1) is not played. With equal weights, as in a bandit or with `signal="reward"`, this is the paper's
+index for Bernoulli rewards. Every arm is pulled once first, from the lowest price up. The index contains no time and no
+tuning parameter.
 
 Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound (with weights, kl(m_k, v* / w_k)).
-Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means are clipped.
+Signals outside [0, 1] (Gaussian or Poisson demand) are not covered by the theory; means are clipped.
 
 Source: J. Honda, A. Takemura (2015), "Non-asymptotic analysis of a new bandit algorithm for semi-bounded rewards",
 Journal of Machine Learning Research 16, 3721-3756.
@@ -24,10 +24,10 @@ from jaxprice.policies.registry import policy_maker
 
 @policy_maker(source="Honda and Takemura (2015)", regret="log T, optimal", feedback="demand or reward")
 def imed(signal="demand"):
-    """Indexed minimum empirical divergence, for Bernoulli laws.
+    """Indexed minimum empirical divergence, for Bernoulli distributions.
 
     Args:
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: an unknown signal.
@@ -39,7 +39,7 @@ def imed(signal="demand"):
         mean = jnp.clip(state.arms.sums / counts, 0.0, 1.0)
         value = weights * mean
         target = jnp.max(jnp.where(counts < 0.5, -jnp.inf, value))
-        behind = value < target - 1e-6 * jnp.abs(target)  # a tie up to rounding is a tie
+        behind = value < target - 1e-6 * jnp.abs(target)  # a tie up to rounding counts as a tie
         needed = target / jnp.where(weights == 0, 1.0, weights)
         evidence = jnp.where(behind, counts * divergence(mean, needed), 0.0)
         return arms.best(-(evidence + jnp.log(counts)), state.arms)
@@ -48,11 +48,11 @@ def imed(signal="demand"):
 
 
 def divergence(p, q):
-    """kl(p, q) of Bernoulli laws, in logarithms of one plus something: differences of logarithms cancel next to p = q.
+    """kl(p, q) of Bernoulli distributions, written with `log1p`, because differences of logarithms cancel near p = q.
 
     Args:
       p: float `[...]` in [0, 1].
-      q: float `[...]`; outside [0, 1], and at an end of it that is not p, the divergence is infinite.
+      q: float `[...]`; the divergence is infinite outside [0, 1], and at an end of [0, 1] that differs from p.
 
     Returns:
       float `[...]`, at least 0.
@@ -60,7 +60,7 @@ def divergence(p, q):
     inside = (q > 0) & (q < 1)
     at = jnp.where(inside, q, 0.5)
     gap = at - p
-    up = gap > 0  # both logarithms of numbers above one: kl(p, q) = kl(1 - p, 1 - q)
+    up = gap > 0  # uses kl(p, q) = kl(1 - p, 1 - q)
     gap, near, far, beyond = jnp.abs(gap), jnp.where(up, p, 1 - p), jnp.where(up, 1 - p, p), jnp.where(up, 1 - at, at)
     lost = jnp.where(near > 0, near * jnp.log1p(gap / jnp.where(near > 0, near, 1.0)), 0.0)
     kl = jnp.maximum(far * jnp.log1p(gap / beyond) - lost, 0.0)

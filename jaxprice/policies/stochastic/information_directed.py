@@ -1,4 +1,4 @@
-"""Information-directed sampling: the least squared regret for a bit of information about which price is best.
+"""Information-directed sampling: minimise squared regret per bit of information about which price is best.
 
 With independent Beta posteriors as in `thompson`, values v_k = w_k theta_k and A* = argmax_k v_k,
 
@@ -10,16 +10,16 @@ next sale at price k. The action is drawn from the probabilities pi that minimis
 
     (sum_k pi_k Delta_k)^2 / sum_k pi_k g_k.
 
-Some pi on at most two arms does (Russo and Van Roy): for every pair the best mixture has a closed form, and the best of
-all pairs is taken. With `information="variance"`, kl(M, m) is 2 (M - m)^2, a lower bound of it (Pinsker) and the paper's
-cheaper version.
+Some pi on at most two arms attains the minimum (Russo and Van Roy). For every pair of arms the best mixture has a closed
+form, and the code takes the best pair. With `information="variance"`, kl(M, m) is replaced by 2 (M - m)^2, a lower bound
+(Pinsker) and the paper's cheaper version.
 
-Probabilities and conditional means are integrals over theta_j on `nodes` points of arm j's own posterior, equally spaced
-in a normal's quantiles of its log odds; distribution functions of the other arms there are those of `beta_law`, and
-E[theta 1{theta <= x}] = m F(x) - x (1 - x) f(x) / (a + b). With 24 nodes p_j is within .003 and g_k within three per
-cent (48: .001 and 1.5). Cost: nodes * K^2 distribution functions a period: for tens of arms. Every buyer of a period
-counts as one observation; learning from reward is by a coin, as in `thompson`. Prices at or below cost are never best,
-and worth their mean.
+Probabilities and conditional means are integrals over theta_j, on `nodes` points of arm j's own posterior. The points are
+equally spaced in a normal's quantiles of its log odds. The distribution functions of the other arms at these points are
+those of `beta_law`, and E[theta 1{theta <= x}] = m F(x) - x (1 - x) f(x) / (a + b). With 24 nodes the error of p_j is at
+most .003, and that of g_k three per cent (48: .001 and 1.5). Cost: nodes * K^2 distribution functions a period, so it suits
+tens of arms. Every buyer of a period counts as one observation. Learning from reward flips a coin, as in `thompson`. Prices
+at or below cost are never best, and are valued at their mean.
 
 Regret: at most sqrt(K H(A*) T / 2) on average over the prior, H(A*) <= log(K) the entropy of the best arm.
 
@@ -48,10 +48,10 @@ def information_directed(nodes=24, information="mutual", a=1.0, b=1.0, signal="d
     """Information-directed sampling with Beta posteriors.
 
     Args:
-      nodes: points of each integral, from 8.
+      nodes: number of points of each integral, at least 8.
       information: "mutual" for mutual information, "variance" for its lower bound.
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: too few nodes, shapes below 1, an unknown information or signal; at `init`, demand that is not Bernoulli.
@@ -68,13 +68,13 @@ def information_directed(nodes=24, information="mutual", a=1.0, b=1.0, signal="d
 
 
 def regret_and_information(a, b, weights, nodes, information="mutual"):
-    """Expected regret, information gain and chance to be best of every arm, float `[K]` each; arguments as in the policy."""
-    mean, failures = a / (a + b), beta_law.law(b[None, :], a[None, :])  # the laws of 1 - theta_k
+    """Expected regret, information gain, and probability to be best of every arm, float `[K]` each; arguments as above."""
+    mean, failures = a / (a + b), beta_law.law(b[None, :], a[None, :])  # the distributions of 1 - theta_k
     theta, mass = _nodes(a, b, nodes)
     own, pays = jnp.eye(a.size, dtype=bool), weights > 0
 
     def add(sums, node):
-        """Sums over nodes of the chance of theta_j and A* = j, `[j]`, and of that times the mean of theta_k, `[j, k]`."""
+        """Sums over nodes of P(theta_j, A* = j), `[j]`, and of that times the mean of theta_k, `[j, k]`."""
         theta, mass = node
         x = (weights * theta)[:, None] / jnp.where(pays, weights, 1.0)[None, :]
         surely, never = (x >= 1) | ~pays[None, :], x < 1e-7  # theta_k <= x
@@ -109,10 +109,10 @@ def _below(x, failures):
 
 
 def draw(u, regret, gain):
-    """The arm that the best mixture of two plays at the uniform number u.
+    """The arm that the best mixture of two arms plays for the uniform number u.
 
     Args:
-      u: in (0, 1), float scalar.
+      u: float scalar in (0, 1).
       regret, gain: at least 0, float `[K]`.
 
     Returns:
@@ -123,15 +123,15 @@ def draw(u, regret, gain):
 
 
 def best_pair(regret, gain):
-    """The mixture of two arms with the smallest regret squared over information: `(first, second, share of the first)`."""
+    """The mixture of two arms with the smallest ratio of squared regret to information: `(first, second, share)`."""
     gain = jnp.maximum(gain, 1e-20)
     fall, rise = regret[:, None] - regret[None, :], gain[:, None] - gain[None, :]
     safe = jnp.where(fall * rise == 0, 1.0, fall), jnp.where(fall * rise == 0, 1.0, rise)
     inner = jnp.where(fall * rise == 0, 1.0, regret[None, :] / safe[0] - 2 * gain[None, :] / safe[1])
-    shares = jnp.stack([jnp.ones_like(fall), jnp.clip(inner, 0.0, 1.0)])  # the ends are the pairs' first arms
+    shares = jnp.stack([jnp.ones_like(fall), jnp.clip(inner, 0.0, 1.0)])  # an end is the first arm alone
     ratio = (regret[None, None, :] + shares * fall[None]) ** 2 / (gain[None, None, :] + shares * rise[None])
     size = regret.shape[0]
-    once = jnp.arange(size)[:, None] <= jnp.arange(size)[None, :]  # (j, i) is the same mixture: a tie
+    once = jnp.arange(size)[:, None] <= jnp.arange(size)[None, :]  # (j, i) is the same mixture as (i, j)
     at = jnp.argmin(jnp.where(once, ratio, jnp.inf).ravel())
     return (at % size**2) // size, at % size, shares.ravel()[at]
 

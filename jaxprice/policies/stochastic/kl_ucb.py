@@ -1,4 +1,4 @@
-"""KL-UCB: the upper confidence bound of a Bernoulli mean that large deviations allow.
+"""KL-UCB: the upper confidence bound of a Bernoulli mean from large deviations.
 
 At pull t the index of arm k is w_k U_k, with signals in [0, 1], weights as in `ucb1` and
 
@@ -6,13 +6,11 @@ At pull t the index of arm k is w_k U_k, with signals in [0, 1], weights as in `
 
 The equation is solved to 4e-6 without iterations (`parts.kl_bound`).
 
-With `plus` (kl-UCB+), t is t / n_k in this budget: what a rarely played arm may still surprise with, an often played one
-may not.
+With `plus` (kl-UCB+), t / n_k replaces t in the bound, so an often played arm gets a smaller bonus than a rarely played one.
 
-Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound, with `plus` too (Honda). The proof takes
-c = 3; c = 0 is what the authors recommend in practice, and the default. Every arm is pulled once first, from the lowest
-price up; ties go to the lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are beyond the theory; means
-are clipped.
+Regret: asymptotically sum_k Delta_k log(T) / kl(m_k, m*), the Lai-Robbins bound, also with `plus` (Honda). The proof needs c
+= 3; the authors recommend c = 0 in practice, the default. Every arm is pulled once first, from the lowest price up. Ties go
+to the lowest price. Signals outside [0, 1] (Gaussian or Poisson demand) are not covered by the theory; means are clipped.
 
 Sources: A. Garivier, O. Cappe (2011), "The KL-UCB algorithm for bounded stochastic bandits and beyond", arXiv:1102.2490;
 J. Honda (2019), "A note on KL-UCB+ policy for the stochastic bandit", arXiv:1903.07839.
@@ -32,8 +30,8 @@ def kl_ucb(c=0.0, signal="demand", plus=False):
 
     Args:
       c: weight of log(log(t)), at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
-      plus: whether to play kl-UCB+, with t / n_k for t.
+      signal: "demand" or "reward", the learning signal.
+      plus: whether to play kl-UCB+, with t / n_k instead of t.
 
     Raises:
       ValueError: a negative c, or an unknown signal.

@@ -1,14 +1,14 @@
 """KL-UCB with Gaussian divergence: the upper confidence bound of a mean under normal noise of known variance.
 
-With noise N(0, s_k^2) the equation n_k (q - m_k)^2 / (2 s_k^2) = log(t) has the solution
+With noise N(0, s_k^2), the equation n_k (q - m_k)^2 / (2 s_k^2) = log(t) has the solution
 
     index_k = w_k (m_k + sqrt(2 s_k^2 log(t) / n_k)),
 
-signals and weights as in `ucb1`. Where the market's noise is Gaussian the seller knows its standard deviation, and that
-is the default: s = noise_scale / buyers for demand, and w_k s / max_j w_j for reward (w_k the margin at price k), so that
-both signals give the same prices. For signals in [0, 1] s = 1/2 is valid (Hoeffding): UCB1 with scale 1/2; the mean of n
-buyers has s = 1 / (2 sqrt(n)). Every arm is pulled once first, from the lowest price up; ties go to the lowest price; t
-counts the pull to come.
+with signals and weights as in `ucb1`. If the noise of the market is Gaussian, the seller knows its standard deviation. The
+default is then s = noise_scale / buyers for demand, and w_k s / max_j w_j for reward (w_k the margin at price k), so that
+both signals give the same prices. For signals in [0, 1], s = 1/2 is valid (Hoeffding) and gives UCB1 with scale 1/2; the
+mean of n buyers has s = 1 / (2 sqrt(n)). Every arm is pulled once first, from the lowest price up. Ties go to the lowest
+price. t counts the coming pull.
 
 Regret: asymptotically sum_k 2 s^2 log(T) / Delta_k, optimal for Gaussian rewards.
 
@@ -28,7 +28,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Time of the next pull, what a sale teaches, noise of each arm's signal (float `[num_prices]`), sums over arms."""
+    """Time of the next pull, the learning signal, noise of each arm's signal (float `[num_prices]`), sums over arms."""
 
     time: jax.Array
     signal: arms.Signal
@@ -41,9 +41,9 @@ def kl_ucb_gaussian(noise=None, signal="demand"):
     """KL-UCB for Gaussian noise.
 
     Args:
-      noise: standard deviation of a signal, the same for every price, at least 0; may be traced. By default the market's
-        where it is Gaussian, else 1/2 over the root of the number of buyers.
-      signal: "demand" or "reward", what it learns from.
+      noise: standard deviation of a signal, equal for all prices, at least 0; may be traced. By default that of the market
+        if its noise is Gaussian, otherwise 1/2 divided by the root of the number of buyers.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a negative noise, or an unknown signal.
@@ -59,7 +59,7 @@ def kl_ucb_gaussian(noise=None, signal="demand"):
         spread = jnp.zeros_like(sums.sums) + arms.noise_of_signal(problem, noise, least=0.0)
         if noise is None and problem.noise == "gaussian" and signal == "reward":
             margins = jnp.asarray(problem.margins, jnp.float32)
-            if margins.ndim == 2:  # one reward for several products, whose noises are independent
+            if margins.ndim == 2:  # one reward for several products with independent noise
                 margins = jnp.sqrt(jnp.sum(margins**2, axis=1))
             spread = jnp.abs(problem.noise_scale / learned.unit * margins)
         return State(jnp.int32(1), learned, spread, sums)

@@ -1,4 +1,4 @@
-"""MOSS: a confidence bound that stops widening once an arm has had its share of the pulls.
+"""MOSS: a confidence bound whose bonus is zero once an arm has had its share of the pulls.
 
 The index of arm k is
 
@@ -8,9 +8,9 @@ with signals in [0, 1], weights as in `ucb1`, K arms and the horizon T of the pr
 
     w_k (m_k + sqrt((1 + alpha) / 2 * max(0, log(t / (K n_k))) / n_k)),
 
-where t counts the pull to come. Every arm is pulled once first, from the lowest price up; ties go to the lowest price.
+where t counts the coming pull. Every arm is pulled once first, from the lowest price up. Ties go to the lowest price.
 
-Regret: O(sqrt(K T)), which no policy beats by more than a constant, with T known; the same at any time for alpha = 1.35.
+Regret: O(sqrt(K T)) with T known, optimal up to a constant; the same at any time with `anytime` and alpha = 1.35.
 
 Sources: J.-Y. Audibert, S. Bubeck (2009), "Minimax policies for adversarial and stochastic bandits", COLT; R. Degenne,
 V. Perchet (2016), "Anytime optimal algorithms in stochastic multi-armed bandits", ICML, PMLR 48:1587-1595.
@@ -28,7 +28,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Time of the next pull (int scalar), horizon (float scalar), what a sale teaches, and the sums over arms."""
+    """Time of the next pull (int scalar), horizon (float scalar), the learning signal, and the sums over arms."""
 
     time: jax.Array
     horizon: jax.Array
@@ -41,9 +41,9 @@ def moss(anytime=False, alpha=1.35, signal="demand"):
     """MOSS.
 
     Args:
-      anytime: whether to do without the horizon (Degenne and Perchet).
+      anytime: whether to use the index without the horizon (Degenne and Perchet).
       alpha: exploration constant of the anytime index, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a negative alpha, or an unknown signal.

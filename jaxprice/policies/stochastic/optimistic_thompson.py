@@ -1,14 +1,15 @@
-"""Optimistic Thompson sampling: a draw from the posterior, but never below its mean.
+"""Optimistic Thompson sampling: a draw from the posterior, replaced by its mean if the draw is lower.
 
 With Beta posteriors as in `thompson`,
 
     theta_k ~ Beta(a + s_k, b + f_k),     action = argmax_k w_k max(theta_k, m_k),     m_k = (a + s_k) / (a + b + s_k + f_k).
 
-The value of uncertainty is never negative: low draws make Thompson sampling avoid an arm for no reason. Every buyer of a
-period counts as one observation; learning from reward is by a coin, as in `thompson`. Ties go to the lowest price.
+The value of exploration is then never negative: a low draw would make Thompson sampling avoid an arm for no reason. Every
+buyer of a period counts as one observation. Learning from reward flips a coin, as in `thompson`. Ties go to the lowest
+price.
 
-Regret: O(log T) in experiments, a little below Thompson sampling; May et al. prove convergence to the best arm. A price
-below cost is drawn for as it stands.
+Regret: O(log T) in experiments, slightly below Thompson sampling; May et al. prove convergence to the best arm. The draw of
+a price below cost is not replaced.
 
 Source: B. C. May, N. Korda, A. Lee, D. S. Leslie (2012), "Optimistic Bayesian sampling in contextual-bandit problems",
 Journal of Machine Learning Research 13, 2069-2106.
@@ -32,7 +33,7 @@ def optimistic_thompson(a=1.0, b=1.0, signal="demand"):
 
     Args:
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: shapes below 1, or an unknown signal; at `init`, demand that is not Bernoulli.

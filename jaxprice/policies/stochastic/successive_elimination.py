@@ -1,15 +1,15 @@
-"""Successive elimination: try all arms that may still be best equally often, and drop those that cannot be.
+"""Successive elimination: pull all arms that may still be best equally often, and drop those that cannot be.
 
-A round pulls every arm in play once, from the lowest price up. After round n, with K arms,
+A round pulls every remaining arm once, from the lowest price up. After round n, with K arms,
 
     radius = sqrt(scale * log(c K n^2 / delta) / n),
 
-arm k is dropped if w_k (m_k + radius) < max_j w_j (m_j - radius), over the arms in play, with signals in [0, 1] and
-weights as in `ucb1`. With equal weights that is the paper's rule, max_j m_j - m_k > 2 radius. The last arm is pulled for
-ever. Where two arms are equally good, both stay in play.
+arm k is dropped if w_k (m_k + radius) < max_j w_j (m_j - radius), over the remaining arms, with signals in [0, 1] and
+weights as in `ucb1`. With equal weights that is the paper's rule, max_j m_j - m_k > 2 radius. The last arm is pulled until
+the horizon. If two arms are equally good, both remain.
 
-The paper identifies the best arm with probability 1 - delta (c > 4, scale = 1; Hoeffding's inequality allows scale =
-1/2). As a policy for regret, delta = 1 / T is the default, with T the horizon of the problem.
+The paper identifies the best arm with probability 1 - delta (c > 4, scale = 1; Hoeffding's inequality allows scale = 1/2).
+For regret, the default is delta = 1 / T, with T the horizon of the problem.
 
 Regret: with delta = 1 / T, O(sum_k log(K T) / Delta_k), and O(sqrt(K T log(K T))) for any gaps.
 
@@ -29,7 +29,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Logarithm of c K / delta (float scalar), arms in play (bool `[num_prices]`), what a sale teaches, sums over arms."""
+    """Logarithm of c K / delta (float scalar), remaining arms (bool `[num_prices]`), the learning signal, sums over arms."""
 
     log_odds: jax.Array
     active: jax.Array
@@ -49,7 +49,7 @@ def successive_elimination(delta=None, c=5.0, scale=1.0, signal="demand"):
       delta: probability of dropping the best arm, in (0, 1); may be traced. By default 1 / T.
       c: constant of the union bound, above 0; may be traced.
       scale: constant of the radius, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a number out of range, or an unknown signal.

@@ -1,12 +1,12 @@
-"""Thompson sampling with Beta posteriors: draw a purchase probability for every price, post the one that earns most.
+"""Thompson sampling with Beta posteriors: draw a purchase probability for every price, post the best price for the draw.
 
 Each price has an independent Beta(a, b) prior on its purchase probability. With s_k sales and f_k refusals at price p_k,
 
     theta_k ~ Beta(a + s_k, b + f_k),      action = argmax_k w_k theta_k,     w_k = p_k - c.
 
-Every buyer of a period counts as one observation. Learning from reward (`signal="reward"`) the signal x in [0, 1] is first
-turned into a success with probability x (Agrawal and Goyal), which is Thompson sampling as a plain bandit knows it.
-The Betas come from `jaxprice.samplers`, with a CDF error below 1e-5.
+Every buyer of a period counts as one observation. When learning from reward (`signal="reward"`), the signal x in [0, 1]
+first becomes a success with probability x (Agrawal and Goyal): this is Thompson sampling for a plain bandit. The Beta draws
+come from `jaxprice.samplers`, with an error of the distribution function below 1e-5.
 
 Regret: asymptotically the Lai-Robbins bound, sum_k Delta_k log(T) / kl(m_k, m*).
 
@@ -26,7 +26,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What a sale teaches, shapes of the posteriors and what rounding has kept from them, float `[num_prices]` each."""
+    """The learning signal, shapes of the posteriors, and their rounding errors, float `[num_prices]` each."""
 
     signal: arms.Signal
     a: jax.Array
@@ -41,7 +41,7 @@ def thompson(a=1.0, b=1.0, signal="demand"):
 
     Args:
       a, b: shapes of the prior, at least 1; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: shapes below 1, or an unknown signal; at `init`, demand that is not Bernoulli.

@@ -1,13 +1,13 @@
 """UCB1: play the arm with the largest upper confidence bound.
 
-At pull t the index of arm k, pulled n_k times with mean signal m_k, is
+At pull t, arm k with n_k pulls and mean signal m_k has the index
 
     w_k (m_k + sqrt(scale * log(t) / n_k)),        scale = 2,
 
-with signals in [0, 1]. Learning from demand, m_k is the conversion rate at price p_k and w_k = p_k - c: the bonus is
-price-scaled, since revenue at price p_k lies in [0, p_k] (Misra, Schwartz and Abernethy). Learning from reward, w_k is the
-same for all: UCB1 as published. Every arm is pulled once first, from the lowest price up; ties go to the lowest price. t
-counts the pull to come (Auer et al. count those made).
+with signals in [0, 1]. When learning from demand, m_k is the conversion rate at price p_k and w_k = p_k - c. The bonus is
+scaled by the price, because revenue at price p_k lies in [0, p_k] (Misra, Schwartz and Abernethy). When learning from
+reward, w_k is equal for all arms: UCB1 as published. Every arm is pulled once first, from the lowest price up. Ties go to
+the lowest price. t counts the coming pull (Auer et al. count past pulls).
 
 Regret: at most 8 sum_k log(T) / Delta_k + O(1) for scale = 2 and rewards in [0, 1].
 
@@ -32,7 +32,7 @@ def ucb1(scale=2.0, signal="demand"):
 
     Args:
       scale: exploration constant, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a negative scale, or an unknown signal.

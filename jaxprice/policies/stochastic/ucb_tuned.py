@@ -1,12 +1,12 @@
-"""UCB-tuned: UCB1 with a bonus that follows the variance of each arm.
+"""UCB-tuned: UCB1 with a bonus that depends on the variance of each arm.
 
 At pull t the index of arm k is
 
     w_k (m_k + sqrt(log(t) / n_k * min(1/4, V_k))),      V_k = mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k),
 
-with signals x in [0, 1] and weights as in `ucb1`. 1/4 is the largest variance of a Bernoulli variable. Every arm is
-pulled once first, from the lowest price up; ties go to the lowest price. No regret bound is known; it beats UCB1 in
-practice. Signals far above one lose their variance to float32.
+with signals x in [0, 1] and weights as in `ucb1`. 1/4 is the largest variance of a Bernoulli variable. Every arm is pulled
+once first, from the lowest price up. Ties go to the lowest price. No regret bound is known; in practice it beats UCB1. The
+variance of signals far above one is lost to float32 rounding.
 
 Source: P. Auer, N. Cesa-Bianchi, P. Fischer (2002), section 4, doi:10.1023/A:1013689704352.
 """
@@ -22,7 +22,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Time of the next pull, what a sale teaches, sums over arms; sums of squares, and what rounding has kept from them."""
+    """Time of the next pull, the learning signal, sums over arms; sums of squares and their rounding errors."""
 
     time: jax.Array
     signal: arms.Signal
@@ -36,7 +36,7 @@ def ucb_tuned(signal="demand"):
     """UCB-tuned.
 
     Args:
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: an unknown signal.

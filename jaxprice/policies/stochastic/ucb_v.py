@@ -1,17 +1,17 @@
-"""UCB-V: an upper confidence bound by the empirical Bernstein inequality.
+"""UCB-V: an upper confidence bound from the empirical Bernstein inequality.
 
 At pull t the index of arm k is
 
     w_k (m_k + sqrt(2 zeta V_k log(t) / n_k) + 3 c zeta log(t) / n_k),      V_k = mean(x^2) - m_k^2,
 
-with signals x in [0, 1] (b = 1 in the paper) and weights as in `ucb1`; V_k is the empirical variance, over n_k and not
-n_k - 1, as in the paper. An arm of little variance needs few pulls to be left alone. Every arm is pulled once first, from
-the lowest price up; ties go to the lowest price; t counts the pull to come.
+with signals x in [0, 1] (b = 1 in the paper) and weights as in `ucb1`. V_k is the empirical variance with divisor n_k, not
+n_k - 1, as in the paper. An arm with a small variance needs few pulls to be ruled out. Every arm is pulled once first, from
+the lowest price up. Ties go to the lowest price. t counts the coming pull.
 
 Regret: at most 10 sum_k (s_k^2 / Delta_k + 2) log(T) for zeta = 1.2 and c = 1, with s_k^2 the variance of arm k. The last
-term is of order log(t) / n with a constant of 3.6: over short horizons it is what one sees, and practice takes c far
-below one. For zeta c < 1/6 there are bandits with polynomial regret. Signals far above one lose their variance to
-float32.
+term of the index is of order log(t) / n with a constant of 3.6. It dominates over short horizons, and practice uses c far
+below one. For zeta c < 1/6 there are bandits with polynomial regret. The variance of signals far above one is lost to
+float32 rounding.
 
 Source: J.-Y. Audibert, R. Munos, C. Szepesvari (2009), "Exploration-exploitation tradeoff using variance estimates in
 multi-armed bandits", doi:10.1016/j.tcs.2009.01.016, section 3.
@@ -29,7 +29,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """Time of the next pull, what a sale teaches, sums over arms; sums of squares, and what rounding has kept from them."""
+    """Time of the next pull, the learning signal, sums over arms; sums of squares and their rounding errors."""
 
     time: jax.Array
     signal: arms.Signal
@@ -48,8 +48,8 @@ def ucb_v(zeta=1.2, c=1.0, signal="demand"):
 
     Args:
       zeta: exploration constant, at least 0 (above 1 in theory); may be traced.
-      c: weight of the term that does not see the variance, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      c: weight of the term that does not depend on the variance, at least 0; may be traced.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: a negative constant, or an unknown signal.
