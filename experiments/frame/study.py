@@ -27,11 +27,11 @@ from rich.table import Table
 
 from experiments.frame import command as command_line
 from experiments.frame import saved
-from experiments.frame.rows import AGREED, HEADER, KINDS, Row, agreement, difference, number, read, write
+from experiments.frame.rows import AGREED, HEADER, KINDS, Row, agreement, columns, difference, number, read, write
 from jaxprice import checks, devices, files, fingerprint, stats
 
-__all__ = ["AGREED", "HEADER", "KINDS", "Options", "Row", "Study", "agreement", "band", "chosen", "command", "difference",
-           "draw", "main", "mean", "number", "read", "show", "stored", "summary", "write"]  # fmt: skip
+__all__ = ["AGREED", "HEADER", "KINDS", "Options", "Row", "Study", "agreement", "band", "chosen", "columns", "command",
+           "difference", "draw", "main", "mean", "number", "read", "show", "stored", "summary", "write"]  # fmt: skip
 
 
 class Study(NamedTuple):
