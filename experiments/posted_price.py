@@ -3,17 +3,21 @@
     python -m experiments.posted_price                  # a minute and a half on two cores
     python -m experiments.posted_price --preset smoke   # seconds
     python -m experiments.posted_price --preset full    # a million lanes, for a GPU
+    python -m experiments.posted_price --redraw         # draws `share.png` from a saved table
 
 Prints a table (final regret with its 95 % interval, share of the optimal revenue, rank, paired difference to the best
-policy) and writes it with the regret curves and all statistics under `--out`. Running it again resumes, and computes anew
-what was edited since.
+policy) and writes it under `--out`, with two pictures (who wins: `share.png`; how regret grows: `regret.png`) and all
+statistics. Running it again resumes, and computes anew what was edited since.
 """
 
+import contextlib
+import csv
 import dataclasses
 import time
 from pathlib import Path
 from typing import Literal
 
+import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -38,6 +42,8 @@ class Options:
     """Periods, instead of the preset's."""
     seed: int = 0
     """Seed of all lanes."""
+    redraw: bool = False
+    """Draw `share.png` afresh from the table in the results folder, and simulate nothing."""
 
 
 def sizes(options):
@@ -114,8 +120,29 @@ def show(results, console):
         console.print(printed)
 
 
-def draw(results, path):
+def draw_regret(results, path):
     """Regret curves with 95 % bands, one panel a market."""
+    with _panels(results, path, 4.2, 3.6) as (figure, panels):
+        legend = {}
+        for name, ax in panels.items():
+            plot.regret(results[name], ax=ax)
+            ax.set_title(name)
+            legend |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+            ax.get_legend().remove()
+        figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=6, frameon=False)
+
+
+def draw_share(results, path):
+    """Who wins: the final share of the optimum with its 95 % interval, from best to worst, one panel a market."""
+    with _panels(results, path, 3.7, 2.9) as (_, panels):
+        for name, ax in panels.items():
+            plot.share(results[name], ax=ax)
+            ax.set_title(name)
+
+
+@contextlib.contextmanager
+def _panels(results, path, width, height):
+    """A figure with a panel of this size in inches for each market, saved to `path` afterwards."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -123,23 +150,51 @@ def draw(results, path):
 
     columns = min(4, len(results))
     rows = -(-len(results) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.6 * rows), squeeze=False, layout="constrained")
-    legend = {}
-    for ax, (name, result) in zip(axes.flat, results.items(), strict=False):
-        plot.regret(result, ax=ax)
-        ax.set_title(name)
-        legend |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        ax.get_legend().remove()
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat[len(results) :]:
         ax.set_axis_off()
-    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=6, frameon=False)
+    yield figure, dict(zip(results, axes.flat, strict=False))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
+def read_table(path):
+    """The last checkpoint of every market, from a saved table.
+
+    Args:
+      path: `table.csv` of this experiment.
+
+    Returns:
+      Name of the market -> `xarray.Dataset` with regret and share over policy and time, as `plot.share` takes it.
+
+    Raises:
+      ValueError: the file is not there, or is no such table.
+    """
+    named = {}
+    try:
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                named.setdefault(row["environment"], []).append(row)
+        return {name: _last_checkpoint(rows) for name, rows in named.items()}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"out must hold the table of a finished run, got {path}: {error}") from error
+
+
+def _last_checkpoint(rows):
+    """The dataset of one market from its rows."""
+    values = {key: [[float(row[key])] for row in rows] for key in ("regret", "share", "share_se")}
+    where = {"policy": [row["policy"] for row in rows], "time": [int(rows[0]["horizon"])]}
+    columns = {key: (("policy", "time"), value) for key, value in values.items()}
+    return xr.Dataset(columns, where, {"lanes": int(rows[0]["lanes"])})
+
+
 def main(options):
-    """Run the experiment, print its table, draw its curves."""
+    """Run the experiment, print its table, draw its pictures."""
     console = Console()
+    if options.redraw:
+        draw_share(read_table(options.out / "table.csv"), options.out / "share.png")
+        return
     lanes, horizon = sizes(options)
     experiment = Experiment(
         markets(options.preset), sellers(options.preset), lanes=lanes, horizon=horizon, seed=options.seed
@@ -162,10 +217,11 @@ def main(options):
         results = experiment.run(options.out, progress=progress)
     show(results, console)
     if files.can_write(options.out):
-        draw(results, options.out / "regret.png")
+        draw_share(results, options.out / "share.png")
+        draw_regret(results, options.out / "regret.png")
     console.print(
         f"{len(experiment.cells())} cells x {lanes:,} lanes x {horizon:,} periods in "
-        f"{time.perf_counter() - start:.0f} s -> {options.out}/table.csv, regret.png, results.nc"
+        f"{time.perf_counter() - start:.0f} s -> {options.out}/table.csv, share.png, regret.png, results.nc"
     )
 
 
