@@ -6,6 +6,8 @@ and markets is a slow test.
 
 import functools
 import inspect
+import pydoc
+import re
 
 import jax
 import jax.numpy as jnp
@@ -133,9 +135,25 @@ def test_its_card(name):
     assert all(default is not inspect.Parameter.empty for default in card.options.values())
     assert card.family == "benchmarks" or (card.source and ("Source" in module.__doc__ or "arXiv" in module.__doc__))
     assert "regret" in module.__doc__.lower()
-    maker = inspect.getdoc(getattr(policies, name))
+    own = inspect.getdoc(inspect.unwrap(getattr(policies, name)))
     for option in card.options:
-        assert option in maker
+        assert option in own
+
+
+@pytest.mark.parametrize("name", policies.registry.names())
+def test_help_tells_everything(name):
+    """`help` of a policy holds its formulas, papers and rate, which its module tells, and its arguments."""
+    maker = getattr(policies, name)
+    function = inspect.unwrap(maker)
+    text, module, own = pydoc.plain(pydoc.render_doc(maker)), inspect.getmodule(function), inspect.getdoc(function)
+    text, told = " ".join(text.split()), [*inspect.getdoc(module).split("\n\n"), *own.split("\n\n")[1:]]
+    assert all(" ".join(paragraph.split()) in text for paragraph in told)
+    assert text.count("Args:") == (1 if inspect.signature(function).parameters else 0)
+    assert str(inspect.signature(function)) in text
+    card = CARDS.get(name)
+    if card and card.source:
+        year = re.search(r"\d{4}", card.source)[0]
+        assert all(word in text for word in (year, *re.findall(r"[A-Z][a-z]+", card.source.partition("(")[0])))
 
 
 def test_cards_are_those_of_the_list():

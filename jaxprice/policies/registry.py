@@ -5,6 +5,7 @@ hyperparameters pass through (`options`).
 """
 
 import inspect
+import sys
 from typing import Any, NamedTuple
 
 from jaxprice import fingerprint
@@ -65,6 +66,7 @@ def policy_maker(*, source="", regret="", feedback="demand", kinds=()):
     def register(function):
         family = family_of(function)
         make = options.maker(function, label=lambda policy: policy.act, kinds=kinds)
+        make.__doc__ = documentation(function)
         defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
         _MAKERS[function.__name__] = make, Card(function.__name__, family, source, regret, feedback, defaults)
         return make
@@ -75,8 +77,20 @@ def policy_maker(*, source="", regret="", feedback="demand", kinds=()):
 def maker_with_arguments(function, *, label=lambda policy: policy.act, kinds=(), check=None):
     """Register a maker that takes policies or a market; `makers` leaves it out. Arguments are those of `options.maker`."""
     make = options.maker(function, label=label, kinds=kinds, check=check)
+    make.__doc__ = documentation(function)
     _WITH_ARGUMENTS[function.__name__] = make
     return make
+
+
+def documentation(function):
+    """What `help` shows of a maker: the docstring of its module, then its own, without the title if the module has the same.
+
+    The module of a policy tells the problem, the update in formulas, the source, the rate and the departures from the paper.
+    """
+    module = inspect.getdoc(sys.modules[function.__module__]) or ""
+    title, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
+    alone = function.__module__.rpartition(".")[2] == function.__name__
+    return "\n\n".join(part for part in (*(() if alone else (title,)), module, rest) if part) + "\n"
 
 
 def family_of(function):

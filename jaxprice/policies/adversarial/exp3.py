@@ -15,26 +15,20 @@ doi:10.1137/S0097539701398375, section 3.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
-from jaxprice import checks, random, samplers
-from jaxprice.policies.parts import arms, exponential
+from jaxprice import checks
+from jaxprice.policies.parts import exponential
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
 
 
-@struct.dataclass
-class State:
-    """Mixing (float scalar), the learning signal, log weights and probabilities of the arms, float `[num_prices]`."""
+class Rates(NamedTuple):
+    """Mixing g, float scalar."""
 
     mixing: jax.Array
-    signal: arms.Signal
-    range: exponential.Range
-    log_weights: jax.Array
-    probabilities: jax.Array
 
 
 @policy_maker(source="Auer et al. (2002)", regret="sqrt(K T log K)", feedback="reward")
@@ -50,28 +44,12 @@ def exp3(mixing=None):
     if mixing is not None:
         checks.number("mixing", mixing, low=1e-9, high=1)
 
-    def init(key, problem):
-        del key
-        size = problem.num_prices
-        learned = arms.learn(problem, "reward", "exp3")
-        tuned = jnp.sqrt(size * math.log(max(size, 2)) / ((math.e - 1) * jnp.asarray(problem.horizon, jnp.float32)))
-        rate = jnp.minimum(1.0, tuned) if mixing is None else jnp.float32(mixing)
-        even = jnp.full(size, 1 / size, jnp.float32)
-        return State(rate, learned, exponential.unit_range(), jnp.zeros(size, jnp.float32), even)
+    def tune(size, horizon):
+        tuned = jnp.sqrt(size * exponential.log_size(size) / ((math.e - 1) * horizon))
+        return Rates(exponential.given_or(mixing, jnp.minimum(1.0, tuned)))
 
-    def act(key, state, observation):
-        del observation
-        return random.choose(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), state.probabilities)
-
-    def update(key, state, transition):
-        del key
-        size, action = state.probabilities.shape[0], transition.action
-        seen, x = state.range.place(state.signal.of(transition))
+    def learn(state, action, x):
         gain = x / state.probabilities[action]
-        log_weights = state.log_weights.at[action].add(state.mixing * gain / size)
-        log_weights = log_weights - jnp.max(log_weights)
-        weights = jnp.exp(log_weights)
-        probabilities = (1 - state.mixing) * weights / jnp.sum(weights) + state.mixing / size
-        return State(state.mixing, state.signal, seen, log_weights, probabilities)
+        return state.log_weights.at[action].add(state.rates.mixing * gain / state.probabilities.shape[0])
 
-    return Policy(init, act, update)
+    return exponential.weights_policy("exp3", tune, learn)

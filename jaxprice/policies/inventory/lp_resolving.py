@@ -19,22 +19,11 @@ customer choice", doi:10.1287/moor.1120.0537 (they draw the action to offer from
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxprice import samplers
 from jaxprice.policies.inventory import stock
+from jaxprice.policies.inventory.certainty_equivalence import planning_policy
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
-
-
-@struct.dataclass
-class State:
-    """What the seller is told and counts; demand if it is known, float `[K, n]`, else None; periods of exploration."""
-
-    season: stock.Season
-    books: stock.Books
-    demand: jax.Array | None
-    budget: jax.Array
 
 
 @policy_maker(
@@ -55,26 +44,9 @@ def lp_resolving(demand=None, exponent=0.5, resolve=True):
       ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, a table of a wrong
         shape.
     """
-    stock.check_demand(demand)
-    stock.check_exponent(exponent)
 
-    def init(key, problem):
-        del key
-        season = stock.season(problem, "lp_resolving")
-        if demand is not None:
-            return State(season, stock.books(season), stock.table(demand, season, "lp_resolving"), jnp.int32(0))
-        return State(season, stock.books(season), None, season.length(exponent))
+    def plan(key, state, means, capacity):
+        mix = state.season.fluid(means, capacity)
+        return stock.pick(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), mix, state.season.idle)
 
-    def act(key, state, observation):
-        del observation
-        season, books = state.season, state.books
-        capacity = books.rate(season) if resolve else season.stock / season.horizon
-        mix = season.fluid(books.means() if state.demand is None else state.demand, capacity)
-        choice = stock.pick(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), mix, season.idle)
-        return jnp.where(books.time < state.budget, season.explore(books.time), choice)
-
-    def update(key, state, transition):
-        del key
-        return state.replace(books=state.books.add(state.season, transition))
-
-    return Policy(init, act, update)
+    return planning_policy("lp_resolving", demand, exponent, resolve, plan)

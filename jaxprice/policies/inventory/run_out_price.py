@@ -18,23 +18,10 @@ Source: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories
 horizons", doi:10.1287/mnsc.40.8.999, the fixed-price heuristic.
 """
 
-import jax
 import jax.numpy as jnp
-from flax import struct
 
-from jaxprice.policies.inventory import stock
+from jaxprice.policies.inventory.certainty_equivalence import planning_policy
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
-
-
-@struct.dataclass
-class State:
-    """What the seller is told and counts; demand if it is known, float `[K, 1]`, else None; periods of exploration."""
-
-    season: stock.Season
-    books: stock.Books
-    demand: jax.Array | None
-    budget: jax.Array
 
 
 @policy_maker(
@@ -55,27 +42,10 @@ def run_out_price(demand=None, exponent=0.5, resolve=True):
       ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, several products, a
         table of a wrong shape.
     """
-    stock.check_demand(demand)
-    stock.check_exponent(exponent)
 
-    def init(key, problem):
+    def plan(key, state, means, capacity):
         del key
-        season = stock.season(problem, "run_out_price", one_product=True)
-        if demand is not None:
-            return State(season, stock.books(season), stock.table(demand, season, "run_out_price"), jnp.int32(0))
-        return State(season, stock.books(season), None, season.length(exponent))
+        worth = jnp.sum(state.season.margins * jnp.minimum(means, capacity[None]), axis=1)
+        return jnp.where(state.books.left[0] < 1, state.season.idle, jnp.argmax(worth).astype(jnp.int32))
 
-    def act(key, state, observation):
-        del key, observation
-        season, books = state.season, state.books
-        means = books.means() if state.demand is None else state.demand
-        capacity = books.rate(season) if resolve else season.stock / season.horizon
-        best = jnp.argmax(jnp.sum(season.margins * jnp.minimum(means, capacity[None]), axis=1)).astype(jnp.int32)
-        best = jnp.where(books.left[0] < 1, season.idle, best)
-        return jnp.where(books.time < state.budget, season.explore(books.time), best)
-
-    def update(key, state, transition):
-        del key
-        return state.replace(books=state.books.add(state.season, transition))
-
-    return Policy(init, act, update)
+    return planning_policy("run_out_price", demand, exponent, resolve, plan, one_product=True)

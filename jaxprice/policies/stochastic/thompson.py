@@ -14,25 +14,8 @@ Sources: W. R. Thompson (1933), doi:10.1093/biomet/25.3-4.285; S. Agrawal, N. Go
 for the multi-armed bandit problem", arXiv:1111.1797.
 """
 
-import jax
-import jax.numpy as jnp
-from flax import struct
-
-from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms, beta_posterior
+from jaxprice.policies.parts.beta_posterior import draw_best, posterior_policy
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
-
-
-@struct.dataclass
-class State:
-    """The learning signal, shapes of the posteriors, and their rounding errors, float `[num_prices]` each."""
-
-    signal: arms.Signal
-    a: jax.Array
-    b: jax.Array
-    lost: tuple[jax.Array, jax.Array]
-    buyers: int = struct.field(pytree_node=False)
 
 
 @policy_maker(source="Thompson (1933)", regret="log T, optimal", feedback="Bernoulli demand, or reward")
@@ -46,27 +29,8 @@ def thompson(a=1.0, b=1.0, signal="demand"):
     Raises:
       ValueError: shapes below 1, or an unknown signal; at `init`, demand that is not Bernoulli.
     """
-    checks.number("a", a, low=1)
-    checks.number("b", b, low=1)
-    arms.check_signal(signal)
 
-    def init(key, problem):
-        del key
-        if problem.noise != "bernoulli":
-            raise ValueError(f"thompson needs bernoulli demand, this market has {problem.noise}; see gaussian_thompson")
-        zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(arms.learn(problem, signal, "thompson"), zeros + a, zeros + b, (zeros, zeros), problem.buyers)
+    def choose(key, state):
+        return draw_best(key, state.signal.weights, state.a, state.b)
 
-    def act(key, state, observation):
-        del observation
-        z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, state.a.shape, jnp.uint32))
-        return jnp.argmax(state.signal.weights * samplers.beta(z1, z2, state.a, state.b))
-
-    def update(key, state, transition):
-        trials, x = state.buyers, state.signal.of(transition)
-        if signal == "reward":
-            trials, x = 1, (jax.random.uniform(key) < x).astype(jnp.float32)
-        shapes = beta_posterior.grow(state, transition.action, trials * x, trials * (1 - x))
-        return State(state.signal, *shapes, state.buyers)
-
-    return Policy(init, act, update)
+    return posterior_policy("thompson", a, b, signal, choose)

@@ -17,25 +17,11 @@ Source: J.-Y. Audibert, R. Munos, C. Szepesvari (2009), "Exploration-exploitatio
 multi-armed bandits", doi:10.1016/j.tcs.2009.01.016, section 3.
 """
 
-import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, totals
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
-
-
-@struct.dataclass
-class State:
-    """Time of the next pull, the learning signal, sums over arms; sums of squares and their rounding errors."""
-
-    time: jax.Array
-    signal: arms.Signal
-    arms: arms.Sums
-    squares: jax.Array
-    lost: jax.Array
+from jaxprice.policies.stochastic.variance_bound import variance_policy
 
 
 @policy_maker(
@@ -56,27 +42,9 @@ def ucb_v(zeta=1.2, c=1.0, signal="demand"):
     """
     checks.number("zeta", zeta, low=0)
     checks.number("c", c, low=0)
-    arms.check_signal(signal)
 
-    def init(key, problem):
-        del key
-        sums = arms.no_sums(problem)
-        return State(jnp.int32(1), arms.learn(problem, signal, "ucb_v"), sums, *[jnp.zeros_like(sums.sums)] * 2)
+    def bound(mean, variance, log_time, inverse):
+        width = zeta * log_time * inverse
+        return mean + jnp.sqrt(2 * variance * width) + 3 * c * width
 
-    def act(key, state, observation):
-        del key, observation
-        inverse = 1 / state.arms.counts
-        mean = state.arms.sums * inverse
-        width = zeta * jnp.log(state.time.astype(jnp.float32)) * inverse
-        variance = jnp.maximum(state.squares * inverse - mean**2, 0.0)
-        return arms.best(state.signal.weights * (mean + jnp.sqrt(2 * variance * width) + 3 * c * width), state.arms)
-
-    def update(key, state, transition):
-        del key
-        x = state.signal.of(transition)
-        sums = state.arms.add(transition.action, x)
-        squares = jnp.zeros_like(state.squares).at[transition.action].set(x**2)
-        squares = totals.plus(state.squares, state.lost, squares, sums.pulls >= totals.LONG)
-        return State(state.time + 1, state.signal, sums, *squares)
-
-    return Policy(init, act, update)
+    return variance_policy("ucb_v", signal, bound)

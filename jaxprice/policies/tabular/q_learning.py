@@ -27,52 +27,18 @@ S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and collusi
 
 import jax.numpy as jnp
 
-from jaxprice.policies.registry import policy_maker
 from jaxprice.policies.tabular import q_table
-from jaxprice.types import Policy
 
 
-@policy_maker(
-    source="Watkins and Dayan (1992)",
-    regret="T with constant exploration",
-    feedback="reward",
-    kinds=q_table.KINDS,
-)
-def q_learning(
-    bins=None,
-    low=None,
-    high=None,
-    discount=0.95,
-    rate=0.15,
-    power=0.0,
-    exploration="constant",
-    epsilon=0.1,
-    decay=1e-3,
-    initial=0.0,
-):
-    """Q-learning.
-
-    Args:
-      bins: number of bins of each of the first entries of the observation; 1: not looked at. By default the last price.
-      low, high: bounds of the binned entries, one number or one for each of `bins`; by default those of prices.
-      discount: weight of the next period's value, from 0 to below 1; this and the numbers below may be traced.
-      rate: rate of learning at the first visit, in [0, 1].
-      power: the rate falls as n^-power with the visits n, in [0, 1].
-      exploration: "constant", "exponential" or "harmonic".
-      epsilon: probability of a random price, in [0, 1]; the first one where it falls.
-      decay: how fast it falls, at least 0.
-      initial: Q before the first period, money: a number, `[num_prices]` or `[num_states, num_prices]`.
-
-    Raises:
-      ValueError: numbers out of range, an unknown exploration; at `init`, no price grid, or options that do not fit it.
-    """
-    table = q_table.Learner("q_learning", bins, low, high, discount, rate, power, exploration, epsilon, decay, initial)
+@q_table.learning_policy(source="Watkins and Dayan (1992)")
+def q_learning(learner):
+    """Q-learning."""
 
     def update(key, state, transition):
         del key
         place, after = (state.states.of(x) for x in (transition.observation, transition.next_observation))
-        target = transition.reward + discount * jnp.max(state.table[after])
-        learned = table.learn(state, place, transition.action, target)
+        target = transition.reward + learner.discount * jnp.max(state.table[after])
+        learned = learner.learn(state, place, transition.action, target)
         return q_table.State(state.time + 1, state.states, *learned)
 
-    return Policy(table.init, lambda key, state, observation: table.act(key, state, observation), update)
+    return learner.policy(update)

@@ -32,6 +32,8 @@ S. Pastorello (2020), doi:10.1257/aer.20190623 (states and exponential explorati
 """
 
 import dataclasses
+import functools
+import inspect
 import math
 from typing import Any
 
@@ -42,6 +44,8 @@ from flax import struct
 
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, totals
+from jaxprice.policies.registry import policy_maker
+from jaxprice.types import Policy
 
 KINDS = (("bins", "wholes"), ("low", "numbers"), ("high", "numbers"), ("initial", "numbers"))  # of options
 EXPLORATIONS = ("constant", "exponential", "harmonic")
@@ -95,7 +99,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learner:
-    """The options that all learners have; see the module and `q_learning`."""
+    """The options that all learners have, and what they do alike; see the module and `learning_policy`."""
 
     name: str
     bins: Any
@@ -197,3 +201,60 @@ class Learner:
         value, rest = totals.plus(row[action], lost[action], step, visits[action] >= totals.LONG)
         rows = row.at[action].set(value), visits, lost.at[action].set(rest)
         return tuple(x.at[place].set(y) for x, y in zip((state.table, state.counts, state.lost), rows, strict=True))
+
+    def policy(self, update, init=None):
+        """The Policy of a learner, which has an `init` of its own or that of all."""
+
+        def act(key, state, observation):  # no method: it carries a description
+            return self.act(key, state, observation)
+
+        return Policy(init or self.init, act, update)
+
+
+def learning_policy(*, source):
+    """Register a function as a policy whose options are those of a learner.
+
+    Args:
+      source: as of `policy_maker`.
+
+    Returns:
+      A decorator of functions `learner -> policy`, a `Learner` and a `Policy`.
+    """
+
+    def register(function):
+        def make(
+            bins=None,
+            low=None,
+            high=None,
+            discount=0.95,
+            rate=0.15,
+            power=0.0,
+            exploration="constant",
+            epsilon=0.1,
+            decay=1e-3,
+            initial=0.0,
+        ):
+            """Args:
+              bins: bins of each of the first entries of the observation; 1: not looked at. By default the last price.
+              low, high: bounds of the binned entries, one number or one for each of `bins`; by default those of prices.
+              discount: weight of the next period's value, from 0 to below 1; this and the numbers below may be traced.
+              rate: rate of learning at the first visit, in [0, 1].
+              power: the rate falls as n^-power with the visits n, in [0, 1].
+              exploration: "constant", "exponential" or "harmonic".
+              epsilon: probability of a random price, in [0, 1]; the first one where it falls.
+              decay: how fast it falls, at least 0.
+              initial: Q before the first period, money: a number, `[num_prices]` or `[num_states, num_prices]`.
+
+            Raises:
+              ValueError: numbers out of range, an unknown exploration; at `init`, no price grid, or options that do not
+                fit it.
+            """
+            options = bins, low, high, discount, rate, power, exploration, epsilon, decay, initial
+            return function(Learner(function.__name__, *options))
+
+        make.__doc__ = f"{inspect.getdoc(function)}\n\n{inspect.getdoc(make)}"
+        functools.update_wrapper(make, function, ("__module__", "__name__", "__qualname__"), ())
+        del make.__wrapped__  # the signature is its own
+        return policy_maker(source=source, regret="T with constant exploration", feedback="reward", kinds=KINDS)(make)
+
+    return register

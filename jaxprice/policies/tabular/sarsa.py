@@ -21,58 +21,24 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from jaxprice.policies.registry import policy_maker
 from jaxprice.policies.tabular import q_table
-from jaxprice.types import Policy
 
 
-@policy_maker(
-    source="Rummery and Niranjan (1994)",
-    regret="T with constant exploration",
-    feedback="reward",
-    kinds=q_table.KINDS,
-)
-def sarsa(
-    bins=None,
-    low=None,
-    high=None,
-    discount=0.95,
-    rate=0.15,
-    power=0.0,
-    exploration="constant",
-    epsilon=0.1,
-    decay=1e-3,
-    initial=0.0,
-):
-    """SARSA.
-
-    Args:
-      bins: number of bins of each of the first entries of the observation; 1: not looked at. By default the last price.
-      low, high: bounds of the binned entries, one number or one for each of `bins`; by default those of prices.
-      discount: weight of the next period's value, from 0 to below 1; this and the numbers below may be traced.
-      rate: rate of learning at the first visit, in [0, 1].
-      power: the rate falls as n^-power with the visits n, in [0, 1].
-      exploration: "constant", "exponential" or "harmonic".
-      epsilon: probability of a random price, in [0, 1]; the first one where it falls.
-      decay: how fast it falls, at least 0.
-      initial: Q before the first period, money: a number, `[num_prices]` or `[num_states, num_prices]`.
-
-    Raises:
-      ValueError: numbers out of range, an unknown exploration; at `init`, no price grid, or options that do not fit it.
-    """
-    table = q_table.Learner("sarsa", bins, low, high, discount, rate, power, exploration, epsilon, decay, initial)
+@q_table.learning_policy(source="Rummery and Niranjan (1994)")
+def sarsa(learner):
+    """SARSA."""
 
     def init(key, problem):
         nothing = jnp.int32(0), jnp.int32(0), jnp.float32(0)
-        return dataclasses.replace(table.init(key, problem), pending=nothing)
+        return dataclasses.replace(learner.init(key, problem), pending=nothing)
 
     def update(key, state, transition):
         del key
         place, action = state.states.of(transition.observation), jnp.asarray(transition.action, jnp.int32)
         known = (state.time > 1).astype(jnp.float32)
         before, chosen, reward = state.pending
-        learned = table.learn(state, before, chosen, reward + discount * state.table[place, action], known)
+        learned = learner.learn(state, before, chosen, reward + learner.discount * state.table[place, action], known)
         pending = place, action, jnp.asarray(transition.reward, jnp.float32)
         return q_table.State(state.time + 1, state.states, *learned, pending)
 
-    return Policy(init, lambda key, state, observation: table.act(key, state, observation), update)
+    return learner.policy(update, init)

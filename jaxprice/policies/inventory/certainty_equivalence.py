@@ -1,0 +1,67 @@
+"""What policies share that plan for the demand believed as if it were true, with the stock left: the plan is their own.
+
+Where the seller knows the mean demand, a table, it is believed. Otherwise the first T^exponent periods, and at least one for
+every action, try the actions in turn, and mean sales so far are believed; later sales are learned from too.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxprice.policies.inventory import stock
+from jaxprice.types import Policy
+
+
+@struct.dataclass
+class State:
+    """State of the policy.
+
+    Attributes:
+      season: what the seller is told.
+      books: what it counts.
+      demand: mean demand if it is known, float `[K, n]`, else None.
+      budget: periods of exploration, int scalar.
+    """
+
+    season: stock.Season
+    books: stock.Books
+    demand: jax.Array | None
+    budget: jax.Array
+
+
+def planning_policy(name, demand, exponent, resolve, plan, one_product=False):
+    """The policy that explores first and then follows the plan.
+
+    Args:
+      name: of the policy, for error messages.
+      demand, exponent, resolve: as of `lp_resolving`.
+      plan: `(key, state, means, capacity) -> action`, int scalar, with mean demand `[K, n]` and units for each period `[n]`.
+      one_product: whether several products are refused.
+
+    Raises:
+      ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, several products
+        where they are refused, a table of a wrong shape.
+    """
+    stock.check_demand(demand)
+    stock.check_exponent(exponent)
+
+    def init(key, problem):
+        del key
+        season = stock.season(problem, name, one_product=one_product)
+        if demand is not None:
+            return State(season, stock.books(season), stock.table(demand, season, name), jnp.int32(0))
+        return State(season, stock.books(season), None, season.length(exponent))
+
+    def act(key, state, observation):
+        del observation
+        season, books = state.season, state.books
+        means = books.means() if state.demand is None else state.demand
+        capacity = books.rate(season) if resolve else season.stock / season.horizon
+        planned = plan(key, state, means, capacity)
+        return jnp.where(books.time < state.budget, season.explore(books.time), planned)
+
+    def update(key, state, transition):
+        del key
+        return state.replace(books=state.books.add(state.season, transition))
+
+    return Policy(init, act, update)
