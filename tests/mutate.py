@@ -76,6 +76,7 @@ _TARGETS = {
     "jaxprice/lanes/moves.py": "lanes",
     "jaxprice/lanes/dependence.py": "lanes simulate",
     "jaxprice/demand.py": "demand",
+    "jaxprice/numerics.py": "numerics policies_contextual_pricing",
     "jaxprice/noise.py": "envs envs_oracles",
     "jaxprice/oracles/bandit_bound.py": "oracles_bandits:bound",
     "jaxprice/oracles/bayes_bandit.py": "oracles_bandits",

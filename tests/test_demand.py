@@ -179,36 +179,6 @@ def test_optimal_price_is_clipped_to_the_interval(name):
     assert float(best(cost, below - np.float32(0.01), below)) == pytest.approx(float(below), rel=1e-5)
 
 
-def test_wright_omega():
-    x = np.concatenate([np.linspace(-80, 80, 4001), np.geomspace(80, 1e6, 200)]).astype(np.float32)
-    np.testing.assert_allclose(jax.jit(demand.wright_omega)(x), special.wrightomega(x.astype(float)), rtol=1e-6)
-    assert float(demand.wright_omega(0.0)) == pytest.approx(0.5671432904, rel=1e-6)  # the Omega constant
-
-
-def waves(x, centers, heights, widths):
-    return jnp.sum(heights * jnp.exp(-(((x[..., None] - centers) / widths) ** 2)), -1)
-
-
-def test_maximise_finds_the_highest_peak():
-    rng = np.random.default_rng(3)
-    fine = np.linspace(-2, 5, 200_001)
-    search = jax.jit(lambda *peaks: demand.maximise(lambda x: waves(x, *peaks), -2.0, 5.0))
-    for _ in range(20):
-        centers, heights = rng.uniform(-2, 5, 6).astype(np.float32), rng.uniform(0.5, 1, 6).astype(np.float32)
-        widths = rng.uniform(0.05, 0.4, 6).astype(np.float32)
-        found = float(search(centers, heights, widths))
-        values = sum(h * np.exp(-(((fine - c) / w) ** 2)) for c, h, w in zip(centers, heights, widths, strict=True))
-        at_found = sum(h * np.exp(-(((found - c) / w) ** 2)) for c, h, w in zip(centers, heights, widths, strict=True))
-        assert at_found >= values.max() - 2e-6
-
-
-def test_maximise_at_the_ends_and_between_grid_points():
-    assert float(demand.maximise(lambda x: x, 1.0, 3.0)) == pytest.approx(3, abs=1e-6)
-    assert float(demand.maximise(lambda x: -x, 1.0, 3.0)) == pytest.approx(1, abs=1e-6)
-    assert float(demand.maximise(lambda x: -((x - 1.23456) ** 2), 0.0, 2.0, points=7)) == pytest.approx(1.23456, abs=1e-3)
-    assert float(demand.maximise(lambda x: -jnp.abs(x - 1.23456), 0.0, 2.0, points=7)) == pytest.approx(1.23456, abs=1e-6)
-
-
 RANGES = {
     "linear": lambda c: [(c.intercept, 0.5, 1), (c.intercept / c.slope, 0.6, 1.2)],
     "logit": lambda c: [(c.slope, 0.2, 2), (c.intercept, -1, 1)],

@@ -41,8 +41,8 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.demand import wright_omega
 from jaxprice.envs.market import ContextualMarket, Visit
+from jaxprice.numerics import wright_omega
 from jaxprice.types import Discrete, Interval, Problem
 
 LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # the noise of each

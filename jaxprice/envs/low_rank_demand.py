@@ -20,7 +20,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import SettledMarket
-from jaxprice.linalg import dot
+from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
 BISECTIONS = 60

@@ -23,7 +23,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import SettledMarket
-from jaxprice.linalg import dot
+from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
 FAMILIES = {"linear": "gaussian", "exponential": "poisson"}  # the noise of each

@@ -32,7 +32,7 @@ from flax import struct
 from jaxprice import checks, devices, rules
 from jaxprice import noise as noises
 from jaxprice.envs.market import observe, sale
-from jaxprice.linalg import dot
+from jaxprice.numerics import dot
 from jaxprice.oracles.fluid_lp import fluid_lp
 from jaxprice.types import Discrete, Environment, Problem
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.linalg import dot
+from jaxprice.numerics import dot
 
 
 def fluid_lp(reward, consumption, capacity):

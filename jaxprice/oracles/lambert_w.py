@@ -6,9 +6,9 @@ There are three ranges. Each is solved by a fixed small number of steps, accurat
 |---|---|---|
 | -1/e <= x < -1/4 | (s - 1) exp(s) + 1 = e x + 1, w = s - 1 | Newton from above; no cancellation at the branch point |
 | -1/4 <= x <= 1 | w exp(w) = x | Halley; small x keep their relative precision |
-| x > 1 | w + log w = log x | `demand.wright_omega` |
+| x > 1 | w + log w = log x | `numerics.wright_omega` |
 
-Below -1/e there is no real solution: NaN. If only log x is known, or x would overflow, use `demand.wright_omega(log x)`.
+Below -1/e there is no real solution: NaN. If only log x is known, or x would overflow, use `numerics.wright_omega(log x)`.
 
 Source: R. M. Corless, G. H. Gonnet, D. E. G. Hare, D. J. Jeffrey and D. E. Knuth (1996), "On the Lambert W function",
 doi:10.1007/BF02124750.
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice.demand import wright_omega
+from jaxprice.numerics import wright_omega
 
 INVERSE_E = 0.36787944117144233  # 1/e = INVERSE_E + INVERSE_E_REST
 INVERSE_E_REST = -1.2428753672788363e-17

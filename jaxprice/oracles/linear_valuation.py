@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.demand import wright_omega
+from jaxprice.numerics import wright_omega
 
 NOISES = ("logistic", "gaussian", "uniform", "mixture")
 

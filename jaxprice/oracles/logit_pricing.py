@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.demand import wright_omega
+from jaxprice.numerics import wright_omega
 
 ROUNDS = 100  # rounds of best replies: each at least halves the error in the end, enough for float64
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.demand import wright_omega
+from jaxprice.numerics import wright_omega
 from jaxprice.oracles import logit_pricing
 
 TINY = float(np.finfo(np.float32).tiny)

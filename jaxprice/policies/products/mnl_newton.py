@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.demand import wright_omega
+from jaxprice.numerics import wright_omega
 from jaxprice.policies.parts import scale, totals
 from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.linalg import dot
+from jaxprice.numerics import dot
 from jaxprice.policies.parts import totals
 from jaxprice.policies.products import ball_gradient
 from jaxprice.policies.registry import policy_maker

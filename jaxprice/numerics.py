@@ -1,0 +1,71 @@
+"""Functions that JAX lacks: full-precision products, an inverse for many lanes, the Wright omega function, a maximiser."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def dot(a, b):
+    """`a @ b` at the precision of its arguments; accelerators round the factors by default."""
+    return jnp.matmul(a, b, precision="highest")
+
+
+def inverse(matrix):
+    """Inverse of a positive definite `[D, D]` by D rank-one steps: the sweep operator without pivoting."""
+    index = jnp.arange(matrix.shape[0])
+
+    def sweep(k, a):
+        row, here = a[k], index == k
+        scaled = row / row[k]
+        swept = a - row[:, None] * scaled[None, :]
+        swept = jnp.where(here[:, None], scaled[None, :], jnp.where(here[None, :], scaled[:, None], swept))
+        return jnp.where(here[:, None] & here[None, :], -1 / row[k], swept)
+
+    return -jax.lax.fori_loop(0, matrix.shape[0], sweep, matrix)
+
+
+def wright_omega(x):
+    """Lambert's W(exp(x)), the solution w > 0 of w + log(w) = x, by eight Newton steps.
+
+    Args:
+      x: float `[...]`.
+
+    Returns:
+      float `[...]`, to working precision.
+    """
+    x = jnp.asarray(x)
+    w = jnp.where(x > 1, x, jnp.exp(jnp.minimum(x, 1.0)))
+    for _ in range(8):
+        w = w * (1 + x - jnp.log(w)) / (1 + w)
+    return jnp.where(x < -20, jnp.exp(x), w)  # below, w = exp(x) to working precision and log(w) may underflow
+
+
+def maximise(function, low, high, *, points=512, steps=40):
+    """The global maximiser of a function of one variable on an interval.
+
+    A grid of `points` finds the highest peak wherever peaks are wider than a cell; golden-section search polishes it to
+    the precision that function values allow, about the square root of the rounding unit.
+
+    Args:
+      function: float `[...]` -> float `[...]`.
+      low, high: ends of the interval, float scalars.
+      points: size of the grid.
+      steps: golden-section steps.
+
+    Returns:
+      float scalar.
+    """
+    low, high = jnp.asarray(low, jnp.result_type(float)), jnp.asarray(high, jnp.result_type(float))
+    width = (high - low) / (points - 1)
+    best = low + width * jnp.argmax(function(low + width * jnp.arange(points)))
+    ratio = (np.sqrt(5) - 1) / 2
+
+    def shrink(_, ends):
+        left, right = ends
+        inner_left, inner_right = right - ratio * (right - left), left + ratio * (right - left)
+        lower = function(inner_left) < function(inner_right)
+        return jnp.where(lower, inner_left, left), jnp.where(lower, right, inner_right)
+
+    left, right = jax.lax.fori_loop(0, steps, shrink, (jnp.maximum(best - width, low), jnp.minimum(best + width, high)))
+    middle = (left + right) / 2
+    return jnp.where(function(middle) >= function(best), middle, best)
