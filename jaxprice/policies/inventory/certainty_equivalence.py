@@ -1,7 +1,7 @@
-"""What policies share that plan for the demand believed as if it were true, with the stock left: the plan is their own.
+"""Certainty equivalence under limited stock: plan in every period as if the estimated demand were the true demand.
 
-Where the seller knows the mean demand, a table, it is believed. Otherwise the first T^exponent periods, and at least one for
-every action, try the actions in turn, and mean sales so far are believed; later sales are learned from too.
+If the seller knows the mean demand, the plan uses that table. Otherwise the first T^exponent periods, and at least one for
+each action, try the actions in turn, and the estimates are mean sales so far. Later sales update them too.
 """
 
 import jax

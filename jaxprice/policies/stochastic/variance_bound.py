@@ -1,8 +1,8 @@
-"""What policies share whose confidence bound knows the variance of each arm: sums of signals and of their squares.
+"""Confidence bounds that depend on the variance of each arm, from sums of signals and of their squares.
 
-The mean of arm k is m_k, and its empirical variance V_k = mean(x^2) - m_k^2, over n_k pulls and not n_k - 1. Every arm is
-pulled once first, from the lowest price up; ties go to the lowest price. The variance of signals far
-above one is lost to float32 rounding.
+The mean of arm k is m_k. Its empirical variance is V_k = mean(x^2) - m_k^2, with divisor n_k, not n_k - 1. Every arm is
+pulled once first, from the lowest price up. Ties go to the lowest price. The variance of signals far above one is lost to
+float32 rounding.
 """
 
 import jax
