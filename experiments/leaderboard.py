@@ -225,7 +225,7 @@ def write(tracks, rows, out, lanes=None):
                 )
 
 
-def draw(tracks, rows, path):
+def plot_figure(tracks, rows, path):
     """A heat map: policies by environments, the lost share of the revenue in colour."""
     import matplotlib
 
@@ -262,7 +262,7 @@ def main(options):
         console.print(printed)
     if files.can_write(options.out):
         write(tracks, rows, options.out, LANES[options.preset])
-        draw(tracks, rows, options.out / "leaderboard.png")
+        plot_figure(tracks, rows, options.out / "leaderboard.png")
     console.print(f"{len(shares)} cells -> {options.out}/leaderboard.md, .csv, .tex, .png")
 
 

@@ -205,7 +205,7 @@ def train(name, recipe, options, console):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    draw(name, recipe, curves, options.out / f"{name}.png")
+    plot_figure(name, recipe, curves, options.out / f"{name}.png")
     return rows
 
 
@@ -230,7 +230,7 @@ def told(name, recipe, row):
     }
 
 
-def draw(name, recipe, curves, path):
+def plot_figure(name, recipe, curves, path):
     """Learning curves: the held-out share of the oracle's reward."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for curve in curves:

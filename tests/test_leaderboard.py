@@ -35,7 +35,7 @@ def test_means_errors_and_ranks():
 def test_files(tmp_path):
     rows = leaderboard.rows_of(TRACKS, SHARES)
     leaderboard.write(TRACKS, rows, tmp_path)
-    leaderboard.draw(TRACKS, rows, tmp_path / "leaderboard.png")
+    leaderboard.plot_figure(TRACKS, rows, tmp_path / "leaderboard.png")
     page = (tmp_path / "leaderboard.md").read_text()
     assert "| 1 | `thompson` | 90.00 ± 1.39 | 95.00 ± 1.96 | 85.00 ± 1.96 |" in page
     assert "|  | `partial` |  | 99.00 ± 1.96 |  |" in page

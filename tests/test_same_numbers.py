@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     markets = {"arms": jaxprice.make("BernoulliBandit", num_arms=3)}
     Experiment(markets, {"ucb1": policies.ucb1(), "oracle": policies.oracle()}, lanes=4, horizon=8).run(out / "grid")
     (out / "study" / "cells").mkdir(parents=True)
-    saved.kept(out / "study" / "cells", "one half", lambda: {"x": np.array([1.0, np.nan, 0.0], np.float32)})
+    saved.load_or_make(out / "study" / "cells", "one half", lambda: {"x": np.array([1.0, np.nan, 0.0], np.float32)})
     write(out / "study" / "table.csv", TABLE)
     return out
 
@@ -59,7 +59,7 @@ def test_a_copy_has_the_same_numbers(folder, tmp_path, monkeypatch, capsys):
 def changed_cell(after, arrays):
     (cell,) = (after / "study" / "cells").glob("*.npz")
     cell.unlink()
-    saved.kept(after / "study" / "cells", "one half", lambda: arrays)
+    saved.load_or_make(after / "study" / "cells", "one half", lambda: arrays)
 
 
 def changed_dataset(after):

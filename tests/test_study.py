@@ -38,11 +38,11 @@ def made(calls, sizes=(4, 8)):
             study.Row("two", *numbers["two half"]),
         ]
 
-    def draw(figure, sizes, results, rows):
+    def plot_figure(figure, sizes, results, rows):
         figure.subplots().errorbar([0, 1], [row.ours for row in rows], [row.se for row in rows])
 
     presets = dict(zip(("smoke", "default"), map(Sizes, sizes), strict=True))
-    return study.Study("made_up", "A study of nothing", presets, cells, rows, draw)
+    return study.Study("made_up", "A study of nothing", presets, cells, rows, plot_figure)
 
 
 def options(path, **changes):
@@ -160,8 +160,8 @@ def test_cells_keep_the_seconds_and_who_made_them(tmp_path):
         calls.append("made")
         return {"x": np.arange(3)}
 
-    made, about = saved.kept(tmp_path, "one", make)
-    again, same = saved.kept(tmp_path, "one", make)
+    made, about = saved.load_or_make(tmp_path, "one", make)
+    again, same = saved.load_or_make(tmp_path, "one", make)
     assert calls == ["made"] and about["seconds"] >= 0 and about["cpu_seconds"] >= 0
     assert {name: same[name] for name in about} == about and about["revision"] == provenance.revision()
     np.testing.assert_array_equal(again["x"], made["x"])
@@ -173,7 +173,7 @@ def test_cells_of_former_versions_are_computed_anew_and_kept(tmp_path):
     np.savez(former, _seconds=7.5, x=np.arange(3))
     before = former.read_bytes()
     with pytest.warns(UserWarning, match="one half is computed anew: one-half-.* does not tell by which code"):
-        made, _ = saved.kept(tmp_path, "one half", lambda: {"x": np.arange(4)})
+        made, _ = saved.load_or_make(tmp_path, "one half", lambda: {"x": np.arange(4)})
     assert made["x"].size == 4 and former.read_bytes() == before
 
 
@@ -213,11 +213,11 @@ def test_a_name_that_is_put_together_counts_all_of_a_registry(tmp_path):
         return {"x": shop["t" + "wo"[:calls.append("named") or 2]]()}
 
     for _ in range(2):
-        assert saved.kept(tmp_path, "cell", make)[0]["x"] == 2.0
+        assert saved.load_or_make(tmp_path, "cell", make)[0]["x"] == 2.0
     assert calls.count("made") == 1
     shop["two"] = lambda: 3.0
     with pytest.warns(UserWarning, match="computed anew"):
-        assert saved.kept(tmp_path, "cell", make)[0]["x"] == 3.0
+        assert saved.load_or_make(tmp_path, "cell", make)[0]["x"] == 3.0
     del fingerprint.Registry.every["shop"]
 
 

@@ -60,7 +60,7 @@ def test_rows(tmp_path):
     assert uniform.kind == "printed" and uniform.published_se == pytest.approx(0.79 / (2 * 49) ** 0.5)
     assert all(map(study.columns, rows.values()))
     assert rows["digits, 2,000 periods: NeuralTS"][1:3] == (pytest.approx(20), pytest.approx(10))
-    study.draw(this.STUDY, sizes, results, list(rows.values()), tmp_path / "figure.png")
+    study.plot_figure(this.STUDY, sizes, results, list(rows.values()), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 

@@ -113,7 +113,7 @@ def test_rows():
 
 def test_the_figure_is_drawn(tmp_path):
     sizes = this.STUDY.presets["smoke"]
-    study.draw(this.STUDY, sizes, made_up(), this.rows(sizes, made_up()), tmp_path / "figure.png")
+    study.plot_figure(this.STUDY, sizes, made_up(), this.rows(sizes, made_up()), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 

@@ -77,8 +77,8 @@ def _same(folder, told):
     return not (folder / "table.csv").exists()
 
 
-def kept(folder, name, make, walk=None):
-    """A cell: what `make` returns, or what the same code returned before.
+def load_or_make(folder, name, make, walk=None):
+    """Load a cell that the same code made before, or make it now.
 
     Args:
       folder: of cells.

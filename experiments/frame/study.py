@@ -31,7 +31,7 @@ from experiments.frame.rows import AGREED, HEADER, KINDS, Row, agreement, column
 from jaxprice import checks, devices, files, fingerprint, stats
 
 __all__ = ["AGREED", "HEADER", "KINDS", "Options", "Row", "Study", "agreement", "band", "chosen", "columns", "command",
-           "difference", "draw", "main", "mean", "number", "read", "show", "stored", "summary", "write"]  # fmt: skip
+           "difference", "main", "mean", "number", "plot_figure", "read", "show", "stored", "summary", "write"]  # fmt: skip
 
 
 class Study(NamedTuple):
@@ -43,7 +43,7 @@ class Study(NamedTuple):
       presets: "smoke", "default", "full" -> sizes (a NamedTuple of plain numbers), all that decides how much is simulated.
       cells: `(sizes, seed)` -> name -> function of nothing that returns a dict of NumPy arrays, kept on disk.
       rows: `(sizes, results)` -> list of `Row`; results: cell name -> dict of arrays.
-      draw: `(figure, sizes, results, rows)`: fills a Matplotlib figure, in the form of the paper's.
+      plot_figure: `(figure, sizes, results, rows)`: fills a Matplotlib figure, in the form of the paper's.
       public: how long public code needs for the same, in words; "" if unknown.
     """
 
@@ -52,7 +52,7 @@ class Study(NamedTuple):
     presets: dict
     cells: Callable
     rows: Callable
-    draw: Callable
+    plot_figure: Callable
     public: str = ""
 
 
@@ -109,13 +109,13 @@ def main(study, options):
         job = bar.add_task(study.name, total=len(parts))
         for name, make in parts.items():
             bar.update(job, description=name)
-            results[name], abouts[name] = saved.kept(out / "cells", name, make, walk)
+            results[name], abouts[name] = saved.load_or_make(out / "cells", name, make, walk)
             bar.advance(job)
     rows = study.rows(sizes, results)
     seconds = [sum(about[clock] for about in abouts.values()) for clock in ("seconds", "cpu_seconds")]
     if files.can_write(out):
         write(rows, out / "table.csv")
-        draw(study, sizes, results, rows, out / "figure.png")
+        plot_figure(study, sizes, results, rows, out / "figure.png")
         about = told | saved.manifest(study.name, study.title, options.preset, *seconds) | {"public": study.public}
         files.write_json(out / "manifest.json", about | {"cells": saved.about_cells(abouts)})
     show(study, rows, console)
@@ -174,7 +174,7 @@ def summary(rows):
     return f"within {AGREED:g} standard errors: {agree}"
 
 
-def draw(study, sizes, results, rows, path):
+def plot_figure(study, sizes, results, rows, path):
     """Draw the figure of a study into a file."""
     import matplotlib
 
@@ -182,7 +182,7 @@ def draw(study, sizes, results, rows, path):
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(9, 5), layout="constrained")
-    study.draw(figure, sizes, results, rows)
+    study.plot_figure(figure, sizes, results, rows)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -221,7 +221,9 @@ def main(options):
                 console.print(f"{label} -> {stage.name}: {name}", style="dim")
                 title = f"{label}, {stage.name}, {name}"
                 played = functools.partial(stage.play, policy)
-                cell, abouts[title] = saved.kept(out / "cells", title, lambda played=played: {"lost": played()}, walk)
+                cell, abouts[title] = saved.load_or_make(
+                    out / "cells", title, lambda played=played: {"lost": played()}, walk
+                )
                 lost[name] = cell["lost"]
             rows = tables.rows_of(label, stage.name, lost, tables.times(stage.horizon))
             slug = re.sub(r"\W+", "-", f"{label}-{stage.name}")
@@ -232,7 +234,7 @@ def main(options):
     rows = tables.gather(out / "rows", TASKS)
     write(out / "table.csv", rows)
     files.write(out / "table.md", tables.markdown(rows))
-    tables.draw(rows, out / "regret.png")
+    tables.plot_figure(rows, out / "regret.png")
     before = (files.read_json(out / "manifest.json") or {}).get("cells", {})
     files.write_json(out / "manifest.json", {"revision": provenance.revision(), "cells": before | saved.about_cells(abouts)})
     console.print(f"{out}/table.csv, table.md, regret.png")

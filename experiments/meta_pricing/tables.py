@@ -148,7 +148,7 @@ def reach(row):
     return float(stats.critical(max(2, int(row["effective"]))))
 
 
-def draw(rows, path):
+def plot_figure(rows, path):
     """Regret over sales, one panel a distribution that agents were trained on."""
     labels = list(dict.fromkeys(row["training"] for row in rows))
     wide = min(3, len(labels))

@@ -165,7 +165,7 @@ def rows(sizes, results):
     return out
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Fig. 3(a), Fig. 3(b) and Table 2."""
     axes = figure.subplots(1, 3)
     for ax, seller in zip(axes, ("MLE-CYCLE", "MLE-GREEDY"), strict=False):
@@ -202,7 +202,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

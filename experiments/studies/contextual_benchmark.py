@@ -181,7 +181,7 @@ def relative(regret, uniform):
     return study.mean(100 * np.asarray(regret, float) / float(uniform))
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Relative regret over delta, with what is printed; and on the tables."""
     held = {row.cell: row for row in rows}
     wide = [3, 2] if sizes.data else [1]
@@ -225,7 +225,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

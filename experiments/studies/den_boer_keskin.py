@@ -188,7 +188,7 @@ def rows(sizes, results):
     return made + [study.Row(name, value, 0.0) for name, value in exact.items()]
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Figures 2 and 4 of the paper, and the prices that explain them."""
     when = times(sizes.doublings)
     figure.set_size_inches(12, 4.2)
@@ -225,7 +225,7 @@ STUDY = study.Study(
     presets=PRESETS,
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

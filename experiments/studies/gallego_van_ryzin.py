@@ -251,7 +251,7 @@ def rows(sizes, results):
     return out
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Ratios against n, the error of the cut against dt, and the loss of every seller against n."""
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 0.8, 1.4))
     exact, simulated, known = results["exact"], results["simulated"], ratios(results["exact"])
@@ -290,7 +290,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def rows(sizes, results):
     return made
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Cumulative regret over the pulls of an episode, as Figure 3; and regret in training."""
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     pulls = np.arange(PULLS + 1)
@@ -265,7 +265,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

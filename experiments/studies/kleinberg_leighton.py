@@ -224,7 +224,7 @@ def rows(sizes, results):
     return out
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Regret against n for the three kinds of valuations, with the rates of the bounds through the last point."""
     left, middle, right = figure.subplots(1, 3)
     n = np.array(sizes.searches)
@@ -261,7 +261,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def rows(sizes, results):
     return table
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Left: mean, smallest and largest of each policy, published beside. Right: the mean under each law."""
     figure.set_size_inches(11, 5.5)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
@@ -211,7 +211,7 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )
 
 

@@ -202,7 +202,7 @@ def wide(sizes, results, policy, d):
     return grouped(regrets[-2:-1] if d == 2 else regrets, sizes.batches)[:, 0]
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Regret over time: a panel a paper."""
     figure.set_size_inches(13, 4.4)
     zhao_axes, first, second = figure.subplots(1, 3)
@@ -249,5 +249,5 @@ STUDY = study.Study(
     presets=PRESETS,
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )

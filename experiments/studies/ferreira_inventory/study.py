@@ -188,7 +188,7 @@ def rows(sizes, results):
     return table
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Percent of the fluid bound over seasons: one product above, networks below."""
     figure.set_size_inches(12, 8)
     values, exact = percents(sizes, results), results["exact"]
@@ -227,6 +227,6 @@ STUDY = study.Study(
     },
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
     public="a public replication reports 32 to 37 minutes on 16 cores for one of the figures",
 )

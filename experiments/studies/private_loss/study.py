@@ -230,7 +230,7 @@ def rows(sizes, results):
     return made + [study.Row(name, value, 0.0) for name, value in exact.items()]
 
 
-def draw(figure, sizes, results, rows):
+def plot_figure(figure, sizes, results, rows):
     """Percentage regret over T: central trust, local trust, linear demand known."""
     figure.set_size_inches(13, 4.4)
     panels = dict(zip(sizes.panels, np.ravel(figure.subplots(1, len(sizes.panels), sharey=True)), strict=True))
@@ -277,5 +277,5 @@ STUDY = study.Study(
     presets=PRESETS,
     cells=cells,
     rows=rows,
-    draw=draw,
+    plot_figure=plot_figure,
 )

@@ -228,7 +228,7 @@ def run_cell(cell, plan, options, made, step, walk):
     def keep(name, make):
         step(f"{name}, n={n}, k={k}")
         title = f"n{n}_k{k}-{name}"
-        found, abouts[title] = saved.kept(options.out / "cells", title, lambda: make()._asdict(), walk)
+        found, abouts[title] = saved.load_or_make(options.out / "cells", title, lambda: make()._asdict(), walk)
         outcomes[name] = Outcome(*(found[field] if found[field].ndim else found[field].item() for field in Outcome._fields))
 
     for name, method in made.items():
@@ -272,7 +272,7 @@ def main(options):
                 table.write(rows, out / "table.csv")
     table.show(rows, console)
     if writable:
-        table.draw(rows, out / "gaps.png")
+        table.plot_figure(rows, out / "gaps.png")
         about = {"options": dataclasses.asdict(options)}
         about["plan"] = plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}
         title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"

@@ -95,7 +95,7 @@ def show(rows, console):
         console.print(printed)
 
 
-def draw(rows, path):
+def plot_figure(rows, path):
     """Reward lost to the oracle, in % of the pulls, with 95 % intervals; hollow: as printed, against our oracle."""
     import matplotlib
 
