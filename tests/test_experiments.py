@@ -10,10 +10,11 @@ import pytest
 import xarray
 
 import jaxprice
-from experiments import regret_growth, throughput, train_agents
+from experiments import throughput, train_agents
 from experiments.meta_pricing import study as meta_pricing
 from experiments.meta_pricing import tables as meta_tables
 from experiments.meta_pricing import tasks as meta_tasks
+from experiments.regret_growth import rows as regret_growth
 from jaxprice import agents, policies
 from jaxprice.agents import lifetimes
 

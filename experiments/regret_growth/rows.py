@@ -1,34 +1,12 @@
-"""How the regret of each policy grows: exponents of time, with intervals, in the setting of its paper.
-
-    python -m experiments.regret_growth                    # all rows
-    python -m experiments.regret_growth --only ucb1 cusum_ucb
-
-The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
-and later), for batches of lanes with seeds of their own; the interval is Student's, of the mean over batches. Where policy
-or market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of
-the final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a shows
-as a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
-predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
-"""
-
-import csv
-import dataclasses
-import math
-from pathlib import Path
+"""The rows of the growth of regret: a policy, the market of its paper, and the rate of the theory."""
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import jaxprice
-from experiments.frame import command
-from jaxprice import policies, stats
+from jaxprice import policies
 from jaxprice.policies.parts import recent
 
-HEADER = ("row", "policy", "market", "expected", "exponent", "low", "high", "regret", "regret_se")
-BATCHES = 8
-START = 0.05
-ACROSS = (
+ACROSS = (  # policy or market are made for the horizon
     "exp3",
     "exp3_ix",
     "exp3_p",
@@ -57,21 +35,6 @@ ACROSS = (
     "private_quadrisection",
     "private_quadrisection, no noise",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to measure."""
-
-    only: tuple[str, ...] = ()
-    """These rows alone."""
-    horizon: int = 20_000
-    """Periods."""
-    lanes: int = 64
-    """Lanes of a batch."""
-    out: Path | None = None
-    """Write the table to this CSV file."""
-
 
 ARMS = ("BernoulliBandit", {"means": [0.3, 0.4, 0.5, 0.6]})
 LINE = ("ParametricDemand", {"family": "keskin_zeevi"})
@@ -207,76 +170,3 @@ def rows(horizon):
         "private_quadrisection, no noise": (policies.private_quadrisection(epsilon=None, **cubes), CUBES, "T^2/3"),
         "zooming": (policies.zooming(scale=0.2), ("PostedPrice", {"demand": "linear", "num_prices": None}), "T^3/5"),
     }
-
-
-def measure(name, options):
-    """Mean exponent over batches and its standard error; mean regret at the horizon and its standard error."""
-    if name in ACROSS:
-        times = [options.horizon // 16, options.horizon // 4, options.horizon]
-        curves = np.stack([final_regrets(name, horizon, options) for horizon in times], axis=1)
-    else:
-        times = np.unique(np.geomspace(START * options.horizon, options.horizon, 12).astype(int))
-        curves = regrets(name, options.horizon, times, options)
-    slopes = np.array([stats.growth_exponent(times, np.maximum(curve, 1e-9)) for curve in curves])
-    last = curves[:, -1]
-    return (*(f(x) for x in (slopes, last) for f in (np.mean, lambda x: x.std(ddof=1) / math.sqrt(BATCHES))),)
-
-
-def played(name, horizon, options, **how):
-    """A row played for so many periods, as from `simulate`."""
-    policy, (kind, settings), _ = rows(horizon)[name]
-    env, params = jaxprice.make(kind, **settings)
-    return jaxprice.simulate(env, policy, **({"lanes": options.lanes, "horizon": horizon, "params": params} | how))
-
-
-def regrets(name, horizon, times, options):
-    """Mean regret of each batch at some times, float `[BATCHES, times]`."""
-    batches = [played(name, horizon, options, seed=seed, checkpoints=times) for seed in range(BATCHES)]
-    return np.stack([batch["regret"].values[0] for batch in batches])
-
-
-def final_regrets(name, horizon, options):
-    """Mean regret of each batch at the end of a season, float `[BATCHES]`."""
-    together = played(name, horizon, options, lanes=BATCHES * options.lanes, checkpoints=[horizon])
-    return together["lane_regret"].values[0].reshape(BATCHES, -1).mean(axis=1)
-
-
-def main(options):
-    """Measure, print, write.
-
-    Raises:
-      ValueError: an unknown row, fewer than 160 periods, no lanes.
-    """
-    jaxprice.checks.whole("horizon", options.horizon, 160, jaxprice.checks.LARGEST)
-    jaxprice.checks.positive_int("lanes", options.lanes)
-    table = rows(options.horizon)
-    chosen = options.only or tuple(table)
-    for name in chosen:
-        jaxprice.checks.choice("row", name, table)
-    printed = Table(title=f"growth of regret, {BATCHES} batches of {options.lanes} lanes, {options.horizon:,} periods")
-    for column in ("row", "policy", "market", "expected", "exponent", "95 % interval", "regret"):
-        printed.add_column(column)
-    console, file = Console(), None
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        file = options.out.open("w", newline="")
-        csv.writer(file).writerow(HEADER)
-    for name in chosen:
-        policy, market, expected = table[name]
-        with console.status(name):
-            slope, error, regret, regret_error = measure(name, options)
-        low, high = stats.interval(slope, error, BATCHES)
-        described = policies.describe(policy)
-        regret_text = f"{regret:.4g} ± {stats.critical(BATCHES) * regret_error:.2g}"
-        printed.add_row(name, described, market[0], expected, f"{slope:.3f}", f"{low:.3f} to {high:.3f}", regret_text)
-        if file is not None:  # a row at once: a killed run keeps those it has
-            numbers = (f"{x:.4g}" for x in (slope, low, high, regret, regret_error))
-            csv.writer(file).writerow([name, described, market[0], expected, *numbers])
-            file.flush()
-    console.print(printed)
-    if file is not None:
-        file.close()
-
-
-if __name__ == "__main__":
-    command.run(main, Options)
