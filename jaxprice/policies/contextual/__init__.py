@@ -1,1 +1,1 @@
-"""Contextual bandits: features of the buyer are seen before a price of a grid is posted."""
+"""Contextual bandits: the seller sees features of the buyer before it posts a price of a grid."""

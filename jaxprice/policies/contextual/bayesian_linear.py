@@ -1,21 +1,21 @@
-"""Thompson sampling with Bayesian linear regression whose noise is unknown: normal-inverse-gamma posteriors.
+"""Thompson sampling with Bayesian linear regression and unknown noise: normal-inverse-gamma posteriors.
 
-With features z_k of price p_k (`features`), the model of the signal y, for each price or for all, is
+With features z_k of price p_k (`features`), the model of the signal y, for each price or for all together, is
 
     y = z'theta + e,   e ~ N(0, s^2),      theta | s^2 ~ N(0, s^2 / ridge),      s^2 ~ inverse gamma(a, b),
 
-whose posterior after n observations is that of ridge regression (m, A), `linear_model`, with
+The posterior after n observations is that of ridge regression (m, A), `linear_model`, with
 
     theta | s^2 ~ N(m, s^2 A^-1),      s^2 ~ inverse gamma(a + n / 2, b + (sum y^2 - m'A m) / 2).
 
-The last sum grows by (y - z'm)^2 / (1 + z'A^-1 z), with m and A before the observation, and is never a difference. Draw
-s^2, then theta, and post argmax_k w_k z_k'theta_k, signals and weights as in `ucb1`. With disjoint models each price has
-a noise of its own, and z_k'theta_k is drawn, which is the same law. Ties go to the lowest price.
+The last sum grows by (y - z'm)^2 / (1 + z'A^-1 z), with m and A from before the observation, so it is never computed as a
+difference. The policy draws s^2, then theta, and posts argmax_k w_k z_k'theta_k, with signals and weights as in `ucb1`. With
+disjoint models each price has its own noise, and z_k'theta_k is drawn, which is equivalent. Ties go to the lowest price.
 
-Riquelme et al. take a = b = 6 and ridge 1/4 for rewards of order one. Here b = (a - 1) / 4: a prior mean of the noise
-variance of 1/4, the largest of a conversion rate.
+Riquelme et al. use a = b = 6 and ridge 1/4 for rewards of order one. Here b = (a - 1) / 4, which gives the noise variance a
+prior mean of 1/4, the largest value for a conversion rate.
 
-Regret: no bound is known for unknown noise; with noise known that of `lin_ts`.
+Regret: no bound is known for unknown noise; with known noise it is that of `lin_ts`.
 
 Source: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127 (LinFull).
 """
@@ -32,9 +32,10 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class Noise:
-    """Shape and scale of the inverse gamma law of the variance, float `[K]` if models are disjoint, else scalars.
+    """Shape and scale of the inverse gamma distribution of the variance, float `[K]` if models are disjoint, otherwise
+    scalars.
 
-    Both go on growing; `lost` is what rounding has kept from them (`totals`).
+    Both are growing sums; `lost` are their rounding errors (`totals`).
     """
 
     a: jax.Array
@@ -42,7 +43,7 @@ class Noise:
     lost: tuple[jax.Array, jax.Array]
 
     def add(self, surprise):
-        """The law after one more observation."""
+        """The distribution after one more observation."""
         long = self.a >= totals.LONG
         a, less = totals.plus(self.a, self.lost[0], 0.5, long)
         b, rest = totals.plus(self.b, self.lost[1], 0.5 * surprise, long)
@@ -51,7 +52,7 @@ class Noise:
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the features of prices, the regression and the noise."""
+    """The learning signal, the features of prices, the regression and the noise."""
 
     signal: arms.Signal
     form: features.Features
@@ -67,7 +68,7 @@ def bayesian_linear(a=6.0, b=1.25, ridge=0.25, form="disjoint", signal="demand")
       a, b: shape (at least 1) and scale (above 0) of the prior of the noise variance; may be traced, as may `ridge`.
       ridge: penalty on the squared coefficients, above 0: the prior precision in units of the noise's.
       form: "disjoint", "joint" or "additive", the features of a price.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: numbers out of range, an unknown form or signal; at `init`, no price grid or no context.

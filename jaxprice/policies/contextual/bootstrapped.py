@@ -1,17 +1,18 @@
-"""Bootstrap Thompson sampling: replicates of a ridge regression, each on its own random weights, one drawn to price by.
+"""Bootstrap Thompson sampling: replicates of a ridge regression with independent random weights; one is drawn in each
+period.
 
-Replicate j of B counts every sale with a weight W drawn when it happens, and starts from artificial data of its own:
+Replicate j of B gives every sale a random weight W, and starts from its own artificial data:
 
     weights:   "double" (double or nothing): W = 0 or 2, equally likely;   "poisson": W ~ Poisson(1);
     m_j minimises   sum_t W_jt (y_t - z_t'm)^2 + ridge |m - e_j|^2,      e_j ~ N(0, (spread / sqrt(ridge))^2 I).
 
-In each period one replicate is drawn uniformly, and the price is argmax_k w_k z_k'm_j with features z_k of price p_k
-(`features`), regressions as in `linear_model`, for each price or for all, and signals y and weights w_k as in `ucb1`.
-Ties go to the lowest price. The spread of the replicates stands in for the posterior, and adapts to noise of any kind.
-Without artificial data (spread 0) all replicates start alike, and a price that fails at first may never be tried again
+In each period one replicate is drawn uniformly, and the price is argmax_k w_k z_k'm_j, with features z_k of price p_k
+(`features`), regressions as in `linear_model`, for each price or for all together, and signals y and weights w_k as in
+`ucb1`. Ties go to the lowest price. The spread of the replicates replaces the posterior, and adapts to noise of any kind.
+Without artificial data (spread 0) all replicates start equal, and a price that fails at first may never be tried again
 (Osband and Van Roy); a small B has the same weakness later. B disjoint models of K prices are B K d (d + 1) floats.
 
-Regret: no bound is known for finitely many replicates; in practice close to that of Thompson sampling.
+Regret: no bound is known for finitely many replicates; in practice it is close to that of Thompson sampling.
 
 Sources: D. Eckles, M. Kaptein (2014), "Thompson sampling with the online bootstrap", arXiv:1410.4009; I. Osband, B. Van Roy
 (2015), "Bootstrapped Thompson sampling and deep exploration", arXiv:1507.00300.
@@ -32,7 +33,7 @@ POISSON = np.cumsum([np.exp(-1) / np.prod(np.arange(1.0, k + 1)) for k in range(
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the features of prices, and the replicates, on the last axis of the model."""
+    """The learning signal, the features of prices, and the replicates, on the last axis of the model."""
 
     signal: arms.Signal
     form: features.Features
@@ -49,7 +50,7 @@ def bootstrapped(replicates=10, weights="double", spread=0.5, ridge=1.0, form="d
       spread: prior standard deviation of a coefficient for ridge 1, at least 0; may be traced, as may `ridge`.
       ridge: penalty on the squared coefficients, above 0.
       form: "disjoint", "joint" or "additive", the features of a price.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: options out of range or unknown; at `init`, no price grid or no context.

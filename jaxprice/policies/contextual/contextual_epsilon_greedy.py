@@ -1,15 +1,15 @@
-"""Contextual epsilon-greedy: a random price at a falling rate, else the best price by ridge regression on the features.
+"""Contextual epsilon-greedy: a random price with decreasing probability, otherwise the best price by ridge regression.
 
-With features z_k of price p_k (`features`) and the ridge regression m of the signal on them (`linear_model`), for each
-price or for all, the price in period t = 1, 2, ... is
+With features z_k of price p_k (`features`) and the ridge regression m of the signal on them (`linear_model`), for each price
+or for all together, the price in period t = 1, 2, ... is
 
     a uniformly random one        with probability min(1, epsilon / t^decay),
-    argmax_k w_k z_k'm_k          else,
+    argmax_k w_k z_k'm_k          otherwise,
 
-with signals and weights w_k as in `ucb1`. Every period is learned from, random or not; ties go to the lowest price.
+with signals and weights w_k as in `ucb1`. The policy learns from every period, random or not. Ties go to the lowest price.
 
-Regret: O(T^(2/3)) for decay 1/3 where demand is linear in the features, by the argument of Langford and Zhang for their
-epoch-greedy algorithm, which explores as often but learns from the random periods alone; linear in T for decay 0.
+Regret: O(T^(2/3)) for decay 1/3 if demand is linear in the features, by the argument of Langford and Zhang for their
+epoch-greedy algorithm, which explores as often but learns only from the random periods; linear in T for decay 0.
 
 Sources: J. Langford, T. Zhang (2007), "The epoch-greedy algorithm for contextual multi-armed bandits"; A. Bietti, A.
 Agarwal, J. Langford (2021), "A contextual bandit bake-off", arXiv:1802.04064.
@@ -28,11 +28,11 @@ def contextual_epsilon_greedy(epsilon=1.0, decay=1 / 3, ridge=1.0, form="disjoin
     """Contextual epsilon-greedy.
 
     Args:
-      epsilon: probability of a random price in the first period; above 1, all are random until t^decay exceeds it.
-      decay: power of time at which that falls, in [0, 1]. All three numbers may be traced.
+      epsilon: probability of a random price in the first period; if it is above 1, all are random until t^decay exceeds it.
+      decay: exponent of its decrease in time, in [0, 1]. All three numbers may be traced.
       ridge: penalty on the squared coefficients, above 0.
       form: "disjoint", "joint" or "additive", the features of a price.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: numbers out of range, an unknown form or signal; at `init`, no price grid or no context.

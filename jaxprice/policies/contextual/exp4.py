@@ -1,17 +1,17 @@
-"""Exp4: exponential weights over rules that turn a context into a price, for adversarial contexts and demand.
+"""Exp4: exponential weights over rules that map a context to a price, for adversarial contexts and demand.
 
-The rules ("experts") compared here are two-price rules: rule (i, k, l) posts price k to buyers whose feature i is below
-its mean so far (this buyer included), and price l to others, for every feature i and all prices k, l; k = l ignores the
-context. One more rule, which the theorem asks for, draws a price uniformly. That makes N = d K^2 + 1 rules. With advice
-q_n(j), the probability that rule n posts j, mixing g and gains x = reward / (buyers * largest margin) in [0, 1],
+The rules ("experts") here are two-price rules. Rule (i, k, l) posts price k to buyers whose feature i is below its mean so
+far (this buyer included), and price l to others, for every feature i and all prices k, l; with k = l it ignores the context.
+One more rule draws a uniformly random price, as the theorem requires. That makes N = d K^2 + 1 rules. With advice q_n(j),
+the probability that rule n posts j, mixing g and gains x = reward / (buyers * largest margin) in [0, 1],
 
     p_j = (1 - g) sum_n v_n q_n(j) / sum_n v_n + g / K,      v_n <- v_n exp(g q_n(j) x / (p_j K))   after price j.
 
-Gains outside [0, 1] are put there by their range so far (`exponential`). The default mixing, the smaller of 1 and
-sqrt(K log N / ((e - 1) T)), knows the horizon. State: N floats; a period costs O(N).
+Gains outside [0, 1] are mapped to it by their range so far (`exponential`). The default mixing, the smaller of 1 and
+sqrt(K log N / ((e - 1) T)), needs the horizon. State: N floats; a period costs O(N).
 
 Regret against the best rule: at most 2 sqrt(e - 1) sqrt(T K log N) = 2.63 sqrt(T K log N). The regret that `simulate`
-reports is against the best price for each buyer and stays linear unless a rule posts it.
+reports is against the best price for each buyer, and stays linear unless a rule posts that price.
 
 Source: P. Auer, N. Cesa-Bianchi, Y. Freund, R. E. Schapire (2002), "The nonstochastic multiarmed bandit problem",
 doi:10.1137/S0097539701398375, section 7.
@@ -36,10 +36,10 @@ class State:
     Attributes:
       time: number of contexts in the mean, int scalar.
       mixing: float scalar.
-      signal: what a sale teaches.
-      range: of the gains.
-      mean, lost: mean context so far, and what rounding has kept from it (`totals`), float `[d]`.
-      log_weights: of the rules by price below, price above and feature, float `[K, K, d]`.
+      signal: the learning signal.
+      range: range of the gains.
+      mean, lost: mean context so far, and its rounding error (`totals`), float `[d]`.
+      log_weights: log weights of the rules by price below, price above and feature, float `[K, K, d]`.
       uniform: log weight of the uniform rule, float scalar. The largest log weight of all is near zero.
     """
 
@@ -98,7 +98,7 @@ def exp4(mixing=None):
 
 
 def probabilities(state, below):
-    """Probability of each price, float `[K]`, given which features are below their mean, bool `[d]`."""
+    """Probability of each price, float `[K]`, for features below their mean as given, bool `[d]`."""
     size = state.log_weights.shape[0]
     weights, uniform = jnp.exp(state.log_weights), jnp.exp(state.uniform)
     if_below = features.contract(jnp.ones(size, jnp.float32), weights, axis=1)
@@ -108,7 +108,7 @@ def probabilities(state, below):
 
 
 def compare(state, observation):
-    """The mean context including this one, which features are below it, and what rounding has kept from it."""
+    """The mean context including this one, which features are below it, and its rounding error."""
     context, count = observation[-state.mean.shape[0] :], state.time + 1
     step = (context - state.mean) / count.astype(jnp.float32)
     mean, lost = totals.plus(state.mean, state.lost, step, count >= totals.LONG)

@@ -1,16 +1,15 @@
 """GLM-UCB: logistic regression of sales on the buyer's features, and the price with the largest upper confidence bound.
 
-With features z_k of price p_k (`features`), sales of probability sigma(z_k'theta), sigma(u) = 1 / (1 + exp(-u)), and the
-estimate (m, H) of `logistic_model`, for all prices or for each, the price posted is the first with the largest
+With features z_k of price p_k (`features`), sale probability sigma(z_k'theta), sigma(u) = 1 / (1 + exp(-u)), and the
+estimate (m, H) of `logistic_model`, for all prices together or for each, the policy posts the first price with the largest
 
     w_k sigma(z_k'm + alpha sqrt(z_k' H^-1 z_k)),        H = ridge I + sum sigma'(z'm) z z',      w_k = p_k - c.
 
-Departures: (1) the papers solve for the maximum likelihood estimate on all data in every period; here it is carried from
-period to period, at O(D^2) operations. (2) Optimism is on the logit, as in Li, Lu and Zhou, so that no bound on a
-probability exceeds 1; Filippi et al. add the bonus to the mean. (3) The norm is that of the information H, in which the
-logit's standard error is one, and not that of sum z z' with a factor 1 / min sigma' before it (Faury et al.). (4) ridge
-stands in for the first random periods. alpha is a constant, where the proofs let it grow as sqrt(D log t); ties go to
-the lowest price.
+Departures: (1) The papers compute the maximum likelihood estimate on all data in every period; here the estimate is updated
+sequentially, at O(D^2) operations. (2) Optimism is on the logit, as in Li, Lu and Zhou, so that no bound on a probability
+exceeds 1; Filippi et al. add the bonus to the mean. (3) The norm is that of the information H, for which the standard error
+of the logit is one; the papers use sum z z' and a factor 1 / min sigma' (Faury et al.). (4) ridge replaces the initial
+random periods. alpha is a constant, while in the proofs it grows as sqrt(D log t). Ties go to the lowest price.
 
 Regret: O(D sqrt(T)) up to logarithms.
 
@@ -31,7 +30,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the features of prices, the estimate."""
+    """The learning signal, the features of prices, the estimate."""
 
     signal: arms.Signal
     form: features.Features
@@ -50,7 +49,7 @@ def glm_ucb(alpha=1.0, ridge=1.0, form=None):
     Args:
       alpha: width of the confidence bound in standard errors of the logit, at least 0; may be traced.
       ridge: penalty on the squared coefficients, above 0; may be traced.
-      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" where all prices are one (`features`).
+      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" if all prices are equal (`features`).
 
     Raises:
       ValueError: numbers out of range, an unknown form; at `init`, no price grid, no context or demand not Bernoulli.

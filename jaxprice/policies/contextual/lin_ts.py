@@ -1,18 +1,19 @@
 """Linear Thompson sampling: draw the coefficients of a linear demand model from their posterior, post the best price.
 
 With features z_k of price p_k (`features`) and the regression (m, A) of the signal on them (`linear_model`), for each price
-or for all,
+or for all together,
 
     theta ~ N(m, v^2 A^-1),      action = argmax_k w_k z_k'theta_k,      A = ridge / n I + sum z z',   m = A^-1 sum z y,
 
-with n buyers a period, signals y and weights w_k as in `ucb1`, and v = scale * noise. For scale 1, Gaussian noise of that
-standard deviation and a prior N(0, n v^2 / ridge) on each coefficient this is the posterior. Where the market's noise is
-Gaussian the seller knows its standard deviation, and that is the default; else it is 1 / (2 sqrt(n)), which no conversion
-rate of n buyers exceeds. If the noise is small, so should ridge be: the prior must not rule out the truth. With disjoint
-models the values z_k'theta_k are drawn, one normal for each price, which is the same law; ties go to the lowest price.
+with n buyers a period, signals y and weights w_k as in `ucb1`, and v = scale * noise. This is the posterior for scale 1,
+Gaussian noise with that standard deviation, and a prior N(0, n v^2 / ridge) on each coefficient. If the noise of the market
+is Gaussian, the seller knows its standard deviation, and that is the default. Otherwise the default is 1 / (2 sqrt(n)), an
+upper bound for a conversion rate of n buyers. If the noise is small, ridge should be small too, so that the prior does not
+exclude the truth. With disjoint models the values z_k'theta_k are drawn, one normal for each price, which is equivalent.
+Ties go to the lowest price.
 
-Regret: O(D^(3/2) sqrt(T)) up to logarithms for v of order sqrt(D log T), which the paper's proof takes (scale); scale 1 is
-what works in practice.
+Regret: O(D^(3/2) sqrt(T)) up to logarithms for v of order sqrt(D log T), as in the paper's proof (scale). In practice scale
+1 works well.
 
 Source: S. Agrawal, N. Goyal (2013), "Thompson sampling for contextual bandits with linear payoffs", arXiv:1209.3352.
 """
@@ -29,11 +30,11 @@ def lin_ts(scale=1.0, ridge=1.0, noise=None, form="disjoint", signal="demand"):
     """Linear Thompson sampling.
 
     Args:
-      scale: posterior standard deviations are multiplied by this, above 0; may be traced.
+      scale: factor of the posterior standard deviations, above 0; may be traced.
       ridge: penalty on the squared coefficients, above 0; may be traced.
-      noise: standard deviation of a signal, above 0; by default as `arms.noise_of_signal` has it.
+      noise: standard deviation of a signal, above 0; by default that of `arms.noise_of_signal`.
       form: "disjoint", "joint" or "additive", the features of a price.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: numbers out of range, an unknown form or signal; at `init`, no price grid or no context.

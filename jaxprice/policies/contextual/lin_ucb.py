@@ -1,19 +1,19 @@
 """LinUCB: ridge regression of demand on the buyer's features, and the price with the largest upper confidence bound.
 
 With features z_k of price p_k (`features`) and a ridge regression of the signal on them (`linear_model`), for each price or
-for all, the price posted is the first with the largest
+for all together, the policy posts the first price with the largest
 
     w_k (z_k'm_k + alpha sqrt(z_k' A_k^-1 z_k)),        A_k = ridge I + sum z z',   m_k = A_k^-1 sum z y,
 
-with signals y and weights w_k as in `ucb1`: learning from demand, the bonus is price-scaled. The disjoint form with equal
-weights is Algorithm 1 of Li et al. (ridge 1); if the context is the constant 1, it is UCB with means S / (n + ridge) and
-bonuses alpha / sqrt(n + ridge). With `clip`, bounds on a conversion rate are cut at 1.
+with signals y and weights w_k as in `ucb1`: when learning from demand, the bonus is scaled by the price. The disjoint form
+with equal weights is Algorithm 1 of Li et al. (ridge 1). If the context is the constant 1, it is UCB with means S / (n +
+ridge) and bonuses alpha / sqrt(n + ridge). With `clip`, bounds on a conversion rate are clipped at 1.
 
-alpha is a constant, as in the paper, where it is 1 + sqrt(log(2 / delta) / 2). The bound for all periods at once of
-Abbasi-Yadkori, Pal and Szepesvari lets it grow as sqrt(D log t). Ties go to the lowest price.
+alpha is a constant, as in the paper, where it is 1 + sqrt(log(2 / delta) / 2). In the uniform bound of Abbasi-Yadkori, Pal
+and Szepesvari it grows as sqrt(D log t). Ties go to the lowest price.
 
-Regret: O(D sqrt(T)) up to logarithms with alpha as in that bound, and O(sqrt(D T)) for a variant that makes its samples
-independent (Chu et al.); linear in T, if small, where demand is not linear in the features.
+Regret: O(D sqrt(T)) up to logarithms with alpha from that bound, and O(sqrt(D T)) for a variant with independent samples
+(Chu et al.). If demand is not linear in the features, it is linear in T with a small factor.
 
 Sources: L. Li, W. Chu, J. Langford, R. E. Schapire (2010), "A contextual-bandit approach to personalized news article
 recommendation", arXiv:1003.0146; W. Chu, L. Li, L. Reyzin, R. E. Schapire (2011), "Contextual bandits with linear payoff
@@ -39,8 +39,8 @@ def lin_ucb(alpha=1.0, ridge=1.0, form="disjoint", clip=False, signal="demand"):
       alpha: width of the confidence bound, at least 0; may be traced.
       ridge: penalty on the squared coefficients, above 0; may be traced.
       form: "disjoint", "joint" or "additive", the features of a price.
-      clip: whether bounds on the signal are cut at 1.
-      signal: "demand" or "reward", what it learns from.
+      clip: whether to clip bounds on the signal at 1.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: numbers out of range, an unknown form or signal; at `init`, no price grid or no context.

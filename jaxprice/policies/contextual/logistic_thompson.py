@@ -1,21 +1,21 @@
 """Logistic Thompson sampling: draw the coefficients of a logistic demand model from Laplace's approximation.
 
-With features z_k of price p_k (`features`), sales of probability sigma(z_k'theta), sigma(u) = 1 / (1 + exp(-u)), and
-what is known of theta, for all prices or for each, N(m, S) as in `logistic_model`,
+With features z_k of price p_k (`features`), sale probability sigma(z_k'theta), sigma(u) = 1 / (1 + exp(-u)), and the belief
+N(m, S) about theta, for all prices together or for each, as in `logistic_model`,
 
     theta ~ N(m, scale^2 S),      action = argmax_k w_k sigma(z_k'theta),      w_k = p_k - c.
 
 The first m is 0 and the first S is I / ridge. With `covariance="diagonal"` this is Algorithm 3 of Chapelle and Li with
-batches of one period: S = diag(1 / q), m is set to the minimiser of
+batches of one period: S = diag(1 / q), and m moves to the minimiser of
 
     sum_i q_i (theta_i - m_i)^2 / 2 + n log(1 + exp(z'theta)) - y z'theta,      then   q_i <- q_i + n z_i^2 sigma'(z'm).
 
-1 / q_i is the variance of theta_i if all others were known. Where features are correlated (x and price times x are) the
-diagonal draws too narrowly and learns too slowly: in the market S1 of `envs.glm_demand`, d = 3, ten prices, the joint form
-loses 3,600 in 20,000 periods (a random price 5,700, the full covariance 130). Hence `covariance="full"`, the default, which
-keeps all of S at O(D^2) operations a period. Ties go to the lowest price.
+1 / q_i is the variance of theta_i if all others were known. If features are correlated (as x and price times x are), the
+diagonal makes the draws too narrow and learning too slow. In the market S1 of `envs.glm_demand`, d = 3, ten prices, the
+joint form then loses 3,600 in 20,000 periods (a random price 5,700, the full covariance 130). Hence the default is
+`covariance="full"`, which keeps all of S at O(D^2) operations a period. Ties go to the lowest price.
 
-Regret: no bound is known for the approximation; for exact posteriors O(D sqrt(T)) up to logarithms on average over the
+Regret: no bound is known for the approximation; for exact posteriors it is O(D sqrt(T)) up to logarithms on average over the
 prior.
 
 Source: O. Chapelle, L. Li (2011), "An empirical evaluation of Thompson sampling".
@@ -35,14 +35,14 @@ COVARIANCES = ("full", "diagonal")
 
 @struct.dataclass
 class Diagonal:
-    """Means and precisions of independent coefficients, what rounding has kept from both; float `[K, d]` or `[D]` each."""
+    """Means and precisions of independent coefficients, and rounding errors of both; float `[K, d]` or `[D]` each."""
 
     mean: jax.Array
     precision: jax.Array
     lost: tuple[jax.Array, jax.Array]
 
     def revise(self, z, sales, trials):
-        """One vector of coefficients after a period."""
+        """Update one vector of coefficients after a period."""
         step = z / self.precision
         u = logistic_model.mode(jnp.sum(z * self.mean), jnp.sum(z * step), sales, trials)
         long, known = self.precision >= totals.LONG, trials * logistic_model.curvature(u) * z**2
@@ -51,7 +51,7 @@ class Diagonal:
         return Diagonal(mean, precision, (less, rest))
 
     def draw(self, z, form, context, scale):
-        """As `linear_model.Model.draw`."""
+        """Like `linear_model.Model.draw`."""
         if form.disjoint:
             spread = jnp.sqrt(form.apply(1 / self.precision, context**2))
             return form.apply(self.mean, context) + scale * spread * z
@@ -60,7 +60,7 @@ class Diagonal:
 
 @struct.dataclass
 class State:
-    """What a sale teaches, the features of prices, what is known of the coefficients (`Model` or `Diagonal`)."""
+    """The learning signal, the features of prices, and the belief about the coefficients (`Model` or `Diagonal`)."""
 
     signal: arms.Signal
     form: features.Features
@@ -77,10 +77,10 @@ def logistic_thompson(scale=1.0, ridge=1.0, covariance="full", form=None):
     """Logistic Thompson sampling.
 
     Args:
-      scale: posterior standard deviations are multiplied by this, above 0; may be traced.
+      scale: factor of the posterior standard deviations, above 0; may be traced.
       ridge: prior precision of the coefficients, above 0; may be traced.
       covariance: "full" or "diagonal".
-      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" where all prices are one (`features`).
+      form: "disjoint", "joint" or "additive"; None: "joint", or "disjoint" if all prices are equal (`features`).
 
     Raises:
       ValueError: numbers out of range, an unknown covariance or form; at `init`, no price grid, no context or demand not

@@ -1,31 +1,31 @@
-"""A small network of the signal of a price given the context, and how it is trained sale by sale.
+"""A small network for the signal of a price given the context, and its training sale by sale.
 
-Input z_k = (x, s_k) for price k: the context and the price in units of the highest; in the form "arms", (x, e_k) with the
-k-th unit vector, for arms of one price, which are all the same to a network of the price (`features`). With L hidden layers
-of m units,
+The input for price k is z_k = (x, s_k): the context, and the price in units of the highest. In the form "arms" it is (x,
+e_k) with the k-th unit vector, for arms of equal price, which a network of the price cannot distinguish (`features`). With L
+hidden layers of m units,
 
     h_0 = z,   h_l = max(0, W_l'h_{l-1} + b_l),   f(z) = v'h_L + c.
 
-Start. Every layer is two copies of one of half the width, h_l = (u_l, u_l), and v = (w, -w): so f = 0 everywhere before the
-first sale, while its gradient is not (Zhou, Li and Gu). Entries of the halves of W_l are N(0, 2 / n) with n inputs, those of
-w N(0, 1 / n), b = c = 0; they come from the key given to `init`.
+Start. Every layer consists of two copies of a layer of half the width, h_l = (u_l, u_l), and v = (w, -w). So f = 0
+everywhere before the first sale, but its gradient is not zero (Zhou, Li and Gu). Entries of the halves of W_l are N(0, 2 /
+n) with n inputs, those of w are N(0, 1 / n), and b = c = 0. They are drawn with the key of `init`.
 
 Training. The last M sales are in a ring buffer, in blocks of B rows. After each sale Adam makes `steps` steps, each on one
-block, in turn, and with N blocks (partly) filled the loss of block j is
+block, in turn. With N blocks that hold sales, the loss of block j is
 
     (1/B) sum_{i in block j} (f(z_i) - y_i)^2 / 2  +  ridge / (2 B N) |weights - those of the start|^2,
 
-with 1e-4 for Adam's 1e-8, so that gradients of the size of rounding errors move nothing. A round through all blocks sums to
-the ridge objective on the buffer, divided by B. (A penalty on the weights themselves would pull a network to zero before it
-has learned anything, and there its gradient vanishes.) Work and memory of a sale are the same from the first to the last;
-nothing is drawn, and where lanes share a clock they share the place in the buffer, which is then a slice. The papers train
-now and then, on all data, for many more steps.
+where 1e-4 replaces Adam's 1e-8, so that gradients as small as rounding errors move nothing. The sum over all blocks is the
+ridge objective on the buffer, divided by B. (A penalty on the weights themselves would pull a network to zero before it has
+learned anything, and its gradient vanishes there.) Every sale costs the same work and memory. Training draws no random
+numbers. Lanes that share a clock share the position in the buffer, so the write is a slice. The papers train occasionally,
+on all data, for many more steps.
 
-Tangent bounds (`neural_ucb`, `neural_thompson`). With g(z) = df(z) / dweights, the uncertainty of f is
+Tangent bounds (`neural_ucb`, `neural_thompson`). With g(z) = df(z) / dweights, the uncertainty of f is given by
 
     sigma(z)^2 = ridge sum_i g_i(z)^2 / U_i,      U = ridge + sum g(z)^2 over the sales, entry by entry:
 
-ridge regression on the gradients with the Gram matrix cut down to its diagonal.
+This is ridge regression on the gradients, with the Gram matrix reduced to its diagonal.
 
 Sources: D. P. Kingma, J. Ba (2015), "Adam", arXiv:1412.6980; D. Zhou, L. Li, Q. Gu (2020), arXiv:1911.04462 (the start).
 """
@@ -44,7 +44,7 @@ from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, features
 from jaxprice.types import Policy
 
-EPSILON = 1e-4  # of Adam: gradients of the size of rounding errors must not move a weight by a full step
+EPSILON = 1e-4  # epsilon of Adam: a gradient as small as rounding errors must not make a full step
 
 
 class Network(nn.Module):
@@ -69,14 +69,14 @@ class Network(nn.Module):
 
 @struct.dataclass
 class Learned:
-    """What a network knows.
+    """State of a policy with a network.
 
     Attributes:
       time: number of the next sale, from 1, int scalar.
-      signal: what a sale teaches.
+      signal: the learning signal.
       form: prices and context.
-      weights: of the network, a tree.
-      origin: those of the start.
+      weights: weights of the network, a tree.
+      origin: initial weights.
       optimiser: state of Adam.
       inputs, signals: the ring buffer, float `[memory, n]` and `[memory]`.
     """
@@ -102,7 +102,7 @@ class Learned:
 
 
 class Trainer:
-    """Network, optimiser and loss under given options; the state is `Learned`."""
+    """Network, optimiser and loss for given options; the state is `Learned`."""
 
     def __init__(self, name, width, depth, memory, batch, steps, rate, ridge, form, signal):
         for option, value in (("width", width), ("depth", depth), ("memory", memory), ("batch", batch), ("steps", steps)):
@@ -128,15 +128,15 @@ class Trainer:
         return Learned(jnp.int32(1), learned, form, weights, weights, self.optimiser.init(weights), inputs, inputs[:, 0])
 
     def value(self, weights, x):
-        """f, float `[...]`, of inputs `[..., n]`."""
+        """f, float `[...]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x)
 
     def hidden(self, weights, x):
-        """h_L, float `[..., width]`, of inputs `[..., n]`."""
+        """h_L, float `[..., width]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x, method="hidden")
 
     def loss(self, weights, origin, inputs, signals, filled, blocks):
-        """Loss of a block of which the first `filled` rows count."""
+        """Loss of a block; only its first `filled` rows count."""
         error = self.value(weights, inputs) - signals
         counts = jnp.arange(self.batch, dtype=jnp.int32) < filled
         moved = jax.tree.leaves(jax.tree.map(jnp.subtract, weights, origin))
@@ -164,7 +164,7 @@ class Trainer:
 
 
 def start(key, size, width, depth):
-    """The weights before the first sale, as flax keeps them: `{layer: {"kernel", "bias"}}`."""
+    """The weights before the first sale, in the layout of flax: `{layer: {"kernel", "bias"}}`."""
     half = width // 2
     fans = [size, *[half] * depth]
     words = jax.random.bits(key, (sum(fan * half for fan in fans[:-1]) + half,), jnp.uint32)
@@ -184,14 +184,14 @@ def start(key, size, width, depth):
 
 @struct.dataclass
 class Tangent:
-    """State of a policy that plays by tangent bounds: what the network knows, and U, a tree as that of its weights."""
+    """State of a policy that decides by tangent bounds: the network, and U, a tree like that of its weights."""
 
     learned: Learned
     gram: Any
 
 
 def tangent_policy(trainer, choose):
-    """The policy that trains a network and plays what `choose` says.
+    """Build a policy that trains a network and plays the action that `choose` returns.
 
     Args:
       trainer: the `Trainer`.

@@ -1,21 +1,21 @@
-"""Neural-linear Thompson sampling: a network learns features of price and context, a Bayesian regression on them explores.
+"""Neural-linear Thompson sampling: a network learns features of price and context; a Bayesian regression on them explores.
 
-With inputs z_k = (context, price k) and the last hidden layer h of a network trained on the sales (`network`), and
-phi_k = (h(z_k), 1), the posted price is the first with the largest
+With inputs z_k = (context, price k), the last hidden layer h of a network trained on the sales (`network`), and
+phi_k = (h(z_k), 1), the policy posts the first price with the largest
 
     w_k phi_k'theta,    theta ~ N(m, v^2 A^-1),    A = ridge / n I + sum phi phi',   m = A^-1 sum phi y,   v = scale * noise,
 
 with n buyers a period and one draw for all prices; signals y, weights w_k and the noise are as in `ucb1` and `lin_ts`. The
-network is trained after every sale, but phi is of a copy of its weights that comes up to date once in `every` sales: then
-the regression is done again from the prior on all sales in the buffer, so that old and new features are never mixed; in
-between, each sale is added to it. Sales that have left the buffer are forgotten at that time.
+network is trained after every sale, but phi uses a copy of its weights that is refreshed once in `every` sales. At a refresh
+the regression is computed again from the prior on all sales in the buffer, so that old and new features are never mixed. In
+between, each sale is added to it. Sales that have left the buffer are forgotten at a refresh.
 
-Departures. Riquelme et al. have an output and a regression for each action, and an inverse gamma prior on the noise; here
-the price is an input and the noise a number. They train for many steps once in so many sales, and keep all data. The
-regression is `linear_model`, one rank-one update for each sale in the buffer: memory / every of them a sale on average,
-where lanes share a clock; where each lane has its own, all are made after every sale and mostly thrown away.
+Departures. Riquelme et al. have an output and a regression for each action, and an inverse gamma prior on the noise. Here
+the price is an input and the noise is a number. They train for many steps at intervals and keep all data. The regression is
+`linear_model`, with one rank-one update for each sale in the buffer. If lanes share a clock, that is memory / every updates
+a sale on average. If each lane has its own clock, all updates are made after every sale, and most of them are discarded.
 
-Regret: none is known; linear in T in general, since a small network and a bounded memory leave an error.
+Regret: no rate is known; in general it is linear in T, because a small network and a bounded memory leave an error.
 
 Source: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127.
 """
@@ -40,10 +40,10 @@ class State:
 
     Attributes:
       noise: standard deviation of a signal, float scalar.
-      learned: the network, its training and the sales kept.
-      used: weights of the features, a tree as those of the network.
+      learned: the network, its training and the stored sales.
+      used: weights of the features, a tree like that of the network.
       model: regression on the features of `used`, `[width + 1]`.
-      buyers: observations a period.
+      buyers: number of observations a period.
     """
 
     noise: jax.Array
@@ -75,19 +75,19 @@ def neural_linear(
     """Neural-linear Thompson sampling.
 
     Args:
-      scale: posterior standard deviations are multiplied by this, at least 0; may be traced, as may `ridge` and `rate`.
+      scale: factor of the posterior standard deviations, at least 0; may be traced, as may `ridge` and `rate`.
       ridge: penalty on the squared change of the network's weights and on the squared coefficients, above 0.
-      noise: standard deviation of a signal, above 0; by default as `arms.noise_of_signal` has it.
+      noise: standard deviation of a signal, above 0; by default that of `arms.noise_of_signal`.
       rate: step size of Adam.
-      every: sales after which the features are brought up to date.
-      steps: steps of Adam after each sale.
-      width: units of a hidden layer, an even number.
+      every: number of sales between two refreshes of the features.
+      steps: number of steps of Adam after each sale.
+      width: number of units of a hidden layer, even.
       depth: number of hidden layers.
-      memory: sales kept, a multiple of `batch`.
-      batch: sales in a step of training.
-      form: "additive", the price is an input, or "arms", each arm has one of its own; None: "additive", or "arms" where all
-        have one price.
-      signal: "demand" or "reward", what it learns from.
+      memory: number of stored sales, a multiple of `batch`.
+      batch: number of sales in a training step.
+      form: "additive", the price is an input, or "arms", each arm has its own input; None: "additive", or "arms" if all
+        prices are equal.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: options out of range, an unknown form or signal; at `init`, no price grid or no context.
@@ -108,7 +108,7 @@ def neural_linear(
         return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1), jnp.float32)], axis=-1)
 
     def refit(learned, buyers):
-        """The regression on the sales in the buffer, with the weights of the network as they are."""
+        """The regression on the sales in the buffer, with the present weights of the network."""
         phis, sales = rows(learned.weights, learned.inputs), learned.time - 1
 
         def add(i, model):

@@ -1,18 +1,18 @@
-"""Neural Thompson sampling: a network of the signal of a price, and draws around it as wide as its gradient says.
+"""Neural Thompson sampling: a network for the signal of a price, and draws around it with a width from its gradient.
 
-With inputs z_k = (context, price k), a network f and its gradient g_k = df(z_k) / dweights (`network`), the price
-posted is the first with the largest w_k v_k, where independently for each price
+With inputs z_k = (context, price k), a network f and its gradient g_k = df(z_k) / dweights (`network`), the policy posts the
+first price with the largest w_k v_k, where independently for each price
 
     v_k ~ N(f(z_k), (scale sigma_k)^2),   sigma_k^2 = ridge sum_i g_ki^2 / U_i,   U = ridge + sum g^2 over the sales,
 
-signals y and weights w_k as in `ucb1`. Values are drawn, not weights, as in the paper.
+with signals y and weights w_k as in `ucb1`. As in the paper, values are drawn, not weights.
 
-Departures. The paper keeps the matrix U = ridge I + sum g g' / m (m the width); here it is its diagonal and m is left out,
-as in the authors' public code (see `neural_ucb`). The network is small and trained as `network` says, by default
-one step of Adam a sale, where they train for many steps.
+Departures. The paper uses the matrix U = ridge I + sum g g' / m (m the width). Here U is its diagonal and m is left out, as
+in the authors' public code (see `neural_ucb`). The network is small and trained as in `network`, by default one step of Adam
+a sale; the authors train for many steps.
 
-Regret: O(D sqrt(T)) up to logarithms, D the effective dimension of the tangent kernel, for the full matrix and a network
-whose width is a high power of T; for the diagonal none is known.
+Regret: O(D sqrt(T)) up to logarithms, with D the effective dimension of the tangent kernel, for the full matrix and a
+network whose width is a high power of T; for the diagonal no rate is known.
 
 Source: W. Zhang, D. Zhou, L. Li, Q. Gu (2021), "Neural Thompson sampling", arXiv:2010.00827.
 """
@@ -37,17 +37,17 @@ def neural_thompson(
     """Neural Thompson sampling, with the diagonal of the Gram matrix of gradients.
 
     Args:
-      scale: standard deviations of the draws are multiplied by this, at least 0; may be traced, as may `ridge` and `rate`.
+      scale: factor of the standard deviations of the draws, at least 0; may be traced, as may `ridge` and `rate`.
       ridge: penalty on the squared change of the weights, and U before the first sale, above 0.
       rate: step size of Adam.
-      steps: steps of Adam after each sale.
-      width: units of a hidden layer, an even number.
+      steps: number of steps of Adam after each sale.
+      width: number of units of a hidden layer, even.
       depth: number of hidden layers.
-      memory: sales kept for training, a multiple of `batch`.
-      batch: sales in a step of training.
-      form: "additive", the price is an input, or "arms", each arm has one of its own; None: "additive", or "arms" where all
-        have one price.
-      signal: "demand" or "reward", what it learns from.
+      memory: number of sales stored for training, a multiple of `batch`.
+      batch: number of sales in a training step.
+      form: "additive", the price is an input, or "arms", each arm has its own input; None: "additive", or "arms" if all
+        prices are equal.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: options out of range, an unknown form or signal; at `init`, no price grid or no context.

@@ -1,20 +1,20 @@
-"""NeuralUCB: a network of the signal of a price, and the price with the largest upper confidence bound by its gradient.
+"""NeuralUCB: a network for the signal of a price, and the price with the largest upper confidence bound from its gradient.
 
-With inputs z_k = (context, price k), a network f and its gradient g_k = df(z_k) / dweights (`network`), the price
-posted is the first with the largest
+With inputs z_k = (context, price k), a network f and its gradient g_k = df(z_k) / dweights (`network`), the policy posts the
+first price with the largest
 
     w_k (f(z_k) + scale sigma_k),      sigma_k^2 = ridge sum_i g_ki^2 / U_i,      U = ridge + sum g^2 over the sales,
 
-signals y and weights w_k as in `ucb1`: learning from demand, the bonus is price-scaled. The gradients of the sales are those
-at the weights of their time; ties go to the lowest price.
+with signals y and weights w_k as in `ucb1`: when learning from demand, the bonus is scaled by the price. The gradient of a
+sale is taken at the weights of its time. Ties go to the lowest price.
 
-Departures. The paper keeps the matrix Z = ridge I + sum g g' / m (m the width); here it is its diagonal, as in the authors'
-public code, since the matrix grows with the square of the number of weights: the bonus forgets which weights act
-together. As there, m is left out, so ridge stands for ridge m. The network is small and trained as `network` says, by
-default one step of Adam a sale, where they train for many steps.
+Departures. The paper uses the matrix Z = ridge I + sum g g' / m (m the width). Here U is its diagonal, as in the authors'
+public code, because the matrix grows with the square of the number of weights; the bonus then ignores correlations between
+weights. As in that code, m is left out, so ridge stands for ridge m. The network is small and trained as in `network`, by
+default one step of Adam a sale; the authors train for many steps.
 
-Regret: O(D sqrt(T)) up to logarithms, D the effective dimension of the tangent kernel, for the full matrix and a network
-whose width is a high power of T; for the diagonal none is known.
+Regret: O(D sqrt(T)) up to logarithms, with D the effective dimension of the tangent kernel, for the full matrix and a
+network whose width is a high power of T; for the diagonal no rate is known.
 
 Source: D. Zhou, L. Li, Q. Gu (2020), "Neural contextual bandits with UCB-based exploration", arXiv:1911.04462.
 """
@@ -41,14 +41,14 @@ def neural_ucb(
       scale: width of the confidence bound, at least 0; may be traced, as may `ridge` and `rate`.
       ridge: penalty on the squared change of the weights, and U before the first sale, above 0.
       rate: step size of Adam.
-      steps: steps of Adam after each sale.
-      width: units of a hidden layer, an even number.
+      steps: number of steps of Adam after each sale.
+      width: number of units of a hidden layer, even.
       depth: number of hidden layers.
-      memory: sales kept for training, a multiple of `batch`.
-      batch: sales in a step of training.
-      form: "additive", the price is an input, or "arms", each arm has one of its own; None: "additive", or "arms" where all
-        have one price.
-      signal: "demand" or "reward", what it learns from.
+      memory: number of sales stored for training, a multiple of `batch`.
+      batch: number of sales in a training step.
+      form: "additive", the price is an input, or "arms", each arm has its own input; None: "additive", or "arms" if all
+        prices are equal.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: options out of range, an unknown form or signal; at `init`, no price grid or no context.

@@ -1,26 +1,26 @@
 """Kernel regression by random Fourier features: linear UCB or Thompson sampling on cosines of the context and the price.
 
-With inputs z_k = (context, price k / highest price), or the context alone in the form "disjoint", frequencies omega_i ~ N(0,
-I / bandwidth^2) and phases b_i ~ U[0, 2 pi] drawn once, from the key given to `init`, the features are
+Inputs are z_k = (context, price k / highest price), or the context alone in the form "disjoint". Frequencies omega_i ~ N(0,
+I / bandwidth^2) and phases b_i ~ U[0, 2 pi] are drawn once, with the key of `init`. The features are
 
     phi_i(z) = sqrt(2 / D) cos(omega_i'z + b_i),      i = 1, ..., D,
 
-for which phi(z)'phi(z') goes to exp(-|z - z'|^2 / (2 bandwidth^2)) as D grows, with an error of order 1 / sqrt(D). Ridge
-regression of the signal on them (`linear_model`), all prices together, with A = ridge I + sum phi phi' and m = A^-1 sum phi
-y, approximates Gaussian process regression with that kernel and noise variance ridge. In the form "disjoint" each price has
-a regression of its own, for arms of one price. The price posted is the first with the largest
+As D grows, phi(z)'phi(z') converges to exp(-|z - z'|^2 / (2 bandwidth^2)), with an error of order 1 / sqrt(D). Ridge
+regression of the signal on the features (`linear_model`), for all prices together, has A = ridge I + sum phi phi' and m =
+A^-1 sum phi y. It approximates Gaussian process regression with that kernel and noise variance ridge. In the form
+"disjoint", for arms of equal price, each arm has its own regression. The policy posts the first price with the largest
 
 | method | index |
 |---|---|
 | "ucb" | w_k (phi_k'm + scale sqrt(phi_k' A^-1 phi_k)) |
 | "thompson" | w_k phi_k'theta, theta ~ N(m, scale^2 A^-1), one draw for all prices |
 
-with signals y and weights w_k as in `ucb1`. Nearby prices and buyers teach about each other, and demand need not be linear
-in anything. A period costs a few products of D^2, with "ucb" one for each price; the state is D^2 floats.
+with signals y and weights w_k as in `ucb1`. Nearby prices and similar buyers share data, and demand need not be linear in
+anything. A period costs a few products of D^2, with "ucb" one for each price; the state is D^2 floats.
 
-Regret: sqrt(T) up to logarithms where demand is linear in the features (as `lin_ucb` and `lin_ts`); for the kernel itself,
-O(gamma sqrt(T)) with gamma its information gain, a power of log T (Chowdhury and Gopalan). With D fixed the approximation
-leaves a linear part, if small.
+Regret: sqrt(T) up to logarithms if demand is linear in the features (as for `lin_ucb` and `lin_ts`); for the kernel itself,
+O(gamma sqrt(T)) with gamma its information gain, a power of log T (Chowdhury and Gopalan). With fixed D the approximation
+adds a linear part with a small factor.
 
 Sources: A. Rahimi, B. Recht (2007), "Random features for large-scale kernel machines", NIPS; S. R. Chowdhury, A. Gopalan
 (2017), "On kernelized multi-armed bandits", arXiv:1704.00445.
@@ -45,8 +45,8 @@ class State:
     """State of the policy.
 
     Attributes:
-      signal: what a sale teaches.
-      form: prices and context; in the form "disjoint" the features are the context.
+      signal: the learning signal.
+      form: prices and context; in the form "disjoint" the features are those of the context.
       frequencies: float `[d + 1, D]`, or `[d, D]` in the form "disjoint".
       phases: float `[D]`.
       model: ridge regression on the features.
@@ -81,12 +81,12 @@ def random_features(method="thompson", size=32, bandwidth=1.0, scale=0.5, ridge=
       size: number D of features.
       bandwidth: distance over which demand varies, in units of contexts and of the highest price, above 0; may be traced, as
         may `scale` and `ridge`.
-      scale: width of the bound, or factor of the posterior's standard deviation: that of the noise, at most 1/2 for a
-        conversion rate, for the posterior itself.
+      scale: width of the bound, or factor of the posterior standard deviation. The exact posterior has the standard
+        deviation of the noise here, at most 1/2 for a conversion rate.
       ridge: penalty on the squared coefficients, above 0; scale^2 for a prior variance of one.
-      signal: "demand" or "reward", what it learns from.
-      form: "additive", the price is an input, or "disjoint", each has a regression of its own; None: "additive", or
-        "disjoint" where all prices are one (`features`).
+      signal: "demand" or "reward", the learning signal.
+      form: "additive", the price is an input, or "disjoint", each arm has its own regression; None: "additive", or
+        "disjoint" if all prices are equal (`features`).
 
     Raises:
       ValueError: an unknown method, form or signal, numbers out of range; at `init`, no price grid or no context.

@@ -84,7 +84,7 @@ class Books:
     """What the seller counts.
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       left: units of each resource left, float `[M]`.
       periods: that taught the demand of each product under each action, int `[K, n]`.
       sums, lost: units sold in them, and what rounding has kept from these (`totals`), float `[K, n]`.

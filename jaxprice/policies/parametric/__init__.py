@@ -1,1 +1,1 @@
-"""Parametric demand: a demand curve of known form, its few coefficients learned from sales."""
+"""Parametric demand: a demand curve of known form with a few coefficients, which are learned from sales."""

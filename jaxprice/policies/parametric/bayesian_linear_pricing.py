@@ -1,15 +1,15 @@
 """Thompson sampling with linear demand: draw a demand line from the posterior, post the best price for it.
 
 On the scale x in [-1, 1] of the price interval, demand of one buyer is m + s x + N(0, noise^2) with the conjugate prior
-m ~ N(level, std^2), s ~ N(fall, std^2), independent. It is worth k = (noise / std)^2 observations: the running line of
-`line` starts with the mean x = 0, the mean demand `level` and count k, with S_xx = k and S_xd = k fall, and after n sales
+m ~ N(level, std^2), s ~ N(fall, std^2), independent. The prior equals k = (noise / std)^2 observations: the running line of
+`line` starts with mean x = 0, mean demand `level`, count k, S_xx = k and S_xd = k fall. After n sales
 
     demand at the mean price  ~ N(m_d, noise^2 / (k + n)),     slope ~ N(S_xd / S_xx, noise^2 / S_xx),     independent:
 
-the exact posterior, without a matrix. The price is argmax over [low, high] of (p - c) (drawn demand at p), or over the grid
-where prices are a grid; drawn lines that do not fall have their best price at an end of it.
+This is the exact posterior, without a matrix. The price is argmax over [low, high] of (p - c) (drawn demand at p), or over
+the grid if prices are a grid. If a drawn line does not decrease, its best price is an end.
 
-Where the noise is Gaussian the seller knows its standard deviation; else it is taken as 1/2 for one buyer, the largest of a
+If the noise is Gaussian, the seller knows its standard deviation. Otherwise it is set to 1/2 for one buyer, the largest of a
 Bernoulli variable, and 1/2 / sqrt(n) for the mean of n buyers.
 
 Regret: O(sqrt(T) log T) on average over the prior, for Gaussian noise.
@@ -33,14 +33,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
+      market: the problem of the seller.
       prices: the grid, float `[num_prices]`; None on an interval.
       noise: standard deviation of the demand of one buyer, float scalar.
       line: posterior means and sums of squares, on the scale of x.
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
     """
 
     market: line.Market
@@ -70,7 +70,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
         checks.number("noise", noise, low=1e-6)
 
     def prior(noise_std):
-        """The observations that the prior is worth."""
+        """Number of observations that the prior equals."""
         return jnp.maximum((noise_std / std) ** 2, 1e-30)
 
     def init(key, problem):

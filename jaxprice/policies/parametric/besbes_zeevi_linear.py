@@ -1,20 +1,22 @@
-"""Linear models suffice: in ever longer stages, a line through two nearby prices says where the next stage is.
+"""Linear models suffice: in stages of growing length, a line through two nearby prices determines the next stage.
 
-Demand is any smooth curve with one best price. Stage i = 1, 2, ... posts p_i for I_i periods and p_i + d_i for I_i more,
+Demand is any smooth curve with a single best price. Stage i = 1, 2, ... posts p_i for I_i periods and p_i + d_i for I_i
+more,
 
     I_i = floor(length growth^(i-1)),     d_i = gap (high - low) I_i^(-1/4),
 
-and takes the line (a, s) through the two average demands. The next price is the best one for that line,
+and fits the line (a, s) through the two average demands. The next price is the best one for that line,
 
     p_{i+1} = argmax over [low, high] of (p - c) (a + s p).
 
-The line is wrong, but as d_i falls it becomes the tangent of demand at p_i, and the best price p* is the fixed point of
-"best price for the tangent": the errors of the model vanish where it matters. A line fitted once over the whole interval
-stays off. What is known of earlier stages is dropped, since it belongs to another tangent.
+The line is wrong, but as d_i decreases it becomes the tangent of demand at p_i, and the best price p* is the fixed point of
+"best price for the tangent". So the error of the model vanishes near p*. A line fitted once over the whole interval would
+stay wrong. Data of earlier stages are dropped, because they belong to other tangents.
 
-Regret: O(sqrt(T)) up to logarithms where the iteration contracts (|the slope of the fixed-point map at p*| below one, as for
-the usual curves). Departures: prices beyond the interval are not clipped but mirrored, p_i - d_i for p_i + d_i, so that two
-prices always differ; stages count from length itself; the constant of d_i is a share of the interval, the paper's a price.
+Regret: O(sqrt(T)) up to logarithms if the iteration contracts (|the slope of the fixed-point map at p*| below one, as for
+the usual curves). Departures: a price beyond the interval is mirrored instead of clipped, p_i - d_i for p_i + d_i, so that
+the two prices always differ; the first stage has `length` periods; the constant of d_i is a share of the interval, while
+that of the paper is a price.
 
 Source: O. Besbes, A. Zeevi (2015), "On the (surprising) sufficiency of linear models for dynamic pricing with demand
 learning", doi:10.1287/mnsc.2014.2031.
@@ -32,15 +34,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
+      market: the problem of the seller.
       price: first price of the stage, float scalar.
-      length: periods at each price before rounding down, float scalar.
-      position: periods of the stage played, int scalar.
-      sums, lost: demand of one buyer at the first and at the second price, and what rounding has kept from it (`totals`),
-        float `[2]` each.
+      length: number of periods at each price before rounding down, float scalar.
+      position: number of periods of the stage played, int scalar.
+      sums, lost: demand of one buyer at the first and at the second price, and rounding errors (`totals`), float `[2]` each.
     """
 
     market: line.Market
@@ -56,9 +57,9 @@ def besbes_zeevi_linear(length=20.0, growth=1.5, gap=0.5, first=0.5):
     """Linear models in stages.
 
     Args:
-      length: periods at each price in the first stage, at least 1; may be traced.
+      length: number of periods at each price in the first stage, at least 1; may be traced.
       growth: factor by which stages grow, at least 1; may be traced.
-      gap: distance of the two prices, as a share of the interval, if they had one period each, in (0, 1/2]; may be traced.
+      gap: distance of the two prices for one period each, as a share of the interval, in (0, 1/2]; may be traced.
       first: price of the first stage, as a share of the interval: 0 is the lowest price, 1 the highest; may be traced.
 
     Raises:
@@ -70,7 +71,7 @@ def besbes_zeevi_linear(length=20.0, growth=1.5, gap=0.5, first=0.5):
     checks.number("first", first, low=0, high=1)
 
     def moved(state):
-        """The second price of the stage, and periods at each."""
+        """The second price of the stage, and the number of periods at each."""
         market, whole = state.market, jnp.floor(state.length)
         distance = gap * (market.high - market.low) / jnp.sqrt(jnp.sqrt(whole))
         distance = jnp.where(state.price + distance <= market.high, distance, -distance)

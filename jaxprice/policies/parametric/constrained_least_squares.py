@@ -1,16 +1,16 @@
-"""Constrained iterated least squares (CILS): greedy, but never nearer to the mean of past prices than t^(-1/4).
+"""Constrained iterated least squares (CILS): greedy, but at a distance of at least order t^(-1/4) from the mean past price.
 
 After t periods, with g the greedy price of `iterated_least_squares` and m the mean of the t prices so far,
 
-    p_{t+1} = g                                    where |g - m| >= k_t,    k_t = kappa (high - low) t^(-1/4),
+    p_{t+1} = g                                    if |g - m| >= k_t,    k_t = kappa (high - low) t^(-1/4),
     p_{t+1} = m + sign(g - m) k_t                  otherwise (sign(0) = 1).
 
-Hence the spread J_t = sum (p_i - m_t)^2 grows by at least t/(t+1) k_t^2 in every period, to order sqrt(t) at least: an
-invariant, whatever the demand. Where m + sign(g - m) k_t would leave the interval the other side of m is taken, one of them
-being inside for kappa <= 1/2, so that the invariant has no exceptions; the paper's constant is a price, ours a share of the
-interval. As in `iterated_least_squares` the price is truncated and not the estimate.
+Hence the spread J_t = sum (p_i - m_t)^2 grows by at least t/(t+1) k_t^2 in every period, to order sqrt(t) at least, for any
+demand. If m + sign(g - m) k_t is outside the interval, the other side of m is used. One of the two is inside for kappa <=
+1/2, so the growth has no exceptions. The paper's constant is a price, ours a share of the interval. As in
+`iterated_least_squares` the price is truncated, not the estimate.
 
-Regret: O(sqrt(T) log T), and no policy has less than order sqrt(T).
+Regret: O(sqrt(T) log T); no policy has less than order sqrt(T).
 
 Source: N. B. Keskin, A. Zeevi (2014), "Dynamic pricing with an unknown demand model: asymptotically optimal semi-myopic
 policies", doi:10.1287/opre.2014.1294.

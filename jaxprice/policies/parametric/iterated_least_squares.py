@@ -1,15 +1,15 @@
-"""Iterated least squares, or greedy certainty equivalence: always post the price that is best for the fitted line.
+"""Iterated least squares, or greedy certainty equivalence: always post the best price for the fitted line.
 
-After two different prices, period by period, with (a, s) the least-squares line of demand in the price (`line`),
+After two different prices, in every period, with (a, s) the least-squares line of demand in the price (`line`),
 
-    p_{t+1} = argmax over [low, high] of (p - c) (a_t + s_t p),    that is (c - a_t / s_t) / 2, clipped, where s_t < 0.
+    p_{t+1} = argmax over [low, high] of (p - c) (a_t + s_t p),    that is (c - a_t / s_t) / 2, clipped, if s_t < 0.
 
-It never experiments. Prices settle and their spread stops growing, and with it what is learned: with positive probability
-they settle at a wrong price, which the line fitted around it confirms (incomplete learning). The baseline of
-`constrained_least_squares`, `deterministic_testing` and `controlled_variance`, each of which repairs it.
+It never experiments. Prices converge, their spread stops growing, and so does the information. With positive probability
+they converge to a wrong price, and the line fitted around it confirms this price (incomplete learning). This is the baseline
+of `constrained_least_squares`, `deterministic_testing` and `controlled_variance`, each of which repairs it.
 
-Regret: linear in T. Departure: Keskin and Zeevi truncate the estimate to a box; here the price is truncated to the interval,
-since a seller's box need not be one of lines. A line that does not fall has its best price at an end of the interval.
+Regret: linear in T. Departure: Keskin and Zeevi truncate the estimate to a box. Here the price is truncated to the interval,
+because a seller need not know a box of lines. If a line does not decrease, its best price is an end of the interval.
 
 Sources: T. W. Anderson, J. B. Taylor (1976), "Some experimental results on the statistical properties of least squares
 estimates in control problems", doi:10.2307/1911332; N. B. Keskin, A. Zeevi (2014), "Dynamic pricing with an unknown demand
@@ -29,7 +29,7 @@ def iterated_least_squares(first=1 / 3, second=2 / 3):
       first, second: the first two prices, as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
 
     Raises:
-      ValueError: shares out of range or the same; at `init`, a market whose action is not one price of an interval.
+      ValueError: shares out of range or equal; at `init`, a market whose action is not one price of an interval.
     """
 
     def choose(market, fitted, time):

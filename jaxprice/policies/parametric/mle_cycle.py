@@ -1,24 +1,24 @@
 """MLE-CYCLE: cycles of two experiments, a maximum likelihood estimate, and c periods at the best price for it.
 
 A buyer buys at price p with probability 1 / (1 + exp(z1 p + z2)), z in the box `problem.bounds`. Cycle c = 1, 2, ... offers
-the two exploration prices once each, estimates z, and then posts p*(z), in closed form (Lambert W), for c periods: the cycle
-has 2 + c. The variants differ in the data of the estimate and in the exploration prices:
+the two exploration prices once each, estimates z, and then posts p*(z), in closed form (Lambert W), for c periods; it has 2
++ c periods. The variants differ in the data of the estimate and in the exploration prices:
 
     "plain": the experiments of all cycles so far, nothing else;      "S": all sales so far;
-    "SU": all sales; from cycle 2 on, the experiments are at p*(z) of the cycle before and at that plus gap t^(-1/4).
+    "SU": all sales; from cycle 2 on, the experiments are at p*(z) of the previous cycle and at that plus gap t^(-1/4).
 
 The estimate is constrained to the box and lies on its boundary while data are few. This is intended: an unconstrained
 estimate loses half of the revenue. The work of a period is constant. The log likelihood, with q = 1 / (1 + exp(z1 p + z2)),
 
     L(z) = - sum of d_i (z1 p_i + z2)  +  sum of log(1 - q(p_i; z)),
 
-needs sums of d and d p for its first part. The second is a sum over prices only: for "plain" there are two. For "S" and "SU"
-every price is spread on 40 Chebyshev nodes of the interval by the weights of polynomial interpolation, with an error of
-L / n below 1e-6 for z1 (high - low) <= 15, as in the paper's setting (1e-4 for 30): 40 floats instead of a history. L is
-concave; 8 Newton steps, each to the maximum of the quadratic model in the box and halved while L would fall, come within
-1e-6 of the largest L / n.
+needs sums of d and d p for its first part. The second part is a sum over prices only; for "plain" there are two prices. For
+"S" and "SU" every price is distributed over 40 Chebyshev nodes of the interval by the weights of polynomial interpolation,
+with an error of L / n below 1e-6 for z1 (high - low) <= 15, as in the paper's setting (1e-4 for 30): 40 floats replace a
+history. L is concave. 8 Newton steps, each to the maximum of the quadratic model in the box and halved while L would
+decrease, come within 1e-6 of the largest L / n.
 
-Regret: O(sqrt(T)), and no policy has less than order sqrt(T) in general. Prices beyond the interval are clipped, as in the
+Regret: O(sqrt(T)); no policy has less than order sqrt(T) in general. Prices beyond the interval are clipped, as in the
 paper; the time t of "SU" is that of the period itself, and `gap` is money.
 
 Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general parametric choice model",
@@ -42,13 +42,13 @@ NODES, STEPS = 40, 8
 
 @struct.dataclass
 class Likelihood:
-    """Log likelihood of logit demand, of one observation, as a function of the parameters.
+    """Log likelihood of logit demand of one observation, as a function of the parameters.
 
     Attributes:
       nodes: prices, float `[nodes]`.
-      counts: buyers at each, float `[nodes]`.
+      counts: number of buyers at each node, float `[nodes]`.
       sold: sales, and sum of price * sales, float `[2]` in the order of z.
-      lost: what rounding has kept from counts and sales (`totals`).
+      lost: rounding errors of counts and sales (`totals`).
     """
 
     nodes: jax.Array
@@ -72,15 +72,15 @@ class Likelihood:
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told; its test prices are those of the exploration.
+      market: the problem of the seller; its test prices are the exploration prices.
       bounds: box of z, float `[2, 2]`, lowest and highest.
       gap: distance of the second experiment of "SU" at t = 1, float scalar.
-      likelihood: of the data that count.
+      likelihood: log likelihood of the data of the variant.
       z: the last estimate, float `[2]`.
-      cycle, position, time: number of the cycle from 1, periods of it played, and of all; int scalars.
+      cycle, position, time: number of the cycle from 1, number of its periods played, and of all periods; int scalars.
     """
 
     market: line.Market
@@ -110,9 +110,9 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
     Args:
       variant: "plain", "S" or "SU".
       first, second: the exploration prices as shares of the interval: 0 is the lowest price, 1 the highest; may be traced.
-        None: each seller draws its own, uniformly.
-      gap: distance of the second experiment of "SU" at t = 1, money, at least 0; may be traced. By default the interval over
-        7.5, which is one in the paper's setting.
+        None: each lane draws its own, uniformly.
+      gap: distance of the second experiment of "SU" at t = 1, money, at least 0; may be traced. By default the length of the
+        interval divided by 7.5, which is one in the paper's setting.
 
     Raises:
       ValueError: an unknown variant, numbers out of range; at `init`, a market other than one with a price interval,
@@ -167,14 +167,14 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
         cycle, position = state.cycle + ended, jnp.where(ended, 0, state.position + 1)
         return State(market, state.bounds, state.gap, likelihood, z, cycle, position, state.time + 1)
 
-    return scale.in_own_unit(Policy(init, act, update), size=8.0)  # prices of the size that its tolerances are for
+    return scale.in_own_unit(Policy(init, act, update), size=8.0)  # its tolerances are for prices of this size
 
 
 def require_box(problem, name, sizes):
-    """Refuse a problem without Bernoulli demand, with a context, or without a box of as many parameters.
+    """Raise if demand is not Bernoulli, if there is a context, or if there is no box of the given number of parameters.
 
     Raises:
-      ValueError: it is one.
+      ValueError: one of these holds.
     """
     line.require_interval(problem, name)
     if problem.noise != "bernoulli" or problem.context_size:
@@ -191,7 +191,7 @@ def spread_nodes(market):
 
 
 def interpolation(price, market):
-    """Weights `[NODES]` with which values at the nodes make the value of their polynomial at a price."""
+    """Weights `[NODES]` that give the interpolating polynomial at a price from its values at the nodes."""
     x = (2 * price - market.low - market.high) / (market.high - market.low)
     distance = x - np.cos(_angles()).astype(np.float32)
     distance = jnp.where(jnp.abs(distance) < 1e-7, 1e-7, distance)
@@ -212,7 +212,7 @@ def maximise(likelihood, bounds):
         z1, z2, best, gradient, curvature, move, scale = carry
         w1, w2 = z1 + scale * move[0], z2 + scale * move[1]
         value, new_gradient, new_curvature = likelihood.at(w1, w2)
-        better = value >= best - 1e-6 * (1 + jnp.abs(best))  # differences below rounding tell nothing
+        better = value >= best - 1e-6 * (1 + jnp.abs(best))  # smaller differences are rounding errors
         now = (w1, w2, value, new_gradient, new_curvature), (z1, z2, best, gradient, curvature)
         z1, z2, best, gradient, curvature = jax.tree.map(lambda new, old: jnp.where(better, new, old), *now)
         move = newton_move(gradient, curvature, (low1 - z1, low2 - z2), (high1 - z1, high2 - z2))
@@ -220,7 +220,7 @@ def maximise(likelihood, bounds):
 
     zero = jnp.zeros_like(low1)
     middle = (low1 + high1) / 2, (low2 + high2) / 2
-    start = *middle, zero - 1e30, (zero, zero), (zero, zero, zero), (zero, zero), zero + 1  # the first step looks around
+    start = *middle, zero - 1e30, (zero, zero), (zero, zero, zero), (zero, zero), zero + 1  # the first step evaluates it
     z1, z2 = jax.lax.fori_loop(0, STEPS + 1, step, start)[:2]
     return jnp.clip(jnp.stack([z1, z2]), bounds[0], bounds[1])
 

@@ -1,20 +1,22 @@
 """MLE-GREEDY: always the best price for the maximum likelihood estimate of one unknown parameter.
 
-Demand of a buyer is a curve d(p; z) with one unknown number z in the box `problem.bounds`:
+Demand of a buyer is a curve d(p; z) with one unknown parameter z in the box `problem.bounds`:
 
 | curve | purchase probability | families of `ParametricDemand` |
 |---|---|---|
-| "logit" | 1 / (1 + exp(z p + intercept)) | "separated_logit"; "logit", where z2 is known |
+| "logit" | 1 / (1 + exp(z p + intercept)) | "separated_logit"; "logit", if z2 is known |
 | "uninformative" | 1/2 + z - z p | "uninformative" |
 | "well_separated" | 1 - z p / 2 | "well_separated" |
 
-A first price, then p*(z_t), in closed form, with z_t the maximum over the box of the log likelihood of all sales so far. It
-is kept on `points` evenly spaced z, in float32 less its largest value, so that rounding stays small where it matters; a
-parabola through the best point and its neighbours polishes the maximum, and the first of equal values is the best. With
-spacing h of the points the error is of order h^2, 2e-5 for the default on [.2, 2]: far below what 1e6 sales tell.
+After a first price, the price is p*(z_t), in closed form, where z_t maximises the log likelihood of all sales so far over
+the box. The log likelihood is stored at `points` evenly spaced z, in float32 relative to its largest value, so that rounding
+is small near the maximum. A parabola through the best point and its neighbours refines the maximum; the first of equal
+values is the best. With spacing h of the points the error is of order h^2, 2e-5 for the default on [.2, 2]: far below the
+resolution of 1e6 sales.
 
-Regret: O(log T) where curves are well separated: every price tells z from any other. Not so in "uninformative", where demand
-at p = 1 is the same for all z: a seller whose estimate says p = 1 learns nothing more, and its regret is linear.
+Regret: O(log T) if curves are well separated, that is, every price distinguishes z from any other. This fails in
+"uninformative", where demand at p = 1 is the same for all z. A seller whose estimate implies p = 1 learns nothing more, and
+its regret is linear.
 
 Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general parametric choice model",
 doi:10.1287/opre.1120.1057, section 4.
@@ -33,13 +35,13 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told; its first test price is the first price.
+      market: the problem of the seller; its first test price is the first price.
       low, high: box of z, float scalars.
-      values: log likelihood at evenly spaced z of the box, less its largest, float `[points]`.
-      time: periods played, int scalar.
+      values: log likelihood at evenly spaced z of the box, minus its largest value, float `[points]`.
+      time: number of periods played, int scalar.
     """
 
     market: line.Market
@@ -75,9 +77,9 @@ def mle_greedy(curve="logit", first=0.5, intercept=0.0, points=401):
     Args:
       curve: "logit", "uninformative" or "well_separated".
       first: the first price, as a share of the interval: 0 is the lowest price, 1 the highest; may be traced. None: each
-        seller draws its own, uniformly.
-      intercept: of the logit curve, known; may be traced.
-      points: values of z at which the likelihood is kept, at least 3.
+        lane draws its own, uniformly.
+      intercept: known intercept of the logit curve; may be traced.
+      points: number of z at which the likelihood is stored, at least 3.
 
     Raises:
       ValueError: an unknown curve, numbers out of range; at `init`, a market other than one with a price interval, Bernoulli

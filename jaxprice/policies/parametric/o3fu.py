@@ -1,29 +1,29 @@
-"""O3FU: online pricing that starts from historical sales, by optimism over a confidence ellipse of demand lines.
+"""O3FU: online pricing that starts with historical sales, with optimism over a confidence ellipse of demand lines.
 
 Demand of one buyer at price p is linear plus noise; n historical sales (price, demand) are given. On the scale x in [-1, 1]
-of the price interval, with z = (1, x), sums over historical and own sales, and (a, s) the ridge estimate,
+of the price interval, with z = (1, x), sums over historical and own sales, and the ridge estimate (a, s),
 
     V = lambda I + sum z z',     (a, s) = prior + V^-1 sum z (d - z'prior),
 
-the price posted is argmax over [low, high], or over the grid where prices are a grid, of the optimistic profit
+the policy posts argmax over [low, high], or over the grid if prices are a grid, of the optimistic profit
 
     (p - c) (a + s x + w ||z||_{V^-1}),   w = width (noise sqrt(log(det V / lambda^2) - 2 log(failure)) + sqrt(lambda) size)
 
-(below cost, with the least demand, -w for w, if not negative): the largest over all prices and all lines of the ellipse
-||theta - (a, s)||_V <= w, which contains the true line in all periods with probability 1 - failure for width 1 and Gaussian
-noise, if that line is within `size` of the prior. Here lambda = ridge noise^2. By centred sums (`line`),
-||z||^2_{V^-1} = 1 / W + (x - m_x)^2 / S_xx and det V = W S_xx, with W = lambda + n + t the weight: no matrix. On an interval
-the maximum is sought among `POINTS` prices, then among as many around the best of them, 2 / (POINTS - 1)^2 of the interval
-apart.
+(below cost, with the smallest demand, -w for w, if that is nonnegative). This maximises over all prices and all lines of the
+ellipse ||theta - (a, s)||_V <= w. The ellipse contains the true line in all periods with probability 1 - failure for width 1
+and Gaussian noise, if that line is within `size` of the prior. Here lambda = ridge noise^2. By centred sums (`line`),
+||z||^2_{V^-1} = 1 / W + (x - m_x)^2 / S_xx and det V = W S_xx, where W = lambda + n + t is the weight: no matrix is needed.
+On an interval the maximum is searched among `POINTS` prices, then among as many around the best of them, with spacing
+2 / (POINTS - 1)^2 of the interval.
 
-Spread-out history teaches the line. History at one price teaches one point of it: if p* is far from there, prices around p*
-teach the slope by themselves, and the further the better; historical prices at p* do not help.
+History with spread-out prices shows the whole line. History at one price shows one point of it. If p* is far from that
+price, prices around p* reveal the slope by themselves, the more so the farther away; historical prices at p* do not help.
 Without history this is optimism for linear demand (Abbasi-Yadkori, Pal and Szepesvari).
 
-Regret: of order min(sqrt(T), T / (min(n, T) delta^2 + n sigma^2)) up to logarithms, the best possible, with delta the
-distance of the mean historical price from p* and sigma the standard deviation of historical prices. The inverse-square law:
-for n large it falls as delta^-2. Departures: the constants are those of the determinant bound instead of the paper's, and
-the ellipse is not cut to a box of parameters.
+Regret: of order min(sqrt(T), T / (min(n, T) delta^2 + n sigma^2)) up to logarithms, which is optimal. Here delta is the
+distance of the mean historical price from p*, and sigma the standard deviation of historical prices. The inverse-square law:
+for large n it decreases as delta^-2. Departures: the constants are those of the determinant bound instead of the paper's,
+and the ellipse is not restricted to a box of parameters.
 
 Sources: J. Bu, D. Simchi-Levi, Y. Xu (2020), "Online pricing with offline data: phase transition and inverse square law",
 arXiv:1910.08693; Y. Abbasi-Yadkori, D. Pal, C. Szepesvari (2011), "Improved algorithms for linear stochastic bandits".
@@ -41,21 +41,21 @@ from jaxprice.policies.parts import arms, line
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-POINTS = 48  # prices of each of the two grids
+POINTS = 48  # number of prices of each of the two grids
 
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
+      market: the problem of the seller.
       prices: the grid, float `[num_prices]`; None on an interval.
       noise: standard deviation of the demand of one buyer, float scalar.
-      failure: probability that the ellipse may miss the truth, float scalar.
+      failure: probability that the ellipse misses the truth, float scalar.
       line: centred sums of prior, history and own sales, on the scale of x.
-      weight: W, the count that goes with them, but for own sales, float scalar.
-      time: periods played, int scalar.
+      weight: W, the count that belongs to the line, without own sales, float scalar.
+      time: number of periods played, int scalar.
     """
 
     market: line.Market
@@ -93,9 +93,9 @@ def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, f
       ridge: weight of the prior in units of the variance of noise, above 0; may be traced.
       size: distance of the true line from the prior, in demand, at least 0; may be traced.
       level, fall: prior of demand at the middle of the prices, and of its change from there to the highest; may be traced.
-      failure: probability that the ellipse may miss the truth, in (0, 1); may be traced; by default 1 / T^2.
-      noise: standard deviation of the demand of one buyer; may be traced; by default the market's where it is Gaussian, else
-        1/2 over the root of the number of buyers.
+      failure: probability that the ellipse misses the truth, in (0, 1); may be traced; by default 1 / T^2.
+      noise: standard deviation of the demand of one buyer; may be traced; by default the market's if it is Gaussian,
+        otherwise 1/2 divided by the root of the number of buyers.
 
     Raises:
       ValueError: numbers out of range, histories of different lengths; at `init`, an action that is not one price.

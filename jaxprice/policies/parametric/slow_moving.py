@@ -1,22 +1,23 @@
 """Slow-moving prices: learn from long runs of two prices close together, for buyers who remember past prices.
 
-Buyers with a reference price (`ReferencePrice`) meet a price that has just changed with another demand than one they are
-used to. Here prices stay, so that the reference follows. Episode i = 0, 1, ... has 2 n_i periods, with a centre m_i,
+The demand of buyers with a reference price (`ReferencePrice`) right after a change of price differs from their demand at a
+familiar price. Here prices are held, so that the reference follows. Episode i = 0, 1, ... has 2 n_i periods, with a centre
+m_i,
 
     n_i = 2^i at m_i - d_i,  then  n_i at m_i + d_i,    d_i = gap (high - low) 2^(-i/4),
     m_{i+1} = argmax over [low + d_{i+1}, high - d_{i+1}] of (p - c) (a_i + s_i p),
 
-with a_i + s_i p the least-squares line through the periods of episode i alone: at two prices, the line through the mean
-demands. A change of price misleads the first few periods of a run only, so the slope is wrong by order 1 / n_i, besides its
+where a_i + s_i p is the least-squares line through the periods of episode i alone: at two prices, the line through the mean
+demands. A change of price biases only the first few periods of a run. So the error of the slope is of order 1 / n_i, plus
 noise of order 1 / (d_i sqrt(n_i)) = 2^(-i/4).
 
-Regret: O(sqrt(T)) with loss-averse buyers, whether or not the reference is seen, and no policy has less than order sqrt(T);
-`deterministic_testing`, whose tests come upon buyers used to another price, has linear regret there. With gain-seeking
-buyers cycles of prices earn more than any price that stays, and regret is linear. Defaults are those of the authors'
-experiment, on their prices [.5, 1.5]: gap .1 and first centre 1.
+Regret: O(sqrt(T)) with loss-averse buyers, whether or not the reference is observed; no policy has less than order sqrt(T).
+`deterministic_testing` has linear regret there, because its tests meet buyers used to another price. With gain-seeking
+buyers price cycles earn more than any constant price, and regret is linear. Defaults are those of the authors' experiment,
+on their prices [.5, 1.5]: gap .1 and first centre 1.
 
-Departures: gap and first centre are shares of the interval; the centre is truncated so that both prices are inside, and not
-the estimate.
+Departures: gap and first centre are shares of the interval; the centre, not the estimate, is truncated so that both prices
+are inside.
 
 Source: A. V. den Boer, N. B. Keskin (2022), "Dynamic pricing with demand learning and reference effects",
 doi:10.1287/mnsc.2021.4234.
@@ -31,19 +32,19 @@ from jaxprice.policies.parts import line, scale
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-LONGEST = 2**29  # periods of a run; no horizon is longer
+LONGEST = 2**29  # largest number of periods of a run; no horizon is longer
 
 
 @struct.dataclass
 class State:
-    """What the seller knows.
+    """State of the policy.
 
     Attributes:
-      market: what it was told.
+      market: the problem of the seller.
       centre: price in the middle, m_i, float scalar.
       shift: distance d_i from it, float scalar.
-      length: periods of a run, n_i, int scalar.
-      place: periods of the episode played, int scalar.
+      length: number of periods of a run, n_i, int scalar.
+      place: number of periods of the episode played, int scalar.
       line: the line of the episode.
     """
 

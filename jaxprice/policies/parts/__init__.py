@@ -1,1 +1,1 @@
-"""What policies of several families share: signals and sums, posteriors, features of prices, linear and logistic models."""
+"""Parts that serve several families: signals and sums, posteriors, features of prices, linear and logistic models."""

@@ -1,10 +1,10 @@
-"""What index policies over a price grid share: what they learn from a sale, and sums over the arms.
+"""The common part of index policies over a price grid: the signal that they learn from a sale, and sums over the arms.
 
-Learning from demand (`signal="demand"`), an arm's signal is the conversion rate x = demand / buyers, and its value is margin
-* x: the seller knows the margin of every price and has only demand to learn. Learning from reward (`signal="reward"`), x =
-reward / (buyers * largest margin), the one of largest size where none is positive, and all arms have the same scale: the
-plain bandit. With Bernoulli demand both signals are in [0, 1], as the bounds of bandit algorithms want; in a bandit they are
-the same.
+When learning from demand (`signal="demand"`), the signal of an arm is the conversion rate x = demand / buyers, and its value
+is margin * x: the seller knows the margin of every price and has only demand to learn. When learning from reward
+(`signal="reward"`), x = reward / (buyers * largest margin), and all arms have the same scale, as in a plain bandit. If no
+margin is positive, the largest absolute margin takes the place of the largest. With Bernoulli demand both signals are in [0,
+1], as the bounds of bandit algorithms require; in a bandit they are equal.
 """
 
 import math
@@ -23,11 +23,11 @@ NEVER = 1e-12  # stands for a count of zero: it avoids a division by zero and va
 
 @struct.dataclass
 class Signal:
-    """What is learned from a transition.
+    """The learning signal: the number that a policy learns from a transition.
 
     Attributes:
-      weights: value of a signal of one at each arm, float `[num_prices]`.
-      unit: demand or reward that makes a signal of one, float scalar.
+      weights: value of a signal of one for each arm, float `[num_prices]`.
+      unit: demand or reward that corresponds to a signal of one, float scalar.
       source: "demand" or "reward".
     """
 
@@ -44,13 +44,13 @@ class Signal:
 class Sums:
     """Sums over the pulls of each arm.
 
-    Float32 drops an addend below half the spacing of a sum (`totals`). So pulls are counted by integers, and signals summed
-    in blocks of `totals.LONG` pulls of an arm: the sum under way, and that of the blocks before it.
+    Float32 drops an addend below half the spacing of a sum (`totals`). So pulls are counted in integers. Signals are summed
+    in blocks of `totals.LONG` pulls of an arm: one sum for the current block, and one for all earlier blocks.
 
     Attributes:
-      pulls: of each arm, int `[num_prices]`.
-      since: signals of the block under way, float `[num_prices]`.
-      before: signals of the blocks before it, float `[num_prices]`.
+      pulls: number of pulls of each arm, int `[num_prices]`.
+      since: sum of signals in the current block, float `[num_prices]`.
+      before: sum of signals in the earlier blocks, float `[num_prices]`.
     """
 
     pulls: jax.Array
@@ -59,12 +59,12 @@ class Sums:
 
     @property
     def counts(self):
-        """Pulls of each arm, float `[num_prices]`; `NEVER` before the first."""
+        """Number of pulls of each arm, float `[num_prices]`; `NEVER` before the first."""
         return jnp.maximum(self.pulls.astype(jnp.float32), NEVER)
 
     @property
     def sums(self):
-        """Signals of each arm, float `[num_prices]`."""
+        """Sum of signals of each arm, float `[num_prices]`."""
         return self.before + self.since
 
     def add(self, action, signal):
@@ -77,11 +77,11 @@ class Sums:
 
 @struct.dataclass
 class IndexState:
-    """State of a policy that plays by sums over arms.
+    """State of a policy that decides by sums over arms.
 
     Attributes:
       time: number of the next pull, from 1, int scalar.
-      signal: what a sale teaches.
+      signal: the learning signal.
       arms: the sums.
     """
 
@@ -91,7 +91,7 @@ class IndexState:
 
 
 def best(index, arms):
-    """The arm to play: the first one never pulled, else the first with the largest index.
+    """The arm to play: the first arm without pulls, otherwise the first arm with the largest index.
 
     Args:
       index: float `[num_prices]`.
@@ -104,10 +104,10 @@ def best(index, arms):
 
 
 def index_policy(name, signal, choose):
-    """The policy that keeps sums over arms and plays what `choose` says.
+    """Build a policy that keeps sums over arms and plays the action that `choose` returns.
 
     Args:
-      name: of the policy, for error messages.
+      name: name of the policy, for error messages.
       signal: "demand" or "reward".
       choose: `(key, state) -> action`.
 
@@ -133,7 +133,7 @@ def index_policy(name, signal, choose):
 
 
 def check_signal(signal):
-    """Refuse an unknown signal.
+    """Raise if a signal is unknown.
 
     Raises:
       ValueError: it is neither "demand" nor "reward".
@@ -142,7 +142,7 @@ def check_signal(signal):
 
 
 def require_grid(problem, name):
-    """Refuse a problem without a price grid.
+    """Raise if a problem has no price grid.
 
     Raises:
       ValueError: any price in an interval may be posted.
@@ -167,16 +167,16 @@ def learn(problem, signal, name):
     if signal == "demand":
         return Signal(margins, jnp.float32(problem.buyers), signal)
     largest = jnp.max(margins)
-    largest = jnp.where(largest > 0, largest, jnp.maximum(jnp.max(jnp.abs(margins)), 1e-30))  # cost above every price
+    largest = jnp.where(largest > 0, largest, jnp.maximum(jnp.max(jnp.abs(margins)), 1e-30))  # cost above all prices
     return Signal(jnp.broadcast_to(largest, margins.shape), problem.buyers * largest, signal)
 
 
 def noise_of_signal(problem, noise=None, least=1e-6):
     """Standard deviation of the signal of a period, which is a mean over its buyers, float32 scalar.
 
-    The number given; else the market's where its noise is Gaussian, `noise_scale` of the demand of a period over `buyers`,
-    at least `least`; else 1/2 over the root of `buyers`, which no average of purchases exceeds. Learning from reward, a
-    price with less than the largest margin has less.
+    It is `noise` if that is given. Otherwise, if the noise of the market is Gaussian, it is `noise_scale` of the demand of a
+    period divided by `buyers`, at least `least`. Otherwise it is 1/2 divided by the root of `buyers`, an upper bound for a
+    mean of purchases. When learning from reward, prices with less than the largest margin have a smaller deviation.
     """
     if noise is None and problem.noise == "gaussian":
         noise = jnp.maximum(jnp.asarray(problem.noise_scale, jnp.float32) / problem.buyers, least)

@@ -1,9 +1,9 @@
-"""What policies with Beta posteriors share: a state, what a sale teaches, and the refusal of other demand than Bernoulli.
+"""The common part of policies with Beta posteriors: state, learning signal, and a check that demand is Bernoulli.
 
-Each price has an independent Beta(a, b) prior on its purchase probability; after s_k sales and f_k refusals at price k
-the posterior is Beta(a + s_k, b + f_k), and every buyer of a period counts as one observation. Learning from reward, the
-signal x in [0, 1] is first turned into a success with probability x (Agrawal and Goyal): signals and weights as in
-`ucb1`, posteriors as in `thompson`.
+Each price has an independent Beta(a, b) prior on its purchase probability. After s_k sales and f_k refusals at price k the
+posterior is Beta(a + s_k, b + f_k), and every buyer of a period counts as one observation. When learning from reward, the
+signal x in [0, 1] first becomes a success with probability x (Agrawal and Goyal). Signals and weights are as in `ucb1`,
+posteriors as in `thompson`.
 """
 
 import jax
@@ -17,14 +17,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a policy that plays by its posteriors.
+    """State of a policy that decides by its posteriors.
 
     Attributes:
       time: number of the next period, from 1, int scalar.
-      signal: what a sale teaches.
-      a, b: shapes of the posteriors, float `[num_prices]`, which go on growing (`totals`).
-      lost: what rounding has kept from these, float `[num_prices]` each.
-      buyers: observations a period.
+      signal: the learning signal.
+      a, b: shapes of the posteriors, float `[num_prices]`; both are growing sums (`totals`).
+      lost: rounding errors of both, float `[num_prices]` each.
+      buyers: number of observations a period.
     """
 
     time: jax.Array
@@ -41,10 +41,10 @@ class State:
 
 
 def posterior_policy(name, a, b, signal, choose):
-    """The policy that keeps Beta posteriors and plays what `choose` says.
+    """Build a policy that keeps Beta posteriors and plays the action that `choose` returns.
 
     Args:
-      name: of the policy, for error messages.
+      name: name of the policy, for error messages.
       a, b: shapes of the prior, at least 1; may be traced.
       signal: "demand" or "reward".
       choose: `(key, state) -> action`.
@@ -76,7 +76,7 @@ def posterior_policy(name, a, b, signal, choose):
 
 
 def grow(state, action, wins, losses):
-    """`(a, b, lost)` of a state with these after so many wins and losses at an action, float scalars."""
+    """`(a, b, lost)` of a state after the given numbers of wins and losses at an action, float scalars."""
     here, long = jnp.arange(state.a.shape[0], dtype=jnp.int32) == action, state.a + state.b >= totals.LONG
     a, less = totals.plus(state.a, state.lost[0], jnp.where(here, wins, 0.0), long)
     b, lost = totals.plus(state.b, state.lost[1], jnp.where(here, losses, 0.0), long)
@@ -84,13 +84,13 @@ def grow(state, action, wins, losses):
 
 
 def draw_best(key, weights, a, b):
-    """The arm to play by draws from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
+    """The arm with the best draw from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
     z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, a.shape, jnp.uint32))
     return jnp.argmax(weights * samplers.beta(z1, z2, a, b))
 
 
 def check_bernoulli(problem, name):
-    """Refuse demand that Beta posteriors do not fit.
+    """Raise if Beta posteriors do not fit the demand.
 
     Raises:
       ValueError: demand is not Bernoulli.
@@ -100,12 +100,12 @@ def check_bernoulli(problem, name):
 
 
 def trials_and_wins(key, state, transition):
-    """Bernoulli trials of one period and how many of them were won, float scalars.
+    """Number of Bernoulli trials of one period and number of wins, float scalars.
 
-    Each buyer is a trial; learning from reward, there is one trial, won with the probability of the reward.
+    Each buyer is a trial. When learning from reward there is one trial, and the reward is the probability to win it.
 
     Args:
-      key: of the coin, used only when learning from reward.
+      key: key of the coin, used only when learning from reward.
       state: with `signal`, an `arms.Signal`, and the number of `buyers`.
       transition: the period.
     """

@@ -1,14 +1,15 @@
-"""What policies with exponential weights share: log weights of the arms, and a draw by them, mixed with a uniform one.
+"""The common part of policies with exponential weights: log weights of the arms, and a draw mixed with a uniform one.
 
 Arm k is played with probability
 
     q_k = (1 - g) exp(l_k) / sum_j exp(l_j) + g / K,
 
-and after each period the log weights l change by what an estimate of the gains says. A gain is the signal of a period, its
-reward over `buyers` times the largest margin: gains must be comparable between arms, so that learning from demand would make
-no difference. The theory wants them in [0, 1], where those of Bernoulli demand are. Others, such as losses or Gaussian
-rewards, are put there by the range [u, v] of [0, 1] and all signals so far, x = (signal - u) / (v - u): whatever their sign
-and scale, no weight overflows, and no arm is given up for good. Log weights are kept relative to the largest, which is zero.
+After each period, an estimate of the gains updates the log weights l. A gain is the signal of a period, that is, its reward
+divided by `buyers` times the largest margin. Gains must be comparable between arms, so learning from demand would change
+nothing. The theory needs gains in [0, 1]; those of Bernoulli demand are. Other gains, such as losses or Gaussian rewards,
+are mapped to [0, 1] by x = (signal - u) / (v - u), where [u, v] is the range of [0, 1] and all signals so far. For gains of
+any sign and scale, no weight overflows then, and no arm is abandoned permanently. Log weights are relative to the largest,
+which is zero.
 """
 
 import math
@@ -31,7 +32,7 @@ class Range:
     high: jax.Array
 
     def place(self, signal):
-        """The range with one more signal, and the place of that in it, in [0, 1]."""
+        """The range after one more signal, and the position of this signal in it, in [0, 1]."""
         low, high = jnp.minimum(self.low, signal), jnp.maximum(self.high, signal)
         return Range(low, high), (signal - low) / (high - low)
 
@@ -46,11 +47,11 @@ class State:
     """State of a policy with exponential weights.
 
     Attributes:
-      time: periods played, int scalar.
-      signal: what a sale teaches.
-      range: of the signals.
-      rates: the policy's own numbers, tuned or given, a NamedTuple of scalars.
-      log_weights: of the arms, at most 0, float `[num_prices]`.
+      time: number of periods played, int scalar.
+      signal: the learning signal.
+      range: range of the signals.
+      rates: the policy's own parameters, tuned or given, a NamedTuple of scalars.
+      log_weights: log weights of the arms, at most 0, float `[num_prices]`.
       probabilities: q, float `[num_prices]`.
     """
 
@@ -63,12 +64,12 @@ class State:
 
 
 def weights_policy(name, tune, learn):
-    """The policy that draws an arm by its weight.
+    """Build a policy that draws an arm according to its weight.
 
     Args:
-      name: of the policy, for error messages.
-      tune: `(number of arms, horizon) -> rates`, where the horizon is a float scalar, at least 1, and the NamedTuple `rates`
-        has a `mixing`, the g above, float scalar.
+      name: name of the policy, for error messages.
+      tune: `(number of arms, horizon) -> rates`. The horizon is a float scalar, at least 1. `rates` is a NamedTuple with a
+        field `mixing`, the g above, float scalar.
       learn: `(state, action, gain) -> log weights` after the period, up to a constant, float `[num_prices]`.
 
     Raises:
@@ -100,15 +101,15 @@ def weights_policy(name, tune, learn):
 
 
 def draw(key, probabilities):
-    """An arm drawn by its probability, float `[num_prices]`; int scalar."""
+    """An arm drawn according to the probabilities, float `[num_prices]`; int scalar."""
     return random.choose(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), probabilities)
 
 
 def log_size(size):
-    """Logarithm of the number of arms, of two where there is one: no rate is then zero."""
+    """Logarithm of the number of arms; of two if there is one arm, so that no rate is zero."""
     return math.log(max(size, 2))
 
 
 def given_or(value, tuned):
-    """A number that was given, or else its tuned value, float32 scalar."""
+    """The given number, or its tuned value if it is None, float32 scalar."""
     return jnp.asarray(tuned if value is None else value, jnp.float32)

@@ -1,20 +1,20 @@
-"""What the features of a price are, for policies that see a context and choose from a price grid.
+"""Features of a price, for policies that see a context and choose from a price grid.
 
-The seller sees a context x `[d]` (the last entries of the observation) and models the signal of each price p_k (see `arms`)
+The seller sees a context x `[d]` (the last entries of the observation). It models the signal of each price p_k (see `arms`)
 by a linear form in features z_k of length D. With s_k = p_k / (highest price):
 
 | form | features z_k | coefficients |
 |---|---|---|
-| "disjoint" | x | a vector of its own for each price, `[K, d]` |
+| "disjoint" | x | a separate vector for each price, `[K, d]` |
 | "joint" | (x, s_k x) | one vector `[2 d]`: a demand level and a price sensitivity for each feature |
-| "additive" | (x, s_k) | one vector `[d + 1]`: all buyers have one price sensitivity |
+| "additive" | (x, s_k) | one vector `[d + 1]`: all buyers have the same price sensitivity |
 
-"joint" is linear (or generalised linear) demand with features; "disjoint" takes any dependence on the price, and has more to
-learn. Networks take "additive" inputs, or "arms": (x, e_k) with the k-th unit vector. Where all actions have one price, as
-the arms of a plain contextual bandit, "joint" and "additive" cannot tell them apart, and are refused; a policy that takes
-one of these by default takes "disjoint" or "arms" there. That prices are all the same has to be known before tracing, as it
-is of `WheelBandit` and `LabelledRows` (`Problem.one_price`). No form adds a constant to x: a market where demand does not
-vanish with x has one among its features.
+"joint" is linear (or generalised linear) demand with features. "disjoint" allows any dependence on the price, and has more
+to learn. The inputs of networks are "additive", or "arms": (x, e_k) with the k-th unit vector. If all actions have the same
+price, as the arms of a plain contextual bandit, "joint" and "additive" cannot distinguish them and are refused. A policy
+whose default is one of these then uses "disjoint" or "arms". Whether all prices are equal must be known before tracing, as
+it is for `WheelBandit` and `LabelledRows` (`Problem.one_price`). No form adds a constant to x: if demand does not vanish
+with x, the market has a constant among its features.
 """
 
 import functools
@@ -28,8 +28,8 @@ from jaxprice import checks
 from jaxprice.policies.parts import arms
 
 FORMS = ("disjoint", "joint", "additive")
-INPUTS = ("additive", "arms")  # of networks
-SHORT = 32  # terms up to which a sum of products is written out
+INPUTS = ("additive", "arms")  # forms for networks
+SHORT = 32  # largest number of terms of an unrolled sum
 
 
 @struct.dataclass
@@ -39,7 +39,7 @@ class Features:
     Attributes:
       levels: prices in units of the highest, float `[num_prices]`.
       form: one of `FORMS` or `INPUTS`.
-      size: entries of a context.
+      size: number of entries of a context.
     """
 
     levels: jax.Array
@@ -48,12 +48,12 @@ class Features:
 
     @property
     def disjoint(self):
-        """Whether each price has coefficients of its own."""
+        """Whether each price has its own coefficients."""
         return self.form == "disjoint"
 
     @property
     def shape(self):
-        """Shape of the coefficients: `(K, d)` in the disjoint form, else `(D,)`."""
+        """Shape of the coefficients: `(K, d)` in the disjoint form, otherwise `(D,)`."""
         if self.disjoint:
             return self.levels.shape[0], self.size
         if self.form == "arms":
@@ -82,19 +82,19 @@ class Features:
         return base[None] + self.levels.reshape((-1,) + (1,) * base.ndim) * slope[None]
 
     def pick(self, tree, action):
-        """Of arrays `[K, ...]` or of arrays for all prices, those that price the action."""
+        """The coefficients of an action, from arrays `[K, ...]` or from arrays for all prices."""
         return jax.tree.map(lambda x: x[action], tree) if self.disjoint else tree
 
     def put(self, tree, action, new):
-        """The arrays with those that price the action replaced."""
+        """The arrays with new coefficients for an action."""
         return jax.tree.map(lambda x, y: x.at[action].set(y), tree, new) if self.disjoint else new
 
 
 def contract(x, a, axis=0):
     """Sum over i of x[i] times slice i of `a` along an axis: `[n]` and `[..., n, ...]` -> `[...]`.
 
-    Written out up to `SHORT` terms, so that one kernel reads a large `a` once; for small arrays whose result several kernels
-    read, take `total`, which is computed once (`jaxprice.lanes`).
+    The sum is unrolled up to `SHORT` terms, so that one kernel reads a large `a` once. For small arrays whose result several
+    kernels read, use `total`, which is computed once (`jaxprice.lanes`).
     """
     if x.shape[0] > SHORT:
         return total(x, jnp.moveaxis(a, axis, 0))
@@ -108,14 +108,14 @@ def total(x, a):
 
 
 def squared_norm(a):
-    """Sum of squares along the last axis, in the same way."""
+    """Sum of squares along the last axis, computed like `total`."""
     if a.shape[-1] > SHORT:
         return jnp.sum(a * a, axis=-1)
     return functools.reduce(operator.add, [a[..., i] ** 2 for i in range(a.shape[-1])])
 
 
 def check(form, ridge):
-    """Refuse bad options.
+    """Raise if an option is invalid.
 
     Raises:
       ValueError: a form that is neither known nor None, or a ridge that is not positive.
@@ -129,12 +129,12 @@ def describe(problem, form, name, usual="joint", alike="disjoint"):
     """The `Features` of a problem.
 
     Args:
-      problem: what the seller is told.
-      form: one of `FORMS` or `INPUTS`; None: `usual`, or `alike` where all actions have one price.
-      name: of the policy, for error messages.
+      problem: the problem of the seller.
+      form: one of `FORMS` or `INPUTS`; None: `usual`, or `alike` if all actions have the same price.
+      name: name of the policy, for error messages.
 
     Raises:
-      ValueError: it has no price grid, no context, or several products; a form that cannot tell its actions apart.
+      ValueError: the problem has no price grid, no context, or several products; or the form cannot distinguish its actions.
     """
     arms.require_grid(problem, name)
     if not problem.context_size:

@@ -21,7 +21,7 @@ _FIRST_GUESS = (
 
 
 def upper_bound(mean, divergence):
-    """The largest q with kl(mean, q) <= divergence, for Bernoulli laws.
+    """The largest q with kl(mean, q) <= divergence, for Bernoulli distributions.
 
     Args:
       mean: float `[...]`, clipped to [0, 1].
@@ -45,7 +45,7 @@ def upper_bound(mean, divergence):
     gap = rest * _one_minus_exp(y)
     h = jnp.sqrt(jnp.maximum(2 * (rest * y - p * _log1p(gap / p)), 1e-30))
     step = h * (jnp.sqrt(twice) - h) * (p + gap) / gap
-    # the move of q, (1 - q)(1 - exp(-step)): the step is below one per cent of y, and 1 - q is nothing where y is large
+    # the change of q, (1 - q)(1 - exp(-step)): step is below one per cent of y, and 1 - q vanishes where y is large
     return p + gap + (rest - gap) * step * (1 - step * (1 / 2 - step * (1 / 6)))
 
 
@@ -56,7 +56,7 @@ def _one_minus_exp(y):
 
 
 def _log1p(x):
-    """log(1 + x) for x >= 0 to working precision, likewise; the series is economised on [0, 1/4]."""
+    """log(1 + x) for x >= 0 to working precision, also vectorised; the series is economised on [0, 1/4]."""
     series = 0.0
     for coefficient in (-0.05528860, 0.11912914, -0.16207702, 0.19948999, -0.24996866, 0.33333238, -0.5, 1.0):
         series = series * x + coefficient

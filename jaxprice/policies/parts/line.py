@@ -1,12 +1,12 @@
-"""What policies with a linear model of demand share: a running least-squares line, and the price that is best for it.
+"""The common part of policies with a linear demand model: a running least-squares line, and the best price for it.
 
-The line d = a + s p through all (price, demand of one buyer) seen so far is kept as means and centred sums,
+The line d = a + s p through all pairs (price, demand of one buyer) so far is stored as means and centred sums,
 
     n' = n + 1,   m_p' = m_p + (p - m_p) / n',   m_d' = m_d + (d - m_d) / n',
     S_pp' = S_pp + n/n' (p - m_p)^2,   S_pd' = S_pd + n/n' (p - m_p)(d - m_d),   s = S_pd / S_pp,   a = m_d - s m_p,
 
-which loses nothing where prices crowd around their mean, as those of a learning seller do. All four sums are compensated
-(Kahan): after 1e5 periods the step of a mean is below half the spacing of float32, and the bare means would stand still.
+which lose no digits if prices concentrate near their mean, as those of a learning seller do. All four sums are compensated
+(Kahan): after 1e5 periods the step of a mean is below half the spacing of float32, and plain means would stop changing.
 
 Source: B. P. Welford (1962), "Note on a method for calculating corrected sums of squares and products",
 doi:10.1080/00401706.1962.10490022.
@@ -22,7 +22,7 @@ from jaxprice import checks
 from jaxprice.policies.parts import arms, scale
 from jaxprice.types import Discrete, Interval, Policy
 
-FLAT = 1e-12  # sum of squares of prices of order one (`scale`) below which they count as all the same
+FLAT = 1e-12  # below this sum of squares of prices of order one (`scale`), they count as equal
 
 
 @struct.dataclass
@@ -41,14 +41,14 @@ class Line:
 
     Attributes:
       sums: the four sums.
-      lost: what rounding has kept from them.
+      lost: rounding errors of the sums.
     """
 
     sums: Sums
     lost: Sums
 
     def add(self, price, demand, count):
-        """The line with one more point, when `count` points came before, float scalars."""
+        """The line with one more point, after `count` earlier points, float scalars."""
         old, after = self.sums, count + 1
         p, d, weight = price - old.price, demand - old.demand, count / after
         steps = Sums(p / after, d / after, weight * p * p, weight * p * d)
@@ -58,20 +58,20 @@ class Line:
         return Line(new, lost)
 
     def fit(self):
-        """`(intercept, slope)` by least squares; a flat line while all prices were the same."""
+        """`(intercept, slope)` by least squares; a flat line while all prices are equal."""
         slope = jnp.where(self.sums.squares > FLAT, self.sums.product / jnp.maximum(self.sums.squares, FLAT), 0.0)
         return self.sums.demand - slope * self.sums.price, slope
 
 
 def start(price=0.0, demand=0.0, squares=0.0, product=0.0):
-    """A line before the first point; with numbers, one that starts from a prior."""
+    """A line before the first point; with arguments, a line that starts from a prior."""
     sums = Sums(*(jnp.asarray(x, jnp.float32) for x in (price, demand, squares, product)))
     return Line(sums, jax.tree.map(jnp.zeros_like, sums))
 
 
 @struct.dataclass
 class Market:
-    """What the seller is told: ends of the interval, unit cost, the two test prices (float scalars), buyers a period."""
+    """The problem of the seller: ends of the interval, unit cost, the two test prices (float scalars), buyers a period."""
 
     low: jax.Array
     high: jax.Array
@@ -81,7 +81,7 @@ class Market:
     buyers: int = struct.field(pytree_node=False)
 
     def middle(self):
-        """Middle and half width of the interval, float scalars: where and in what unit priors are stated."""
+        """Middle and half width of the interval, float scalars; priors use them as origin and unit."""
         return (self.low + self.high) / 2, scale.or_one((self.high - self.low) / 2)
 
     def best_price(self, intercept, slope):
@@ -89,15 +89,15 @@ class Market:
         peak = (self.cost - intercept / jnp.where(slope < 0, slope, -1.0)) / 2
         gain = (self.high - self.cost) * (intercept + slope * self.high)
         gain = gain - (self.low - self.cost) * (intercept + slope * self.low)
-        end = jnp.where(gain > 0, self.high, self.low)  # a line that does not fall: profit is convex
+        end = jnp.where(gain > 0, self.high, self.low)  # if the line does not decrease, profit is convex
         return jnp.where(slope < 0, jnp.clip(peak, self.low, self.high), end)
 
 
 def check_tests(first, second):
-    """Refuse test prices that are not two different shares of the interval.
+    """Raise if test prices are not two different shares of the interval.
 
     Raises:
-      ValueError: they are not.
+      ValueError: they are equal, or not in the interval.
     """
     checks.number("first", first, low=0, high=1)
     checks.number("second", second, low=0, high=1)
@@ -106,7 +106,7 @@ def check_tests(first, second):
 
 
 def require_interval(problem, name):
-    """Refuse a problem other than one price of an interval.
+    """Raise if the action of a problem is not one price of an interval.
 
     Raises:
       ValueError: prices are a grid, several, or sets of products.
@@ -126,21 +126,21 @@ def market(problem, name, first=0.0, second=1.0):
 
 
 def market_or_grid(problem, name):
-    """`(Market, grid)` of a problem with one price: grid is float `[num_prices]`, or None where the price is free.
+    """`(Market, grid)` of a problem with one price; the grid is float `[num_prices]`, or None if any price may be posted.
 
     Raises:
       ValueError: the action is not one price.
     """
     if not isinstance(problem.action_space, Discrete):
         return market(problem, name), None
-    arms.learn(problem, "demand", name)  # refuses what is not one price
+    arms.learn(problem, "demand", name)  # raises if the action is not one price
     low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
     return Market(low, high, cost, low, high, problem.buyers), jnp.asarray(problem.prices, jnp.float32)
 
 
 @struct.dataclass
 class State:
-    """What the seller is told, the line, and the periods played, int scalar."""
+    """The problem of the seller, the line, and the number of periods played, int scalar."""
 
     market: Market
     line: Line
@@ -148,12 +148,12 @@ class State:
 
 
 def line_policy(name, first, second, choose):
-    """The policy that posts the two test prices and then what `choose` says.
+    """Build a policy that posts the two test prices and then the price that `choose` returns.
 
     Args:
-      name: of the policy, for error messages.
+      name: name of the policy, for error messages.
       first, second: test prices as shares of the interval.
-      choose: `(market, line, t) -> price`, with t >= 2 periods played, int scalar.
+      choose: `(market, line, t) -> price`, after t >= 2 periods, int scalar.
 
     Raises:
       ValueError: bad test prices; at `init`, a market whose action is not one price of an interval.

@@ -1,14 +1,14 @@
 """Bayesian linear regression of the signal of a price on its features, one observation at a time.
 
-A model is a mean m and a factor F of the covariance, F F' = S, for each vector of coefficients (`features`). With a
-prior N(0, 1 / ridge) on each coefficient and observations of unit variance, S = A^-1 with A = ridge I + sum z z', and
-m = A^-1 sum z y: ridge regression. An observation (z, y) of weight w changes, with f = F'z, g = F f, r = 1 + w f'f,
+A model is a mean m and a factor F of the covariance, F F' = S, for each vector of coefficients (`features`). With a prior
+N(0, 1 / ridge) on each coefficient and observations of unit variance, S = A^-1 with A = ridge I + sum z z', and
+m = A^-1 sum z y: ridge regression. An observation (z, y) of weight w updates, with f = F'z, g = F f, r = 1 + w f'f,
 
     m <- m + g w (y - z'm) / r,          F <- F - g f' w / (r + sqrt(r)),
 
-the rank-one update of Sherman and Morrison, S <- S - w g g' / r, made on a square root. It takes three products of D^2, no
-loop and no solve; S, a square, cannot lose its definiteness to rounding, and small variances keep all their digits. F is a
-square matrix and not a triangle. Only the model of the price played changes: K disjoint models are K d (d + 1) floats.
+the rank-one update of Sherman and Morrison, S <- S - w g g' / r, applied to a square root. It takes three products of D^2,
+no loop and no solve. S = F F' stays positive definite in spite of rounding, and small variances keep all their digits. F is
+a square matrix, not a triangle. Only the model of the posted price changes: K disjoint models are K d (d + 1) floats.
 
 Sources: J. Sherman, W. J. Morrison (1950), doi:10.1214/aoms/1177729893; J. E. Potter (1963), the square root filter, as in
 G. J. Bierman (1977), "Factorization methods for discrete sequential estimation".
@@ -30,9 +30,10 @@ from jaxprice.types import Policy
 class Model:
     """Means and factors of the covariance.
 
-    Of one vector of coefficients, float `[D]` and `[D, D]`; of one for each price, `[K, d]` and `[K, d, d]`. The methods on
-    one vector take further axes of models at the end, `[D, ...]` and `[D, D, ...]`, with weights `[...]`. `lost` is what
-    rounding has kept from the means (`totals`): steps shrink as the observations grow in number; None: it is let go.
+    The shapes are float `[D]` and `[D, D]` for one vector of coefficients, and `[K, d]` and `[K, d, d]` for one vector a
+    price. The methods for one vector accept further axes of models at the end, `[D, ...]` and `[D, D, ...]`, with weights
+    `[...]`. `lost` is the rounding error of the means (`totals`), because steps shrink as observations grow in number; None:
+    not kept.
     """
 
     mean: jax.Array
@@ -40,9 +41,9 @@ class Model:
     lost: Any = None
 
     def revise(self, z, target, weight=1.0):
-        """One vector of coefficients after an observation of that weight: `(model, surprise)`.
+        """Update one vector of coefficients by an observation with a weight: `(model, surprise)`.
 
-        The surprise is the squared error of the forecast over its variance in units of the noise, (y - z'm)^2 / r.
+        The surprise is the squared forecast error divided by its variance in units of the noise, (y - z'm)^2 / r.
         """
         f, g, r = self.gain(z, weight)
         error = target - total(z, self.mean)
@@ -50,7 +51,7 @@ class Model:
         return Model(mean, self.shrink(f, g, r, weight), lost), error**2 / r
 
     def move(self, step, r):
-        """The mean after a step, and what rounding has kept from it; r is as in `gain`."""
+        """The mean after a step, and its rounding error; r is as in `gain`."""
         if self.lost is None:
             return self.mean + step, None
         return totals.plus(self.mean, self.lost, step, ((r - 1) * totals.LONG < 1)[None])
@@ -62,11 +63,11 @@ class Model:
         return f, g, 1 + weight * jnp.sum(f * f, axis=0)
 
     def shrink(self, f, g, r, weight):
-        """The factor after an observation in the direction that `gain` gave."""
+        """The factor after an observation with the direction from `gain`."""
         return self.factor - g[:, None] * (f * (weight / (r + jnp.sqrt(r)))[None])[None, :]
 
     def predict(self, form, context):
-        """Mean of each price, float `[K]`."""
+        """Mean signal of each price, float `[K]`."""
         return form.apply(self.mean, context)
 
     def std(self, form, context):
@@ -74,10 +75,10 @@ class Model:
         return jnp.sqrt(squared_norm(form.apply(self.factor, context)))
 
     def draw(self, z, form, context, scale):
-        """Value of each price under coefficients drawn from N(m, scale^2 S), float `[K]`; the scale may be `[K]`.
+        """Value of each price for coefficients drawn from N(m, scale^2 S), float `[K]`; the scale may be `[K]`.
 
-        Only z_k'theta_k matters. With disjoint models these are independent normals, one for each price, and no vector is
-        drawn; else all prices share one draw of D normals. `z` are standard normals, as many as `draws` says.
+        Only z_k'theta_k matters. For disjoint models these are independent normals, one for each price, and no vector is
+        drawn; otherwise all prices share one draw of D normals. `z` are standard normals of the shape that `draws` returns.
         """
         mean = self.predict(form, context)
         if form.disjoint:
@@ -86,7 +87,7 @@ class Model:
 
 
 def draws(form):
-    """Shape of the normals that `Model.draw` takes: one for each price if disjoint, else one for each coefficient."""
+    """Shape of the normals for `Model.draw`: one for each price if disjoint, otherwise one for each coefficient."""
     return form.shape[:1]
 
 
@@ -105,14 +106,14 @@ def no_data(form, ridge):
 
 @struct.dataclass
 class State:
-    """State of a policy that plays by a linear model.
+    """State of a policy that decides by a linear model.
 
     Attributes:
       time: number of the next period, from 1, int scalar.
-      noise: standard deviation of a signal, float scalar, for those that draw.
-      signal: what a sale teaches.
+      noise: standard deviation of a signal, float scalar, for policies that draw.
+      signal: the learning signal.
       form: features of the prices.
-      model: what was learned.
+      model: the fitted model.
     """
 
     time: jax.Array
@@ -123,16 +124,16 @@ class State:
 
 
 def linear_policy(name, form, ridge, signal, choose, noise=None, each=False):
-    """The policy that keeps a linear model of the signal and plays what `choose` says.
+    """Build a policy that keeps a linear model of the signal and plays the action that `choose` returns.
 
     Args:
-      name: of the policy, for error messages.
+      name: name of the policy, for error messages.
       form: "disjoint", "joint" or "additive".
       ridge: penalty on the squared coefficients, above 0.
       signal: "demand" or "reward".
       choose: `(key, state, context) -> action`.
-      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
-      each: whether every buyer of a period is an observation, so that against a period the penalty weighs less.
+      noise: standard deviation of a signal; by default that of `arms.noise_of_signal`.
+      each: whether every buyer of a period is one observation, which gives the penalty less weight relative to a period.
 
     Raises:
       ValueError: a bad form, ridge or signal; at `init`, a market without a price grid or without a context.

@@ -1,19 +1,19 @@
-"""Logistic regression of sales on features, one period at a time: Laplace's approximation, carried on.
+"""Logistic regression of sales on features, one period at a time: a sequential Laplace approximation.
 
-A sale happens with probability sigma(z'theta), sigma(u) = 1 / (1 + exp(-u)). What is known of theta is N(m, S), and
-after y of n buyers have bought the new mean is the mode of the posterior, the minimiser of
+A sale happens with probability sigma(z'theta), sigma(u) = 1 / (1 + exp(-u)). The belief about theta is N(m, S). After y of n
+buyers have bought, the new mean is the mode of the posterior, the minimiser of
 
     (theta - m)' S^-1 (theta - m) / 2 + n log(1 + exp(z'theta)) - y z'theta,
 
-and the new precision the curvature there, S^-1 + n sigma'(u) z z'. The mode is m + S z (y - n sigma(u)),
+and the new precision is the curvature there, S^-1 + n sigma'(u) z z'. The mode is m + S z (y - n sigma(u)),
 where u = z'theta solves
 
     u = z'm + v (y - n sigma(u)),      v = z'S z,
 
-one equation in one unknown, whatever the dimension. Newton's method started at the inflection point 0, or at z'm if the
-solution lies beyond it, never crosses the solution and cannot diverge; `STEPS` steps leave an error of rounding for n v
-up to 1e4; beyond that the mean moves a little less than it should. Then S changes by a rank-one update. The
-mode stays finite even if sales are separable, thanks to the prior.
+one equation in one unknown, for any dimension. Newton's method starts at the inflection point 0, or at z'm if the solution
+lies beyond it. From there it never crosses the solution and cannot diverge. `STEPS` steps leave only rounding errors for n v
+up to 1e4; beyond that the mean moves slightly less than it should. Then S changes by a rank-one update. The prior keeps the
+mode finite even if sales are separable.
 
 Sources: O. Chapelle, L. Li (2011), "An empirical evaluation of Thompson sampling", algorithm 3, for batches of one period;
 L. Faury, M. Abeille, K.-S. Jun, C. Calauzenes (2022), "Jointly efficient and optimal algorithms for logistic bandits",
@@ -49,12 +49,12 @@ def mode(prior, variance, sales, trials):
 
 
 def curvature(u):
-    """sigma'(u), of full relative precision."""
+    """sigma'(u), to full relative precision."""
     return jax.nn.sigmoid(u) * jax.nn.sigmoid(-u)
 
 
 def revise(model, z, sales, trials):
-    """The `Model` of one vector of coefficients after a period in which `sales` of `trials` buyers bought."""
+    """The `Model` of one vector of coefficients after a period with `sales` among `trials` buyers."""
     f, g, _ = model.gain(z)
     v = jnp.sum(f * f)
     u = mode(features.total(z, model.mean), v, sales, trials)
@@ -64,10 +64,10 @@ def revise(model, z, sales, trials):
 
 
 def learn(problem, name):
-    """What a sale teaches, of a problem that a logistic model can be played in.
+    """The learning signal for a problem that suits a logistic model.
 
     Raises:
-      ValueError: demand is not a number of buyers who buy or not, or there is no price grid.
+      ValueError: demand is not a number of buyers who each buy or not, or there is no price grid.
     """
     if problem.noise != "bernoulli":
         raise ValueError(f"{name} needs buyers who buy or not, but demand in this market is {problem.noise}")

@@ -1,15 +1,15 @@
-"""What policies share that sell several related products and learn what the products have in common: which is sold now.
+"""The common part of policies that sell several related products and learn what these have in common: the order of products.
 
 N products are sold in T periods, t = 0, 1, ..., in one of three orders:
 
 | order | product of period t | market |
 |---|---|---|
-| "sequence" | one after the other; product m starts at t = floor(m T / N) | `NonStationary`, "piecewise" |
+| "sequence" | one after another; product m starts at t = floor(m T / N) | `NonStationary`, "piecewise" |
 | "turns" | t mod N | `NonStationary`, "calendar" |
-| "features" | the first of the largest entry of the context: one feature a product | `GLMDemand`, "unit" contexts |
+| "features" | the index of the (first) largest entry of the context; one feature a product | `GLMDemand`, "unit" contexts |
 
-With their default paths the named markets keep to these orders, and `RelatedProducts` inside draws products of one kind.
-T is the horizon that the seller is told; periods past it belong to the last product.
+With default paths the named markets follow these orders; inside them `RelatedProducts` draws products of one kind. T is the
+horizon of the seller's problem; later periods belong to the last product.
 """
 
 import jax
@@ -26,7 +26,7 @@ class Catalogue:
     """The products and their order.
 
     Attributes:
-      horizon: periods in all, int scalar.
+      horizon: total number of periods, int scalar.
       size: number of products N.
       order: one of `ORDERS`.
     """
@@ -36,19 +36,19 @@ class Catalogue:
     order: str = struct.field(pytree_node=False)
 
     def now(self, time, observation=None):
-        """The product sold after `time` periods, int scalar; the order "features" needs the observation."""
+        """The product that is sold after `time` periods, int scalar; the order "features" needs the observation."""
         if self.order == "features":
             return jnp.argmax(observation[-self.size :]).astype(jnp.int32)
         if self.order == "turns":
             return time % self.size
         each, left = self.horizon // self.size, self.horizon % self.size
         later = jnp.arange(1, self.size, dtype=jnp.int32)
-        starts = later * each + later * left // self.size  # floor(m T / N), with no product above N^2 or T
+        starts = later * each + later * left // self.size  # floor(m T / N), computed without numbers above N^2 or T
         return jnp.sum(time >= starts, dtype=jnp.int32)
 
 
 def check(products, order="sequence", orders=ORDERS):
-    """Refuse bad options.
+    """Raise if an option is invalid.
 
     Raises:
       ValueError: no products, or an unknown order.
@@ -61,7 +61,7 @@ def catalogue(problem, products, order, name):
     """The `Catalogue` of a problem.
 
     Raises:
-      ValueError: products that buyers' features do not tell apart.
+      ValueError: the features of buyers do not identify the product.
     """
     if order == "features" and problem.context_size != products:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""What policies that forget share: sums over the last W pulls, and sums in which older pulls count for less.
+"""The common part of policies that forget: sums over the last W pulls, and sums with smaller weights for older pulls.
 
-A window keeps the last W pulls of all arms together in a ring buffer of fixed length: the pull that comes in takes the
-place of the one that leaves, whose part is taken out of the sums. Numbers that are added and taken out again leave a
-rounding error behind; it is thrown away once in W pulls, since the sums of pulls made before and since the last turn of
-the buffer are kept apart. With W beyond the horizon nothing ever leaves, and the sums are those of `arms.Sums`.
+A window stores the last W pulls of all arms together in a ring buffer of fixed length. A new pull takes the place of the
+oldest one, which is subtracted from the sums. Adding and subtracting numbers leaves rounding errors. They are removed once
+in W pulls, because the sums of pulls before and since the last turn of the buffer are stored separately. With W beyond the
+horizon nothing is subtracted, and the sums are those of `arms.Sums`.
 
-With a discount g in (0, 1], each period multiplies what all arms have by g before the new pull is added:
+With a discount g in (0, 1], each period multiplies the sums of all arms by g before the new pull is added:
 
     N_k <- g N_k + 1{k pulled},      S_k <- g S_k + x 1{k pulled}.
 """
@@ -20,7 +20,7 @@ from jax import lax
 from jaxprice import checks
 from jaxprice.policies.parts import arms
 
-LONGEST = 2**24  # window
+LONGEST = 2**24  # largest window
 
 
 @struct.dataclass
@@ -28,14 +28,14 @@ class Window:
     """The last W pulls, W the length of the buffer.
 
     Attributes:
-      time: pulls so far, int scalar.
+      time: number of pulls so far, int scalar.
       actions: arms of the pulls in the buffer, int `[W]`.
       signals: their signals, float `[W]`.
-      oldest: arm and signal of the pull that leaves next, int and float scalars. They are read from the buffer right after
-        it is written, so that it is changed in place: read before, the whole buffer would be copied in every period.
-      counts: pulls of each arm among them, float `[num_prices]`; float32 counts up to `LONGEST`.
-      before: sums of signals of the pulls made before the last turn of the buffer, float `[num_prices]`.
-      since: those of the pulls since then, float `[num_prices]`.
+      oldest: arm and signal of the pull that leaves next, int and float scalars. They are read right after the buffer is
+        written. XLA then updates the buffer in place; a read before the write would copy the whole buffer in every period.
+      counts: number of pulls of each arm in the buffer, float `[num_prices]`; float32 counts up to `LONGEST`.
+      before: sums of signals of the pulls before the last turn of the buffer, float `[num_prices]`.
+      since: sums of signals of the pulls since then, float `[num_prices]`.
     """
 
     time: jax.Array
@@ -69,7 +69,7 @@ def check(window):
     """`window` as an int from 1 to `LONGEST`.
 
     Raises:
-      ValueError: it is not one.
+      ValueError: it is not such an int.
     """
     return checks.whole("window", window, 1, LONGEST)
 
@@ -86,9 +86,9 @@ def best(weights, counts, sums, scaled_log):
 
     Args:
       weights: values of a signal of one, float `[num_prices]`.
-      counts: pulls N_k, float `[num_prices]`; an arm with none, or less than `arms.NEVER`, is played at once.
-      sums: signals S_k, float `[num_prices]`.
-      scaled_log: squared width of the bound after one pull, float scalar, at least 0.
+      counts: pulls N_k, float `[num_prices]`; an arm with no pull, or less than `arms.NEVER`, is played at once.
+      sums: sums of signals S_k, float `[num_prices]`.
+      scaled_log: squared bonus after one pull, float scalar, at least 0.
 
     Returns:
       int scalar; ties go to the lowest price.

@@ -1,9 +1,9 @@
-"""A loop of as many rounds as the slowest lane needs.
+"""A loop with as many rounds as the slowest lane needs.
 
-`lax.while_loop` in the code of one lane stops at different times in different lanes. `jax.vmap` then puts the lanes first in
-every array that the loop reads, in every period, even if no lane makes a round. `repeat` is that loop with the lanes last
-(`jaxprice.lanes`), and costs next to nothing in a period without rounds; for that, XLA must not take out of the loop what is
-the same in all rounds.
+In the code of one lane, `lax.while_loop` stops at different times in different lanes. `jax.vmap` then moves the lanes to the
+first axis of every array that the loop reads, in every period, even if no lane makes a round. `repeat` is the same loop with
+lanes last (`jaxprice.lanes`), and costs almost nothing in a period without rounds. For this, XLA must not hoist
+loop-invariant code out of the loop.
 """
 
 import jax
@@ -15,13 +15,13 @@ from jaxprice import lanes
 
 
 def repeat(going, step, carry, given):
-    """`carry = step(carry, given)` for as long as `going(carry)`, a bool scalar, in each lane by itself.
+    """`carry = step(carry, given)` while `going(carry)`, a bool scalar, separately in each lane.
 
     Args:
-      going: `carry -> bool scalar`; closes over nothing that is traced, as `step`.
+      going: `carry -> bool scalar`; like `step`, it must not close over traced values.
       step: `(carry, given) -> carry`.
       carry: arrays, a pytree.
-      given: arrays that stay as they are, a pytree.
+      given: constant arrays, a pytree.
 
     Returns:
       The last carry.
@@ -50,5 +50,5 @@ def repeat(going, step, carry, given):
 
 
 def _lanes_last(x, flag, size):
-    x = jnp.asarray(x)  # a constant comes as a plain number
+    x = jnp.asarray(x)  # constants arrive as plain numbers
     return jnp.moveaxis(x, 0, -1) if flag else jnp.broadcast_to(x[..., None], (*x.shape, size))

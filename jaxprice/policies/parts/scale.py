@@ -1,11 +1,11 @@
-"""A unit of money of the market's own: policies whose constants are made for prices of a certain size.
+"""A unit of money for each market, for policies whose constants assume prices of a certain size.
 
-A floor under a sum of squared prices, or a step of a search, is a number made for prices of order one. A seller of tokens at
-1e-6 dollars, or of flats in yen, has others, and a policy must not sell differently because of the currency. `in_own_unit`
-plays a policy in a unit of money u of which the highest price has between `size` and 2 `size`, for markets in any currency.
+A lower bound on a sum of squared prices, or the step of a search, is a constant for prices of order one. A seller of tokens
+at 1e-6 dollars, or of flats in yen, has other prices, and a policy must not depend on the currency. `in_own_unit` runs a
+policy in a unit of money u for which the highest price is between `size` and 2 `size`, for markets in any currency.
 
-u is a power of two, so that changing the unit loses no digit: a policy without such constants plays bit for bit as it would
-without, and one with them plays in the units 1 and 2^k bit for bit alike.
+u is a power of two, so a change of unit loses no digit. A policy without such constants gives bit for bit the same prices as
+without this wrapper; a policy with them gives bit for bit the same prices in the units 1 and 2^k.
 """
 
 import dataclasses
@@ -17,35 +17,35 @@ from flax import struct
 
 from jaxprice.types import Policy
 
-MONEY = ("scale", "radius", "salvage")  # entries of `problem.details` that are money
+MONEY = ("scale", "radius", "salvage")  # entries of `problem.details` in units of money
 EXPONENT = np.int32(0x7F800000)  # bits of the exponent in a float32
 
 
 @struct.dataclass
 class State:
-    """The unit of money u, float scalar, and the state of the policy that is played in it."""
+    """The unit of money u, float scalar, and the state of the policy inside."""
 
     unit: jax.Array
     inner: object
 
 
 def power_of_two(x):
-    """The largest power of two that is at most `x`, exactly, float32 `[...]`; 1 where `x` is not positive."""
+    """The largest power of two that is at most `x`, exact, float32 `[...]`; 1 if `x` is not positive."""
     x = jnp.asarray(x, jnp.float32)
     power = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, jnp.int32) & EXPONENT, jnp.float32)
     return jnp.where(power > 0, power, jnp.float32(1))
 
 
 def or_one(x):
-    """`x` where it is positive, else 1: a divisor of what is then zero; float `[...]`."""
+    """`x` if it is positive, otherwise 1; float `[...]`. It divides values that are zero where `x` is zero."""
     return jnp.where(x > 0, x, jnp.ones_like(x))
 
 
 def in_own_unit(policy, size=1.0):
-    """The policy, told its market in the unit u that brings the highest price into [size, 2 size).
+    """Run a policy in the unit u for which the highest price is in [size, 2 size).
 
-    Its problem has u, in the market's own money, as `details["unit"]`: an option in money has to be divided by it. What the
-    seller observes is passed on as it is, prices among it.
+    The problem of the inner policy has u, in the market's own money, as `details["unit"]`; the policy must divide options in
+    money by it. Observations are passed on unchanged, including their prices.
 
     Args:
       policy: `Policy`.
@@ -75,9 +75,9 @@ def in_own_unit(policy, size=1.0):
 
 
 def radius(problem, given, share=1.0):
-    """Bound on the norm of coefficients that are money, in the unit of a problem that `in_own_unit` tells; float scalar.
+    """Bound on the norm of coefficients in money, in the unit of a problem from `in_own_unit`; float scalar.
 
-    The number given, in the market's own money; or `share` times the highest price.
+    It is the given number, in the market's own money; or `share` times the highest price.
     """
     if given is None:
         return jnp.asarray(problem.high * share, jnp.float32)

@@ -1,1 +1,1 @@
-"""Contextual pricing: personal prices from a model of what buyers with such features will pay."""
+"""Contextual pricing: a personal price for each buyer, from a model of the willingness to pay given the features."""

@@ -1,30 +1,31 @@
 """The maximum likelihood estimate of many sales from a state of fixed size.
 
-A sale is an observation (z, o, c): features z, offset o, c = 1 for a sale and -1 for a refusal, with surplus w = z'theta -
-o and log likelihood log G(c w) (`sale_likelihood`). Of n observations the first R are kept as they are. Each later one is
-replaced by a quadratic about a reference r, with the score c m(c w) and the curvature k(c w) averaged over where the
-estimate may still move:
+A sale is an observation (z, o, c): features z, offset o, c = 1 for a sale and -1 for a refusal, with surplus w = z'theta - o
+and log likelihood log G(c w) (`sale_likelihood`). The first R of n observations are stored. Each later one is replaced by a
+quadratic around a reference r. Its slope, the score c m(c w), and its curvature k(c w) are averaged over the region in which
+the estimate may still move:
 
     s z'(theta - r) - k (z'(theta - r))^2 / 2,      s = E c m(c w),   k = E k(c w),      w ~ N(z'r - o, z'S z / 2),
     H <- H + k z z',     h <- h + (k z'r + s) z,      S = (Hessian at r + I / radius^2)^-1,
 
-so that what is maximised is  sum over kept of log G(c w) + h'theta - theta'H theta / 2.  E is a sum over three points, exact
-for polynomials of degree five. The reference is the maximum itself, found anew whenever the caller wants it, at least at
+The estimate maximises  sum over stored of log G(c w) + h'theta - theta'H theta / 2.  E is a sum over three points, exact for
+polynomials of degree five. The reference is the maximum itself. It is recomputed when the caller asks for it, at least at
 n = R, 2 R, 4 R, ... Up to R observations the estimate is exact.
 
-Taylor's expansion, s and k at w = z'r - o, is biased: the third order term is left, whose average over the moves of the
-estimate from n observations to N, of variance S (1 - n / N), adds up; it shrinks the estimate, for 18 features and 911
-observations by 7 % of theta (R = 64) or 2.4 % (R = 384). The averages take that off, with half of S for a doubling (as the
-filters that match moments do with all of it). What is left against the exact maximum is .05 to .12 of its standard error
-(root mean square over D and over runs), measured for 3, 8 and 18 features and 2 to 16 times as many observations as kept.
+A Taylor expansion, with s and k at w = z'r - o, would be biased: it omits the third-order term. The average of this term
+over the moves of the estimate from n observations to N, of variance S (1 - n / N), accumulates and shrinks the estimate. For
+18 features and 911 observations it shrinks theta by 7 % (R = 64) or 2.4 % (R = 384). The averages E remove this bias, with
+half of S for a doubling (moment-matching filters use all of S). The remaining difference to the exact maximum is .05 to .12
+of its standard error (root mean square over D and over runs), measured for 3, 8 and 18 features and 2 to 16 times as many
+observations as stored.
 
-The maximum is taken over a ball of the Euclidean or of the l1 norm, less `penalty` times n ||theta||_1, by Newton's method:
-the quadratic model is maximised by accelerated proximal gradient steps with restarts, of size one over the largest row sum
-of the Hessian, and a move that makes things worse is halved. Where the data leave a direction open, it keeps its place from
-the start.
+The maximum is over a ball of the Euclidean or of the l1 norm, minus `penalty` times n ||theta||_1. It is computed by
+Newton's method. Accelerated proximal gradient steps with restarts maximise the quadratic model; their size is one over the
+largest row sum of the Hessian. A move that reduces the objective is halved. In directions without data the estimate keeps
+its starting value.
 
 Sources: A. Beck, M. Teboulle (2009), doi:10.1137/080716542; B. O'Donoghue, E. Candes (2015), doi:10.1007/s10208-013-9150-3;
-M. Opper (1998), "A Bayesian approach to on-line learning" (filters that match moments).
+M. Opper (1998), "A Bayesian approach to on-line learning" (moment-matching filters).
 """
 
 import math
@@ -39,9 +40,9 @@ from jaxprice.policies.parts import rounds, totals
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.personal.sale_likelihood import log_chance, score, sign
 
-ROWS = 64  # that are kept, for every three features
-CLOSE = 1e-5  # of a move to the estimate
-FUTURE = 0.5  # of the variance of r: what later sales will move the estimate by, on average over a doubling
+ROWS = 64  # number of stored observations for every three features
+CLOSE = 1e-5  # tolerance for a move, relative to the estimate
+FUTURE = 0.5  # share of the variance of r by which later sales move the estimate, on average over a doubling
 
 
 @struct.dataclass
@@ -49,11 +50,11 @@ class Sales:
     """The observations.
 
     Attributes:
-      count: how many, int scalar.
-      features: of the first R, float `[R + 1, D]`; the last row is for what is not to be kept.
+      count: number of observations, int scalar.
+      features: features of the first R, float `[R + 1, D]`; the last row takes writes that must have no effect.
       offsets, signs: o and c of these, float `[R + 1]`.
       slope, bend: h `[D]` and H `[D, D]` of the others.
-      lost: what rounding has kept from these (`totals`).
+      lost: rounding errors of slope and bend (`totals`).
       reference, covariance: r, float `[D]`, and S, float `[D, D]`.
     """
 
@@ -104,7 +105,7 @@ class Sales:
         return self.replace(count=count, slope=slope, bend=bend, lost=lost)
 
     def revised(self, now, law, radius, **options):
-        """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; else nothing is computed.
+        """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; otherwise no computation.
 
         `now` is a bool scalar that all lanes share. The fit is a branch inside a loop of at most one round, and needs both.
         With the branch alone, `lanes.widen` would transpose the arrays in every period. With the loop alone, XLA would hoist
@@ -123,13 +124,13 @@ class Sales:
         return self.replace(reference=known[0], covariance=known[1])
 
     def due(self):
-        """Whether the count has reached R times a power of two, where the reference has to move; bool scalar."""
+        """Whether the count has reached R times a power of two, so that the reference must move; bool scalar."""
         times = self.count // self.rows
         return (times > 0) & (self.count % self.rows == 0) & ((times & (times - 1)) == 0)
 
 
 def no_sales(size, kept=None):
-    """Before the first of them, with `size` features; R is `kept`, or `ROWS` for every three features."""
+    """The state before the first sale, with `size` features; R is `kept`, or `ROWS` for every three features."""
     kept = ROWS * -(-size // 3) if kept is None else kept
     rows, zeros = jnp.zeros(kept + 1, jnp.float32), jnp.zeros(size, jnp.float32)
     blank = jnp.zeros((kept + 1, size), jnp.float32)
@@ -144,11 +145,11 @@ def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, st
       sales: `Sales`.
       law: "logistic" or "gaussian".
       start: first guess in the ball, float `[D]`.
-      radius: of the ball, float scalar.
-      norm: "l2" or "l1", what the radius is of.
-      penalty: weight of the l1 norm in the mean log likelihood, float scalar; with the l1 ball only.
-      newton: quadratic models at most; fewer where the estimate moves no more.
-      steps: number of gradient steps on each.
+      radius: radius of the ball, float scalar.
+      norm: "l2" or "l1", the norm of the ball.
+      penalty: weight of the l1 norm in the mean log likelihood, float scalar; only with the l1 ball.
+      newton: largest number of quadratic models; the loop stops when the estimate does not move.
+      steps: number of gradient steps for each model.
     """
     radius, least = (jnp.asarray(x, jnp.float32) for x in (radius, penalty * sales.count.astype(jnp.float32)))
     given = sales, radius, least
@@ -161,7 +162,7 @@ def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, st
         made, (theta, *now), move, scale = carry
         moved = theta + scale * move
         new = _expand(moved, law, *given)
-        better = new[0] <= now[0] + 1e-6 * (1 + jnp.abs(now[0]))  # differences below rounding tell nothing
+        better = new[0] <= now[0] + 1e-6 * (1 + jnp.abs(now[0]))  # smaller differences are rounding errors
         best = jax.tree.map(lambda x, y: jnp.where(better, x, y), (moved, *new), (theta, *now))
         return made + 1, best, _peak(*best, *given[1:], norm, steps) - best[0], jnp.where(better, 1.0, scale / 2)
 
@@ -171,7 +172,7 @@ def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, st
 
 
 def _expand(theta, law, sales, radius, least):
-    """Minus the log likelihood with its penalty, the gradient of the log likelihood, minus its Hessian."""
+    """Minus the penalised log likelihood, the gradient of the log likelihood, and minus its Hessian."""
     del radius
     z, beyond = sales.features[:-1], theta - sales.reference
     c = jnp.where(jnp.arange(sales.rows) < sales.count, sales.signs[:-1], 0.0)
@@ -186,7 +187,7 @@ def _expand(theta, law, sales, radius, least):
 
 
 def _peak(theta, value, gradient, bend, radius, least, norm, steps):
-    """Where the quadratic model about theta is largest in the ball, less the penalty."""
+    """The maximum in the ball of the quadratic model around theta minus the penalty."""
     del value
     size = 1 / jnp.maximum(jnp.max(jnp.sum(jnp.abs(bend), axis=0)), 1e-20)
 
@@ -207,10 +208,10 @@ def _times(matrix, vector):
 
 
 def onto_ball(x, radius, norm, least=0.0):
-    """The point of the ball nearest to `x` `[D]`; for the l1 norm, after entries have moved by `least` towards zero.
+    """The point of the ball nearest to `x` `[D]`; for the l1 norm, after entries moved by `least` towards zero.
 
-    The projection on the l1 ball moves them further, by the largest of (S_j - radius) / n_j over the sets of the n_j entries
-    not smaller than the j-th, of sum S_j.
+    The projection on the l1 ball moves them further, by the maximum over j of (S_j - radius) / n_j, where n_j entries are at
+    least as large as the j-th and S_j is their sum.
     """
     if norm == "l2":
         return x * jnp.minimum(1.0, radius / jnp.maximum(jnp.sqrt(jnp.sum(x * x)), 1e-30))

@@ -1,31 +1,34 @@
-"""EllipsoidPricing: an ellipsoid that holds the unknown valuations, cut in half until it is thin, for buyers without noise.
+"""EllipsoidPricing: an ellipsoid that contains the unknown valuations, halved until it is thin, for buyers without noise.
 
-A buyer with features x values the product at x'theta exactly, ||theta|| <= radius. Known is that theta is in the ellipsoid
-(theta - a)' A^-1 (theta - a) <= 1, at first the ball. With w = sqrt(x'A x) the value lies in [x'a - w, x'a + w], and
+A buyer with features x values the product at exactly x'theta, ||theta|| <= radius. The seller knows that theta is in the
+ellipsoid (theta - a)' A^-1 (theta - a) <= 1, at first the ball. With w = sqrt(x'A x) the value is in [x'a - w, x'a + w], and
 
-    2 w > eps    explore: price x'a; a sale keeps the half x'theta >= x'a, a refusal the other one; around what is kept goes
-                 the smallest ellipsoid, with b = A x / w and c = 1 for a sale, -1 for a refusal:
+    2 w > eps    explore: price x'a. A sale leaves the half x'theta >= x'a, a refusal the other half. The new ellipsoid is
+    the
+                 smallest around this half, with b = A x / w and c = 1 for a sale, -1 for a refusal:
                  a <- a + c b / (d + 1),     A <- d^2 / (d^2 - 1) (A - 2 / (d + 1) b b');
-    otherwise    exploit: price x'a - w, a certain sale, from which nothing is learned.
+    otherwise    exploit: price x'a - w, a certain sale, which teaches nothing.
 
-If the price is cut off at an end of the interval, the cut is not through the centre: with alpha = c (p - x'a) / w the
-general formulas of the ellipsoid method apply, which the above are for alpha = 0 (below alpha = -1/d nothing changes). For
-d = 1 it is bisection. Exploitation cuts nothing: that would lengthen the ellipsoid in directions that were known.
+If the price is clipped at an end of the interval, the cut does not pass through the centre. With alpha = c (p - x'a) / w,
+the general formulas of the ellipsoid method apply; the ones above are for alpha = 0 (below alpha = -1/d nothing changes).
+For d = 1 this is bisection. Exploitation does not cut, because a cut would lengthen the ellipsoid in directions that are
+known.
 
-Shallow cuts, for buyers whose valuations are x'theta give or take `margin`: a sale only shows x'theta >= p - margin, so
-alpha is less by margin / w, and the price meant to sell is lower by margin. eps is then at least 4 d margin, for which
-alpha >= -1 / (2 d) and every cut still shrinks the volume. If noise never exceeds the margin, theta stays inside; for
-normal noise of standard deviation sigma a margin of sigma sqrt(2 log T) nearly does it. The constants are ours.
+Shallow cuts are for buyers whose valuations differ from x'theta by at most `margin`. A sale then shows only
+x'theta >= p - margin. So alpha is smaller by margin / w, and the exploitation price is lower by margin. eps is then at least
+4 d margin, which gives alpha >= -1 / (2 d), and every cut still shrinks the volume. If noise never exceeds the margin, theta
+stays inside. For normal noise of standard deviation sigma a margin of sigma sqrt(2 log T) is nearly enough. The constants
+are ours.
 
-Kept is F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with g = d sqrt((1 - alpha^2) /
-(d^2 - 1)), which has the square root of the condition of A, and the centre as a compensated sum. What float32 costs: widths
-below 1e-5 radius drown in the rounding of prices and values. eps is kept above that, and a price meant to sell is 1e-6
-radius (1 + ||x||) lower. The theory wants eps of order d^2 / T where prices are of order one: the default is d^2 / T times
-a third of the highest price, and is what is played up to T = 3e4 d^2.
+The state has F with F F' = A, updated by F <- g F + (d (1 - alpha) / (d + 1) - g) b (F'x)' / w with g = d sqrt((1 - alpha^2)
+/ (d^2 - 1)). F has the square root of the condition number of A. The centre is a compensated sum. The limits of float32:
+widths below 1e-5 radius are lost in the rounding of prices and values. So eps is kept above that, and the exploitation price
+is lower by 1e-6 radius (1 + ||x||). The theory needs eps of order d^2 / T for prices of order one. The default is d^2 / T
+times a third of the highest price; it is in effect up to T = 3e4 d^2.
 
-Regret: O(d^2 log(T / d)); at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the cost of a
-sale, and eps a period otherwise, which in float32 is linear in T beyond that horizon, as it is with a margin. With more
-noise than the margin there is no guarantee: theta once cut away stays away.
+Regret: O(d^2 log(T / d)). There are at most 2 d^2 log(20 radius (d + 1) / eps) explorations (for ||x|| <= 1), each at the
+cost of a sale, and the loss is eps a period otherwise. In float32 this is linear in T beyond that horizon, and with a margin
+it is always linear. If noise exceeds the margin there is no guarantee: once a cut has removed theta, it does not return.
 
 Source: M. C. Cohen, I. Lobel, R. Paes Leme (2020), "Feature-based dynamic pricing", doi:10.1287/mnsc.2019.3485.
 """
@@ -40,21 +43,21 @@ from jaxprice.policies.personal.sale_likelihood import require_context, sign
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-LAWS = ("logistic", "gaussian", "uniform", "mixture")  # of markets with linear valuations
+LAWS = ("logistic", "gaussian", "uniform", "mixture")  # noise of markets with linear valuations
 SAFE = 1e-6
 
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
       low, high, cost: ends of the price interval and unit cost, float scalars.
-      radius, threshold, margin: what the norm of theta is at most, eps, and the noise expected; float scalars.
+      radius, threshold, margin: bound on the norm of theta, eps, and the expected noise; float scalars.
       centre: a, float `[d]`.
-      lost: what rounding has kept from it, float `[d]`.
+      lost: rounding error of the centre, float `[d]`.
       factor: F, float `[d, d]`.
-      explored: explorations so far, int scalar.
+      explored: number of explorations, int scalar.
     """
 
     low: jax.Array
@@ -82,9 +85,9 @@ def ellipsoid_pricing(radius=None, threshold=None, margin=0.0):
     Args:
       radius: bound on the norm of the coefficients of the valuations, money, above 0; may be traced. By default the highest
         price.
-      threshold: width eps below which it exploits, money, above 0; may be traced. By default d^2 / T thirds of the highest
-        price; below 1e-5 radius, or 4 d margin, it counts as that.
-      margin: how far a valuation may be from x'theta, money, at least 0; may be traced.
+      threshold: width eps below which the policy exploits, money, above 0; may be traced. By default d^2 / T thirds of the
+        highest price. It is raised to 1e-5 radius, and to 4 d margin.
+      margin: largest difference of a valuation from x'theta, money, at least 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval with linear valuations.

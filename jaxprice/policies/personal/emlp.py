@@ -1,21 +1,21 @@
 """EMLP: epochs of doubling length, each priced by the maximum likelihood estimate of the epoch before.
 
-A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. Epoch
-k = 1, 2, ... has 2^(k-1) periods, all at the best price for theta_k (`sale_likelihood`),
+A buyer with features x buys at price p if x'theta + noise >= p; the distribution of the noise and its scale s are known.
+Epoch k = 1, 2, ... has 2^(k-1) periods, all with the best price for theta_k (`sale_likelihood`),
 
     p_t = argmax (p - c) G((x_t'theta_k - p) / s),
     theta_{k+1} = argmax over ||theta|| <= radius of  sum over epoch k of log G(c_t (x_t'theta - p_t) / s),
 
 with c_t = 1 for a sale and -1 for a refusal, and theta_1 = 0. The estimate is unregularised and uses epoch k alone. It
-starts from 0, where directions that an epoch does not show stay.
+starts from 0; in directions without data in the epoch it stays there.
 
-The data of an epoch are not kept but for the first, 64 for every three features: the estimate is that of `bounded_mle`,
-exact for epochs as short as that; beyond, it differs from the exact one by about a tenth of that one's standard error. The
-work of a period is that of a sum of x x'; an estimate is made at the end of an epoch and where its length so far is what is
-kept times 1, 2, 4, ...
+Only the first sales of an epoch are stored, 64 for every three features. The estimate is that of `bounded_mle`: it is exact
+for epochs up to this length; beyond, it differs from the exact one by about a tenth of its standard error. The work of a
+period is a sum of x x'. An estimate is computed at the end of an epoch, and when the length so far is 1, 2, 4, ... times the
+stored number.
 
-Regret: O(d log T) with contexts drawn independently from one law; linear in T, as good as, if contexts are chosen by an
-adversary, who shows in an epoch only what the epoch before did not (`onsp` has O(d log T) there as well).
+Regret: O(d log T) with independent, identically distributed contexts. It is almost linear in T if an adversary chooses
+contexts such that an epoch shows only what the previous epoch did not (`onsp` has O(d log T) there as well).
 
 Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
 """
@@ -34,14 +34,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
-      radius: of the ball that estimates lie in, float scalar.
-      theta: the estimate that prices this epoch, float `[d]`.
-      length: periods of this epoch, int scalar.
-      sales: what was seen in it.
+      market: the problem of the seller.
+      radius: radius of the ball of estimates, float scalar.
+      theta: the estimate for the prices of this epoch, float `[d]`.
+      length: number of periods of this epoch, int scalar.
+      sales: sales of this epoch.
     """
 
     market: sale_likelihood.Market
@@ -67,11 +67,11 @@ def emlp(radius=None):
 
 
 def doubling_policy(name, radius, share, norm, penalty):
-    """The policy with epochs of length 1, 2, 4, ..., each priced by an estimate from the one before.
+    """Build a policy with epochs of length 1, 2, 4, ..., each priced by an estimate from the one before.
 
     Args:
-      name: of the policy, for error messages.
-      radius: of the ball that the estimate lies in, money; None: `share` times the highest price.
+      name: name of the policy, for error messages.
+      radius: radius of the ball of estimates, money; None: `share` times the highest price.
       share: see `radius`.
       norm: "l2" or "l1", the norm of the ball.
       penalty: `(market, periods) -> weight` of the l1 norm of the coefficients in the mean log likelihood, float scalars.

@@ -1,25 +1,25 @@
-"""Explore, then commit, under generalised linear demand: random prices, one maximum likelihood estimate, its best prices.
+"""Explore, then commit, with generalised linear demand: random prices, one maximum likelihood estimate, its best prices.
 
 A buyer with features x buys at price p with probability G(x'alpha - x'beta p), G logistic (or normal). The first
 
     tau = ceil(scale sqrt(d T log T))
 
-periods have prices drawn uniformly from the interval; all others the best price for the estimate from these, which never
-changes (`price_effects` has the coordinates, `sale_likelihood` the best price). With `doubling`, nothing is known of the
-horizon: episode q = 1, 2, ... of T_q = 2^q periods is such a policy by itself, with
+periods have prices drawn uniformly from the interval. All others have the best price for the estimate from these, which
+never changes (for coordinates see `price_effects`, for the best price `sale_likelihood`). With `doubling`, the policy does
+not need the horizon: episode q = 1, 2, ... of T_q = 2^q periods is an independent policy of this kind, with
 
     tau_q = min{ T_q, ceil(scale (sqrt(2) - 1) sqrt(d T_q log T_q)) }.
 
-Of the sales of the exploration the first are kept, 64 for every three coefficients: the estimate is that of `bounded_mle`,
-exact for these and within a tenth of its standard error beyond, which costs no regret that could be measured (T = 10,000 in
-S1 of `GLMDemand`, 9 features: .7 less than with the exact estimate, of 128, standard error .7). It is taken over
-||theta|| <= radius in those coordinates, and starts from 0.
+Only the first sales of the exploration are stored, 64 for every three coefficients. The estimate is that of `bounded_mle`:
+exact for these, and within a tenth of its standard error beyond. This costs no measurable regret (T = 10,000 in S1 of
+`GLMDemand`, 9 features: .7 less than with the exact estimate, of 128, standard error .7). The estimate is over ||theta|| <=
+radius in those coordinates, and starts from 0.
 
-Regret: O(sqrt(d T log T)) with independent contexts, and no policy has less than order sqrt(d T). Where price sensitivity
-is known (linear valuations under noise of a known scale), O(d log T) is possible: `onsp`.
+Regret: O(sqrt(d T log T)) with independent contexts; no policy has less than order sqrt(d T). If price sensitivity is known
+(linear valuations and noise of a known scale), O(d log T) is possible: `onsp`.
 
 Source: Z. Zhao, F. Jiang, Y. Yu (2024), "Contextual dynamic pricing: algorithms, optimality, and local differential privacy
-constraints", arXiv:2406.02424. The paper leaves open whether episodes of the doubling form share data; ours do not.
+constraints", arXiv:2406.02424. The paper does not say whether episodes of the doubling form share data; ours do not.
 """
 
 import math
@@ -36,14 +36,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
-      effects: how to read the estimate.
-      length, budget, position: periods of the episode, those with random prices, those played; int scalars.
+      market: the problem of the seller.
+      effects: how to read the coordinates of the estimate.
+      length, budget, position: number of periods of the episode, with random prices, and played; int scalars.
       theta: the estimate, float `[2 d]`.
-      sales: what came of random prices.
+      sales: sales at random prices.
     """
 
     market: sale_likelihood.Market
@@ -57,23 +57,23 @@ class State:
 
 @policy_maker(source="Zhao, Jiang and Yu (2024)", regret="sqrt(d T log T)", feedback="a sale or none")
 def etc_glm(scale=1.0, doubling=False, radius=20.0, least=0.5):
-    """Explore then commit under generalised linear demand.
+    """Explore then commit with generalised linear demand.
 
     Args:
-      scale: periods of exploration, relative to those of the paper, above 0; may be traced.
+      scale: number of exploration periods, relative to that of the paper, above 0; may be traced.
       doubling: whether to restart in episodes of doubling length.
       radius: bound on the norm of the estimate, above 0; may be traced.
-      least: smallest x'b that prices are set by, above 0; may be traced.
+      least: smallest x'b for setting prices, above 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval for buyers with features who
-        buy or not under a logistic or Gaussian law.
+        buy or not with logistic or Gaussian noise.
     """
     for name, value in (("scale", scale), ("radius", radius), ("least", least)):
         checks.number(name, value, low=1e-6)
 
     def explore(length, d):
-        """Periods of exploration in an episode, int scalar."""
+        """Number of exploration periods in an episode, int scalar."""
         periods = jnp.maximum(length, 2).astype(jnp.float32)
         share = scale * (math.sqrt(2) - 1 if doubling else 1.0)
         return jnp.minimum(jnp.ceil(share * jnp.sqrt(d * periods * jnp.log(periods))).astype(jnp.int32), length)

@@ -1,23 +1,23 @@
-"""Greedy pricing under generalised linear demand: always the best price for the present estimate.
+"""Greedy pricing with generalised linear demand: always the best price for the present estimate.
 
-Mean demand of a buyer with features x is h(x'alpha - x'beta p). A few periods, `first` for each of the 2 d coefficients,
-have prices drawn uniformly from the interval. After them, each price is the best one for the estimate, and none is for
-learning:
+Mean demand of a buyer with features x is h(x'alpha - x'beta p). The first periods, `first` for each of the 2 d coefficients,
+have prices drawn uniformly from the interval. After them, each price is the best one for the estimate, without any
+exploration:
 
 | law of the market | h | estimate, with a normal prior of precision `ridge` | best price |
 |---|---|---|---|
-| "logit", "logistic" | logistic | mode of the posterior, carried on (`logistic_model`) | `sale_likelihood` |
+| "logit", "logistic" | logistic | posterior mode, updated sequentially (`logistic_model`) | `sale_likelihood` |
 | "linear" | identity | ridge regression (`linear_model`) | (u / slope + cost) / 2 |
 
-in the coordinates of `price_effects`, with w = u - slope p. "logistic" are linear valuations, whose sensitivity to the
-price is the same for all buyers, which this seller does not know. The mode is not that of all sales anew but Laplace's
-approximation made period by period.
+in the coordinates of `price_effects`, with w = u - slope p. "logistic" stands for linear valuations: the price sensitivity
+is the same for all buyers, but this seller does not know that. The mode is not recomputed from all sales; it is Laplace's
+approximation, updated period by period.
 
-Regret: linear in T in the worst case, where greedy prices confound demand and price sensitivity for ever (incomplete
-learning). Contexts that vary enough make prices vary, and regret grows slowly, or not at all, for most sellers: the
-baseline of papers on learning and earning, and hard to beat on short horizons.
+Regret: linear in T in the worst case, in which greedy prices permanently confound demand and price sensitivity (incomplete
+learning). If contexts vary enough, prices vary, and regret grows slowly, or not at all for most sellers. This is the
+baseline of papers on learning and earning, and hard to beat over short horizons.
 
-Source: for the model G.-Y. Ban, N. B. Keskin (2021), "Personalized dynamic pricing with machine learning: high-dimensional
+Source: for the model, G.-Y. Ban, N. B. Keskin (2021), "Personalized dynamic pricing with machine learning: high-dimensional
 features and heterogeneous elasticity", Management Science. Certainty equivalence is older.
 """
 
@@ -35,12 +35,12 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
-      effects: how to read the estimate.
-      left: periods with random prices left, int scalar.
+      market: the problem of the seller.
+      effects: how to read the coordinates of the estimate.
+      left: number of remaining periods with random prices, int scalar.
       model: mean and factor of the covariance of theta, float `[2 d]` and `[2 d, 2 d]`.
     """
 
@@ -56,16 +56,16 @@ class State:
     feedback="demand",
 )
 def glm_greedy(first=2, ridge=0.1, least=0.5):
-    """Greedy pricing under generalised linear demand.
+    """Greedy pricing with generalised linear demand.
 
     Args:
-      first: periods with random prices for each coefficient, an integer of at least 1.
+      first: number of periods with random prices for each coefficient, an integer of at least 1.
       ridge: precision of the prior on the coefficients, above 0; may be traced.
-      least: smallest x'b that prices are set by, above 0; may be traced.
+      least: smallest x'b for setting prices, above 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval for one buyer with features
-        under logistic or linear demand.
+        and logistic or linear demand.
     """
     checks.positive_int("first", first)
     checks.number("ridge", ridge, low=1e-6)

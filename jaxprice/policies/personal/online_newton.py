@@ -1,17 +1,18 @@
 """Online Newton steps on the likelihood of sales, within a ball.
 
 With features z, surplus w = z'theta - o and c = 1 for a sale, -1 for a refusal, the gradient of minus the log likelihood is
-- c m(c w) z (`sale_likelihood`). With A = start I + sum of the products of gradients with themselves,
+- c m(c w) z (`sale_likelihood`). With A = start I + the sum of outer products of the gradients,
 
     theta <- Proj^A( theta + rate c m(c w) A^-1 z ),        Proj^A(y) = argmin over ||x|| <= radius of (x - y)' A (x - y).
 
-The gradient's own product is in A already. A^-1 = F F' is kept and changed by a rank-one update on F (`linear_model`).
+A includes the product of the present gradient. The state has A^-1 = F F', with a rank-one update of F (`linear_model`).
 
-The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 that makes ||x|| = radius. Newton's method on 1 / radius
-- 1 / ||x(l)||, convex and falling, climbs to it from l = 0 without ever passing, until ||x|| is the radius to five digits,
-or to three where A^-1 has eigenvalues so far apart that l passes 1e4 and rounding is all that is left. It takes three to
-eight rounds, each with an inverse by D rank-one steps, in periods where y is outside the ball (in one lane at least), and
-none in others. With projection "euclidean" y is shortened: cheaper, and not what the theory asks for.
+The projection is x = (I + l A^-1)^-1 y with the multiplier l >= 0 for which ||x|| = radius. Newton's method on 1 / radius -
+1 / ||x(l)||, which is convex and decreasing, increases to it from l = 0 and never overshoots. It stops when ||x|| equals the
+radius to five digits, or to three if the eigenvalues of A^-1 are so far apart that l exceeds 1e4 and only rounding is left.
+It takes three to eight rounds, each with an inverse by D rank-one steps. Rounds happen only in periods in which y is outside
+the ball in at least one lane. With projection "euclidean", y is shortened: this is cheaper, but not the projection of the
+theory.
 
 Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms for online convex optimization",
 doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
@@ -27,15 +28,15 @@ from jaxprice.policies.personal import sale_likelihood
 from jaxprice.policies.personal.bounded_mle import onto_ball
 
 PROJECTIONS = ("exact", "euclidean")
-ROUNDS = 12  # at most
-CLOSE = 1e-5  # of the norm of x to the radius, relative
+ROUNDS = 12  # largest number of rounds
+CLOSE = 1e-5  # tolerance for the norm of x, relative to the radius
 
 
 def check(rate, start, radius, projection):
-    """Refuse bad options.
+    """Raise if an option is invalid.
 
     Raises:
-      ValueError: a rate, a start or a radius (None passes) that is not positive, or an unknown projection.
+      ValueError: a rate, start or radius is not positive (a radius of None is valid), or the projection is unknown.
     """
     for name, value in (("rate", rate), ("start", start)):
         checks.number(name, value, low=1e-6)

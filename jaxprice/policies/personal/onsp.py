@@ -1,19 +1,20 @@
-"""ONSP: the best price for an estimate that one online Newton step a sale keeps up to date.
+"""ONSP: the best price for an estimate that makes one online Newton step a sale.
 
-A buyer with features x buys at price p if x'theta + noise >= p; the law of the noise and its scale s are known. In each
+A buyer with features x buys at price p if x'theta + noise >= p; the distribution of the noise and its scale s are known. In
+each
 period
 
     p_t = argmax (p - c) G((x_t'theta_t - p) / s),      A_t = A_{t-1} + grad grad',
     theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I / s^2,   theta_1 = 0,
 
-with grad the gradient of minus the log likelihood of what happened (`sale_likelihood`, `online_newton`), and the projection
-on the ball ||theta|| <= radius in the norm of A_t. `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D), alpha} / 2 and
-A_0 is 1 / (gamma D)^2 times the identity, with gradients up to G, a ball of diameter D and losses exp-concave with alpha:
-far too careful; the paper's experiments take numbers set by hand, as our defaults are: rate 3 and A_0 = I / s^2. With rate
-1, A would be the information, if early surprises under Gaussian noise did not swell it for ever.
+where grad is the gradient of minus the log likelihood of the sale or refusal (`sale_likelihood`, `online_newton`). The
+projection is on the ball ||theta|| <= radius in the norm of A_t, and `rate` is 1 / gamma. In theory gamma = min{1 / (4 G D),
+alpha} / 2 and A_0 is 1 / (gamma D)^2 times the identity, for gradients up to G, a ball of diameter D and alpha-exp-concave
+losses. This is far too cautious. The paper's experiments use hand-tuned numbers, and so do our defaults: rate 3 and A_0 = I
+/ s^2. With rate 1, A would be the information, except that early surprises under Gaussian noise inflate it permanently.
 
-Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. Where the scale of the noise is not known,
-no policy has less than order sqrt(T).
+Regret: O(d log T), even if an adversary chooses the contexts; that is optimal. If the scale of the noise is unknown, no
+policy has less than order sqrt(T).
 
 Source: J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing", arXiv:2102.10221.
 """
@@ -32,7 +33,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told; the radius, float scalar; theta and a factor of A^-1."""
+    """The problem of the seller; the radius, float scalar; theta and a factor of A^-1."""
 
     market: sale_likelihood.Market
     radius: jax.Array
@@ -51,8 +52,8 @@ def onsp(rate=3.0, start=1.0, radius=None, projection="exact"):
       projection: "exact" or "euclidean", see `online_newton`.
 
     Raises:
-      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations under
-        logistic or Gaussian noise of a known scale.
+      ValueError: bad options; at `init`, a market other than one price of an interval with linear valuations and logistic or
+        Gaussian noise of a known scale.
     """
     online_newton.check(rate, start, radius, projection)
 

@@ -1,22 +1,23 @@
-"""Pricing with perturbation (PwP): where price sensitivity is personal, a greedy price, moved up or down by a coin.
+"""Pricing with perturbation (PwP): a greedy price plus or minus a random shift, for personal price sensitivity.
 
-A buyer with features x buys at price p with probability G(x'theta - x'eta p), G logistic or normal, both vectors unknown.
-With p' the best price for the present estimate, cut off so that both fit into the interval, the price is
+A buyer with features x buys at price p with probability G(x'theta - x'eta p), G logistic or normal; both vectors are
+unknown. Let p' be the best price for the present estimate, clipped so that both prices are in the interval. The price is
 
     p' + delta or p' - delta, each with probability 1/2,
     delta = scale (high / 3) min{ (d log T / T)^(1/4), g(0) / 10, 1/10 },
 
-g(0) the best price of a buyer with theta = 0 in units of the noise, and each sale or refusal makes one online Newton step
-on the likelihood, in R^2d (`online_newton`; `onsp` for its constants). The coin keeps the two directions apart that a
-greedy price confounds, whatever the contexts.
+where g(0) is the best price for a buyer with theta = 0 in units of the noise. Each sale or refusal makes one online Newton
+step on the likelihood, in R^2d (`online_newton`; for its constants see `onsp`). The random shift separates the two
+directions that a greedy price confounds, for any contexts.
 
-Departures. The estimate lives in the coordinates of `price_effects`, prices from the middle of the interval, and in one
-ball there, for the product of two. x'eta is kept above a bound when prices are set, which the paper assumes to be known; if
-it is too low, a market whose interval is much wider than its valuations can hold the price where nobody buys for long. The
-start is theta = 0 there. The paper's delta is a price; here it is one where the highest is 3, in proportion elsewhere.
+Departures. The estimate uses the coordinates of `price_effects`, with prices measured from the middle of the interval, and
+one ball there instead of a product of two. For setting prices, x'eta is bounded below; the paper assumes that the bound is
+known. If the bound is too low and the interval is much wider than the valuations, the price can stay for long where nobody
+buys. The estimate starts at theta = 0. The paper's delta is a price; here it is that price if the highest is 3, and scales
+with the highest.
 
 Regret: O(sqrt(d T log T)), even if an adversary chooses the contexts; no policy has less than order sqrt(d T). Linear
-valuations under noise of unknown scale are a special case, for which it is optimal in T as well.
+valuations with noise of unknown scale are a special case, for which the rate in T is optimal as well.
 
 Source: J. Xu, Y.-X. Wang (2024), "Pricing with contextual elasticity and heteroscedastic valuation", arXiv:2312.15999.
 """
@@ -35,7 +36,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told, how to read the estimate, delta (float scalar), the estimate with a factor of A^-1."""
+    """The problem of the seller, the coordinates, delta (float scalar), the estimate with a factor of A^-1."""
 
     market: sale_likelihood.Market
     effects: price_effects.Effects
@@ -56,12 +57,12 @@ def perturbed_pricing(scale=1.0, rate=3.0, start=1.0, radius=20.0, least=0.5, pr
       rate: length of a step, above 0; may be traced.
       start: A_0 is this times the identity, above 0; may be traced.
       radius: bound on the norm of the estimate, above 0; may be traced.
-      least: smallest x'b that prices are set by, above 0; may be traced.
+      least: smallest x'b for setting prices, above 0; may be traced.
       projection: "exact" or "euclidean", see `online_newton`.
 
     Raises:
-      ValueError: bad options; at `init`, a market other than one price of an interval for buyers with features who
-        buy or not under a logistic or Gaussian law.
+      ValueError: bad options; at `init`, a market other than one price of an interval for buyers with features who buy or
+        not with logistic or Gaussian noise.
     """
     online_newton.check(rate, start, radius, projection)
     checks.number("scale", scale, low=0)

@@ -1,12 +1,12 @@
-"""Personal price sensitivity: what policies share to whom a buyer's surplus is linear in the features and in the price.
+"""Personal price sensitivity: common part of policies for surplus that is linear in the features and in the price.
 
 With features x and prices measured from the middle of the interval in units of its half width, s = (p - middle) / half,
 
     w = x'a - s x'b = z'theta,      z = (x, -s x),      theta = (a, b),
 
-so that sensitivity to p is x'b / half, and a is the surplus at the middle price: two parts that prices spread over the
-interval tell apart, as the surplus at price zero and x'b are not. Linear valuations, where sensitivity is 1 / scale for all
-buyers, are of this kind if one of the features is constant.
+so the sensitivity to p is x'b / half, and x'a is the surplus at the middle price. Prices spread over the interval can
+separate these two parts; they cannot separate the surplus at price zero from x'b. Linear valuations, for which sensitivity
+is 1 / scale for all buyers, are of this form if one of the features is constant.
 """
 
 import jax
@@ -20,7 +20,7 @@ LAWS = ("logit", "logistic", "gaussian")
 
 @struct.dataclass
 class Effects:
-    """How to read theta: middle and half width of the interval, smallest b'x, float scalars."""
+    """The coordinates of theta: middle and half width of the interval, smallest b'x, float scalars."""
 
     middle: jax.Array
     half: jax.Array
@@ -38,5 +38,5 @@ class Effects:
 
 
 def effects(market, least):
-    """The `Effects` for what a seller is told."""
+    """The `Effects` for the problem of a seller."""
     return Effects((market.low + market.high) / 2, (market.high - market.low) / 2, jnp.asarray(least, jnp.float32))

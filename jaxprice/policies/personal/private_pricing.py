@@ -1,46 +1,47 @@
 """Private pricing: linear contextual demand, learned from sums with noise that hides every single buyer.
 
-A buyer with features x, cut to the norm `radius`, sees price p_k of the grid. With z = (x, s_k x) / (sqrt(2) radius),
-s_k = p_k / (highest price), and y = signal / `ceiling` cut to [0, 1], signals as in `ucb1`, v = (z, y) has |v|^2 <= 2. The
-seller prices by
+A buyer with features x, clipped to the norm `radius`, sees price p_k of the grid. With z = (x, s_k x) / (sqrt(2) radius),
+s_k = p_k / (highest price), and y = signal / `ceiling` clipped to [0, 1], signals as in `ucb1`, v = (z, y) has |v|^2 <= 2.
+The seller prices by
 
     (A, b) = sum z z' + noise, sum z y + noise,    theta = (A + h I)^-1 b,
     action = argmax_k w_k (z_k'theta + alpha sqrt(h) sqrt(z_k' (A + h I)^-1 z_k)),
 
-which is `lin_ucb` in its "joint" form but for the noise. Of a buyer v v' is released, without y^2; two buyers differ by at
-most S = 2 sqrt(2) in its Frobenius norm, which z' = -z with y = y' = 1 attain. The noise is a symmetric Gaussian matrix,
-standard deviation sigma on the diagonal and sigma / sqrt(2) off it, that is sigma along every direction of that norm.
+which is `lin_ucb` in its "joint" form except for the noise. For each buyer, v v' is released without y^2. Two buyers differ
+by at most S = 2 sqrt(2) in its Frobenius norm; z' = -z with y = y' = 1 attains this. The noise is a symmetric Gaussian
+matrix with standard deviation sigma on the diagonal and sigma / sqrt(2) off it, that is, sigma in every direction of that
+norm.
 
 | trust | who adds noise | noise of (A, b) after t buyers | sigma |
 |---|---|---|---|
-| "central" | the seller, a matrix to each node of a tree | one for each bit of t that is set | S sqrt(L / (2 rho)) |
+| "central" | the seller, a matrix for each node of a tree | one for each set bit of t | S sqrt(L / (2 rho)) |
 | "local" | each buyer, before the seller sees anything | t of them | S sqrt(1 / (2 rho)) |
 
-The tree is binary, over periods: the node that is complete after t buyers sums the last 2^l, l the lowest bit of t that is
-set, and those of the other bits set make up the rest; a buyer is in at most L = floor(log2 T) + 1 nodes. By
-zero-concentrated privacy (Bun and Steinke), which adds up over nodes chosen one after the other, all releases together are
-(epsilon, delta)-private, with
+The tree is binary, over periods. The node that is complete after t buyers sums the last 2^l of them, where l is the lowest
+set bit of t; the nodes of the other set bits cover the rest. A buyer is in at most L = floor(log2 T) + 1 nodes.
+Zero-concentrated privacy (Bun and Steinke) adds up over nodes that are chosen one after another, so all releases together
+are (epsilon, delta)-private, with
 
     sqrt(rho) = sqrt(log(1 / delta) + epsilon) - sqrt(log(1 / delta)),        neighbours: one buyer replaced by another.
 
-"central" is joint privacy: the prices of all other buyers say no more than this of a buyer, whose own price depends on x.
-A period is one buyer; T is the horizon that the seller is told, below 2^`LEVELS`, and nothing is promised past it. Noise is
-made of 32-bit words in float32: this is for research on what privacy costs, not for keeping secrets.
+"central" is joint privacy: the prices of all other buyers reveal no more than this about a buyer, whose own price depends on
+x. A period is one buyer. T is the horizon of the seller's problem, below 2^`LEVELS`; after it there is no guarantee. Noise
+consists of 32-bit words in float32: this is for research on the cost of privacy, not for protecting secrets.
 
-The shift h = ridge + shift sigma_t sqrt(2 D), D the length of z, is known beforehand: with shift 1 about the norm of noise
-of standard deviation sigma_t. Where A + h I still is not positive, its diagonal is raised until it is (Gill and Murray). The
-elimination is a loop of D steps on some D x D / 2 numbers in every period, D at most `MOST`.
+The shift h = ridge + shift sigma_t sqrt(2 D), with D the length of z, is known in advance. With shift 1 it is about the norm
+of noise of standard deviation sigma_t. If A + h I is still not positive definite, its diagonal is raised until it is (Gill
+and Murray). The elimination is a loop of D steps on some D x D / 2 numbers in every period, D at most `MOST`.
 
-The width alpha sqrt(h) is that of the theory: alpha is a bound on |theta|, and what noise adds to b is of the order sqrt(h).
+The width alpha sqrt(h) is that of the theory: alpha is a bound on |theta|, and the noise in b is of order sqrt(h).
 
 Regret: of order sqrt(T / epsilon) with central and T^(3/4) / sqrt(epsilon) with local trust, up to D and logarithms. The
-regret is linear in T, with a small factor, where demand is not linear in z or is clipped. The confidence bound is as wide
-as the theory asks for, so the policy keeps to high prices for a long time. With five prices from .5 to 3, one segment of
+regret is linear in T, with a small factor, if demand is not linear in z or is clipped. The confidence bound is as wide as
+the theory requires, so the policy keeps to high prices for a long time. With five prices from .5 to 3, one segment of
 buyers, epsilon = 10 and radius = 1, random prices lose less up to T = 8,000 at least: 437 against 928 at T = 2,000, and
 1,749 against 2,226 at T = 8,000. With the defaults the policy loses 1,055 and 4,183.
 
-Departure: the demand of Chen, Simchi-Levi and Wang is generalised linear, and their estimator a likelihood; here it is
-linear, with the shifted Gram matrices of Shariff and Sheffet.
+Departure: the demand of Chen, Simchi-Levi and Wang is generalised linear, and their estimator is a likelihood. Here demand
+is linear, with the shifted Gram matrices of Shariff and Sheffet.
 
 Sources: X. Chen, D. Simchi-Levi, Y. Wang (2022), "Privacy-preserving dynamic personalized pricing with demand learning",
 arXiv:2009.12920; R. Shariff, O. Sheffet (2018), "Differentially private contextual linear bandits", NeurIPS 2018; M. Bun,
@@ -61,24 +62,24 @@ from jaxprice.policies.parts import arms, features
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-LEVELS = 24  # of the tree: horizons below 2^24
-MOST = 32  # length D of z
-STAGE = 5  # rows of a stage of the elimination
+LEVELS = 24  # levels of the tree: horizons below 2^24
+MOST = 32  # largest length D of z
+STAGE = 5  # number of rows in a stage of the elimination
 SENSITIVITY = 8**0.5  # S
 
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      time: periods played, int scalar.
-      signal: what a sale teaches.
+      time: number of periods played, int scalar.
+      signal: the learning signal.
       form: features of the prices.
       sigma: standard deviation of the noise of one release, float scalar.
       sums: sum of v v', the upper triangle row by row without y^2, float `[D (D + 3) / 2]`; with local trust, noisy.
-      nodes: sums of the noise of the nodes now in use from each level of the tree up, float `[LEVELS + 1, D (D + 3) / 2]`,
-        the last zero; None with local trust.
+      nodes: cumulated noise of the nodes in use, from each level of the tree up, float `[LEVELS + 1, D (D + 3) / 2]`; the
+        last entry is zero; None with local trust.
     """
 
     time: jax.Array
@@ -89,13 +90,13 @@ class State:
     nodes: Any
 
     def released(self):
-        """The sums with their noise, float `[D (D + 3) / 2]`: all that prices depend on."""
+        """The sums with their noise, float `[D (D + 3) / 2]`; prices depend on nothing else."""
         if self.nodes is None:
             return self.sums
         return self.sums + self.above(self.time)
 
     def above(self, time):
-        """Noise of the nodes for the bits of `time` that are set, the lowest of which was the last to be."""
+        """Noise of the nodes for the set bits of `time`; the lowest of these bits was the last to be set."""
         return jax.lax.dynamic_index_in_dim(self.nodes, level(time), keepdims=False)
 
     def noise(self):
@@ -105,14 +106,14 @@ class State:
 
 
 def level(time):
-    """The lowest bit of a number of periods that is set, int scalar; `LEVELS` if none is."""
+    """The lowest set bit of a number of periods, int scalar; `LEVELS` if there is none."""
     return jnp.minimum(jax.lax.population_count((time & -time) - 1), LEVELS)
 
 
 def scale(epsilon, delta, releases):
-    """Standard deviation sigma of the noise of each of so many releases that a buyer is in."""
+    """Standard deviation sigma of the noise of a release, if a buyer is in the given number of releases."""
     tail = jnp.log(1 / jnp.asarray(delta, jnp.float32))
-    root = epsilon / (jnp.sqrt(tail + epsilon) + jnp.sqrt(tail))  # the difference of the two roots
+    root = epsilon / (jnp.sqrt(tail + epsilon) + jnp.sqrt(tail))  # equals the difference of the two roots
     return SENSITIVITY * jnp.sqrt(releases / 2) / root
 
 
@@ -142,9 +143,9 @@ def matrices(packed, size):
 def products(a, right, floor):
     """R' (A + E)^-1 R by elimination, for symmetric A `[D, D]` and R `[D, m]`, float `[m, m]`.
 
-    E makes pivots positive, as Gill and Murray do: one is raised to `floor`, and to the largest square of its row in units
-    of the largest entry of A, which leaves alone what is positive definite with pivots above the floor. Rows are eliminated
-    `STAGE` at a time; then the table is cut, so that what is done with is not carried on.
+    E makes pivots positive, as in Gill and Murray. A pivot is raised to `floor`, and to the largest square of its row in
+    units of the largest entry of A. This changes nothing if the matrix is positive definite with pivots above the floor.
+    Rows are eliminated `STAGE` at a time; then finished rows are dropped from the table.
     """
     unit = jnp.maximum(jnp.max(jnp.abs(a)), floor)
     table, found = jnp.concatenate([a, right], axis=1), jnp.zeros((right.shape[1], right.shape[1]), a.dtype)
@@ -178,15 +179,15 @@ def private_pricing(
 
     Args:
       trust: "central" or "local", whether buyers trust the seller to add the noise.
-      epsilon, delta: of the promise of privacy: epsilon above 0, delta in (0, 1); may be traced.
-      radius, ceiling: contexts are cut to this norm, signals to [0, ceiling]; above 0; may be traced. What is cut is lost.
+      epsilon, delta: parameters of differential privacy: epsilon above 0, delta in (0, 1); may be traced.
+      radius, ceiling: contexts are clipped to this norm, signals to [0, ceiling]; above 0; may be traced.
       alpha: width of the confidence bound in units of sqrt(h), at least 0; may be traced.
       ridge: penalty on the squared coefficients, above 0; may be traced.
-      shift: norms of the noise by which A is shifted, at least 0; may be traced.
-      signal: "demand" or "reward", what it learns from.
+      shift: shift of A in norms of the noise, at least 0; may be traced.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
-      ValueError: numbers out of range, an unknown trust or signal; at `init`, no price grid, no or too large contexts.
+      ValueError: numbers out of range, an unknown trust or signal; at `init`, no price grid, no contexts or too large ones.
     """
     checks.choice("trust", trust, ("central", "local"))
     checks.number("epsilon", epsilon, low=1e-4)
@@ -236,7 +237,7 @@ def private_pricing(
         time = state.time + 1
         if state.nodes is None:
             return state.replace(time=time, sums=state.sums + one + noise)
-        noise = noise + state.above(time & state.time)  # of the bits above the one now set
+        noise = noise + state.above(time & state.time)  # noise of the bits above the bit just set
         nodes = jax.lax.dynamic_update_index_in_dim(state.nodes, noise, level(time), 0)
         return state.replace(time=time, sums=state.sums + one, nodes=nodes)
 

@@ -1,16 +1,17 @@
 """Private quadrisection: personal prices for demand of any form, learned under differential privacy.
 
-The features that prices depend on, brought to [0, 1]^d, fall into J equal cubes. A cube has an interval of prices, at first
-the market's, and offers its ends and three prices evenly between, p_1 < ... < p_5, one a period: in period t = 0, 1, ... all
-cubes offer p_k, k = t mod 5 + 1. With f_k the estimated mean revenue of p_k in the cube since its interval last changed,
-revenue in units of `ceiling` and cut to [0, 1] (unless `cut=False`),
+The features for prices, scaled to [0, 1]^d, fall into J equal cubes. A cube has an interval of prices, at first that of the
+market. It offers the two ends and three evenly spaced prices between, p_1 < ... < p_5, one a period: in period t = 0, 1, ...
+all cubes offer p_k, k = t mod 5 + 1. Let f_k be the estimated mean revenue of p_k in the cube since its interval last
+changed, in units of `ceiling` and clipped to [0, 1] (unless `cut=False`). Then
 
     f_1 < f_2 < f_3 by a margin   ->   the interval becomes [p_2, p_5],
-    f_3 > f_4 > f_5 by a margin   ->   the interval becomes [p_1, p_4]      (the first, where both hold),
+    f_3 > f_4 > f_5 by a margin   ->   the interval becomes [p_1, p_4]      (the first one, if both hold),
 
-and what the cube has learned is forgotten. If revenue has one peak in the price, a step keeps it where f is exact. After
-every period every cube is tested, so that when a test is made says nothing about anybody. With R_k and M_k the revenue and
-the number of buyers at p_k, n the periods since the interval changed, T the horizon told, and the smaller of the two gaps:
+and the cube forgets its data. If revenue has a single peak in the price and f is exact, the new interval contains it. After
+every period every cube is tested, so the times of tests reveal nothing about anybody. Let R_k and M_k be the revenue and the
+number of buyers at p_k, n the number of periods since the interval changed, and T the horizon of the problem. For the
+smaller of the two gaps:
 
 | trust | who adds noise | f_k | margin | tested once |
 |---|---|---|---|---|
@@ -22,31 +23,32 @@ the number of buyers at p_k, n the periods since the interval changed, T the hor
 | "theory" | sqrt(log(2 T^3)) | 4 c2 | 76 log(2 T^3)^2 / e | 1.7 sqrt(log(2 T)) | 31 log T |
 | "experiment" | .001 sqrt(log T) | .01 c2 | log(T)^2 / e | .001 sqrt(log T) | .1 log T |
 
-The second are those of the published experiments. `width` (c1, k1), `slack` (c1') and `least` (c2, k2) replace them.
-The theory's margins are wide and its waits long; the experiment's are far below the noise of a test at e = 1 and less, and
-intervals then close in on prices partly at random. Noise is Laplace, of scale
+The second set is that of the published experiments. `width` (c1, k1), `slack` (c1') and `least` (c2, k2) override them. The
+margins of the theory are wide and its waiting times long. Those of the experiment are far below the noise of a test at e = 1
+and less, so intervals then close in on prices partly at random. Noise is Laplace, with scale
 
     central: 2 B / e,  B = floor(log2(ceil(T / 5))) + 1, one for R_k and one for M_k;      local: 2 / e.
 
-Promise. "local": what a buyer sends is e-private, whoever else the buyer might be (two buyers differ by 1 in at most two
-sums). "central": the prices of other buyers say no more than e of whether a buyer came at all (R_k and M_k of one
-cell change by at most 1, in at most B nodes); of one buyer against another, who may be in another cube, no more than 2 e.
-`epsilon=None` adds no noise and promises nothing; c1' and c2 then are 0 unless given. Noise is made of 32-bit words in
-float32: this is for research on what privacy costs, not for keeping secrets.
+Privacy. "local": the data that a buyer sends are e-private with respect to any other buyer (two buyers differ by 1 in at
+most two sums). "central": the prices of other buyers reveal at most e about whether a buyer came at all (R_k and M_k of one
+cell change by at most 1, in at most B nodes), and at most 2 e about one buyer against another, who may be in another cube.
+`epsilon=None` adds no noise and guarantees nothing; c1' and c2 then are 0 unless given. Noise consists of 32-bit words in
+float32: this is for research on the cost of privacy, not for protecting secrets.
 
-A tree is binary over the periods of a cell: the node complete after i of them sums the last 2^l, l the lowest bit of i that
-is set, and has noise of its own; those of the other bits set make up the rest. A release has as many as i has bits set.
+A tree is binary over the periods of a cell. The node that is complete after i of them sums the last 2^l, with l the lowest
+set bit of i, and has its own noise; the nodes of the other set bits cover the rest. A release consists of one node for each
+set bit of i.
 
 Regret: O(T^((d+2)/(d+4)) + T^(d/(d+4)) / e) central, O(e^(-2/(d+2)) T^((d+1)/(d+2))) local, up to logarithms, with the
 theory's constants and J; no policy with local trust has a smaller order. J is the length of arrays, so it comes from the
-option `horizon` (or `cubes`) and not from `problem.horizon`, which may be traced: ceil(T^(d/(d+4))) central,
-ceil((e sqrt(T))^(d/(d+2))) local, brought to the nearest whole number along each feature, at most `MOST` cubes in all. The
-state of a lane has 10 J `LEVELS` numbers with central trust, 5 J with local; a period draws 2 J words or J.
+option `horizon` (or `cubes`), not from `problem.horizon`, which may be traced. It is ceil(T^(d/(d+4))) central and ceil((e
+sqrt(T))^(d/(d+2))) local, rounded to an integer along each feature, with at most `MOST` cubes in all. The state of a lane
+has 10 J `LEVELS` numbers with central trust and 5 J with local; a period draws 2 J words or J.
 
-Departures: a tree for each price of a cube, over the periods that offer it, and anew with each interval, where the paper has
-trees over all periods: up to three levels fewer and a fifth of the draws. M_k counts as at least 1, and tests with less are
-not made. Local tests are made after whole rounds of five periods, when all prices were offered equally often. In
-J R_k / (5 n) of the print, 5 J R_k / n would be the mean revenue: k1 is in units of a 25th of it.
+Departures: there is a tree for each price of a cube, over the periods that offer it, restarted with each interval; the paper
+has trees over all periods. This saves up to three levels and four fifths of the draws. M_k counts as at least 1, and there
+are no tests with less. Local tests come after whole rounds of five periods, when all prices were offered equally often. In
+the printed formula J R_k / (5 n), the mean revenue would be 5 J R_k / n, so k1 is in units of a 25th of it.
 
 Source: X. Chen, S. Miao, Y. Wang (2023), "Differential privacy in personalized pricing with nonparametric demand models",
 doi:10.1287/opre.2022.2347, arXiv:2109.04615.
@@ -64,12 +66,12 @@ from jaxprice.policies.personal.quadrisection import LEVELS, PRICES, Rule, State
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-MOST = 256  # cubes
+MOST = 256  # largest number of cubes
 CONSTANTS = ("theory", "experiment")
 
 
 def side_of(trust, epsilon, horizon, cubes, features):
-    """Cubes along a feature, an int: the nearest to J^(1/d), at most `MOST` cubes in all."""
+    """Number of cubes along a feature, an int: the nearest to J^(1/d), with at most `MOST` cubes in all."""
     if cubes is None:
         d = features
         cubes = horizon ** (d / (d + 4)) if trust == "central" else (epsilon * horizon**0.5) ** (d / (d + 2))
@@ -119,17 +121,17 @@ def private_quadrisection(
 
     Args:
       trust: "central" or "local", whether buyers trust the seller to add the noise.
-      epsilon: of the promise of privacy, above 0; may be traced; None: no noise, with central trust only.
+      epsilon: privacy parameter, above 0; may be traced; None: no noise, with central trust only.
       constants: "theory" or "experiment", the published constants.
       cubes: number J of cubes, an int up to `MOST`; by default that of the theory for `horizon`.
-      horizon: periods that the cubes are made for, an int.
-      features: entries of the context that count, the last so many, an int; None: all.
-      lowest, highest: bounds of these entries, which are cut to them; may be traced.
-      ceiling: largest revenue of a period, money, above 0; may be traced. By default all buyers buy at the highest price.
+      horizon: number of periods for which J is chosen, an int.
+      features: number of entries at the end of the context that are used, an int; None: all.
+      lowest, highest: bounds of these entries, which are clipped to them; may be traced.
+      ceiling: largest revenue of a period, money, above 0; may be traced. By default, all buyers buy at the highest price.
       width: c1 or k1, at least 0; may be traced, as may the others; None: by `constants`.
       slack: c1', at least 0; None: by `constants`.
       least: c2 or k2, at least 0; None: by `constants`.
-      cut: whether revenue is cut to [0, 1] in units of `ceiling`; without, revenue outside breaks the promise.
+      cut: whether to clip revenue to [0, 1] in units of `ceiling`; otherwise revenue outside [0, 1] breaks the privacy.
 
     Raises:
       ValueError: numbers out of range, an unknown word, local trust without noise or with a traced epsilon and no `cubes`;

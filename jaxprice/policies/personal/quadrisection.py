@@ -1,6 +1,6 @@
-"""Cubes of features that close in on a price by quarters, and what they have learned, with or without noise.
+"""Cubes of features that narrow down a price by quarters, and their data, with or without noise.
 
-See `private_quadrisection`, which says what is done with it and why.
+For the algorithm see `private_quadrisection`.
 """
 
 from typing import Any
@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-PRICES = 5  # of a cube
-LEVELS = 21  # of a tree: horizons up to 5 (2^21 - 1)
+PRICES = 5  # number of prices of a cube
+LEVELS = 21  # levels of a tree: horizons up to 5 (2^21 - 1)
 
 
 @struct.dataclass
 class Rule:
-    """What is decided before the first sale, float scalars.
+    """Numbers that are fixed before the first sale, float scalars.
 
     Attributes:
-      unit: revenue of one, money.
-      scale: of the Laplace noise.
+      unit: revenue that counts as one, money.
+      scale: scale of the Laplace noise.
       width: c1; with local trust, k1 / epsilon.
       slack, least: c1' and the larger of c2 (k2) and 1.
     """
@@ -34,17 +34,17 @@ class Rule:
 
 @struct.dataclass
 class State:
-    """State of a seller; `[C]` is 2 with central trust (revenue, buyers) and 1 with local (revenue).
+    """State of the policy; `[C]` is 2 with central trust (revenue, buyers) and 1 with local (revenue).
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       rule: noise and margins.
       low, high: ends of each cube's interval, money, float `[J]`.
-      rounds: periods that offered each price since the interval changed, int `[5, J]`.
+      rounds: number of periods with each price since the interval changed, int `[5, J]`.
       sums: sums since then, float `[5, C, J]`; with local trust, noisy.
-      noise: what is added to them, float `[5, C, J]`; None with local trust or without noise.
-      nodes: noise of the last node of each level of the trees, float `[5, LEVELS, C, J]`; None likewise.
-      side, features: cubes along a feature, and the number d of features.
+      noise: noise added to them, float `[5, C, J]`; None with local trust or without noise.
+      nodes: noise of the last node of each level of the trees, float `[5, LEVELS, C, J]`; None if `noise` is.
+      side, features: number of cubes along a feature, and number d of features.
     """
 
     time: jax.Array
@@ -59,7 +59,7 @@ class State:
     features: int = struct.field(pytree_node=False)
 
     def released(self):
-        """All that prices depend on, float `[5, C, J]`."""
+        """The noisy sums, float `[5, C, J]`; prices depend on nothing else."""
         return self.sums if self.noise is None else self.sums + self.noise
 
     def cube(self, shares):
@@ -68,13 +68,13 @@ class State:
         return jnp.sum(digits * jnp.asarray(self.side ** np.arange(self.features), jnp.int32), dtype=jnp.int32)
 
     def price(self, cube):
-        """What a cube offers now, float scalar."""
+        """The present price of a cube, float scalar."""
         low, high = self.low[cube], self.high[cube]
         share = (self.time % PRICES).astype(jnp.float32) / (PRICES - 1)
         return jnp.minimum(low + (high - low) * share, high)
 
     def add(self, one, fresh):
-        """The state after a period that brought `one` and the Laplace noise `fresh` (None: none), float `[C, J]` each."""
+        """The state after a period with sums `one` and Laplace noise `fresh` (None: none), float `[C, J]` each."""
         k = self.time % PRICES
         offered = self.rounds[k] + 1
         state = self.replace(time=self.time + 1, rounds=self.rounds.at[k].set(offered))
@@ -87,7 +87,7 @@ class State:
         return state.replace(sums=self.sums.at[k].add(one))
 
     def cut(self):
-        """The state after the tests of all cubes: those that pass get a new interval, and forget."""
+        """The state after the tests of all cubes; a cube that passes gets a new interval and forgets its data."""
         released = self.released()
         up, down = (rises(self.rule, *sides) for sides in ((released, self.rounds), (released[::-1], self.rounds[::-1])))
         quarter, over = (self.high - self.low) / (PRICES - 1), up | down
@@ -107,7 +107,7 @@ def bits(count):
 
 
 def rises(rule, released, rounds):
-    """Whether estimated revenue rises by the margin along the first three prices, bool `[J]`."""
+    """Whether the estimated revenue rises by the margin along the first three prices, bool `[J]`."""
     revenue = released[:3, 0]
     if released.shape[1] == 1:
         periods = jnp.sum(rounds, axis=0, dtype=jnp.int32)

@@ -1,26 +1,26 @@
-"""Random price shocks (RPS): a linear model that may be wrong, its slope learned from random moves of the price.
+"""Random price shocks (RPS): a linear model that may be wrong, whose slope is learned from random changes of the price.
 
-The seller's model of demand is x'a + b p. Demand is in truth neither linear nor are prices unrelated to what the model
-leaves out, so that least squares of demand on (x, p) gives a wrong slope. A coin moves each price:
+The seller's model of demand is x'a + b p. True demand may not be linear, and prices may be correlated with effects that the
+model omits. Least squares of demand on (x, p) then gives a wrong slope. So a coin changes each price:
 
     p_t = g_t + e_t,      e_t = delta_t or -delta_t with probability 1/2 each,      delta_t = shock (high - low) t^(-1/4),
     g_t = the price of [low + delta_t, high - delta_t] with the largest (p - c) (x_t'a + b p),
 
-and, with demand q_t of one buyer, b is estimated by two-stage least squares with e as the instrument for p and a from the
-rest,
+With demand q_t of one buyer, b is estimated by two-stage least squares with e as the instrument for p, and a from the
+residual:
 
-    b = (sum e q - v'a_q) / (sum e p - v'a_p), cut off to [steepest, flattest],      v = sum e x,      a = a_q - b a_p,
+    b = (sum e q - v'a_q) / (sum e p - v'a_p), clipped to [steepest, flattest],      v = sum e x,      a = a_q - b a_p,
 
-where a_q and a_p are the ridge regressions of q and of p on x, with one covariance: all are recursive sums. The coin is
-related to nothing but the price, so b is consistent whatever demand is. Without `controls`, b = sum e q / sum e^2:
-consistent too, but all of demand is noise to it then, where otherwise what x explains is not. The first denominator is kept
-above a quarter of the second.
+where a_q and a_p are the ridge regressions of q and of p on x, with one covariance; all are recursive sums. The coin is
+independent of everything except the price, so b is consistent for any demand. Without `controls`, b = sum e q / sum e^2.
+This is consistent too, but then all of demand is noise, while controls remove the part that x explains. The first
+denominator is kept above a quarter of the second.
 
-The constants are shares of the interval, the paper's are prices. No constant is added to x: a market where demand does not
-vanish with x has one among its features.
+The constants are shares of the interval; those of the paper are prices. No constant is added to x: if demand does not vanish
+with x, the market has a constant among its features.
 
-Regret: O(sqrt(T)) up to logarithms, relative to the best linear model, and no policy has less than order sqrt(T). Against
-the truth it is linear in T, if small, where demand is not linear.
+Regret: O(sqrt(T)) up to logarithms, relative to the best linear model; no policy has less than order sqrt(T). Relative to
+the truth it is linear in T, with a small factor, if demand is not linear.
 
 Source: M. Nambiar, D. Simchi-Levi, H. Wang (2019), "Dynamic learning and pricing with model misspecification",
 doi:10.1287/mnsc.2018.3194.
@@ -41,15 +41,15 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
+      market: the problem of the seller.
       time: number of the next period, from 1, int scalar.
       demand: regression of demand on features.
-      price, price_lost: coefficients of the regression of prices on features, and what rounding has kept from them
-        (`totals`), float `[d]` each; the regression has the same covariance.
-      sums, lost: of e q, e p, e^2 and e x, and what rounding has kept from them (`totals`), float `[3 + d]` each.
+      price, price_lost: coefficients of the regression of prices on features, and their rounding errors (`totals`), float
+        `[d]` each; the regression has the same covariance.
+      sums, lost: sums of e q, e p, e^2 and e x, and their rounding errors (`totals`), float `[3 + d]` each.
     """
 
     market: line.Market
@@ -61,7 +61,7 @@ class State:
     lost: jax.Array
 
     def slope(self, controls):
-        """b before it is cut off, float scalar."""
+        """b before clipping, float scalar."""
         (with_demand, with_price, square), cross = self.sums[:3], self.sums[3:]
         if not controls:
             return with_demand / jnp.maximum(square, 1e-12)

@@ -1,22 +1,22 @@
-"""RMLP-2: l1-penalised maximum likelihood where the scale of the noise is unknown, with one random price an episode.
+"""RMLP-2: l1-penalised maximum likelihood if the scale of the noise is unknown, with one random price an episode.
 
-A buyer with features x buys at price p if x'theta + s noise >= p, with s unknown: the probability of a sale is G(x'mu -
-beta p), mu = theta / s, beta = 1 / s. Episode k = 1, 2, ... has k periods. The first one has a price drawn uniformly from
-the interval; these k prices and what came of them, and nothing else, make the estimate
+A buyer with features x buys at price p if x'theta + s noise >= p, with s unknown. The probability of a sale is G(x'mu - beta
+p), mu = theta / s, beta = 1 / s. Episode k = 1, 2, ... has k periods. The first one has a price drawn uniformly from the
+interval. The estimate uses only these k prices and their sales,
 
     (mu, beta) = argmax over |mu|_1 + |b| <= radius of  mean of log G(c_t (x_t'mu - beta p_t)) - lambda (|mu|_1 + |b|),
 
-b = beta high, c_t = 1 for a sale and -1 for a refusal, lambda = penalty sqrt(log(d + 2) / k), and the other k - 1 periods
-have the best price for it, with beta kept above `least` / high. T periods hold about sqrt(2 T) random prices. Prices are in
-units of the highest one, so that one radius and one penalty serve for mu and b; the paper's constant of the penalty is a
-bound that leaves no coefficient (`rmlp`).
+with b = beta high, c_t = 1 for a sale and -1 for a refusal, and lambda = penalty sqrt(log(d + 2) / k). The other k - 1
+periods have the best price for the estimate, with beta kept above `least` / high. T periods hold about sqrt(2 T) random
+prices. Prices are in units of the highest one, so that one radius and one penalty suit both mu and b. With the paper's
+constant of the penalty, a bound, all coefficients are zero (`rmlp`).
 
-The first random prices are kept, 64 for every three coefficients, later ones as quadratics (`bounded_mle`): with two
-features the estimate is exact up to T = 2,080, and then differs from the exact one by a tenth of its standard error. It
-starts from 0.
+The first random prices are stored, 64 for every three coefficients, and later ones become quadratics (`bounded_mle`). With
+two features the estimate is exact up to T = 2,080; beyond, it differs from the exact one by a tenth of its standard error.
+It starts from 0.
 
-Regret: O(s0 log d sqrt(T)) where s0 of d coefficients matter, and no policy that does not know s has less than order
-sqrt(T). An adversary who knows when prices are random makes it linear in T (`perturbed_pricing` is safe).
+Regret: O(s0 log d sqrt(T)) if s0 of d coefficients are not zero; no policy that does not know s has less than order sqrt(T).
+An adversary who knows the times of random prices makes it linear in T (`perturbed_pricing` is safe).
 
 Source: A. Javanmard, H. Nazerzadeh (2019), "Dynamic pricing in high-dimensions", arXiv:1609.07574, section 6.
 """
@@ -34,12 +34,12 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      market: what the seller is told.
-      episode, position: number of the episode from 1, periods of it played; int scalars.
-      sales: what came of random prices; the reference is the estimate (mu, b), float `[d + 1]`.
+      market: the problem of the seller.
+      episode, position: number of the episode from 1, number of its periods played; int scalars.
+      sales: sales at random prices; the reference is the estimate (mu, b), float `[d + 1]`.
     """
 
     market: sale_likelihood.Market
@@ -59,7 +59,7 @@ def rmlp2(radius=100.0, penalty=0.03, least=0.5):
     Args:
       radius: bound on the l1 norm of (mu, b), above 0; may be traced.
       penalty: constant of the l1 penalty, at least 0; may be traced.
-      least: smallest b that prices are set by, above 0; may be traced.
+      least: smallest b for setting prices, above 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market other than one price of an interval with linear valuations under

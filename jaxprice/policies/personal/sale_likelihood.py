@@ -1,8 +1,8 @@
-"""The likelihood of a sale under noise of a known law, and the best price under it.
+"""The likelihood of a sale for noise with a known distribution, and the best price for it.
 
-A buyer whom the seller offers the price p buys with probability G(w), where w is the surplus in units of the noise and G
-the distribution function of the noise, logistic or standard normal. Both are symmetric, 1 - G(w) = G(-w), so with c = 1 for
-a sale and -1 for a refusal the log likelihood of what happened is log G(c w), and
+A buyer who sees the price p buys with probability G(w), where w is the surplus in units of the noise and G the distribution
+function of the noise, logistic or standard normal. Both are symmetric, 1 - G(w) = G(-w). So with c = 1 for a sale and -1 for
+a refusal the log likelihood is log G(c w), and
 
     d log G(c w) / dw = c m(c w),       m(v) = G'(v) / G(v),       - d^2 log G(c w) / dw^2 = k(c w),
 
@@ -11,12 +11,13 @@ a sale and -1 for a refusal the log likelihood of what happened is log G(c w), a
 | logistic | G(-v) | G(v) G(-v) |
 | gaussian | phi(v) / Phi(v) | m (m + v) |
 
-Both logs are concave, m falls and 0 < k(v) <= 1/4 (logistic) or 1 (gaussian). Below v = -4 the normal m is Laplace's
-continued fraction, m + v = 1 / (t + 2 / (t + 3 / (t + ...))) with t = -v, where phi / Phi underflows and m + v cancels.
+Both logs are concave, m decreases and 0 < k(v) <= 1/4 (logistic) or 1 (gaussian). Below v = -4 the normal m is computed by
+Laplace's continued fraction, m + v = 1 / (t + 2 / (t + 3 / (t + ...))) with t = -v, because phi / Phi underflows and m + v
+cancels.
 
 If w = u - b p, the profit (p - c) G(u - b p) is largest at p = c + g(u - b c) / b, g(u) = argmax_q q G(u - q) (Lambert's W
-for the logistic law, a root for the normal one: `oracles.linear_valuation`), and rises before and falls after, so that on
-an interval the best price is the clipped one.
+for the logistic distribution, a root for the normal one: `oracles.linear_valuation`). Profit increases before and decreases
+after it, so the best price on an interval is the clipped one.
 """
 
 import math
@@ -59,13 +60,13 @@ def sign(sale):
 
 @struct.dataclass
 class Market:
-    """What the seller is told.
+    """The problem of the seller.
 
     Attributes:
       low, high, cost: ends of the price interval and unit cost, float scalars.
-      scale: scale of the noise, float scalar; 1 where it is not told.
+      scale: scale of the noise, float scalar; 1 if it is unknown.
       law: "logistic" or "gaussian"; or "linear", for Gaussian demand, which has no G.
-      size: entries of a context.
+      size: number of entries of a context.
     """
 
     low: jax.Array
@@ -90,7 +91,7 @@ class Market:
 
 
 def require_context(problem, name):
-    """Refuse a problem other than one price of an interval for a buyer with features.
+    """Raise if a problem is not one price of an interval for a buyer with features.
 
     Raises:
       ValueError: a price grid, several products, or no context.
@@ -101,17 +102,17 @@ def require_context(problem, name):
 
 
 def market(problem, name, laws, *, scale=False):
-    """What the seller is told of a problem, as `Market`.
+    """The `Market` of a problem.
 
     Args:
       problem: the problem.
-      name: of the policy, for error messages.
-      laws: entries of `LAWS` that it can be played under.
-      scale: whether it has to know the scale of the noise.
+      name: name of the policy, for error messages.
+      laws: entries of `LAWS` that the policy accepts.
+      scale: whether the policy needs the scale of the noise.
 
     Raises:
-      ValueError: the problem is not one price of an interval for one buyer with features, under one of these laws and, if
-        asked for, noise of a known scale.
+      ValueError: the problem is not one price of an interval for one buyer with features, with one of these laws; or the
+        scale of the noise is needed and unknown.
     """
     require_context(problem, name)
     if problem.buyers != 1:

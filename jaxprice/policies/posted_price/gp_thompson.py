@@ -57,7 +57,7 @@ def gp_thompson(
       lengthscale: of the kernel, as a share of the price range; may be traced.
       prior_mean, prior_sd: mean and standard deviation of the signal of any price before the first sale; may be traced.
       noise: standard deviation of a signal, at least .001; may be traced. By default from the market's noise.
-      signal: "demand" or "reward", what it learns from.
+      signal: "demand" or "reward", the learning signal.
       num_prices: size of the grid where the market has none.
 
     Raises:

@@ -51,7 +51,7 @@ class State:
 
     Attributes:
       time: number of the next sale, from 1, int scalar.
-      signal: what a sale teaches.
+      signal: the learning signal.
       noise: standard deviation s of a signal, float scalar.
       mean, lost: m, and what rounding has kept from it, float `[num_prices]` each.
       root: L, float `[num_prices, rank]`.

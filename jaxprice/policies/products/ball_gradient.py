@@ -35,7 +35,7 @@ class Ball:
       centre: x, float `[n]`.
       unit: C, float scalar; 0 before the first period.
       mean, lost: mean revenue so far, and what rounding has kept from it (`totals`), float scalars.
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
     """
 
     radius: jax.Array

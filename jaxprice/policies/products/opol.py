@@ -38,7 +38,7 @@ LOST = 1e-6  # share of a column outside the span of the others below which it i
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
       ball: where the seller is.

@@ -1,1 +1,1 @@
-"""Related products: many products one after the other or in turns, each learned from those before (meta-learning)."""
+"""Related products: many products in sequence or in turns, each learned with help from earlier ones (meta-learning)."""

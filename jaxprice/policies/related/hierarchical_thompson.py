@@ -1,24 +1,25 @@
-"""Hierarchical Thompson sampling: many related products, Gaussian posteriors that share what the products have in common.
+"""Hierarchical Thompson sampling: many related products, whose Gaussian posteriors share a common mean.
 
-The mean signal of product i at price k, and what all products have in common, have the prior
+The mean signal theta_ik of product i at price k, and the common mean mu_k of all products, have the prior
 
     mu_k ~ N(m, q^2),      theta_ik ~ N(mu_k, s^2),      signal ~ N(theta_ik, noise^2),
 
-prices being independent. After n_ik signals with sum S_ik the posterior is exact: with v_ik = n_ik s^2 + noise^2
+independently over prices. After n_ik signals with sum S_ik the posterior is exact: with v_ik = n_ik s^2 + noise^2,
 
     mu_k | data ~ N(c_k, 1 / h_k),     h_k = 1 / q^2 + sum_i n_ik / v_ik,     c_k = (m / q^2 + sum_i S_ik / v_ik) / h_k,
     theta_ik | mu_k, data ~ N((mu_k / s^2 + S_ik / noise^2) w, w),            w = 1 / (1 / s^2 + n_ik / noise^2),
 
-and for the product i that is sold now theta_ik is drawn, and the price with the largest weight * theta_ik posted; signals
-and weights as in `ucb1`. The paper draws mu and then theta given mu; here theta is drawn at once from its marginal, which is
+For the product i that is now sold, theta_ik is drawn, and the price with the largest weight * theta_ik is posted; signals
+and weights are as in `ucb1`. The paper draws mu and then theta given mu. This policy draws theta from its marginal
+distribution,
 
     theta_ik | data ~ N((c_k / s^2 + S_ik / noise^2) w,  w + w^2 / (s^4 h_k)),
 
-the same law with half the draws. Products come one after the other, in turns, or as a feature tells (`related`). With one
-product this is `gaussian_thompson` with prior variance q^2 + s^2. The state holds 2 N K sums, N products and K prices.
+which is equivalent with half the draws. Products are sold in sequence, in turns, or by a feature (`product_order`). With one
+product this is `gaussian_thompson` with prior variance q^2 + s^2. The state holds 2 N K sums for N products and K prices.
 
-Bayes regret with N products of T periods each: O(N sqrt(T log T)), constants falling with s, up to the cost of learning mu,
-which grows more slowly than N. Departure: the paper treats linear models in general; this is its K-armed case.
+Bayes regret with N products of T periods each: O(N sqrt(T log T)), with constants that decrease with s, plus the cost of
+learning mu, which grows more slowly than N. Departure: the paper treats linear models in general; this is the K-armed case.
 
 Source: J. Hong, B. Kveton, M. Zaheer, M. Ghavamzadeh (2022), "Hierarchical Bayesian bandits", AISTATS 2022.
 """
@@ -35,16 +36,16 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       catalogue: the products and their order.
-      signal: what a sale teaches.
+      signal: the learning signal.
       noise: standard deviation of a signal, float scalar.
-      counts: signals of each product, int `[num_prices, products]`.
-      sums, lost: sum of these, and what rounding has kept from it (`totals`), float `[num_prices, products]`.
-      precision, center: h and c, posterior precision and mean of what products have in common, float `[num_prices]`.
+      counts: number of signals of each product, int `[num_prices, products]`.
+      sums, lost: sums of these signals, and their rounding errors (`totals`), float `[num_prices, products]`.
+      precision, center: h and c, posterior precision and mean of mu, float `[num_prices]`.
     """
 
     time: jax.Array
@@ -61,7 +62,7 @@ class State:
         """Posterior mean and variance of the signal of a product at each price, float `[num_prices]` each."""
         counts, sums = self.counts[:, product].astype(jnp.float32), self.sums[:, product]
         w = 1 / (1 / spread**2 + counts / self.noise**2)
-        share = w / spread**2  # what mu weighs
+        share = w / spread**2  # weight of mu
         return share * self.center + w * sums / self.noise**2, w + share**2 / self.precision
 
 
@@ -76,14 +77,14 @@ def hierarchical_thompson(products=10, order="sequence", mean=0.5, std=0.5, spre
 
     Args:
       products: number of products, an int of at least 1.
-      order: "sequence", "turns" or "features", how it is known which product is sold.
-      mean, std: prior of what products have in common; one mean, or one for each price; std above 0; may be traced.
-      spread: standard deviation of a product's mean signal around that, above 0; may be traced.
-      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
-      signal: "demand" or "reward", what it learns from.
+      order: "sequence", "turns" or "features", the order of the products.
+      mean, std: prior of the common mean; one mean, or one for each price; std above 0; may be traced.
+      spread: standard deviation of a product's mean signal around the common mean, above 0; may be traced.
+      noise: standard deviation of a signal; by default that of `arms.noise_of_signal`.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
-      ValueError: numbers out of range, an unknown order or signal; at `init`, no price grid, or not a feature a product.
+      ValueError: numbers out of range, an unknown order or signal; at `init`, no price grid, or not one feature a product.
     """
     product_order.check(products, order)
     checks.number("mean", mean)

@@ -1,28 +1,30 @@
-"""Meta dynamic pricing: products one after the other; the prior of each is estimated from the products before it.
+"""Meta dynamic pricing: products in sequence; the prior of each product is estimated from the earlier products.
 
-On the scale x in [-1, 1] of the price interval, demand of one buyer of product i is m_i + s_i x + N(0, noise^2), with
-theta_i = (m_i, s_i) ~ N(theta*, Sigma*), the same for all products of the kind; theta* is not known. Product by product:
+On the scale x in [-1, 1] of the price interval, demand of one buyer of product i is m_i + s_i x + N(0, noise^2). The
+parameters theta_i = (m_i, s_i) ~ N(theta*, Sigma*) come from one distribution for all products; theta* is not known. For
+each product:
 
-- Tests: in its first 2 k periods the prices x = -g, +g in turn. The least-squares line through these sales alone,
-  theta^_i, has the error covariance V = noise^2 / (2 k) diag(1, 1 / g^2), whatever the product.
-- Thompson sampling in its other periods, as `bayesian_linear_pricing` and with all its sales, from a prior: for the first
-  `cautious` products N((level, fall), std^2 I); after n products
+- Tests: the first 2 k periods alternate between the prices x = -g and x = +g. The least-squares line through these sales
+  alone,
+  theta^_i, has the error covariance V = noise^2 / (2 k) diag(1, 1 / g^2), the same for every product.
+- Thompson sampling in the other periods, as in `bayesian_linear_pricing`, with all sales of the product. The prior of the
+  first `cautious` products is N((level, fall), std^2 I). After n products it is
 
       N(mean of theta^_1, ..., theta^_n, Sigma*)                                            covariance="known",
       N(the same, (C - V)_+ + widening sqrt(2 / (n - 1)) max(C_11, C_22) I)                 covariance="estimated",
 
-  where Sigma* = spread^2 I, C is the sample covariance of the theta^_i and (.)_+ sets negative eigenvalues to 0.
+  where Sigma* = spread^2 I, C is the sample covariance of the theta^_i, and (.)_+ sets negative eigenvalues to 0.
 
-From the paper's abstract: Thompson sampling with a prior learned product by product, exploration of the prior against use
-of it, a prior that is widened as a function of its estimation error. From memory of its algorithms Meta-DP (known
-covariance) and Meta-DP++ (estimated and widened): a conservative prior for the first products, a prior mean that is the
-average of least-squares estimates from exploration periods at the start of each product. Ours: the tests are two prices in
-turn instead of random ones, so that all estimates have one V; the formula of the widening, whose factor is the standard
-error of a variance; there are no features of the product. The prior of a product never contains its own sales. Drawn lines
-that do not fall have their best price at an end.
+From the paper's abstract: Thompson sampling with a prior learned product by product, exploration of the prior against its
+use, and a prior that is widened as a function of its estimation error. From memory of its algorithms Meta-DP (known
+covariance) and Meta-DP++ (estimated and widened): a conservative prior for the first products, and a prior mean that is the
+average of least-squares estimates from exploration periods at the start of each product. Departures: the tests alternate
+between two prices instead of random ones, so that all estimates have one V; the formula of the widening, whose factor is the
+standard error of a variance; no features of the product. The prior of a product never contains its own sales. If a drawn
+line does not decrease, its best price is an end of the interval.
 
-Regret over N products of T periods: O(N sqrt(T)) of Thompson sampling with the true prior, and a meta-regret of order
-sqrt(N T) with a known covariance, N^(3/4) sqrt(T) with an estimated one, up to logarithms (first version of the paper).
+Regret over N products of T periods: O(N sqrt(T)) from Thompson sampling with the true prior, plus a meta-regret of order
+sqrt(N T) with a known covariance, or N^(3/4) sqrt(T) with an estimated one, up to logarithms (first version of the paper).
 
 Source: H. Bastani, D. Simchi-Levi, R. Zhu (2022), "Meta dynamic pricing: transfer learning across experiments",
 doi:10.1287/mnsc.2021.4071, arXiv:1902.10918.
@@ -40,12 +42,12 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class Estimates:
-    """Lines of the products tested so far.
+    """Lines of the products that were tested so far.
 
     Attributes:
-      count: how many, float scalar.
-      mean: their mean, float `[2]`.
-      squares: sums of squares around it: of m, of products m s, of s; float `[3]`.
+      count: number of lines, float scalar.
+      mean: mean of the lines, float `[2]`.
+      squares: centred sums of m^2, m s and s^2; float `[3]`.
     """
 
     count: jax.Array
@@ -61,19 +63,19 @@ class Estimates:
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      time: periods played, int scalar.
-      begin: period in which the product sold now began, int scalar.
+      time: number of periods played, int scalar.
+      begin: first period of the present product, int scalar.
       catalogue: the products.
-      market: what the seller is told.
+      market: the problem of the seller.
       noise: standard deviation of the demand of one buyer, float scalar.
       line: running line through all sales of the product, on the scale of x.
-      tests: sums of test demands, and of those with the sign of x, float `[2]`.
-      estimates: lines of the products tested so far, the one sold now included.
+      tests: sum of test demands, and their sum with the sign of x, float `[2]`.
+      estimates: lines of the products tested so far, including the present one.
       mean: prior mean of (m, s) of the product, float `[2]`.
-      cov: its prior covariance: of m, of m and s, of s; float `[3]`.
+      cov: prior covariance: var m, cov(m, s), var s; float `[3]`.
     """
 
     time: jax.Array
@@ -88,7 +90,7 @@ class State:
     cov: jax.Array
 
     def posterior(self):
-        """Posterior of (m + s x', s), with x' the mean of the prices posted: mean `[2]` and precision `[3]`."""
+        """Posterior of (m + s x', s), where x' is the mean of the posted prices: mean `[2]` and precision `[3]`."""
         sums, n = self.line.sums, (self.time - self.begin).astype(jnp.float32)
         (a, b, c), x = self.cov, sums.price
         a, b = a + 2 * x * b + x * x * c, b + x * c  # covariance of the prior, for the line at x'
@@ -102,7 +104,7 @@ class State:
 
 
 def positive_part(a, b, c):
-    """The nearest matrix with no negative eigenvalue to ((a, b), (b, c)), as its three numbers."""
+    """The nearest positive semidefinite matrix to ((a, b), (b, c)), as its three numbers."""
     middle, radius = (a + c) / 2, jnp.sqrt(((a - c) / 2) ** 2 + b * b)
     low, high = jnp.maximum(middle - radius, 0.0), jnp.maximum(middle + radius, 0.0)
     share = jnp.where(radius > 0, (high - low) / (2 * jnp.maximum(radius, 1e-30)), 0.0)
@@ -132,10 +134,11 @@ def meta_dynamic_pricing(
     Args:
       products: number of products, an int of at least 1.
       covariance: "known" or "estimated", the covariance of products.
-      spread: standard deviation of m and s of a product around their means, where known, above 0; may be traced.
-      widening: standard errors by which an estimated covariance is widened, at least 0; may be traced.
-      cautious: products that start from the conservative prior, an int; at least 1, or 3 with an estimated covariance.
-      tests: pairs of test prices of each product, k, an int of at least 1.
+      spread: standard deviation of m and s of a product around their means, if known, above 0; may be traced.
+      widening: number of standard errors by which an estimated covariance is widened, at least 0; may be traced.
+      cautious: number of products that start from the conservative prior, an int; at least 1, or 3 with an estimated
+        covariance.
+      tests: number k of pairs of test prices of each product, an int of at least 1.
       gap: distance g of the test prices from the middle of the interval, as a share of half of it, in [.01, 1].
       level, fall, std: the conservative prior, as in `bayesian_linear_pricing`; std above 0; may be traced.
       noise: standard deviation of the demand of one buyer (the mean of several); may be traced. By default the market's.

@@ -1,21 +1,21 @@
-"""Meta-Thompson sampling: products one after the other; each starts Thompson sampling from a drawn guess of the prior mean.
+"""Meta-Thompson sampling: products in sequence; each starts Thompson sampling from a random draw of the prior mean.
 
 The model is that of `hierarchical_thompson`: mu_k ~ N(m, q^2), theta_ik ~ N(mu_k, s^2), signal ~ N(theta_ik, noise^2). When
-a product starts, a prior mean is drawn from what the products before it say,
+a product starts, a prior mean is drawn from its posterior given the earlier products,
 
     mu~_k ~ N(c_k, 1 / h_k),       h_k = 1 / q^2 + sum_j n_jk / v_jk,       c_k = (m / q^2 + sum_j S_jk / v_jk) / h_k,
 
-where n_jk signals of product j before it had the sum S_jk, and v_jk = n_jk s^2 + noise^2; and the product is sold by
-`gaussian_thompson` with the prior N(mu~_k, s^2), as if it were the true one. The draw is what explores the prior: a product
-whose guess is high is tried at prices that the products before it gave up. Product m of N starts in period
-floor(m T / N) of T, counted from 0 (`related`). With one product and q = 0 this is `gaussian_thompson`.
+where product j before it had n_jk signals with sum S_jk, and v_jk = n_jk s^2 + noise^2. The product is then sold by
+`gaussian_thompson` with the prior N(mu~_k, s^2), as if this were the true prior. The draw explores the prior: a product with
+a high draw is tried at prices that earlier products abandoned. Product m of N starts in period floor(m T / N) of T, counted
+from 0 (`product_order`). With one product and q = 0 this is `gaussian_thompson`.
 
-Regret over N products, each of T periods: that of Thompson sampling with the true prior, O(N sqrt(T)), and a cost of not
-knowing it that grows as sqrt(N), up to logarithms (Bayes regret).
+Regret over N products, each of T periods: that of Thompson sampling with the true prior, O(N sqrt(T)), plus a cost of not
+knowing the prior that grows as sqrt(N), up to logarithms (Bayes regret).
 
 Sources: B. Kveton, M. Konobeev, M. Zaheer, C.-W. Hsu, M. Mladenov, C. Boutilier, C. Szepesvari (2021), "Meta-Thompson
 sampling", arXiv:2102.06129; S. Basu, B. Kveton, M. Zaheer, C. Szepesvari (2021), "No regrets for learning the prior in
-bandits", arXiv:2107.06196 (who keep the law of mu instead of a draw, as `hierarchical_thompson` does).
+bandits", arXiv:2107.06196 (they keep the distribution of mu instead of a draw, as `hierarchical_thompson` does).
 """
 
 import jax
@@ -30,16 +30,16 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of a seller.
+    """State of the policy.
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       catalogue: the products.
-      signal: what a sale teaches.
+      signal: the learning signal.
       noise: standard deviation of a signal, float scalar.
-      arms: sums over the signals of the product sold now.
-      prior: the prior mean that was drawn for it, float `[num_prices]`.
-      precision, center: h and c of the products before it, float `[num_prices]`.
+      arms: sums over the signals of the present product.
+      prior: the prior mean drawn for it, float `[num_prices]`.
+      precision, center: h and c of the earlier products, float `[num_prices]`.
     """
 
     time: jax.Array
@@ -53,12 +53,12 @@ class State:
 
     @property
     def counts(self):
-        """Signals of the product sold now, float `[num_prices]`."""
+        """Number of signals of the present product, float `[num_prices]`."""
         return self.arms.pulls.astype(jnp.float32)
 
     @property
     def sums(self):
-        """Their sums, float `[num_prices]`."""
+        """Sums of the signals of the present product, float `[num_prices]`."""
         return self.arms.sums
 
 
@@ -75,8 +75,8 @@ def meta_thompson(products=10, mean=0.5, std=0.5, spread=0.1, noise=None, signal
       products: number of products, an int of at least 1.
       mean, std: prior of the prior mean; one mean, or one for each price; std above 0; may be traced.
       spread: standard deviation of a product's mean signal around the prior mean, above 0; may be traced.
-      noise: standard deviation of a signal; by default as `arms.noise_of_signal` has it.
-      signal: "demand" or "reward", what it learns from.
+      noise: standard deviation of a signal; by default that of `arms.noise_of_signal`.
+      signal: "demand" or "reward", the learning signal.
 
     Raises:
       ValueError: numbers out of range, or an unknown signal; at `init`, no price grid.

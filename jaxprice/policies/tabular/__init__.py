@@ -1,1 +1,1 @@
-"""Tabular reinforcement learning: a table of values, where today's price decides tomorrow's state."""
+"""Tabular reinforcement learning: a table of values, for markets where today's price changes tomorrow's state."""

@@ -1,15 +1,15 @@
-"""Expected SARSA: a table of discounted profits, learned from the mean over the prices that may come next.
+"""Expected SARSA: a table of discounted profits, with targets that are means over the next price.
 
-As `q_learning`, with the value of the next state under the seller's own way of choosing, exploration included, in place of
-its largest value:
+It is like `q_learning`, but the target uses the expected value of the next state under the seller's own choice, exploration
+included, instead of the largest value:
 
     Q(s, a) <- Q(s, a) + rate / n^power (r + discount ((1 - e) max_b Q(s', b) + e mean_b Q(s', b)) - Q(s, a)),
 
-where e = e_{t+1} is the probability of a random price in the period to come (`q_table`). It has the mean of SARSA's
-target without the noise of the next draw, and with e = 0 it is Q-learning.
+where e = e_{t+1} is the probability of a random price in the coming period (`q_table`). Its target has the mean of SARSA's
+target without the noise of the next draw. With e = 0 it is Q-learning.
 
-Regret: linear in T for any exploration that does not vanish; else none is known for these schedules. With constant
-exploration and a power in (1/2, 1], Q goes to the values of the best policy among those that explore so.
+Regret: linear in T for any exploration that does not vanish; otherwise no rate is known for these schedules. With constant
+exploration and a power in (1/2, 1], Q converges to the values of the best policy among those with this exploration.
 
 Source: H. van Seijen, H. van Hasselt, S. Whiteson, M. Wiering (2009), "A theoretical and empirical analysis of Expected
 Sarsa", doi:10.1109/ADPRL.2009.4927542.

@@ -1,30 +1,31 @@
-"""What learners over a table of states and prices share: the states, the table, exploration and the rate of learning.
+"""The common part of learners over a table of states and prices: states, table, exploration and learning rate.
 
 States. Entry i of the observation is cut into b_i bins of equal width between its bounds l_i and u_i,
 
     j_i = floor(b_i (o_i - l_i) / (u_i - l_i)),   at least 0 and at most b_i - 1,        s = (... j_0 b_1 + j_1) b_2 + ...,
 
-so the first entry varies slowest; entries with one bin, and those beyond the last bin count, are not looked at. With as many
-bins as an evenly spaced grid has prices, the bin of a price is its index, rounding included. By default the state is the
-last price (entry 1 of every observation of one product) in as many bins as there are prices, and bounds are those of prices.
+so the first entry varies slowest. Entries with one bin, and those beyond the last bin count, are ignored. With as many bins
+as an evenly spaced grid has prices, the bin of a price is its index, also after rounding. By default the state is the last
+price (entry 1 of every observation of one product), with as many bins as prices, and the bounds of prices.
 
-Learning. Q(s, a) is the value of a price, the discounted profit that follows it, and a visit to (s, a), its n-th, changes
+Learning. Q(s, a) is the value of a price, that is, the discounted profit from then on. The n-th visit to (s, a) updates
 
     Q(s, a) <- Q(s, a) + rate / n^power (target - Q(s, a)):
 
-power 0 is a constant rate; rate 1 and power 1 average the targets, 1/n; a power in (1/2, 1) forgets the first ones sooner.
+Power 0 is a constant rate. Rate 1 and power 1 average the targets, 1/n. A power in (1/2, 1) forgets the first targets
+sooner.
 
-Exploration. In period t = 1, 2, ... any price is equally likely with probability e_t, else the first with the largest
-Q(s, a) is posted (ties to the lowest price):
+Exploration. In period t = 1, 2, ... the price is uniformly random with probability e_t; otherwise the first price with the
+largest Q(s, a) is posted (ties to the lowest price):
 
 | exploration | e_t |
 |---|---|
 | "constant" | epsilon |
-| "exponential" | epsilon exp(-decay t), from the counter t, never by repeated multiplication |
+| "exponential" | epsilon exp(-decay t), computed from the counter t, not by repeated multiplication |
 | "harmonic" | epsilon / (1 + decay t) |
 
-A table has one entry for each state and price, and with a power as many counts, and as many numbers again for what rounding
-has kept from the entries (`totals`): steps of rate / n are small.
+A table has one entry for each state and price, with a power also a count, and a rounding error (`totals`), because steps of
+rate / n are small.
 
 Sources: C. J. C. H. Watkins, P. Dayan (1992), "Q-learning", doi:10.1007/BF00992698; E. Even-Dar, Y. Mansour (2003),
 "Learning rates for Q-learning", Journal of Machine Learning Research 5 (power); E. Calvano, G. Calzolari, V. Denicolo,
@@ -47,18 +48,18 @@ from jaxprice.policies.parts import arms, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-KINDS = (("bins", "wholes"), ("low", "numbers"), ("high", "numbers"), ("initial", "numbers"))  # of options
+KINDS = (("bins", "wholes"), ("low", "numbers"), ("high", "numbers"), ("initial", "numbers"))  # kinds of the options
 EXPLORATIONS = ("constant", "exponential", "harmonic")
-ENTRIES = 2**20  # of a table
+ENTRIES = 2**20  # largest number of entries of a table
 
 
 @struct.dataclass
 class States:
-    """Which state an observation is.
+    """The map from observations to states.
 
     Attributes:
       low, high: bounds of the entries with bins, float `[len(bins)]`.
-      bins: bins of each of the first entries.
+      bins: number of bins of each of the first entries.
     """
 
     low: jax.Array
@@ -78,15 +79,15 @@ class States:
 
 @struct.dataclass
 class State:
-    """State of a learner.
+    """State of the policy.
 
     Attributes:
       time: number of the next period, from 1, int scalar.
-      states: which state an observation is.
+      states: the map from observations to states.
       table: Q, float `[num_states, num_prices]`, money.
       counts: visits n, int `[num_states, num_prices]`; None with a constant rate.
-      lost: what rounding has kept from Q, float `[num_states, num_prices]`; likewise.
-      pending: state, action and reward of the period not learned from yet (int, int, float scalars), for SARSA, else None.
+      lost: rounding errors of Q, float `[num_states, num_prices]`; None with a constant rate.
+      pending: state, action and reward of the period that SARSA has not learned yet (int, int, float scalars), else None.
     """
 
     time: jax.Array
@@ -99,7 +100,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learner:
-    """The options that all learners have, and what they do alike; see the module and `learning_policy`."""
+    """The options and methods that all learners share; see the module and `learning_policy`."""
 
     name: str
     bins: Any
@@ -138,7 +139,7 @@ class Learner:
 
     @property
     def counted(self):
-        """Whether visits are counted: the rate falls, or may."""
+        """Whether visits are counted, that is, the rate decreases or may decrease."""
         return checks.is_traced(self.power) or bool(np.any(np.asarray(self.power) != 0))
 
     def init(self, key, problem):
@@ -181,16 +182,16 @@ class Learner:
         return self.epsilon * jnp.exp(-shift) if self.exploration == "exponential" else self.epsilon / (1 + shift)
 
     def act(self, key, state, observation):
-        """A random price, or the first with the largest value."""
+        """A random price, or the first price with the largest value."""
         values = state.table[state.states.of(observation)]
         coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
         random = jnp.floor(which * values.shape[0]).astype(jnp.int32)
         return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
 
     def learn(self, state, place, action, target, weight=1.0):
-        """`(table, counts, lost)` after a visit of that weight to (place, action)."""
+        """`(table, counts, lost)` after a visit to (place, action) with a weight."""
         rate = jnp.asarray(self.rate, jnp.float32)
-        row = state.table[place]  # whole rows are what vector code over lanes can pick and put back
+        row = state.table[place]  # vector code over lanes reads and writes whole rows
         if state.counts is None:
             row = row.at[action].add(weight * rate * (target - row[action]))
             return state.table.at[place].set(row), None, None
@@ -215,10 +216,10 @@ def learning_policy(*, source):
     """Register a function as a policy whose options are those of a learner.
 
     Args:
-      source: as of `policy_maker`.
+      source: as in `policy_maker`.
 
     Returns:
-      A decorator of functions `learner -> policy`, a `Learner` and a `Policy`.
+      A decorator of functions from a `Learner` to a `Policy`.
     """
 
     def register(function):
@@ -235,14 +236,14 @@ def learning_policy(*, source):
             initial=0.0,
         ):
             """Args:
-              bins: bins of each of the first entries of the observation; 1: not looked at. By default the last price.
+              bins: number of bins of each of the first entries of the observation; 1: entry ignored. By default the last price.
               low, high: bounds of the binned entries, one number or one for each of `bins`; by default those of prices.
               discount: weight of the next period's value, from 0 to below 1; this and the numbers below may be traced.
               rate: rate of learning at the first visit, in [0, 1].
-              power: the rate falls as n^-power with the visits n, in [0, 1].
+              power: the rate decreases as n^-power with the number n of visits, in [0, 1].
               exploration: "constant", "exponential" or "harmonic".
-              epsilon: probability of a random price, in [0, 1]; the first one where it falls.
-              decay: how fast it falls, at least 0.
+              epsilon: probability of a random price, in [0, 1]; its initial value if it decreases.
+              decay: speed of its decrease, at least 0.
               initial: Q before the first period, money: a number, `[num_prices]` or `[num_states, num_prices]`.
 
             Raises:

@@ -1,16 +1,16 @@
-"""SARSA: a table of discounted profits, learned from the price that is really posted next.
+"""SARSA: a table of discounted profits, with targets for the next price that is actually posted.
 
-As `q_learning`, with the value of the next price a', random or not, in place of the largest value:
+It is like `q_learning`, but the target uses the value of the next price a', random or not, instead of the largest value:
 
     Q(s, a) <- Q(s, a) + rate / n^power (r + discount Q(s', a') - Q(s, a)).
 
-a' is known only when the next period has been played. A period (s, a, r) therefore waits in the state and is learned
-from in the next update; a' is chosen before that, from a table that knows nothing of (s, a, r), and so it is in the
-textbook. The last period of the horizon is never learned from.
+a' is known only after the next period. A period (s, a, r) therefore waits in the state, and the next update learns from it.
+The choice of a' comes before that, from a table without (s, a, r), as in the textbook. The last period of the horizon is
+never learned.
 
-Regret: linear in T for any exploration that does not vanish; else none is known for these schedules. With constant
-exploration and a power in (1/2, 1], Q goes to the values of the best policy among those that explore so; with exploration
-that vanishes while every pair is visited infinitely often, to the optimal ones (Singh et al.).
+Regret: linear in T for any exploration that does not vanish; otherwise no rate is known for these schedules. With constant
+exploration and a power in (1/2, 1], Q converges to the values of the best policy among those with this exploration. If
+exploration vanishes while every pair is visited infinitely often, Q converges to the optimal values (Singh et al.).
 
 Sources: G. A. Rummery, M. Niranjan (1994), "On-line Q-learning using connectionist systems"; S. Singh, T. Jaakkola,
 M. L. Littman, C. Szepesvari (2000), "Convergence results for single-step on-policy reinforcement-learning algorithms",

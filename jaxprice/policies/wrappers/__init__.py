@@ -1,1 +1,1 @@
-"""Policies of policies: a policy made of others, with the tests for change that some of them need."""
+"""Policies built from other policies, and the change detectors that some of them need."""

@@ -1,12 +1,12 @@
-"""Batched learning: any policy, told of its sales in batches.
+"""Batched learning: any policy, which receives its sales in batches.
 
-The inner policy acts every period, but learns only after every m-th sale, then from these m sales one after another, in
-order. In between its state does not change; one that draws at random still draws anew every period. An incomplete last
-batch is never learned from. With m = 1 this is the policy itself. The buffer holds m transitions.
+The inner policy acts in every period, but learns only after every m-th sale, from these m sales one after another, in order.
+In between its state does not change; a randomised policy still draws anew in every period. The policy never learns from an
+incomplete last batch. With m = 1 this is the policy itself. The buffer holds m transitions.
 
-Regret: batches are delays of m - 1, ..., 0 sales in turn, and cost as these do (see `delayed`): m adds to the regret, the
-rate in T stays. Where the number of batches is the constraint, they had better grow (Perchet et al.); those here have one
-size.
+Regret: batches are delays of m - 1, ..., 0 sales in turn, with the same cost (see `delayed`): m is added to the regret, and
+the rate in T stays the same. If the number of batches is limited, growing batches are better (Perchet et al.); the batches
+here have a fixed size.
 
 Source: V. Perchet, P. Rigollet, S. Chassang, E. Snowberg (2016), "Batched bandit problems", doi:10.1214/15-AOS1381.
 """
@@ -25,7 +25,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State of the inner policy, and the last sales; None for batches of one."""
+    """State of the inner policy, and the last sales, which are None for batches of one."""
 
     inner: Any
     buffer: combinators.Buffer | None
@@ -37,10 +37,10 @@ def batched(policy, size):
 
     Args:
       policy: the inner policy.
-      size: sales m in a batch, an int of at least 1.
+      size: number m of sales in a batch, an int of at least 1.
 
     Raises:
-      ValueError: no policy, or a bad size; at `init`, no shape of an observation.
+      ValueError: the argument is not a policy, or the size is invalid; at `init`, the shape of an observation is unknown.
     """
     checks.positive_int("size", size)
 
@@ -59,7 +59,7 @@ def batched(policy, size):
         def learn(i, inner):
             return policy.update(jax.random.fold_in(key, i), inner, buffer[i])
 
-        # the clock is shared by all lanes, so a loop of no rounds costs nothing in between
+        # all lanes share the clock, so a loop of zero rounds costs nothing in between
         rounds = jnp.where(buffer.time % size == 0, size, 0)
         return State(lax.fori_loop(0, rounds, learn, state.inner), buffer)
 

@@ -1,8 +1,9 @@
-"""What functions that make a policy out of others share: checks, one object per call, descriptions, a buffer of transitions.
+"""The common part of functions that build a policy from others: checks, one object per call, descriptions, a buffer of
+sales.
 
-A combinator called twice with the same policies and numbers returns the same Policy, so that code compiled for it is found
-again; traced numbers are passed through. It takes any `Policy` but the oracle, which acts from the truth of the
-market and learns nothing.
+A combinator that is called twice with the same policies and numbers returns the same Policy, so that compiled code is found
+again; traced numbers pass through. It accepts any `Policy` except the oracle, which acts on the true market and learns
+nothing.
 """
 
 import functools
@@ -18,7 +19,7 @@ from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
 
 
 def combinator(function=None, *, kinds=()):
-    """Make `function` a combinator; its first parameter is `policy`, or `*policies`. `kinds` are as in `policy_maker`."""
+    """Make `function` a combinator. Its first parameter is `policy`, or `*policies`; `kinds` are as in `policy_maker`."""
     if function is None:
         return functools.partial(combinator, kinds=kinds)
     first = next(iter(inspect.signature(function).parameters))
@@ -32,10 +33,10 @@ def combinator(function=None, *, kinds=()):
 
 
 def check_policy(policy, name):
-    """Refuse what is not a policy, and the oracle.
+    """Raise for an object that is not a policy, and for the oracle.
 
     Raises:
-      ValueError: it is one of these; the message gives the `name` of the combinator.
+      ValueError: the object is one of these; the message gives the `name` of the combinator.
     """
     if isinstance(policy, Oracle):
         raise ValueError(f"{name} takes policies that learn, not the oracle, which acts from the truth of the market")
@@ -44,17 +45,17 @@ def check_policy(policy, name):
 
 
 def select(flag, chosen, other):
-    """`chosen` where `flag`, a bool scalar, else `other`; pytrees of one structure."""
+    """`chosen` if `flag`, a bool scalar, otherwise `other`; pytrees of one structure."""
     return jax.tree.map(lambda a, b: jnp.where(flag, a, jnp.asarray(b)), chosen, other)
 
 
 @struct.dataclass
 class Buffer:
-    """Transitions kept in a ring buffer of fixed length.
+    """Transitions in a ring buffer of fixed length.
 
     Attributes:
-      time: transitions added so far, int scalar.
-      ring: a `Transition` with leaves `[length, ...]`; number s is at place s modulo the length.
+      time: number of transitions added so far, int scalar.
+      ring: a `Transition` with leaves `[length, ...]`; transition s is at position s modulo the length.
     """
 
     time: jax.Array
@@ -62,7 +63,7 @@ class Buffer:
 
     @property
     def length(self):
-        """Transitions that fit."""
+        """Capacity of the buffer."""
         return self.ring.reward.shape[0]
 
     def add(self, transition):
@@ -75,7 +76,7 @@ class Buffer:
         return Buffer(self.time + 1, jax.tree.map(put, self.ring, transition))
 
     def __getitem__(self, number):
-        """Transition number `number`, from 0, int scalar; it must be one of the last `length`."""
+        """The transition with this number, from 0, int scalar; it must be one of the last `length`."""
         place = number % self.length
         return jax.tree.map(lambda ring: lax.dynamic_index_in_dim(ring, place, 0, keepdims=False), self.ring)
 
@@ -84,7 +85,7 @@ def empty_buffer(problem, length, name):
     """The buffer before the first sale.
 
     Raises:
-      ValueError: the problem does not tell the shape of an observation; the message gives the `name` of the combinator.
+      ValueError: the problem does not show the shape of an observation; the message gives the `name` of the combinator.
     """
     if problem.observation is None:
         raise ValueError(

@@ -1,23 +1,23 @@
-"""Tests for a change of demand, arm by arm, for `restart_on`: an alarm says that what was learned no longer holds.
+"""Tests for a change of demand, arm by arm, for `restart_on`. An alarm means that demand has changed.
 
-Both keep for each arm two random walks of its signals x (see `arms`), which a jump of the mean by more than e lets drift
-upwards from zero,
+Both detectors keep two random walks of the signals x of each arm (see `arms`). After a jump of the mean by more than e the
+walks drift upwards from zero,
 
     up <- max(0, up + x - r - e),      down <- max(0, down + r - x - e),
 
-and raise the alarm once one of them reaches h. They differ in the reference r:
+and raise the alarm when one of them reaches h. They differ in the reference r:
 
 | detector | reference r |
 |---|---|
 | `cusum` | mean of the first M signals of the arm; the walks start after these |
-| `page_hinkley` | mean of all signals of the arm so far, this one included; the alarm is silent for its first M |
+| `page_hinkley` | mean of all signals of the arm so far, this one included; no alarm during the first M signals |
 
-A reference fixed early is noisy for small M and never drifts to the new mean; a running mean gets better with time, and
-absorbs a change that comes slowly. The default h = log(T / C) for a horizon T with C changes is that of `cusum_ucb`.
+A reference that is fixed early is noisy for small M but never drifts to the new mean. A running mean improves with time but
+absorbs a slow change. The default h = log(T / C) for a horizon T with C changes is that of `cusum_ucb`.
 
-Without a change, and with the true mean as reference, a walk of signals in [0, 1] that leaves zero reaches h before it is
-back with probability at most exp(-8 e h): E exp(8 e (x - r - e)) is at most one by Hoeffding's lemma. With a change of
-the mean by D > e an alarm takes about h / (D - e) signals.
+Suppose that the mean does not change, that the reference is the true mean and that signals are in [0, 1]. A walk that leaves
+zero then reaches h before it returns with probability at most exp(-8 e h), because E exp(8 e (x - r - e)) is at most one by
+Hoeffding's lemma. After a change of the mean by D > e an alarm takes about h / (D - e) signals.
 
 Sources: E. S. Page (1954), "Continuous inspection schemes", doi:10.1093/biomet/41.1-2.100; D. V. Hinkley (1971), "Inference
 about the change-point from cumulative sum tests", Biometrika 58; F. Liu, J. Lee, N. Shroff (2018), arXiv:1711.03539 (a
@@ -37,7 +37,7 @@ from jaxprice.policies.registry import maker_with_arguments
 
 
 class Detector(NamedTuple):
-    """How a change is found: two pure functions, for one lane.
+    """A test for change: two pure functions, for one lane.
 
     Attributes:
       init: `problem -> state`, before the first sale.
@@ -53,11 +53,11 @@ class Walks:
     """State of both detectors.
 
     Attributes:
-      signal: what a sale teaches.
+      signal: the learning signal.
       threshold: the h above, float scalar.
-      counts: signals of each arm, int `[num_prices]`.
-      reference, lost: mean of its first M signals, or of all, and what rounding has kept from it, float `[num_prices]`.
-      up, down: the walks, float `[num_prices]`.
+      counts: number of signals of each arm, int `[num_prices]`.
+      reference, lost: mean of the first M signals, or of all, and its rounding error, float `[num_prices]`.
+      up, down: the two walks, float `[num_prices]`.
     """
 
     signal: arms.Signal
@@ -79,11 +79,11 @@ def cusum(reference=50, tolerance=0.1, threshold=None, changes=1.0, signal="dema
     """Two-sided CUSUM test of each arm against the mean of its first signals.
 
     Args:
-      reference: number M of signals that the reference is the mean of, an int.
-      tolerance: the e above, change that is let pass, at least 0; may be traced.
+      reference: number M of signals in the mean that is the reference, an int.
+      tolerance: the e above, the change that is ignored, at least 0; may be traced.
       threshold: the h above, above 0; may be traced. None: log(T / `changes`).
       changes: number of changes C that the default threshold is tuned to, above 0; may be traced.
-      signal: "demand" or "reward", what is watched.
+      signal: "demand" or "reward", the signal that is tested.
 
     Returns:
       A `Detector`.

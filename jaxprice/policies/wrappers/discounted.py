@@ -1,15 +1,15 @@
-"""Discounting: an index policy in which a pull counts for g times less with every period that passes.
+"""Discounting: an index policy in which the weight of a pull is multiplied by g in every period.
 
-It works on the policies whose state is an `arms.IndexState`: all that they know is the number t of the next pull and, for
-each arm, its pulls N_k and signals S_k. Before each update both sums are multiplied by g, and the policy chooses as if it
-were pull number n, the discounted number of pulls with the one to come:
+It applies to policies whose state is an `arms.IndexState`: the number t of the next pull and, for each arm, its pulls N_k
+and signals S_k. Before each update both sums are multiplied by g. The policy then chooses as if the next pull had number n,
+the discounted number of pulls including the coming one:
 
     N_k <- g N_k + 1{k pulled},      S_k <- g S_k + x 1{k pulled},      n <- 1 + g n.
 
-These policies play at once an arm with less than half a pull (`arms.best`): here also one that was not pulled for the last
-log(2 N_k) / log(1 / g) periods. So no arm is given up: for g close to one, each takes at least a share of about
-(1 - g) / log(3) of the periods. While all N_k are above one half, `discounted(ucb1(scale=4 xi), g)` is `discounted_ucb`.
-With g = 1 this is the policy itself. Policies that keep more than these sums, such as squares, are refused.
+These policies play an arm with less than half a pull at once (`arms.best`). Here this includes an arm without a pull in the
+last log(2 N_k) / log(1 / g) periods. So no arm is abandoned: for g close to one, each gets at least a share of about
+(1 - g) / log(3) of the periods. While all N_k are above one half, `discounted(ucb1(scale=4 xi), g)` equals `discounted_ucb`.
+With g = 1 this is the policy itself. Policies that keep other statistics, such as squares, are refused.
 
 Regret against the best arm of each period: for UCB, O(sqrt(C T) log T) with C changes and g = 1 - sqrt(C / T) / 4.
 
@@ -29,7 +29,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class Faded:
-    """`arms.Sums` in which pulls fade: counts, sums, and what rounding has kept from both, float `[num_prices]` each."""
+    """`arms.Sums` with discounting: counts, sums, and rounding errors of both, float `[num_prices]` each."""
 
     counts: jax.Array
     sums: jax.Array
@@ -45,7 +45,7 @@ class Faded:
 
 @struct.dataclass
 class State:
-    """State of the index policy, its sums faded; discounted number of pulls n, and what rounding has kept, float scalars."""
+    """State of the index policy with discounted sums; discounted number of pulls n and its rounding error, float scalars."""
 
     inner: arms.IndexState
     total: jax.Array
@@ -57,11 +57,11 @@ def discounted(policy, discount):
     """An index policy that forgets.
 
     Args:
-      policy: the inner policy, one that keeps nothing but sums over arms.
+      policy: the inner policy; its only statistics must be sums over arms.
       discount: factor g per period, in (0, 1]; may be traced.
 
     Raises:
-      ValueError: no policy, or a discount out of range; at `init`, a policy that keeps more than sums over arms.
+      ValueError: the argument is not a policy, or the discount is out of range; at `init`, the policy has other statistics.
     """
     checks.number("discount", discount, low=1e-6, high=1, scalar=True)
 

@@ -1,29 +1,30 @@
-"""Price guards: any policy, within rules that a business sets for its prices.
+"""Price guards: any policy, within the business rules of a seller.
 
-| rule | what is posted |
+| rule | posted prices |
 |---|---|
 | `low`, `high` | no price outside [low, high] |
 | `step` | a price differs from the last one by at most this |
-| `hold` | a price stays for at least so many periods before it changes |
+| `hold` | a price stays for at least this number of periods before it changes |
 | `markdown` | a price never rises |
-| `gap` | with several products or groups, prices of one period are at most so far apart; 0: one price for all |
+| `gap` | with several products or groups, the prices of one period differ by at most this; 0: one price for all |
 
-On an interval the proposal of the inner policy is moved by clipping: first into the band, then prices are drawn together
-around the middle of the lowest and the highest until `gap` holds, then each is brought within `step` of its last one and not
-above it. The last moves keep the rules before them: the posted price lies between the last one, for which they hold, and
-the clipped proposal; and as each is a median with bounds that shift with the last price, two prices that are at most `gap`
-apart before and after stay so. On a grid the nearest action (squared distance of prices, ties to the first) that the rules
-allow is posted, the proposal itself if it is one. The last price is always allowed after the first period. With several
-products `hold` is for all at once: any change starts the clock.
+On an interval, the proposal of the inner policy is clipped in three steps: to the band; then towards the middle of the
+lowest and the highest price until `gap` holds; then to within `step` of the last price and not above it. The last step keeps
+the earlier rules. The posted price lies between the last price, which obeys them, and the clipped proposal. Each price is a
+median with bounds that shift with the last price, so two prices that are at most `gap` apart before and after stay so. On a
+grid, the guard posts the allowed action nearest to the proposal (in squared distance of prices, ties to the first), which is
+the proposal if it is allowed. The last price is always allowed after the first period. With several products `hold` applies
+to all at once: any change restarts the clock.
 
-The inner policy learns from what was posted, so it never learns what forbidden prices earn. One that must try every price
-(UCB1) asks for a forbidden one for ever, and the nearest is posted instead; Thompson sampling keeps its prior there. On a
-grid, prices that are never allowed had better be left out of the market. One that weighs by the probability of its own
-choice (Exp3) uses that of the posted action, and its estimates are biased as far as the guard interferes.
+The inner policy learns from the posted price, so it never learns the profit of forbidden prices. A policy that must try
+every price (UCB1) proposes a forbidden one in every period, and the nearest allowed price is posted instead. Thompson
+sampling keeps its prior there. On a grid, prices that are never allowed should be left out of the market. A policy that
+divides by the probability of its choice (Exp3) uses that of the posted action, so its estimates are biased when the guard
+interferes.
 
-Rules hold up to rounding, 1e-6 of the highest price. A band without a price of the market is refused where prices are
-concrete numbers; where they are traced, the nearest price is posted. Regret is that of the inner policy, plus what the best
-price loses to the rules, which may be linear in T.
+Rules hold up to rounding, 1e-6 of the highest price. A band without a price of the market is refused if prices are concrete
+numbers; if they are traced, the nearest price is posted. Regret is that of the inner policy, plus the loss of the best price
+due to the rules, which may be linear in T.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ from jaxprice import checks
 from jaxprice.policies.wrappers import combinators
 from jaxprice.types import Discrete, Policy, Subset
 
-ROUNDING = 1e-6  # of the highest price
+ROUNDING = 1e-6  # tolerance, relative to the highest price
 
 
 @struct.dataclass
@@ -46,10 +47,10 @@ class State:
 
     Attributes:
       inner: state of the inner policy.
-      prices: of each action, float `[num_prices, n]` (n = 1 for one product); None on an interval.
+      prices: price of each action, float `[num_prices, n]` (n = 1 for one product); None on an interval.
       low, high: the band, float scalars, or `[n]` on an interval with bounds for each product.
       last: the last price, float `[n]`; on an interval in the shape of an action.
-      age: periods for which it has been posted, 0 before the first, int scalar.
+      age: number of periods for which it has been posted, 0 before the first, int scalar.
     """
 
     inner: Any
@@ -62,19 +63,19 @@ class State:
 
 @combinators.combinator
 def guarded(policy, low=None, high=None, step=None, hold=1, markdown=False, gap=None):
-    """A policy whose prices keep to rules.
+    """A policy whose prices obey rules.
 
     Args:
       policy: the inner policy.
       low, high: lowest and highest price, at least 0; may be traced. None: those of the market.
-      step: largest change of a price from one period to the next, at least 0; may be traced. None: any.
-      hold: least number of periods that a price stays, an int of at least 1.
-      markdown: whether prices may never rise.
-      gap: largest difference between the prices of a period, at least 0; may be traced. None: any.
+      step: largest change of a price from one period to the next, at least 0; may be traced. None: no limit.
+      hold: smallest number of periods for which a price stays, an int of at least 1.
+      markdown: whether prices must never rise.
+      gap: largest difference between the prices of a period, at least 0; may be traced. None: no limit.
 
     Raises:
-      ValueError: no policy, or a number out of range; at `init`, a band without a price, a market of assortments, one of
-        several sellers, or a gap where products have bounds of their own.
+      ValueError: the argument is not a policy, or a number is out of range; at `init`, a band without a price, a market of
+        assortments or of several sellers, or a gap if products have different bounds.
     """
     for name, value in (("low", low), ("high", high), ("step", step), ("gap", gap)):
         if value is not None:
@@ -152,12 +153,12 @@ def guarded(policy, low=None, high=None, step=None, hold=1, markdown=False, gap=
 
 
 def _check_band(low, high, prices, grid):
-    """Refuse a band without a price; what is traced passes.
+    """Raise if a band contains no price; traced values pass unchecked.
 
     Args:
       low, high: the band, or None.
       prices: float `[num_prices, n]`, or lowest and highest, `[2, ...]`.
-      grid: which of the two.
+      grid: whether `prices` are the grid.
     """
     if checks.is_traced((low, high, prices)):
         return

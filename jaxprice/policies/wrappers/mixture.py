@@ -1,14 +1,14 @@
-"""Mixture: every period one of several policies is drawn and sets the price; all learn from the sale.
+"""Mixture: in every period one of several policies is drawn and sets the price; all of them learn from the sale.
 
-Policy i is drawn with probability w_i / sum_j w_j, anew every period, whatever happened before. Each acts and learns with
-random numbers of its own. With one policy this is that policy.
+Policy i is drawn with probability w_i / sum_j w_j, independently in every period. Each policy has its own random numbers.
+With one policy this is that policy.
 
-All learn from prices that others set: sales add to what index policies and posteriors know. A policy that divides by the
-probability with which it would have chosen the price itself (Exp3 and its kin) is then no longer unbiased. Mixed with
-`random_price` a policy keeps exploring, as `restart_on` wants.
+All policies learn from prices that others set; the sales add to the data of index policies and posteriors. A policy that
+divides by its own probability of the price (Exp3 and its variants) is then no longer unbiased. In a mixture with
+`random_price` a policy keeps exploring, as `restart_on` needs.
 
-Regret: the mean of that of the policies, each in the company of the others. A policy of linear regret with weight w makes
-the whole linear.
+Regret: the weighted mean of the regrets of the policies, each in the presence of the others. If a policy with positive
+weight has linear regret, so has the mixture.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def mixture(*policies, weights=None):
       weights: relative probability of each, at least 0, not all 0; None: equal. Each may be traced.
 
     Raises:
-      ValueError: no policy, a wrong number of weights, or a weight out of range.
+      ValueError: there is no policy, the number of weights is wrong, or a weight is out of range.
     """
     count = len(policies)
     if not policies:

@@ -1,17 +1,17 @@
-"""One bandit per kind of buyer: an independent copy of a policy for each cell of the features.
+"""One bandit for each kind of buyer: an independent copy of a policy for each cell of the features.
 
-Each of the d entries of the context (the last entries of the observation) falls into one of B equal parts of [low, high],
-the first and the last open outwards; an entry on an edge belongs to the part above it. That makes B^d cells, at most
-`MOST`, numbered sum_i part_i B^i. With the defaults, two parts of [-1, 1], a cell is the vector of signs of the features,
-zero counting as positive; features that are all positive need another range. The copy of the buyer's cell acts and learns,
-the others do not notice.
+Each of the d entries of the context (the last entries of the observation) falls into one of B equal parts of [low, high].
+The first and the last part extend to infinity; an entry on an edge belongs to the part above it. That makes B^d cells, at
+most `MOST`, numbered sum_i part_i B^i. With the defaults, two parts of [-1, 1], a cell is the vector of signs of the
+features, where zero counts as positive; features that are all positive need another range. Only the copy of the buyer's cell
+acts and learns.
 
-A copy is told the horizon divided by the number of cells (rounded up), as if all were met equally often; its clock counts
-its own sales. With B = 1 there is one cell, and this is the policy itself. The state holds B^d states of the policy, and the
-work of a period grows with it.
+The horizon of a copy is the horizon divided by the number of cells (rounded up), as if all cells were equally frequent. Its
+clock counts its own sales. With B = 1 there is one cell, and this is the policy itself. The state holds B^d states of the
+policy, and the work of a period grows with it.
 
-Regret against the best price of each cell: the sum of those of the copies, O(sqrt(S K T log K)) for Exp3 in S cells of K
-prices. What prices lose by being the same for all buyers of a cell comes on top, and is linear in T.
+Regret against the best price of each cell: the sum over the copies, O(sqrt(S K T log K)) for Exp3 in S cells of K prices.
+The loss from equal prices for all buyers of a cell is additional, and linear in T.
 
 Source: S. Bubeck, N. Cesa-Bianchi (2012), "Regret analysis of stochastic and nonstochastic multi-armed bandit problems",
 arXiv:1204.5721, section 4.1 (S-Exp3, a copy of Exp3 for each side information).
@@ -28,7 +28,7 @@ from jaxprice import checks
 from jaxprice.policies.wrappers import combinators
 from jaxprice.types import Policy
 
-MOST = 1024  # cells
+MOST = 1024  # largest number of cells
 
 
 @struct.dataclass
@@ -45,11 +45,11 @@ def per_context(policy, bins=2, low=-1.0, high=1.0):
 
     Args:
       policy: the inner policy.
-      bins: parts B of the range of a feature, an int of at least 1.
+      bins: number B of parts of the range of a feature, an int of at least 1.
       low, high: the range of each feature, low below high; may be traced.
 
     Raises:
-      ValueError: no policy, or a number out of range; at `init`, no context, or too many cells.
+      ValueError: the argument is not a policy, or a number is out of range; at `init`, no context, or too many cells.
     """
     checks.positive_int("bins", bins)
     checks.number("low", low, scalar=True)

@@ -1,10 +1,10 @@
-"""A fresh start for each product: N products are sold one after the other, each by a copy that knows of no other.
+"""A fresh start for each product: N products are sold in sequence, each by an independent copy of a policy.
 
-Product m of N starts in period floor(m T / N) of T (`parts.product_order`). There the inner policy is started anew, with a
-key and the observation of that period, and is told the horizon of a product, T / N rounded down. In a market in which
-nothing carries over (`NonStationary` with a "piecewise" path) every product is then sold as if it were the only one. That is
-what policies which learn from product to product are measured against, and how a trained agent, whose experience with
-products is in its weights, sells a sequence of them. With one product this is the policy itself.
+Product m of N starts in period floor(m T / N) of T (`parts.product_order`). In this period the inner policy is initialised
+again, with a new key, the present observation, and the horizon of one product, T / N rounded down. If nothing carries over
+in the market (`NonStationary` with a "piecewise" path), every product is sold as if it were the only one. This is the
+benchmark for policies that learn from product to product. It is also how a trained agent sells a sequence of products,
+because its experience with products is in its weights. With one product this is the policy itself.
 
 Regret: N times that of the inner policy over T / N periods.
 """
@@ -23,7 +23,7 @@ from jaxprice.types import Policy, Problem
 
 @struct.dataclass
 class State:
-    """State of the inner policy; periods played, int scalar; the products; what a product's seller is told."""
+    """State of the inner policy; periods played, int scalar; the products; the problem of the seller of one product."""
 
     inner: Any
     time: jax.Array
@@ -33,14 +33,14 @@ class State:
 
 @combinators.combinator
 def per_product(policy, products=10):
-    """A policy that starts afresh with each product.
+    """A policy that restarts with each product.
 
     Args:
       policy: the inner policy.
       products: number of products N, an int of at least 1.
 
     Raises:
-      ValueError: no policy, or no products.
+      ValueError: the argument is not a policy, or there are no products.
     """
     product_order.check(products)
 

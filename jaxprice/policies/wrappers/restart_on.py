@@ -1,16 +1,16 @@
-"""Restart on change: any policy, set back to its start when a detector finds that demand has changed.
+"""Restart on change: any policy, reset to its initial state when a detector finds that demand has changed.
 
-After each sale the detector is asked (`cusum`, `page_hinkley`, or any `Detector`). On an alarm the state of the inner policy
-is set back to what its `init` gave, and so is the detector; the sale that raised the alarm is dropped with all others. While
-there is no alarm this is the policy itself. What `init` gave is kept, so the state is twice as large.
+The detector (`cusum`, `page_hinkley`, or any `Detector`) sees each sale. On an alarm, the inner policy returns to the state
+from its `init`, and the detector is reset too; the sale that raised the alarm is dropped with all others. Without an alarm
+this is the policy itself. The initial states are stored, so the state is twice as large.
 
-Prices that are not posted are not watched: a policy that has settled on one price notices no change of the others. Around
-`mixture(policy, random_price(), weights=(1 - a, a))` all prices are, as in CUSUM-UCB, which restarts the one arm only
+Prices that are not posted are not tested: a policy that always posts one price notices no change at the others. In
+`mixture(policy, random_price(), weights=(1 - a, a))` all prices are tested, as in CUSUM-UCB, which restarts only the one arm
 (`cusum_ucb`).
 
-Regret against the best price of each period: with C changes that are found quickly, that of the inner policy over T / C
-periods, C times, plus delays of detection and false alarms; O(sqrt(C T log T)) for UCB with random prices of a share
-sqrt(C log(T) / T), if changes are large and far enough apart.
+Regret against the best price of each period: with C changes that are found quickly, C times that of the inner policy over T
+/ C periods, plus detection delays and false alarms. For UCB with random prices of a share sqrt(C log(T) / T) it is
+O(sqrt(C T log T)), if changes are large and far enough apart.
 
 Source: F. Liu, J. Lee, N. Shroff (2018), "A change-detection based framework for piecewise-stationary multi-armed bandit
 problem", arXiv:1711.03539.
@@ -29,7 +29,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """States of policy and detector, what they were at the start, and the number of restarts so far (int scalar)."""
+    """States of policy and detector, their initial states, and the number of restarts so far (int scalar)."""
 
     inner: Any
     detector: Any
@@ -39,14 +39,14 @@ class State:
 
 @combinators.combinator
 def restart_on(policy, detector):
-    """A policy that starts afresh when demand has changed.
+    """A policy that restarts when demand has changed.
 
     Args:
       policy: the inner policy.
       detector: a `Detector`, such as `cusum()`.
 
     Raises:
-      ValueError: no policy, or no detector; at `init`, what the detector refuses.
+      ValueError: the arguments are not a policy and a detector; at `init`, the detector refuses the problem.
     """
     if not isinstance(detector, Detector):
         raise ValueError(f"restart_on takes a Detector such as cusum() or page_hinkley(), got {detector!r}")

@@ -1,11 +1,11 @@
-"""Several sellers in one market, each with a policy of its own: one policy for the engine.
+"""Several sellers in one market, each with its own policy, as one policy for the engine.
 
-In a market with n sellers (`LogitOligopoly`) an action holds the price index of each. Seller i is told its own costs and
-prices, acts without seeing what the others do in the same period, and learns from its own sale. What it observes is
+In a market with n sellers (`LogitOligopoly`) an action holds the price index of each. Seller i knows its own costs and
+prices, acts without seeing the other actions of the same period, and learns from its own sale. Its observation is
 
-    share of the horizon gone, its last price, its last demand, the last prices of its rivals in order; float `[3 + n - 1]`
+    share of the horizon passed, its last price, its last demand, the last prices of its rivals in order; float `[3 + n - 1]`
 
-and its random numbers are its own.
+and it has its own random numbers.
 
 Source: the sequence of play of E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), doi:10.1257/aer.20190623.
 """
@@ -36,13 +36,13 @@ def _check(arguments):
 
 @functools.partial(maker_with_arguments, check=_check)
 def sellers(*policies):
-    """One policy made of one for each seller.
+    """One policy made of the policies of all sellers.
 
     Args:
       *policies: a `Policy` for each seller, in the order of the market.
 
     Raises:
-      ValueError: what is given is not a policy; at `init`, another number of sellers than the market's.
+      ValueError: an argument is not a policy; at `init`, the market has another number of sellers.
     """
 
     def each(key):
@@ -76,13 +76,13 @@ def sellers(*policies):
 
 
 def _brief(problem, i, n):
-    """What seller i is told."""
+    """The problem of seller i."""
     one = problem.of_seller(i)
     return one if problem.observation is None else one.with_observation(_view(problem.observation, i, n))
 
 
 def _view(observation, i, n):
-    """What seller i sees of the market's observation: time, prices `[n]`, demands `[n]`."""
+    """The part of the market's observation that seller i sees: time, prices `[n]`, demands `[n]`."""
     if observation is None:
         return None
     time, prices, demands = observation[:1], observation[1 : n + 1], observation[n + 1 :]
