@@ -236,7 +236,7 @@ def learning_policy(*, source):
             initial=0.0,
         ):
             """Args:
-              bins: number of bins of each of the first entries of the observation; 1: entry ignored. By default the last price.
+              bins: number of bins of each of the first entries of the observation; 1: ignored. By default the last price.
               low, high: bounds of the binned entries, one number or one for each of `bins`; by default those of prices.
               discount: weight of the next period's value, from 0 to below 1; this and the numbers below may be traced.
               rate: rate of learning at the first visit, in [0, 1].
