@@ -1,0 +1,64 @@
+"""Defaults: where a publication or the docstring says what they are, they are that; and a market has them only once."""
+
+import inspect
+
+import jax
+import numpy as np
+import pytest
+
+import jaxprice
+from jaxprice import envs, policies
+
+WHOLE = (
+    *("BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
+    *("LinearValuation", "LogitOligopoly", "LowRankDemand", "MNLAssortment", "MNLPricing", "MultiProduct", "PostedPrice"),
+    *("ReferencePrice", "Replenishment", "SegmentedValuation", "WheelBandit"),
+)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_market_has_the_defaults_of_make(kind):
+    """The environment alone, and its params, are what `make` gives without options."""
+    env, params = jaxprice.make(kind)
+    assert type(env)() == env
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, env.default_params()), params)
+
+
+SOURCES = [  # of a policy or a market, an option, its value and where that is from
+    ("sliding_window_ucb", "xi", 0.6),  # Garivier and Moulines (2011), their experiments
+    ("kl_ucb", "c", 0.0),  # Garivier and Cappe (2011): in practice
+    ("kl_ucb", "plus", False),  # KL-UCB, not their variant
+    ("lp_resolving", "exponent", 0.5),  # sqrt(T) periods of exploration
+    ("q_learning", "rate", 0.15),  # Calvano et al. (2020), their representative experiment; discount too
+    ("q_learning", "discount", 0.95),
+    ("q_learning", "initial", 0.0),
+    ("WheelBandit", "safe", 1.2),  # Riquelme et al. (2018), their appendix
+    ("WheelBandit", "low", 1.0),
+    ("WheelBandit", "high", 50.0),
+    ("WheelBandit", "noise_scale", 0.01),
+    ("InformativeBandit", "num_arms", 11),  # Wang et al. (2016), "Learning to reinforcement learn"
+    ("InformativeBandit", "prize", 5.0),
+    ("FairPricing", "low", 0.0),  # Chen et al. (2021): prices in [0, 5], no cost
+    ("FairPricing", "high", 5.0),
+    ("FairPricing", "cost", 0.0),
+    ("GLMDemand", "low", 0.0),
+    ("MNLPricing", "low", 0.0),
+    ("MNLPricing", "high", 2.0),
+    ("NonStationary", "horizon", 1000),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), SOURCES)
+def test_defaults_of_their_sources(name, option, value):
+    maker = getattr(policies, name) if name.islower() else envs.makers[name]
+    assert inspect.signature(maker).parameters[option].default == value
+
+
+def test_markets_as_they_are_described():
+    """Means from .1 to .9; a demand from .9 to .1 on a grid of one's own size; Ferreira's network."""
+    np.testing.assert_allclose(jaxprice.make("BernoulliBandit", num_arms=5)[1].means, [0.1, 0.3, 0.5, 0.7, 0.9], rtol=1e-6)
+    params = jaxprice.make("FiniteInventory", num_prices=5, stock=2, horizon=3)[1]
+    np.testing.assert_allclose(params.demand, [0.9, 0.7, 0.5, 0.3, 0.1], rtol=1e-6)
+    network = jaxprice.make("NetworkRevenue", horizon=10)[1]
+    np.testing.assert_array_equal(network.prices, [[1, 1.5], [1, 2], [2, 3], [4, 4], [4, 6.5]])
+    np.testing.assert_array_equal(network.stock, [30, 50, 70])
