@@ -230,6 +230,8 @@ def tests_of(path):
         file = f"tests/{'_'.join(part for part in ('test', prefix, name) if part)}.py"
         first += [[file, "-k", filtered]] if filtered else []
         whole[file] = [file]
+    for name in ("envs_details", "defaults") if "/envs/" in path or "noise" in path else ("details", "defaults"):
+        whole.setdefault(f"tests/test_{name}.py", [f"tests/test_{name}.py"])
     return [*first, *whole.values()]
 
 

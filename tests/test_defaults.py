@@ -8,6 +8,7 @@ import pytest
 
 import jaxprice
 from jaxprice import envs, policies
+from jaxprice.envs.finite_inventory import FiniteInventory
 
 WHOLE = (
     *("BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
@@ -50,14 +51,14 @@ SOURCES = [  # of a policy or a market, an option, its value and where that is f
 
 @pytest.mark.parametrize(("name", "option", "value"), SOURCES)
 def test_defaults_of_their_sources(name, option, value):
-    maker = getattr(policies, name) if name.islower() else envs.makers[name]
+    maker = getattr(policies, name) if name.islower() else envs._makers()[name]
     assert inspect.signature(maker).parameters[option].default == value
 
 
 def test_markets_as_they_are_described():
     """Means from .1 to .9; a demand from .9 to .1 on a grid of one's own size; Ferreira's network."""
     np.testing.assert_allclose(jaxprice.make("BernoulliBandit", num_arms=5)[1].means, [0.1, 0.3, 0.5, 0.7, 0.9], rtol=1e-6)
-    params = jaxprice.make("FiniteInventory", num_prices=5, stock=2, horizon=3)[1]
+    params = FiniteInventory(num_prices=5, stock=2, horizon=3).default_params()
     np.testing.assert_allclose(params.demand, [0.9, 0.7, 0.5, 0.3, 0.1], rtol=1e-6)
     network = jaxprice.make("NetworkRevenue", horizon=10)[1]
     np.testing.assert_array_equal(network.prices, [[1, 1.5], [1, 2], [2, 3], [4, 4], [4, 6.5]])

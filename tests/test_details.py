@@ -93,7 +93,7 @@ def test_the_least_of_an_option_is_taken(name, option, least):
 
 def test_a_policy_counts_among_those_of_its_maker():
     """Whatever the hyperparameters."""
-    kinds = [program_cache.maker(policy) for policy in (policies.ucb1(), policies.ucb1(scale=3.0), policies.moss())]
+    kinds = [program_cache.maker_name(policy) for policy in (policies.ucb1(), policies.ucb1(scale=3.0), policies.moss())]
     assert kinds == ["ucb1", "ucb1", "moss"]
 
 

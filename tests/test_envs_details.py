@@ -203,6 +203,13 @@ def test_choices_of_a_customer_of_a_storefront():
         np.testing.assert_allclose(found[row], special.softmax(np.array(utility, float)), rtol=1e-4)
 
 
+def test_how_far_customers_of_storefronts_differ():
+    """Standard deviations of the taste for a product, of what the rival is liked for, and of contentment."""
+    one, none = (customers.usual(lambda shape, x=x: jnp.full(shape, x), (2, 2, 1, 2, 2, 2), 2, 3, 1.0) for x in (1.0, 0.0))
+    for name, spread in (("fit", 0.5), ("rival", 0.2), ("contentment", 0.2)):
+        np.testing.assert_allclose(one[name] - none[name], spread, rtol=1e-5)
+
+
 def test_a_sale_in_a_storefront():
     """With ten per cent off, n units bring n discounted prices, and the seller sees the price of a unit."""
     env, params = jaxprice.make("Storefront", size="small", offers=("none", "percentage"))
