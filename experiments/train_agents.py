@@ -245,26 +245,52 @@ def main(options):
     """Train what is asked for.
 
     Raises:
-      ValueError: the results folder cannot be written.
+      ValueError: the results folder cannot be written, and does not hold what is asked for.
     """
     known, console = recipes(), Console()
-    open_folder(options.out)
+    writable = open_folder(options.out)
     for name in dict.fromkeys(options.only):
-        train(name, known[name], options, console)
+        if writable:
+            train(name, known[name], options, console)
+        else:
+            stored(name, known[name], options, console)
+
+
+def stored(name, recipe, options, console):
+    """Show the rows of a recipe that was trained, from a folder that cannot be written, and return them.
+
+    Raises:
+      ValueError: the folder does not hold an agent of this recipe, or not the runs that are asked for.
+    """
+    path, updates = options.out / f"{name}.csv", options.updates or recipe.updates
+    seeds = {str(options.first_seed + k) for k in range(options.seeds)}
+    rows = []
+    if path.is_file() and path.with_suffix(".npz").is_file():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    if not rows or {row["updates"] for row in rows} != {str(updates)} or {row["seed"] for row in rows} != seeds:
+        wanted = f"where {name} was not trained with {updates} updates and the seeds {', '.join(sorted(seeds))}"
+        raise ValueError(f"out must be a folder that can be written, got {options.out}, {wanted}")
+    card = agents.load_agent(path.with_suffix(".npz")).told
+    if card != told(name, dataclasses.replace(recipe, updates=updates), card | card["scores"]):
+        raise ValueError(f"out must be a folder that can be written, got {options.out}, where {name} had another recipe")
+    for row in rows:
+        console.print(" ".join(f"{key}={value}" for key, value in row.items()))
+    console.print(f"as saved: {options.out} cannot be written")
+    return rows
 
 
 def open_folder(out):
-    """Make a results folder before anything is trained.
+    """Make a results folder before anything is trained; returns whether it can be written.
 
     Raises:
-      ValueError: it is a file, or cannot be written.
+      ValueError: it is a file, or cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
-    if not files.can_write(out):
-        raise ValueError(f"out must be a folder that can be written, got {out}")
+    return files.can_write(out)
 
 
 if __name__ == "__main__":

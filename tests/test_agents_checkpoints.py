@@ -263,6 +263,31 @@ def test_what_a_killed_run_left_is_cleared_and_a_running_one_is_left_alone(tmp_p
     checkpoint.Store(tmp_path, of("a run")).close()
 
 
+def test_a_finished_run_is_read_from_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    """As on a disk that is read-only: nothing there changes, and what would have to be trained is refused."""
+    first, curve = run(tmp_path / "runs")
+    before = contents(tmp_path / "runs")
+    monkeypatch.setattr(checkpoint.files, "can_write", lambda folder: False)
+    again, same_curve = run(tmp_path / "runs")
+    same(first, again)
+    same(curve, same_curve)
+    with pytest.raises(ValueError, match=r"must be a folder that can be written, .* holds another run, .* in updates"):
+        run(tmp_path / "runs", updates=4)
+    with pytest.raises(ValueError, match="folder must be a folder that can be written"):
+        run(tmp_path / "absent")
+    assert contents(tmp_path / "runs") == before
+    newest = max((path for path in (tmp_path / "runs").glob("run-*/*") if path.name.isdigit()), key=lambda x: int(x.name))
+    shutil.rmtree(newest)
+    with pytest.raises(ValueError, match=r"must be a folder that can be written, .* the run there has 2 of 3 updates"):
+        run(tmp_path / "runs")
+
+
+def contents(folder):
+    """All files and folders, with the bytes of files."""
+    paths = folder.rglob("*")
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None for path in paths}
+
+
 def test_a_folder_whose_first_file_was_not_finished_is_taken(tmp_path):
     """A start that was killed while it wrote, and a damaged record of a run."""
     name = checkpoint.files.HOST + ".1234567.00000000.0.jaxprice-temporary"

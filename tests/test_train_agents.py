@@ -1,6 +1,7 @@
 """The command that trains agents: what it refuses before any work, which run it keeps, and a small run from end to end."""
 
 import csv
+import dataclasses
 import re
 
 import numpy as np
@@ -79,3 +80,21 @@ def test_a_run_from_end_to_end_that_is_resumed(tmp_path, monkeypatch):
     np.testing.assert_allclose(agent.told["scores"]["exact"], float(row["exact"]))
     assert abs(float(row["exact"]) - float(row["reward"])) < 4 * 1.1 / 2000**0.5
     assert (tmp_path / "small.png").stat().st_size > 0
+    shown_where_nothing_can_be_written(options, tables[0], monkeypatch)
+
+
+def shown_where_nothing_can_be_written(options, table, monkeypatch):
+    """As on a disk that is read-only: rows are shown as they were saved; other runs and another recipe are refused."""
+    monkeypatch.setattr(train_agents.files, "can_write", lambda folder: False)
+    monkeypatch.setattr(train_agents, "train", None)
+    before = {path: path.read_bytes() for path in options.out.rglob("*") if path.is_file()}
+    console = train_agents.Console(record=True, width=400)
+    assert train_agents.stored("small", SMALL, options, console) == table
+    train_agents.main(options)
+    assert f"reward={table[0]['reward']}" in console.export_text()
+    for change in ({"seeds": 3}, {"updates": 3}):
+        with pytest.raises(ValueError, match="small was not trained with"):
+            train_agents.main(dataclasses.replace(options, **change))
+    with pytest.raises(ValueError, match="small had another recipe"):
+        train_agents.stored("small", dataclasses.replace(SMALL, lanes=16), options, console)
+    assert before == {path: path.read_bytes() for path in options.out.rglob("*") if path.is_file()}

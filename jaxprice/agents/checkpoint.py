@@ -59,10 +59,10 @@ def decided_by(training, hyper, things, **told):
 
 
 def open_folder(folder):
-    """A folder for checkpoints, created if it does not exist.
+    """A folder for checkpoints, created if it does not exist; and whether it can be written.
 
     Raises:
-      ValueError: it is a file, cannot be written, or holds other files.
+      ValueError: it is a file, it holds other files, or it cannot be written and holds no checkpoints.
     """
     if not isinstance(folder, str | os.PathLike):
         raise ValueError(f"folder must be a path, got {checks.shown(folder)}")
@@ -76,33 +76,49 @@ def open_folder(folder):
         raise ValueError(f"folder must be a folder that can be written, got {shown}: {reason}") from error
     if others and MARK not in others:
         raise ValueError(f"folder must be empty or hold checkpoints of training, but {shown} holds {others[:5]}")
-    if not files.can_write(folder):
+    writable = files.can_write(folder)
+    if not (writable or others):
         raise ValueError(f"folder must be a folder that can be written, but {shown} is not")
     if not others:
         files.write_json(folder / MARK, {"holds": "checkpoints of jaxprice.agents"})
-    return folder
+    return folder, writable
 
 
 class Store:
-    """The checkpoints of one run. Without a folder, nothing is stored.
+    """The checkpoints of one run. Without a folder, nothing is stored; from one that cannot be written, runs are read.
 
     Args:
       folder: path, or None.
       configuration: function without arguments that returns the result of `decided_by`.
 
     Raises:
-      ValueError: the folder is not one for checkpoints, or another process trains the same run in it.
+      ValueError: the folder is not one for checkpoints, another process trains the same run in it, or it cannot be written
+        and does not hold this run.
     """
 
     def __init__(self, folder, configuration):
-        self.manager = None
+        self.manager, self.lock, self.writable = None, None, True
         if folder is None:
             return
-        self.folder, configuration = open_folder(folder), configuration()
+        (self.folder, self.writable), configuration = open_folder(folder), configuration()
         self.name = cells.short(configuration)
         self.runs = self.folder / f"run-{self.name}"
-        if not self.runs.exists() and (changed := self._changed(configuration)):
+        if self.writable and not self.runs.exists() and (changed := self._changed(configuration)):
             warnings.warn(f"{str(self.folder)!r} holds another run, {changed}; this one is trained anew", stacklevel=4)
+        if self.writable:
+            self._begin(configuration)
+        elif not self.runs.exists():
+            changed = self._changed(configuration)
+            self.check_writable(f"it holds another run, {changed}" if changed else "it does not hold this run")
+        import orbax.checkpoint as ocp  # slow to import
+
+        self.ocp = ocp
+        options = {"max_to_keep": KEEP} if self.writable else {"read_only": True}
+        options = ocp.CheckpointManagerOptions(**options, enable_async_checkpointing=False)
+        self.manager = ocp.CheckpointManager(self.runs, options=options)
+
+    def _begin(self, configuration):
+        """Take the run for this process, and record what decides its numbers."""
         self.runs.mkdir(exist_ok=True)
         self.lock = _locked(self.runs)
         for leftover in self.runs.glob("*tmp*"):  # from a run that was killed while writing
@@ -110,11 +126,18 @@ class Store:
         date = datetime.datetime.now(datetime.UTC).isoformat()
         about = {"configuration": configuration, "date": date, "revision": provenance.revision()}
         files.write_json(self.folder / f"{self.runs.name}.json", about)
-        import orbax.checkpoint as ocp  # slow to import
 
-        self.ocp = ocp
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, enable_async_checkpointing=False)
-        self.manager = ocp.CheckpointManager(self.runs, options=options)
+    def check_writable(self, why):
+        """Raise if the folder cannot be written, although the run is not finished.
+
+        Args:
+          why: it is not, in words.
+
+        Raises:
+          ValueError: the folder cannot be written.
+        """
+        if not self.writable:
+            raise ValueError(f"folder must be a folder that can be written, but {str(self.folder)!r} is not, and {why}")
 
     def _changed(self, configuration):
         """The differences between the last run of the folder and this one, in words; "" if there is no other run."""
@@ -136,7 +159,8 @@ class Store:
             except (PermissionError, MemoryError):
                 raise
             except Exception as error:  # readers raise many kinds of error on damaged files
-                aside, why = self._set_aside(step), str(error)[:200] or type(error).__name__
+                aside = self._set_aside(step) if self.writable else self.runs / str(step)
+                why = str(error)[:200] or type(error).__name__
                 warnings.warn(
                     f"the checkpoint of update {step} is damaged ({why}): it is kept as {str(aside)!r}, and training goes "
                     f"on from the one before it, or from the start",
@@ -159,6 +183,7 @@ class Store:
         """Release the lock, so that another process can train this run."""
         if self.manager is not None:
             self.manager.close()
+        if self.lock is not None:
             self.lock.close()
 
     def _read(self, step, state):

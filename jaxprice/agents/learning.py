@@ -89,7 +89,7 @@ def run(
       seeds: integers.
       updates: total number of updates; schedules end with the last one.
       folder: folder of checkpoints. A stopped run in it resumes, unless the run or its code has changed; a warning says if
-        it has. None means that nothing is stored.
+        it has. A finished run is also read from a folder that cannot be written. None means that nothing is stored.
       chunk: number of updates between two checkpoints, and between two held-out scores.
       devices: as in `simulate`.
       progress: whether to show a progress bar.
@@ -147,6 +147,8 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
     advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
     done, told = int(state.update[0]), False
+    if done < updates:
+        store.check_writable(f"the run there has {done} of {updates} updates")
     with tqdm(total=updates, initial=done, unit=" updates", disable=not progress) as bar:
         while done < updates:
             count = min(chunk, updates - done)
