@@ -1,1 +1,1 @@
-"""Inventory: a limited stock that is to last for the season."""
+"""Inventory: a limited stock for a season."""

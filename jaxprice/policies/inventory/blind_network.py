@@ -1,13 +1,13 @@
-"""Blind network revenue management: try all prices in turn, then keep the mix that the fluid programme finds best.
+"""Blind network revenue management: try all prices in turn, then keep the best mix of the fluid programme.
 
-The first T^exponent periods, and at least one for every action, try the actions in turn. Then the mean sales m so far give
-the mix x, once, as the optimum for demand m and for the stock left spread over the periods left
-(`stock`), and each action fills its share of the remaining periods: with v of the rest of the season gone,
-action k is played where x_1 + ... + x_{k-1} <= v < x_1 + ... + x_k, and nothing from sum x on. Nothing is learned later.
+The first T^exponent periods, and at least one for every action, try the actions in turn. Then the mix x is computed once,
+from the mean sales m so far, as the optimum for demand m and for the remaining stock spread over the remaining periods
+(`stock`). Each action fills its share of these periods: when a share v of them has passed, action k is played if
+x_1 + ... + x_{k-1} <= v < x_1 + ... + x_k, and nothing from sum x on. The policy learns nothing later.
 
-The stock left after exploration counts, as in the comparisons of Ferreira et al.; accounts of this step differ. Sales cut
-short by the stock teach nothing. With one product, T = 500 and stock T / 4 it earns 84.8 % of the fluid bound if an action
-that never sold is played before offering nothing, as here, and 83.2 % if not.
+The programme uses the stock left after exploration, as in the comparisons of Ferreira et al.; accounts of this step differ.
+Sales limited by the stock teach nothing. With one product, T = 500 and stock T / 4 the policy earns 84.8 % of the fluid
+bound if an action that never sold is played before offering nothing, as here, and 83.2 % if not.
 
 Regret: O(T^(2/3)) up to logarithms on a given grid of prices, with exponent = 2/3.
 
@@ -25,7 +25,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told and counts, periods of exploration (int scalar), and the mix after it, float `[K]`."""
+    """The season and the books of the seller, periods of exploration (int scalar), and the mix after it, float `[K]`."""
 
     season: stock.Season
     books: stock.Books

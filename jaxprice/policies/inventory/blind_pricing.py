@@ -4,14 +4,15 @@ The first T^exponent periods, and at least one for every price, try the prices i
 
     p^u = argmax_k (p_k - c) m_k,     p^c = argmin_k |m_k - I / T|,     post max(p^u, p^c)
 
-until the stock is gone: the best price if the stock lasts, else the one that sells it by the end of the season. Nothing is
-learned later. On an interval the prices tried are `num_prices` evenly spaced ones, ends included, and no others are posted.
+until the stock is gone: this is the best price if the stock lasts, otherwise the price that sells it by the end of the
+season. The policy learns nothing later. On an interval the policy tries and posts only `num_prices` evenly spaced prices,
+including both ends.
 
-Where we depart: the paper tries each price in one stretch; its number of prices grows with the size of the market, ours is
-an option. Sales cut short by the stock teach nothing.
+Departures: the paper tries each price in one run of periods; its number of prices grows with the size of the market, while
+ours is an option. Sales limited by the stock teach nothing.
 
 Regret: O(T^(3/4)) up to logarithms against the fluid bound, if prices form an interval, num_prices is of order T^(1/4) and
-exponent = 3/4. On a fixed grid linear in T, as the fluid bound mixes prices and this does not.
+exponent = 3/4. On a fixed grid it is linear in T, because the fluid bound mixes prices and this policy does not.
 
 Source: O. Besbes, A. Zeevi (2009), "Dynamic pricing without knowing the demand function: risk bounds and near-optimal
 algorithms", doi:10.1287/opre.1080.0640, the nonparametric algorithm.
@@ -31,9 +32,9 @@ from jaxprice.types import Discrete, Interval, Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told and counts, periods of exploration (int scalar), and the prices tried, float `[K]`.
+    """The season and the books of the seller, periods of exploration (int scalar), and the prices tried, float `[K]`.
 
-    `interval` tells whether any price may be posted, so that actions are prices.
+    `interval` says whether any price may be posted, so that actions are prices.
     """
 
     season: stock.Season
@@ -49,7 +50,7 @@ def blind_pricing(exponent=0.75, num_prices=6):
 
     Args:
       exponent: the first T^exponent periods explore, in [0, 1]; may be traced.
-      num_prices: prices tried where any price may be posted.
+      num_prices: number of prices to try, if any price may be posted.
 
     Raises:
       ValueError: numbers out of range; at `init`, unlimited stock, or several products.

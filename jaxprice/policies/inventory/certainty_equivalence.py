@@ -17,10 +17,10 @@ class State:
     """State of the policy.
 
     Attributes:
-      season: what the seller is told.
-      books: what it counts.
-      demand: mean demand if it is known, float `[K, n]`, else None.
-      budget: periods of exploration, int scalar.
+      season: the problem of the seller.
+      books: the seller's records.
+      demand: mean demand if it is known, float `[K, n]`, otherwise None.
+      budget: number of exploration periods, int scalar.
     """
 
     season: stock.Season
@@ -30,17 +30,17 @@ class State:
 
 
 def planning_policy(name, demand, exponent, resolve, plan, one_product=False):
-    """The policy that explores first and then follows the plan.
+    """Build a policy that explores first and then follows a plan.
 
     Args:
-      name: of the policy, for error messages.
-      demand, exponent, resolve: as of `lp_resolving`.
+      name: name of the policy, for error messages.
+      demand, exponent, resolve: as in `lp_resolving`.
       plan: `(key, state, means, capacity) -> action`, int scalar, with mean demand `[K, n]` and units for each period `[n]`.
-      one_product: whether several products are refused.
+      one_product: whether to refuse several products.
 
     Raises:
-      ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, several products
-        where they are refused, a table of a wrong shape.
+      ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, several products if
+        they are refused, a table of a wrong shape.
     """
     stock.check_demand(demand)
     stock.check_exponent(exponent)

@@ -1,21 +1,21 @@
-"""Pricing by dynamic programming: the exact optimum for the demand believed, one product and at most one sale a period.
+"""Pricing by dynamic programming: the exact optimum for an assumed demand, one product and at most one sale a period.
 
-With h periods to go after this one, the n-th unit kept is worth D_h(n), where
+With h periods to go after this one, the worth of the n-th unit in stock is D_h(n), where
 
     D_0(n) = s,   D_{h+1}(n) = D_h(n) + g(D_h(n)) - g(D_h(n - 1)),   g(x) = max(0, max_k d_k (w_k - x)),   g(D_h(0)) = 0,
 
-with margins w, purchase probabilities d and the salvage value s (`details["salvage"]`, 0 if the market names none), and
-the seller plays argmax_k d_k (w_k - D_h(n)), the action with the larger demand in a tie. d is the table `demand`: with the
-true one this is the optimal policy. Without a table it is what a seller may assume before any data, the mean of uniform
-purchase probabilities in falling order, d_k = (K + 1 - k) / (K + 1) for the k-th of K prices. Sales teach nothing.
+with margins w, purchase probabilities d and the salvage value s (`details["salvage"]`, 0 if the market has none). The seller
+plays argmax_k d_k (w_k - D_h(n)); ties go to the larger demand. d is the table `demand`; with the true table this is the
+optimal policy. Without a table, d is the mean of uniform purchase probabilities in decreasing order, which a seller may
+assume before any data: d_k = (K + 1 - k) / (K + 1) for the k-th of K prices. The policy does not learn from sales.
 
-D_h(n) never falls in h, so with n units left the best action moves towards less demand as h grows. The state keeps, for
-every n and every place in that order, the h at which the action moves on: K integers a unit, whatever the horizon. `init`
-takes T N K operations, once for all lanes where they share the table and the problem, and per lane where they do not. N is
-`capacity`: with more units left, the seller prices as with N, which is right where the N-th unit is worth nothing.
+D_h(n) is nondecreasing in h, so with n units left the best action moves towards less demand as h grows. For every n and
+every place in that order, the state stores the h at which the action changes: K integers a unit, for any horizon. `init`
+takes T N K operations, once for all lanes if they share the table and the problem, otherwise per lane. N is `capacity`. With
+more units left the seller prices as with N, which is optimal if the N-th unit is worth nothing.
 
-Regret with the true table: 0 against the optimal policy; against the fluid bound of order sqrt(T) at most. With a wrong
-table linear in T.
+Regret with the true table: 0 against the optimal policy; against the fluid bound at most of order sqrt(T). With a wrong
+table it is linear in T.
 
 Source: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite
 horizons", doi:10.1287/mnsc.40.8.999.
@@ -33,14 +33,14 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State.
+    """State of the policy.
 
     Attributes:
       left: units left, float scalar.
       periods: periods to go after the next one, int scalar.
-      moves: periods to go from which the action is later in the order than each place, int `[capacity, K]`.
+      moves: number of periods to go from which the action is later in the order than each place, int `[capacity, K]`.
       order: actions by falling demand, int `[K]`.
-      idle: the action without stock, int scalar.
+      idle: the action when the stock is empty, int scalar.
     """
 
     left: jax.Array
@@ -60,8 +60,8 @@ def dp_pricing(demand=None, capacity=256):
     """The optimal policy for a given table of demand.
 
     Args:
-      demand: purchase probability under every action, `[K]`; by default those of the module, evenly falling.
-      capacity: largest stock that is told from more.
+      demand: purchase probability under every action, `[K]`; by default the evenly decreasing ones of the module.
+      capacity: largest stock in the table; larger stocks use its last entry.
 
     Raises:
       ValueError: demand outside [0, 1], a capacity below one; at `init`, unlimited stock, no price grid, several products,

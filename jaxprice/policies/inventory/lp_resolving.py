@@ -1,20 +1,21 @@
-"""Certainty equivalence with stock: solve the fluid programme for the demand believed and the stock left, in every period.
+"""Certainty equivalence with stock: solve the fluid programme for the estimated demand and the stock left, in every period.
 
-In period t, with t - 1 periods gone and I(t - 1) units left,
+In period t, after t - 1 periods and with I(t - 1) units left,
 
     x = the optimal mix for demand d and capacity I(t - 1) / (T - t + 1)  (`stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
-d is the table `demand` where the seller knows it: the benchmark of known demand. Otherwise the first T^exponent periods, and
-at least one for every action, try the actions in turn, and d are the mean sales so far; later sales are learned from too.
-With `resolve=False` the capacity is I / T in all periods, so a mix is never corrected for what was sold by chance.
+d is the table `demand` if the seller knows it, which is the benchmark of known demand. Otherwise the first T^exponent
+periods, and at least one for every action, try the actions in turn, and d is the mean of the sales so far; later sales
+update it. With `resolve=False` the capacity is I / T in all periods, so the mix is never corrected for the random part of
+past sales.
 
-Regret with known demand: O(sqrt(T)) without re-solving, bounded with it where the programme has one optimum that is not
-degenerate. With unknown demand, no bound: certainty equivalence may stop learning, which exploration of order sqrt(T) makes
-rare; `blind_network` and `ts_update` have bounds.
+Regret with known demand: O(sqrt(T)) without re-solving; bounded with it if the programme has a single optimum that is not
+degenerate. With unknown demand there is no bound: certainty equivalence may stop learning. Exploration of order sqrt(T)
+makes this rare; `blind_network` and `ts_update` have bounds.
 
 Source: S. Jasin, S. Kumar (2012), "A re-solving heuristic with bounded revenue loss for network revenue management with
-customer choice", doi:10.1287/moor.1120.0537 (they draw the action to offer from the mix, too).
+customer choice", doi:10.1287/moor.1120.0537 (they also draw the offered action from the mix).
 """
 
 import jax
@@ -37,8 +38,8 @@ def lp_resolving(demand=None, exponent=0.5, resolve=True):
 
     Args:
       demand: known mean demand under every action, `[K]` or `[K, n]`; None: it is learned.
-      exponent: the first T^exponent periods explore where demand is not known, in [0, 1]; may be traced.
-      resolve: whether the capacity is that of the stock left, not that of the start.
+      exponent: the first T^exponent periods explore if demand is not known, in [0, 1]; may be traced.
+      resolve: whether the capacity uses the stock left, not the stock at the start.
 
     Raises:
       ValueError: negative demand, an exponent out of range; at `init`, unlimited stock, no price grid, a table of a wrong

@@ -1,18 +1,19 @@
-"""Optimism for bandits with knapsacks: the fluid programme with rewards as high and consumption as low as they may be.
+"""Optimism for bandits with knapsacks: the fluid programme with upper bounds on rewards and lower bounds on consumption.
 
-In every period, with N_ki observations of product i under action k, demand in units of its largest, D, and its mean m_ki,
+In every period, with N_ki observations of product i under action k, demand in units of its largest value, D, and its mean
+m_ki,
 
     rad(v, N) = sqrt(C v / N) + C / N,     C = confidence * log(d T K),     d = M + 1,
     u_ki = m_ki + rad(m_ki, N_ki) and l_ki = m_ki - rad(m_ki, N_ki), clipped to [0, 1],
     x maximises sum_k x_k sum_i w_ki D u_ki  subject to  sum_k x_k sum_i A_ij D l_ki <= (1 - shrink) I_j / T,  sum x <= 1,
 
-with x >= 0 and margins w_ki; action k is played with probability x_k, nothing with probability 1 - sum x. The
-programme is solved as in `stock`. An action never played has the bounds 1 and 0, so all are tried.
+with x >= 0 and margins w_ki. Action k is played with probability x_k, and nothing with probability 1 - sum x. The programme
+is solved as in `stock`. An action without data has the bounds 1 and 0, so all actions are tried.
 
-Where we depart: the bounds are those of demand, which a seller sees, rather than those of reward and of the consumption of
-each resource, which for one product is the same. The paper shrinks the budget, by a share of order sqrt(C K / B), so that it
-holds out with high probability; here an empty stock stops sales, and the default is no shrinking. Sales cut short by the
-stock teach nothing.
+Departures: the bounds are those of demand, which a seller observes, not those of reward and of the consumption of each
+resource; for one product the two are equivalent. The paper shrinks the budget, by a share of order sqrt(C K / B), so that it
+lasts with high probability. Here an empty stock stops sales, and the default is no shrinking. Sales limited by the stock
+teach nothing.
 
 Regret: O~(sqrt(K OPT) + OPT sqrt(K / B)) against the fluid bound OPT, with the shrinking of the paper.
 
@@ -32,7 +33,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told and counts; the largest demand, C and the capacity of a period (float scalars and `[M]`)."""
+    """The season and the books; the largest demand, C and the capacity of a period (float scalars and `[M]`)."""
 
     season: stock.Season
     books: stock.Books
@@ -51,8 +52,8 @@ def lp_ucb(confidence=1.0, shrink=0.0, largest=None):
 
     Args:
       confidence: factor of log(d T K) in the radius, above 0; may be traced.
-      shrink: share of the budget kept back, in [0, 1]; may be traced.
-      largest: demand for a product in a period that is taken to be the largest; by default the number of buyers.
+      shrink: share of the budget that is reserved, in [0, 1]; may be traced.
+      largest: assumed largest demand for a product in a period; by default the number of buyers.
 
     Raises:
       ValueError: numbers out of range; at `init`, unlimited stock, no price grid, or demand that is not Bernoulli and no

@@ -1,19 +1,19 @@
 """PrimalDualBwK: the action with the most reward for its cost, at prices of resources set by multiplicative weights.
 
-Rewards r and the consumption c_j of each resource are scaled to [0, 1], and budgets with them; time is one more resource,
+Rewards r and the consumption c_j of each resource are scaled to [0, 1], and budgets with them. Time is one more resource,
 with consumption one a period and budget T. Consumption of j is then multiplied by B / B_j, so that all d = M + 1 budgets
-are the smallest, B. With N_k pulls of action k and means of what was seen,
+equal the smallest, B. With N_k pulls of action k and means of the observations,
 
     rad(v, N) = sqrt(C v / N) + C / N,     C = confidence * log(d T K),
     UCB_k = [r_k + rad(r_k, N_k)] and LCB_kj = [c_kj - rad(c_kj, N_k)], clipped to [0, 1] (time is known: B / T),
     play argmax_k UCB_k / sum_j y_j LCB_kj,     y = v / sum v,
     v_j <- v_j (1 + eps)^LCB_kj for the action played,     eps = sqrt(log(d) / B),     v = 1 at the start,
 
-after every action that can earn has been played once. The game stops, and nothing is offered any more, once a resource
-cannot serve one unit of every product that takes it. Ties go to the first action.
+after every action with a positive margin has been played once. The game stops, and nothing is offered any more, when a
+resource cannot serve one unit of every product that uses it. Ties go to the first action.
 
-Where we depart: the paper leaves the constant in C open; the stop is one unit early, so that no sale is cut short. Poisson
-demand has no largest value: `largest` names one, and demand above it is outside the theory.
+Departures: the paper leaves the constant in C open; the policy stops one unit early, so that the stock limits no sale.
+Poisson demand has no largest value: `largest` sets one, and demand above it is outside the theory.
 
 Regret: O~(sqrt(K OPT) + OPT sqrt(K / B)) against the fluid bound OPT, in scaled units.
 
@@ -33,17 +33,17 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """State; the last of the `M + 1` resources is time.
+    """State of the policy; the last of the `M + 1` resources is time.
 
     Attributes:
-      season, books: what the seller is told and counts.
+      season, books: the problem of the seller, and its records.
       unit: the largest reward of a period, float scalar.
-      scale: what turns units of each resource into scaled consumption, float `[M]`.
+      scale: factor from units of each resource to scaled consumption, float `[M]`.
       tick: scaled consumption of time in a period, B / T, float scalar.
       constant: C, float scalar.
       growth: log(1 + eps), float scalar.
-      pulls: of each action, int `[K]`.
-      sums, lost: of scaled rewards and consumption, and what rounding has kept from them (`totals`), float `[K, 1 + M]`.
+      pulls: number of pulls of each action, int `[K]`.
+      sums, lost: sums of scaled rewards and consumption, and rounding errors (`totals`), float `[K, 1 + M]`.
       log_weights: log v, its largest 0, float `[M + 1]`.
     """
 
@@ -70,7 +70,7 @@ def primal_dual_bwk(confidence=1.0, largest=None):
 
     Args:
       confidence: factor of log(d T K) in the radius, above 0; may be traced.
-      largest: demand for a product in a period that is taken to be the largest; by default the number of buyers.
+      largest: assumed largest demand for a product in a period; by default the number of buyers.
 
     Raises:
       ValueError: numbers out of range; at `init`, unlimited stock, no price grid, or demand that is not Bernoulli and no
@@ -148,7 +148,7 @@ def radius(mean, constant, inverse):
 
 
 def used_at_least(state):
-    """LCB of the scaled consumption of each resource but time, float `[K, M]`."""
+    """LCB of the scaled consumption of each resource except time, float `[K, M]`."""
     inverse = 1 / jnp.maximum(state.pulls.astype(jnp.float32), 1e-6)[:, None]
     mean = state.sums[:, 1:] * inverse
     return jnp.clip(mean - radius(mean, state.constant, inverse), 0.0, 1.0)
@@ -158,7 +158,7 @@ def largest_demand(largest, season, name):
     """The largest demand for a product in a period.
 
     Raises:
-      ValueError: demand has none and the seller names none.
+      ValueError: demand has no largest value and the seller sets none.
     """
     if largest is None and not season.most:
         raise ValueError(f"{name} needs bounded demand: name the largest in a period, largest=...")

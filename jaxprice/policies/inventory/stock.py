@@ -1,7 +1,8 @@
-"""What policies that sell from a limited stock share: what they are told and count, and the linear programme of the mix.
+"""The common part of policies with a limited stock: problem and records of the seller, and the linear programme of the mix.
 
-There are n products (one: scalars become rows of one) and M resources; a unit of product i takes A_ij units of resource j,
-with one product or without a table each product is its own resource. An action k has margins m_ki and mean demand d_ki. The
+There are n products (with one product, scalars become rows of one) and M resources. A unit of product i uses A_ij units of
+resource j; with one product or without a table each product is its own resource. An action k has margins m_ki and mean
+demand d_ki. The
 programme of a period with capacity c is
 
     max_x  sum_k x_k sum_i m_ki d_ki   subject to   sum_k x_k sum_i A_ij d_ki <= c_j for every j,   sum_k x_k <= 1,   x >= 0,
@@ -10,15 +11,16 @@ and with probability 1 - sum x nothing is offered. Markets that can offer nothin
 nothing. In other markets the action with the highest margins takes its place, since it sells least. Actions without a
 positive margin are never explored.
 
-Sellers count their own sales. Sales that the stock cut short do not show demand, so a product's sales teach only if
-another unit of it was left after the period, or if every customer bought. This drops a few of the last periods of a season.
+Sellers record their own sales. Sales limited by the stock do not show demand. So a product's sales in a period are used only
+if a unit of it was left after the period, or if every customer bought. This excludes some of the last periods of a season.
 
-One resource: the optimum has at most two actions, one that takes at most c and one that takes more, and all pairs are tried
-(as in `jaxprice.oracles.inventory.fluid_prices`): exact, K^2 operations, no loop. Of equally good mixes it takes that of the
-first actions, and nothing is the last resort: an action thought to sell nothing is played before offering nothing, and shows
-its demand. Several resources: the simplex method on a dense tableau of M + 2 rows as in `jaxprice.oracles.fluid_lp`, with a
-fixed number of pivots, 3 (M + 1), since lanes must not wait for each other. Of 90,000 random programmes, up to 30 actions,
-none with three resources took more than 10 and none with six more than 11; stopped early, the vertex it is at is feasible.
+One resource: the optimum has at most two actions, one that uses at most c and one that uses more. The code enumerates all
+pairs (as in `jaxprice.oracles.inventory.fluid_prices`): exact, K^2 operations, no loop. Among equally good mixes it chooses
+that with the first actions, and offering nothing comes last: an action with zero estimated sales is played before offering
+nothing, and so reveals its demand. Several resources: the simplex method on a dense tableau of M + 2 rows as in
+`jaxprice.oracles.fluid_lp`, with a fixed number of pivots, 3 (M + 1), so that lanes do not wait for each other. Among 90,000
+random programmes with up to 30 actions, none with three resources took more than 10 pivots and none with six more than 11.
+If the method stops early, its vertex is feasible.
 
 Source: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), doi:10.1287/opre.2018.1755, for the programme.
 """
@@ -30,22 +32,22 @@ from flax import struct
 from jaxprice import checks, random
 from jaxprice.policies.parts import arms, totals
 
-TOLERANCE = 2e-6  # of reduced rewards and pivots, in units of the largest
+TOLERANCE = 2e-6  # tolerance for reduced rewards and pivots, in units of the largest
 
 
 @struct.dataclass
 class Season:
-    """What the seller is told.
+    """The problem of the seller.
 
     Attributes:
       margins: profit of a unit of each product under each action, float `[K, n]`.
-      units: what a unit of each product takes of each resource, float `[n, M]`.
+      units: units of each resource that a unit of each product uses, float `[n, M]`.
       stock: units of each resource at the start, float `[M]`.
       horizon: number of periods, float scalar.
-      idle: the action that offers nothing, or is nearest to it, int scalar.
-      order: actions that can earn, then the others, int `[K]`.
-      offers: how many can earn, at least 1, int scalar.
-      most: largest demand for a product in a period if demand is Bernoulli, else 0.
+      idle: the action that offers nothing, or is nearest to that, int scalar.
+      order: actions with a positive margin, then the others, int `[K]`.
+      offers: number of actions with a positive margin, at least 1, int scalar.
+      most: largest demand for a product in a period if demand is Bernoulli, otherwise 0.
     """
 
     margins: jax.Array
@@ -62,7 +64,7 @@ class Season:
         return shares(jnp.sum(self.margins * demand, axis=1), self.take(demand), capacity)
 
     def take(self, demand):
-        """Resources that a demand takes: `[..., n]` -> `[..., M]`."""
+        """Resources that a demand uses: `[..., n]` -> `[..., M]`."""
         return sum(demand[..., i, None] * row for i, row in enumerate(self._rows(demand.ndim)))
 
     def _rows(self, ndim):
@@ -70,24 +72,24 @@ class Season:
         return [self.units[i].reshape((1,) * (ndim - 1) + (-1,)) for i in range(self.units.shape[0])]
 
     def explore(self, time):
-        """The action of a period of exploration: those that can earn, in turn."""
+        """The action of an exploration period: actions with a positive margin, in turn."""
         return self.order[time % self.offers]
 
     def length(self, exponent):
-        """Periods of exploration, T^exponent and at least one round, int scalar."""
+        """Number of exploration periods, T^exponent and at least one round, int scalar."""
         periods = jnp.ceil(self.horizon**exponent - 1e-3).astype(jnp.int32)
         return jnp.maximum(periods, self.offers)
 
 
 @struct.dataclass
 class Books:
-    """What the seller counts.
+    """The records of the seller.
 
     Attributes:
       time: number of periods played, int scalar.
       left: units of each resource left, float `[M]`.
-      periods: that taught the demand of each product under each action, int `[K, n]`.
-      sums, lost: units sold in them, and what rounding has kept from these (`totals`), float `[K, n]`.
+      periods: number of periods that revealed the demand of each product under each action, int `[K, n]`.
+      sums, lost: units sold in them, and rounding errors (`totals`), float `[K, n]`.
     """
 
     time: jax.Array
@@ -102,7 +104,7 @@ class Books:
         return self.periods.astype(jnp.float32)
 
     def add(self, season, transition, learning=True):
-        """The books after a period; `learning`: whether it may teach, a bool scalar."""
+        """The books after a period; `learning`: whether its demand may be recorded, a bool scalar."""
         sold = jnp.asarray(transition.demand, jnp.float32).reshape(-1)
         left = jnp.maximum(self.left - season.take(sold), 0.0)
         seen = jnp.all(left[None] >= season.units - 1e-3, axis=1)
@@ -115,7 +117,7 @@ class Books:
         return Books(self.time + 1, left, periods, *sums)
 
     def means(self):
-        """Mean demand so far, float `[K, n]`; 0 where nothing is known."""
+        """Mean demand so far, float `[K, n]`; 0 without data."""
         return self.sums / jnp.maximum(self.counts, 1.0)
 
     def rate(self, season):
@@ -127,7 +129,7 @@ def season(problem, name, one_product=False):
     """The `Season` of a problem.
 
     Raises:
-      ValueError: no price grid, unlimited stock, tables that do not fit, or several products where one is wanted.
+      ValueError: no price grid, unlimited stock, tables that do not fit, or several products if one is required.
     """
     arms.require_grid(problem, name)
     if problem.stock is None:
@@ -168,7 +170,7 @@ def table(demand, season, name):
     """Known mean demand as float `[K, n]`, from `[K]` or `[K, n]`.
 
     Raises:
-      ValueError: another shape.
+      ValueError: the shape is another one.
     """
     demand = jnp.asarray(demand, jnp.float32)
     size, products = season.margins.shape
@@ -178,7 +180,7 @@ def table(demand, season, name):
 
 
 def pick(u, mix, idle):
-    """The action that a uniform number picks from a mix, float `[K]`; `idle` with what is left to one."""
+    """The action that a uniform number selects from a mix, float `[K]`; `idle` has the remaining probability."""
     choice = random.choose(u, jnp.append(mix, jnp.float32(0)))
     return jnp.where(choice == mix.shape[0], idle, choice)
 
@@ -188,11 +190,11 @@ def shares(reward, use, capacity):
 
     Args:
       reward: expected profit of each action, float `[K]`.
-      use: expected units it takes of each resource, float `[K, M]`, not negative.
-      capacity: units for a period, float `[M]`, not negative.
+      use: expected units of each resource that it uses, float `[K, M]`, nonnegative.
+      capacity: units for a period, float `[M]`, nonnegative.
 
     Returns:
-      float `[K]`: not negative, summing to at most one, at most M + 1 positive.
+      float `[K]`: nonnegative, with a sum of at most one and at most M + 1 positive entries.
     """
     if use.shape[1] == 1:
         return _pair(reward, use[:, 0], capacity[0])
@@ -200,9 +202,9 @@ def shares(reward, use, capacity):
 
 
 def _pair(reward, use, capacity):
-    """One resource: the best action that takes at most the capacity, alone or mixed with one that takes more."""
+    """One resource: the best action that uses at most the capacity, alone or mixed with one that uses more."""
     size = reward.shape[0]
-    reward, use = jnp.append(reward, jnp.float32(0)), jnp.append(use, jnp.float32(0))  # and nothing at all
+    reward, use = jnp.append(reward, jnp.float32(0)), jnp.append(use, jnp.float32(0))  # the offer of nothing
     fits = use <= capacity
     more = ~fits[:, None] & fits[None]  # [takes more, takes at most c]
     share = (capacity - use)[None] / jnp.where(more, use[:, None] - use[None], 1.0)
@@ -217,12 +219,12 @@ def _pair(reward, use, capacity):
 
 
 def _simplex(reward, use, capacity):
-    """Several resources: pivots from the basis that offers nothing; tableau `[K + M + 2, M + 2]`, a row a variable."""
+    """Several resources: pivots from the basis that offers nothing; tableau `[K + M + 2, M + 2]`, one row a variable."""
     size, resources = use.shape
     rows = resources + 1
     width = size + rows
     largest = jnp.maximum(jnp.max(use, axis=0), 1e-30)
-    limit = jnp.append(jnp.minimum(capacity / largest, 2.0), jnp.float32(1))  # one is as good as any more
+    limit = jnp.append(jnp.minimum(capacity / largest, 2.0), jnp.float32(1))  # a capacity above one is never binding
     ones, zeros = jnp.ones((size, 1), jnp.float32), jnp.zeros((rows + 1, 1), jnp.float32)
     body = jnp.concatenate([use / largest[None], ones], axis=1)
     body = jnp.concatenate([body, jnp.eye(rows, dtype=jnp.float32), limit[None]], axis=0)
@@ -254,10 +256,10 @@ def _simplex(reward, use, capacity):
 
 
 def check_exponent(exponent):
-    """Refuse a length of exploration that is no power of the horizon."""
+    """Raise if a length of exploration is not a power of the horizon."""
     return checks.number("exponent", exponent, low=0, high=1)
 
 
 def check_demand(demand):
-    """Refuse a table with demand that is negative or not finite; None passes."""
+    """Raise if a table has negative or infinite demand; None is valid."""
     return demand if demand is None else checks.number("demand", demand, low=0)

@@ -1,11 +1,11 @@
-"""Thompson sampling with inventory, TS-fixed: as `ts_update`, for the stock of the start spread evenly.
+"""Thompson sampling with inventory, TS-fixed: `ts_update` with the initial stock spread evenly over the season.
 
     d_ki ~ posterior of the mean demand for product i under action k,     c = I / T, in every period,
     x = the optimal mix of the fluid programme with demand d and capacity c (`stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
-What has been sold does not change the capacity, so a season that sells fast runs out of stock and one that sells slowly ends
-with stock left: a loss of order sqrt(T) even if demand is known. Posteriors and departures as in `ts_update`.
+Past sales do not change the capacity. So a season that sells fast runs out of stock, and one that sells slowly ends with
+stock left: a loss of order sqrt(T) even if demand is known. Posteriors and departures are as in `ts_update`.
 
 Regret: Bayesian regret against the fluid bound O(sqrt(T K log K)), plus terms of order sqrt(T) for the stock.
 

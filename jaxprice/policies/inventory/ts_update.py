@@ -1,4 +1,4 @@
-"""Thompson sampling with inventory, TS-update: draw demand from the posterior, mix prices for the stock that is left.
+"""Thompson sampling with inventory, TS-update: draw demand from the posterior, mix prices for the remaining stock.
 
 In period t, with t - 1 periods gone and I(t - 1) units left,
 
@@ -6,12 +6,13 @@ In period t, with t - 1 periods gone and I(t - 1) units left,
     x = the optimal mix of the fluid programme with demand d and capacity c (`stock`),
     action k with probability x_k, nothing with probability 1 - sum x.
 
-Demand has independent conjugate priors: Bernoulli sales Beta(a, b) on the purchase probability, with s sales and f refusals
-Beta(a + s, b + f); Poisson sales Gamma(a, b) on the mean, with s sales in m periods Gamma(a + s, b + m), b a rate. The
-paper has a = b = 1. One resource: the programme is solved by trying all pairs. The samplers' CDF errors are below 1e-5.
+Demand has independent conjugate priors. Bernoulli sales: Beta(a, b) on the purchase probability; after s sales and f
+refusals the posterior is Beta(a + s, b + f). Poisson sales: Gamma(a, b) on the mean, with b a rate; after s sales in m
+periods the posterior is Gamma(a + s, b + m). The paper has a = b = 1. With one resource, the programme is solved by
+enumerating all pairs. The errors of the samplers' distribution functions are below 1e-5.
 
-Where we depart: a period whose sales the stock cut short teaches nothing (the paper learns from all periods; this matters
-in the last few); a market without an offer of nothing gets the highest price instead.
+Departures: a period with sales limited by the stock teaches nothing (the paper learns from all periods; this matters in the
+last few); if a market cannot offer nothing, the highest price takes its place.
 
 Regret: the paper bounds the Bayesian regret of TS-fixed by O(sqrt(T K log K)) and finds TS-update better: 98.5 % of the
 fluid bound, against 94.2 %, at T = 500 with four prices and stock T / 4.
@@ -32,7 +33,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told and counts, and the prior (float scalars)."""
+    """The season and the books of the seller, and the prior (float scalars)."""
 
     season: stock.Season
     books: stock.Books

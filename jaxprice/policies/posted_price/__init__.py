@@ -1,1 +1,1 @@
-"""Posted prices: bandits that know how demand depends on the price: a sale at one price tells of the others."""
+"""Posted prices: bandits that use the dependence of demand on the price, so a sale at one price is data for the others."""

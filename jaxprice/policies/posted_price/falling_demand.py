@@ -1,6 +1,6 @@
-"""What policies share that know demand to fall with the price: bounds and curves over a grid, from the lowest price up.
+"""Bounds and curves over a grid for policies that know that demand decreases with the price, from the lowest price up.
 
-Both are loops over the prices, which over many lanes are quicker than `jax.lax.cummin` and its kin.
+Both functions are loops over the prices. Over many lanes these are faster than `jax.lax.cummin` and similar primitives.
 
 Source: T. Robertson, F. T. Wright, R. L. Dykstra (1988), "Order Restricted Statistical Inference", chapter 1 (the min-max
 formula of isotonic regression).
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def smallest_so_far(x):
-    """Entry i is the smallest of `x[: i + 1]`, float `[K]`."""
+    """Running minimum: entry i is the smallest of `x[: i + 1]`, float `[K]`."""
 
     def place(least, here):
         least = jnp.minimum(least, here)
@@ -21,7 +21,7 @@ def smallest_so_far(x):
 
 
 def falling(curve):
-    """The non-increasing curve nearest to `curve` `[K]` in squares: min over a <= i of max over b >= i of mean(a..b)."""
+    """The nonincreasing curve nearest to `curve` `[K]` in squares: min over a <= i of max over b >= i of mean(a..b)."""
     index = jnp.arange(curve.shape[0])
     total = jnp.cumsum(curve)
     before = total - curve

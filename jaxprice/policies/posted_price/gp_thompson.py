@@ -1,22 +1,22 @@
-"""GP-Thompson: a Gaussian process over the price, and the price that is best for a demand curve drawn from the posterior.
+"""GP-Thompson: a Gaussian process over the price, and the best price for a demand curve drawn from the posterior.
 
 With the posterior N(m, C) over the signals of all prices (`price_process`) and weights w_k as in `ucb1`, each period draws a
-whole curve and posts the first price that is best for it:
+whole curve and posts the first best price for it:
 
     f ~ N(m, scale^2 C),      argmax_k w_k f_k.
 
-Near prices are drawn alike, so that what one sale has taught of a price is not forgotten at its neighbours, as it would
-be by `thompson`, which draws each price for itself.
+Draws at nearby prices are similar, so data from one price are used at its neighbours. `thompson`, in contrast, draws each
+price independently.
 
-With `monotone` demand falls with the price: the drawn curve is replaced by the non-increasing one nearest to it in squares
-(isotonic regression). That the projected draws are a posterior for a monotone curve is the argument of Lin and Dunson.
-Weaver, Kumar and Jain, whose monotone GP-TS this follows, draw instead from the process conditioned on falling, a truncated
-normal that takes a sampler with rejections; the two laws differ, and where the data are plain they do not.
+With `monotone`, demand decreases with the price: the drawn curve is replaced by the nearest nonincreasing one in squares
+(isotonic regression). Lin and Dunson give the argument that the projected draws are a posterior for a monotone curve.
+Weaver, Kumar and Jain, whose monotone GP-TS this follows, instead draw from the process conditioned on being decreasing, a
+truncated normal that needs a rejection sampler. The two distributions differ, but agree where the data are clear.
 
-Where any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, both ends among them, and
-what is lost between them is never won back.
+If any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, including both ends. The loss
+between them is permanent.
 
-Regret: O(sqrt(T gamma_T)) up to logarithms in the mean over the prior, against the best price of the grid, as for `gp_ucb`.
+Regret: O(sqrt(T gamma_T)) up to logarithms on average over the prior, against the best price of the grid, as for `gp_ucb`.
 
 Sources: H. Ringbeck, A. Huchzermeier (2019), "Dynamic pricing and learning: an application of Gaussian process regression",
 doi:10.2139/ssrn.3406293; I. N. Weaver, V. Kumar, L. Jain (2025), "Nonparametric pricing bandits leveraging informational
@@ -51,14 +51,14 @@ def gp_thompson(
     """Thompson sampling with a Gaussian process over the price.
 
     Args:
-      scale: factor on the standard deviation of draws, at least 0; may be traced.
-      monotone: whether demand is known to fall with the price.
+      scale: factor of the standard deviation of draws, at least 0; may be traced.
+      monotone: whether the seller knows that demand decreases with the price.
       kernel: "rbf", "matern52" or "matern32".
-      lengthscale: of the kernel, as a share of the price range; may be traced.
+      lengthscale: lengthscale of the kernel, as a share of the price range; may be traced.
       prior_mean, prior_sd: mean and standard deviation of the signal of any price before the first sale; may be traced.
       noise: standard deviation of a signal, at least .001; may be traced. By default from the market's noise.
       signal: "demand" or "reward", the learning signal.
-      num_prices: size of the grid where the market has none.
+      num_prices: size of the grid, if the market has none.
 
     Raises:
       ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.

@@ -1,24 +1,25 @@
 """GP-UCB: a Gaussian process over the price, and the price with the largest upper confidence bound.
 
-Demand at near prices is alike: with a Gaussian process over the price (`price_process`) every sale tells of all prices. With
-posterior means m_k and standard deviations s_k of the signal of price k and weights w_k as in `ucb1`, the price posted is
-the first with the largest
+Demand at nearby prices is similar. With a Gaussian process over the price (`price_process`), every sale is data for all
+prices. With posterior means m_k and standard deviations s_k of the signal of price k, and weights w_k as in `ucb1`, the
+policy posts the first price with the largest
 
     w_k (m_k + sqrt(beta_t) s_k),      beta_t = scale * 2 log(K t^2 pi^2 / (6 delta)),
 
-with t the number of the sale to come. Learning from demand, the process is over the conversion rate. beta_t with scale =
-1 is Theorem 1 of Srinivas et al. for a finite set; their experiments divide it by 5, which is the default here. There,
-the process has mean zero and is over the reward itself, as with `signal="reward"` and `prior_mean=0`.
+where t is the number of the coming sale. When learning from demand, the process is over the conversion rate. beta_t with
+scale = 1 is Theorem 1 of Srinivas et al. for a finite set. Their experiments divide it by 5, which is the default here.
+Their process has mean zero and is over the reward itself, as with `signal="reward"` and `prior_mean=0`.
 
-With `monotone` demand falls with the price: each bound is the smallest among its own and those of all lower prices, as in
-`monotone_ucb`. The monotone GP-UCB of Weaver, Kumar and Jain bounds by draws from the process conditioned on falling;
-cutting the bounds is ours: it costs nothing and keeps them valid, but passes on less of the constraint.
+With `monotone`, demand decreases with the price: each bound is replaced by the minimum of its own and those of all lower
+prices, as in `monotone_ucb`. The monotone GP-UCB of Weaver, Kumar and Jain uses draws from the process conditioned on being
+decreasing. The minimum is ours. It costs nothing and keeps the bounds valid, but uses less of the constraint.
 
-Where any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, both ends among them, and
-what is lost between them is never won back.
+If any price in an interval may be posted, the grid is `num_prices` evenly spaced prices, including both ends. The loss
+between them is permanent.
 
 Regret: O(sqrt(T gamma_T log K)) with probability 1 - delta against the best price of the grid, for demand drawn from the
-prior and Gaussian noise; gamma_T, the most that T sales can tell, is O(log(T)^2) for the RBF kernel in one dimension.
+prior and Gaussian noise. gamma_T, the largest information gain of T sales, is O(log(T)^2) for the RBF kernel in one
+dimension.
 
 Sources: N. Srinivas, A. Krause, S. M. Kakade, M. Seeger (2010), "Gaussian process optimization in the bandit setting: no
 regret and experimental design", arXiv:0912.3995; I. N. Weaver, V. Kumar, L. Jain (2025), "Nonparametric pricing bandits
@@ -54,15 +55,15 @@ def gp_ucb(
     """GP-UCB over the price.
 
     Args:
-      scale: factor on beta_t, at least 0; may be traced.
-      delta: chance that a bound ever fails, in (0, 1]; may be traced.
-      monotone: whether demand is known to fall with the price.
+      scale: factor of beta_t, at least 0; may be traced.
+      delta: probability that a bound ever fails, in (0, 1]; may be traced.
+      monotone: whether the seller knows that demand decreases with the price.
       kernel: "rbf", "matern52" or "matern32".
-      lengthscale: of the kernel, as a share of the price range; may be traced.
+      lengthscale: lengthscale of the kernel, as a share of the price range; may be traced.
       prior_mean, prior_sd: mean and standard deviation of the signal of any price before the first sale; may be traced.
       noise: standard deviation of a signal, at least .001; may be traced. By default from the market's noise.
       signal: "demand" or "reward", the learning signal.
-      num_prices: size of the grid where the market has none.
+      num_prices: size of the grid, if the market has none.
 
     Raises:
       ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.

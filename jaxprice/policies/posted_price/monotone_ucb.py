@@ -1,30 +1,31 @@
-"""Monotone UCB: demand falls with the price, so the bound of a low price holds for every higher one.
+"""Monotone UCB: demand decreases with the price, so the bound of a low price holds for every higher one.
 
 With prices p_1 < ... < p_K, margins w_i = p_i - c and an upper confidence bound U_i on the conversion rate at each, the
 index of price i is
 
     w_i min(h, min_{j <= i} U_j):
 
-since D(p_i) <= D(p_j) for j <= i, what bounds the demand at a lower price bounds it here. h is a cap on conversion rates
-known beforehand. The bounds, with m_i the mean conversion rate, n_i the pulls and t the pull to come:
+because D(p_i) <= D(p_j) for j <= i: a bound on demand at a lower price is a bound at this price. h is a cap on conversion
+rates that is known in advance. With mean conversion rate m_i, n_i pulls and t the coming pull, the bounds are
 
 | bonus | U_i - m_i |
 |---|---|
-| "ucb1" | sqrt(4 v(h) scale log(t) / n_i), v(h) = h (1 - h) for h <= 1/2, else 1/4; scale = 2 as in `ucb1` |
+| "ucb1" | sqrt(4 v(h) scale log(t) / n_i), v(h) = h (1 - h) for h <= 1/2, otherwise 1/4; scale = 2 as in `ucb1` |
 | "ucb_v" | sqrt(scale V_i log(t) / n_i) + 1.5 scale log(t) / n_i, V_i = m_i (1 - m_i); scale = 2.4 as in `ucb_v` |
 
-At h = 1 the first is UCB1's. Of n buyers with a purchase probability q <= 1/2, the chance that the mean falls short of q by
-e is at most exp(-n e^2 / (2 q (1 - q))) (Okamoto), and q (1 - q) <= h (1 - h) where q <= h <= 1/2: the confidence is that of
-UCB1 with a shorter bound. The paper too shortens bounds where conversion rates are low; this constant is ours, as is that
-V_i is the variance of single buyers, which needs no sums of squares.
+At h = 1 the first is UCB1's. For n buyers with purchase probability q <= 1/2, the probability that the mean is below q by e
+is at most exp(-n e^2 / (2 q (1 - q))) (Okamoto), and q (1 - q) <= h (1 - h) if q <= h <= 1/2. So the confidence is that of
+UCB1 with a shorter bound. The paper also shortens bounds if conversion rates are low. This constant is ours, and so is the
+choice of V_i as the variance of single buyers, which needs no sums of squares.
 
-With a window, pulls, sums and log(min(t, W)) are those of the last W periods as in `sliding_window_ucb`, for demand that
-changes. Every price is pulled once first, from the lowest up, and again when none of its pulls is left in the window; ties
-go to the lowest price. Where demand rises with the price anywhere, as between the arms of a bandit, the bounds are wrong.
+With a window, pulls, sums and log(min(t, W)) are those of the last W periods, as in `sliding_window_ucb`, for demand that
+changes. Every price is pulled once first, from the lowest up, and again when the window contains none of its pulls. Ties go
+to the lowest price. If demand increases with the price anywhere, as it may between the arms of a bandit, the bounds are
+wrong.
 
-Regret: O(log T) with the constants of the policy without the constraint, whose bounds these never exceed. How much less it
-is depends on how often the bound of a lower price is the smaller one: seldom with the wide bonus of UCB1, whose bounds are
-smallest at the high prices that it plays most, and more often with a small `scale`.
+Regret: O(log T) with at most the constants of the policy without the constraint, because the bounds are never larger. The
+gain depends on how often the bound of a lower price is the smaller one. This is rare with the wide bonus of UCB1, whose
+bounds are smallest at the high prices that it plays most, and more frequent with a small `scale`.
 
 Sources: F. Trovo, S. Paladino, M. Restelli, N. Gatti (2018), "Improving multi-armed bandit algorithms in online pricing
 settings", International Journal of Approximate Reasoning 98; M. Okamoto (1959), "Some inequalities relating to the partial
@@ -46,7 +47,7 @@ BONUSES = ("ucb1", "ucb_v")
 
 @struct.dataclass
 class State:
-    """Time of the next pull, what a sale teaches, and sums over all pulls or the last ones."""
+    """Time of the next pull, the learning signal, and sums over all pulls or the last ones."""
 
     time: jax.Array
     signal: arms.Signal
@@ -55,13 +56,13 @@ class State:
 
 @policy_maker(source="Trovo, Paladino, Restelli and Gatti (2018)", regret="log T", feedback="demand")
 def monotone_ucb(bonus="ucb1", scale=None, cap=1.0, window=None):
-    """UCB for demand that falls with the price.
+    """UCB for demand that decreases with the price.
 
     Args:
       bonus: "ucb1" or "ucb_v".
-      scale: exploration constant, at least 0; may be traced. By default 2 or 2.4, by the bonus.
-      cap: highest conversion rate h known beforehand, in (0, 1]; may be traced.
-      window: periods remembered, an int; None: all.
+      scale: exploration constant, at least 0; may be traced. By default 2 or 2.4, depending on the bonus.
+      cap: highest conversion rate h, known in advance, in (0, 1]; may be traced.
+      window: number of periods in the window, an int; None: all periods.
 
     Raises:
       ValueError: an unknown bonus, numbers out of range; at `init`, a market without a price grid, or with Gaussian or

@@ -1,7 +1,7 @@
-"""What policies that choose from a price grid do where any price of an interval may be posted: they bring their own grid.
+"""A grid for policies that choose from a price grid, in markets where any price of an interval may be posted.
 
-The policy is told the interval as if it were that grid. A sale is credited to the price of the grid nearest to the one that
-was posted, so that a seller whose price was changed on the way still learns.
+The policy's problem is the interval with that grid. A sale counts for the grid price nearest to the posted price, so that a
+seller whose price was changed by a wrapper still learns.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ def even(problem, num_prices, *, first):
 
     Args:
       problem: `Problem` with an interval.
-      num_prices: how many.
-      first: whether the lowest price is one of them; without, price i is at i / num_prices of the interval, i = 1, 2, ...
+      num_prices: number of prices.
+      first: whether the lowest price is one of them. If not, price i is at i / num_prices of the interval, i = 1, 2, ...
     """
     low, high = jnp.asarray(problem.low, jnp.float32), jnp.asarray(problem.high, jnp.float32)
     steps = jnp.arange(num_prices, dtype=jnp.float32)
@@ -38,10 +38,10 @@ def even(problem, num_prices, *, first):
 
 
 def on_interval(name, policy, prices_of):
-    """`policy`, which chooses from a price grid, on an interval.
+    """Run `policy`, which chooses from a price grid, on an interval.
 
     Args:
-      name: of the policy, for error messages.
+      name: name of the policy, for error messages.
       policy: `Policy`.
       prices_of: problem -> its grid, float `[num_prices]`.
 
@@ -66,7 +66,7 @@ def on_interval(name, policy, prices_of):
 
 
 def on_grid_or_interval(name, policy, num_prices):
-    """`policy` on the grid of the market, or on `num_prices` evenly spaced prices of its interval, both ends among them."""
+    """`policy` on the grid of the market, or on `num_prices` evenly spaced prices of its interval, including both ends."""
     own = on_interval(name, policy, lambda problem: even(problem, num_prices, first=True))
 
     def init(key, problem):

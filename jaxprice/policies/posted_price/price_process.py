@@ -1,4 +1,4 @@
-"""What policies with a Gaussian process over the price share: the prior, the posterior after each sale.
+"""The common part of policies with a Gaussian process over the price: the prior, and the posterior after each sale.
 
 The signal of a price (`arms`) is f(x) plus noise of variance s^2, with x the price as a share of the range of the grid and
 f a Gaussian process of constant mean and covariance v k(|x - x'|), r = |x - x'| / lengthscale:
@@ -9,20 +9,19 @@ f a Gaussian process of constant mean and covariance v k(|x - x'|), r = |x - x'|
 | "matern52" | (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r) |
 | "matern32" | (1 + sqrt(3) r) exp(-sqrt(3) r) |
 
-On the K prices of a grid the posterior is N(m, C), whatever the number of sales: nothing is forgotten, nothing kept. C is
-held as L L'. A sale of signal y at price k, with row l = L[k], changes (Potter's square root of the Kalman filter)
+On the K prices of a grid the posterior is N(m, C) for any number of sales: a state of fixed size holds all information. C is
+stored as L L'. A sale of signal y at price k, with row l = L[k], updates (Potter's square root of the Kalman filter)
 
     u = L l,   a = 1 / (l'l + s^2),   m <- m + a u (y - m_k),   L <- L - a / (1 + sqrt(a) s) u l'.
 
-A root cannot lose its positive definiteness to rounding, as C itself would in float32, and a draw is m + L z. The first L
-is the Cholesky factor of the prior, the largest remaining pivot first, without the pivots below 1e-5 v, which rounding has
-made up. A smooth process on K prices has far fewer than K dimensions: with the RBF kernel and the lengthscale .3 L has 10
-columns, however many prices; K where the lengthscale is traced, and nearly so for the Matern kernels. Memory and time are
-those of L for each lane and period: grids of some 30 prices. What rounding keeps from m is kept beside it (`totals`): after
-n sales at a price its steps are of order 1 / n.
+L L' stays positive definite in spite of rounding, while C itself would not in float32. A draw is m + L z. The first L is the
+Cholesky factor of the prior with pivoting (the largest remaining pivot first), without pivots below 1e-5 v, which are
+rounding errors. A smooth process on K prices has far fewer than K dimensions: with the RBF kernel and lengthscale .3, L has
+10 columns for any number of prices. L has K columns if the lengthscale is traced, and almost K for the Matern kernels.
+Memory and time are those of L for each lane and period, so grids should have some 30 prices. The rounding error of m is
+stored too (`totals`), because after n sales at a price its steps are of order 1 / n.
 
-s is that of the market's noise where it is Gaussian, and 1 / (2 sqrt(buyers)), the largest that buying or not can have,
-elsewhere.
+s is that of the market's noise if it is Gaussian; otherwise 1 / (2 sqrt(buyers)), the largest deviation of purchases.
 
 Sources: C. E. Rasmussen, C. K. I. Williams (2006), "Gaussian Processes for Machine Learning", chapters 2 and 4; P. S.
 Maybeck (1979), "Stochastic Models, Estimation, and Control", volume 1, section 7.3 (Potter).
@@ -41,7 +40,7 @@ from jaxprice.policies.parts.features import contract, squared_norm
 from jaxprice.types import Policy
 
 KERNELS = ("rbf", "matern52", "matern32")
-SMALLEST = 1e-5  # pivot of the prior below which a column is left out, in units of its variance
+SMALLEST = 1e-5  # pivots of the prior below this, in units of its variance, are left out
 QUIET = 1e-3  # smallest standard deviation of noise
 
 
@@ -53,7 +52,7 @@ class State:
       time: number of the next sale, from 1, int scalar.
       signal: the learning signal.
       noise: standard deviation s of a signal, float scalar.
-      mean, lost: m, and what rounding has kept from it, float `[num_prices]` each.
+      mean, lost: m, and its rounding error, float `[num_prices]` each.
       root: L, float `[num_prices, rank]`.
     """
 
@@ -70,7 +69,7 @@ class State:
         return jnp.sqrt(squared_norm(self.root))
 
     def draw(self, z, scale):
-        """A draw from N(m, scale^2 C), float `[num_prices]`, of standard normals `[rank]`."""
+        """A draw from N(m, scale^2 C), float `[num_prices]`, from standard normals `[rank]`."""
         return self.mean + scale * contract(z, self.root, axis=1)
 
     def add(self, action, signal):
@@ -87,10 +86,10 @@ class State:
 
 
 def check(kernel, lengthscale, prior_mean, prior_sd, noise, signal, monotone, num_prices):
-    """Refuse bad options.
+    """Raise if an option is invalid.
 
     Raises:
-      ValueError: one is out of range, unknown, or asks rewards to fall with the price.
+      ValueError: an option is out of range or unknown, or rewards are required to decrease with the price.
     """
     checks.choice("kernel", kernel, KERNELS)
     checks.number("lengthscale", lengthscale, low=1e-3, high=1e3)
@@ -117,9 +116,9 @@ def _covariance(lib, kernel, distance):
 
 
 def square_root(matrix, smallest, rank):
-    """An L `[K, rank]` with L L' = `matrix` `[K, K]`: its Cholesky factor, the largest remaining pivot first.
+    """An L `[K, rank]` with L L' = `matrix` `[K, K]`: its Cholesky factor, with the largest remaining pivot first.
 
-    Pivots below `smallest` are left out: their columns are zeros.
+    Pivots below `smallest` are left out; their columns are zeros.
     """
 
     def column(j, carry):
@@ -135,7 +134,7 @@ def square_root(matrix, smallest, rank):
 
 
 def rank_of(kernel, lengthscale, size):
-    """How many columns the root of the prior needs, an int: as many as on 128 prices and one more, at most `size`."""
+    """Number of columns that the root of the prior needs, an int: that for 128 prices plus one, at most `size`."""
     if checks.is_traced(lengthscale):
         return size
     x = np.arange(128) / 127
@@ -149,7 +148,7 @@ def rank_of(kernel, lengthscale, size):
 
 
 def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, noise, signal):
-    """The policy that keeps the posterior and plays what `choose(key, state)` says, on a price grid.
+    """Build a policy, for a price grid, that keeps the posterior and plays the action `choose(key, state)`.
 
     Raises:
       ValueError: at `init`, a market without a grid of one price.

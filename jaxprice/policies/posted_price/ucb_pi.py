@@ -1,37 +1,38 @@
-"""UCB-PI: upper confidence bounds on prices that the segments' answers do not rule out (partial identification).
+"""UCB-PI: upper confidence bounds on the prices that the purchases of segments do not rule out (partial identification).
 
-Consumers belong to S segments of known shares psi_s (`SegmentedValuation`); those of a segment value the product at v_s
-up to an unknown half-width delta that all segments share. Each period one price is held for a few consumers, and their
-segments are seen. What the answers of segment s say of v_s:
+Consumers belong to S segments of known shares psi_s (`SegmentedValuation`). Those of a segment value the product at v_s up
+to an unknown half-width delta, which is the same for all segments. Each period offers one price to a few consumers, and the
+seller observes their segments. From the purchases of segment s the seller computes
 
-    lo_s, hi_s = highest price that all its consumers accepted (default 0), lowest that all refused (default p_K),
+    lo_s, hi_s = highest price that all its consumers accepted (default 0), lowest price that all refused (default p_K),
     v_s        = (lo_s + hi_s) / 2,
-    d_s        = max(0, (highest price that one of them accepted - lowest that one refused) / 2),
+    d_s        = max(0, (highest price that one of them accepted - lowest price that one refused) / 2),
     delta      = min(max_s d_s + a sum_s psi_s (max_j d_j - d_s), p_K / 2),
     LB_k = w_k sum_s psi_s 1{v_s - delta >= p_k},      UB_k = w_k sum_s psi_s 1{v_s + delta >= p_k},
 
-with margins w_k = p_k - c; a segment never seen is at most in UB. Price k is dominated if UB_k <= max_l LB_l; the price with
-the largest LB never is. The period's signal x = w_k * units sold / consumers has mean m_k and variance estimate V_k =
-mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k); of the prices that are not dominated, the one with the largest index is posted:
+with margins w_k = p_k - c; a segment without data is at most in UB. Price k is dominated if UB_k <= max_l LB_l; the price
+with the largest LB is never dominated. The period's signal x = w_k * units sold / consumers has mean m_k and variance
+estimate V_k = mean(x^2) - m_k^2 + sqrt(2 log(t) / n_k). Among the prices that are not dominated, the policy posts the one
+with the largest index:
 
     m_k + w_k sqrt(2 log(t) / n_k)                                  UCB-PI
     m_k + 2 w_k delta sqrt(log(t) / n_k * min(1/4, V_k))            UCB-PI-tuned (`tuned`)
 
-Profits and prices are in units of the highest price p_K, which is one in the paper.
-Each is pulled once first, in random order; t counts the pull to come. delta and the bounds are computed in each of the first
-`early` periods and in every `every`-th then.
+Profits and prices are in units of the highest price p_K, which is one in the paper. Each price is pulled once first, in
+random order; t counts the coming pull. delta and the bounds are computed in each of the first `early` periods, and in every
+`every`-th period after them.
 
-d_s is the smallest half-width that explains the answers of a segment, as the paper's text has it; (hi_s - lo_s) / 2, its
-formula, is another number, and far too wide until all prices near v_s were tried. The largest d_s is biased downwards, and
-the paper's correction, from the shares of segments at each d_s, could not be read: a = 1 (`correction`) is the plain
-reading. It earns more than is printed (`studies/misra_segments.py`). Crossed lo_s and hi_s, which noise can make, leave
-v_s as it is.
+d_s is the smallest half-width that explains the purchases of a segment, as the text of the paper says. Its formula,
+(hi_s - lo_s) / 2, is another number, and far too wide until all prices near v_s were tried. The largest d_s is biased
+downwards. The paper corrects it by the shares of segments at each d_s, but we could not read the correction; a = 1
+(`correction`) is the plain reading. It earns more than the printed results (`studies/misra_segments.py`). If noise makes
+lo_s and hi_s cross, v_s does not change.
 
-Which of its consumers accepted or refused which price is kept exactly, in two bits for each segment and price: S K / 4
-bytes a lane, 25 kB for the 1,000 segments and 100 prices of the paper.
+The state records exactly which prices the consumers of a segment accepted or refused, in two bits for each segment and
+price: S K / 4 bytes a lane, 25 kB for the 1,000 segments and 100 prices of the paper.
 
-Regret: at most 8 sum_k w_k log(T) / Delta_k + O(1) for UCB-PI, as UCB1 with price-scaled bonuses; what domination saves
-is not in the rate. Both lose if the true best price is ruled out, which happens while delta is underestimated.
+Regret: at most 8 sum_k w_k log(T) / Delta_k + O(1) for UCB-PI, as for UCB1 with price-scaled bonuses; the rate does not show
+the gain from domination. Both variants fail if the best price is ruled out, which happens while delta is underestimated.
 
 Source: K. Misra, E. M. Schwartz, J. Abernethy (2019), "Dynamic online pricing with incomplete information using multiarmed
 bandit experiments", doi:10.1287/mksc.2018.1129.
@@ -46,7 +47,7 @@ from jaxprice.policies.parts import arms, scale, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-BITS = 32  # prices in a word
+BITS = 32  # number of prices in a word
 
 
 @struct.dataclass
@@ -58,9 +59,9 @@ class State:
       unit: the highest price, money, float scalar; all other numbers are in this unit.
       margins: w_k, float `[num_prices]`.
       prices: p_k, float `[num_prices]`.
-      arms: periods at each price and sums of profit per consumer.
-      squares, lost: sums of their squares, and what rounding has kept from them (`totals`), float `[num_prices]`.
-      order: rank of a price before its first pull, float `[num_prices]`, all different but for chance.
+      arms: number of periods at each price, and sums of profit per consumer.
+      squares, lost: sums of their squares, and rounding errors (`totals`), float `[num_prices]`.
+      order: random rank of a price before its first pull, float `[num_prices]`; ties have probability zero up to rounding.
       accepted, refused: bit k of a segment is set once a consumer accepted (refused) price k, uint32 `[words, segments]`.
       half_width: delta, float scalar.
       dominated: bool `[num_prices]`.
@@ -90,9 +91,9 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
 
     Args:
       tuned: whether the bonus shrinks with delta and the variance (UCB-PI-tuned).
-      early: periods in each of which the bounds are computed, an int.
-      every: periods between computations afterwards, an int.
-      correction: how often the correction of delta is added, a in the module, at least 0; may be traced.
+      early: number of first periods in each of which the bounds are computed, an int.
+      every: number of periods between computations afterwards, an int.
+      correction: factor of the correction of delta, a in the module, at least 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market without segments or without a price grid.
@@ -149,10 +150,10 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
 
         def bounds(i, before):
             del before
-            zero = (i >> 31).astype(jnp.uint32)  # what does not depend on i is computed before the loop, even for no round
+            zero = (i >> 31).astype(jnp.uint32)  # depends on i: XLA would hoist the work out of the loop, even for no round
             return identify(accepted | zero, refused | zero, seen.shares, state.prices, state.margins, correction)
 
-        before = state.half_width, state.dominated  # all lanes share `due`: a loop of one round or none is no selection
+        before = state.half_width, state.dominated  # all lanes share `due`: a loop of at most one round, not a selection
         half_width, dominated = jax.lax.fori_loop(0, due.astype(jnp.int32), bounds, before)
         sums, square = state.arms.add(k, x), jnp.zeros_like(state.squares).at[k].set(x * x)
         squares, lost = totals.plus(state.squares, state.lost, square, sums.pulls >= totals.LONG)
@@ -163,7 +164,7 @@ def ucb_pi(tuned=True, early=200, every=20, correction=1.0):
 
 
 def _num_segments(problem):
-    """How many segments the market has; refuses one that tells of none."""
+    """The number of segments of the market; raises if the market has none."""
     for told in (problem.details.get("shares"), getattr(problem.observation, "shares", None)):
         if told is not None:
             return told.shape[0]
@@ -171,7 +172,7 @@ def _num_segments(problem):
 
 
 def _heard(segments, purchases, size):
-    """What was heard of each segment: 1 a purchase, 2 a refusal, 3 both, 0 nothing; uint32 `[segments]`."""
+    """The purchases of each segment: 1 a purchase, 2 a refusal, 3 both, 0 no data; uint32 `[segments]`."""
     answers = jnp.where(purchases, jnp.uint32(1), jnp.uint32(2))
     each = jnp.arange(size, dtype=jnp.int32)
 
@@ -182,13 +183,13 @@ def _heard(segments, purchases, size):
 
 
 def identify(accepted, refused, shares, prices, margins, correction=1.0):
-    """What the answers say: `(delta, dominated)`, float scalar and bool `[num_prices]`.
+    """The identified half-width and prices: `(delta, dominated)`, float scalar and bool `[num_prices]`.
 
     Args:
       accepted, refused: bits of prices, uint32 `[words, segments]`.
       shares: sizes of the segments, float `[segments]`.
       prices, margins: float `[num_prices]`.
-      correction: how often the correction of delta is added, float scalar.
+      correction: factor of the correction of delta, float scalar.
     """
     top = prices[-1]
     low = _price_of(_highest(accepted & ~refused), prices, 0.0)
@@ -205,12 +206,12 @@ def identify(accepted, refused, shares, prices, margins, correction=1.0):
 
 
 def demand_bounds(middle, half_width, unseen, shares, prices):
-    """Shares of consumers who surely and who maybe buy at each price, float `[num_prices]` each.
+    """Shares of consumers who certainly buy and who may buy at each price, float `[num_prices]` each.
 
     Args:
       middle: v_s, float `[segments]`.
       half_width: delta, float scalar.
-      unseen: segments of which nothing is known, bool `[segments]`.
+      unseen: segments without data, bool `[segments]`.
       shares, prices: as in `identify`.
     """
     surely = jnp.where(unseen, -1.0, middle - half_width)
@@ -223,13 +224,13 @@ def demand_bounds(middle, half_width, unseen, shares, prices):
 
 
 def _highest(words):
-    """Place of the highest bit set over the words of each segment, int `[segments]`; -1 if none is."""
+    """Position of the highest set bit over the words of each segment, int `[segments]`; -1 if there is none."""
     places = jnp.arange(words.shape[0], dtype=jnp.int32)[:, None] * BITS + (BITS - 1) - jax.lax.clz(words).astype(jnp.int32)
     return jnp.max(jnp.where(words != 0, places, -1), axis=0)
 
 
 def _lowest(words):
-    """Place of the lowest bit set, int `[segments]`; -1 if none is."""
+    """Position of the lowest set bit, int `[segments]`; -1 if there is none."""
     isolated = words & (~words + jnp.uint32(1))
     places = (
         jnp.arange(words.shape[0], dtype=jnp.int32)[:, None] * BITS + (BITS - 1) - jax.lax.clz(isolated).astype(jnp.int32)

@@ -1,23 +1,23 @@
-"""Valuation search: find the one valuation that all buyers share, by bolder and bolder steps.
+"""Valuation search: find the single valuation that all buyers share, with shrinking steps.
 
-All buyers value the product at the same unknown v in [low, high] and buy when the price is at most v. The search keeps an
-interval [a, b] that holds v and a step e, all in units of high - low: at the start [0, 1] and 1/2. It posts
+All buyers value the product at the same unknown v in [low, high] and buy if the price is at most v. The search keeps an
+interval [a, b] that contains v and a step e, all in units of high - low; at the start they are [0, 1] and 1/2. It posts
 
-    a + e:    accepted, a <- a + e;    refused, b <- a + e and a new phase starts with e <- e^2,
+    a + e:    if accepted, a <- a + e;    if refused, b <- a + e and a new phase starts with e <- e^2,
 
-and a, which is never refused, once b - a <= 1 / n with n the horizon. A phase ends too when its next offer would be b,
-whose answer is known. Bisection would be refused log(n) times, at a loss of up to v each; here a phase has one refusal at
-most, and the width of the interval is squared in it: accepted offers lose less than the old width w each and there are at
-most w / e = 1 / w of them, 1 in all. About log2 log2 n phases are needed.
+and when b - a <= 1 / n, with n the horizon, it posts a, which is never refused. A phase also ends if its next offer would be
+b, whose answer is known. Bisection would have log(n) refusals, with a loss of up to v each. Here a phase has at most one
+refusal, and squares the width of the interval. Each accepted offer loses less than the old width w, and there are at most w
+/ e = 1 / w of them, so they lose at most 1 in all. About log2 log2 n phases are needed.
 
-Regret: O(log log n), at most high - low for accepted offers and v for the refused one in each phase, and high - low in all
-for the periods after the search; no seller does better than log log n.
+Regret: O(log log n): at most high - low for accepted offers and v for the refused one in each phase, and high - low in total
+for the periods after the search; the lower bound is log log n.
 
-Conventions: the very first b, the highest price, is not offered either: a buyer who values the product at exactly that is
-sold to at 1 / n less. Steps are powers of two, which float32 adds exactly, and stop at 2^-22: above n = 4 million the last
-phase is slower than in the paper, and the search ends there. Several buyers a period answer alike; an offer counts as
-accepted when at least half of them buy. The policy believes every answer: where valuations vary it settles on some price
-for ever, and its regret is linear.
+Conventions: the first b, the highest price, is not offered either: a buyer whose valuation is exactly that price gets it for
+1 / n less. Steps are powers of two, which float32 adds exactly, and stop at 2^-22. Above n = 4 million the last phase is
+slower than in the paper, and the search ends there. Several buyers a period give the same answer; an offer counts as
+accepted if at least half of them buy. The policy trusts every answer: if valuations vary, it stays at some price
+permanently, and its regret is linear.
 
 Source: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve: bounds on regret for online posted-price
 auctions", doi:10.1109/SFCS.2003.1238232, section 2.

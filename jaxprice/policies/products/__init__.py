@@ -1,1 +1,1 @@
-"""Several products: prices or assortments of many products at once, which compete for the buyer."""
+"""Several products: prices or assortments of many products at once, which compete for buyers."""

@@ -1,17 +1,18 @@
-"""What gradient policies over a ball of price vectors share: one-point gradient steps within a subspace.
+"""The common part of gradient policies over a ball of price vectors: one-point gradient steps within a subspace.
 
-Prices are p in the ball |p| <= r, and x is a centre in the span of the orthonormal columns of B, `[n, d]`. With w uniform on
-the unit sphere of that span and revenue y(p), a period posts x + a w and moves on to
+Prices p are in the ball |p| <= r. The centre x is in the span of the orthonormal columns of B, `[n, d]`. With w uniform on
+the unit sphere of that span and revenue y(p), a period posts x + a w and then updates
 
     x <- P( x + h (y - b) / C w ),     a = r min(1/2, gap sqrt(d) T^(-1/4)),    h = r step / sqrt(T),
 
-P the projection on the ball of radius r - a, so that prices stay inside. With f the mean revenue, E[y w] = (a / d) times the
-gradient in the span of f smoothed over the ball of radius a: exactly (a / d) times that of f at x where f is quadratic. The
-baseline b, the mean revenue of the periods before, or 0, does not change this, as E w = 0, but lowers the variance. The unit
-C is the largest |y| so far, which keeps steps short whatever the money (today's y is among them: a bias while C grows).
+where P is the projection on the ball of radius r - a, so that prices stay inside. With f the mean revenue, E[y w] = (a / d)
+times the gradient in the span of f smoothed over the ball of radius a. If f is quadratic, this is exactly (a / d) times the
+gradient of f at x. The baseline b is the mean revenue of the earlier periods, or 0. It does not change this expectation,
+because E w = 0, but lowers the variance. The unit C is the largest |y| so far, which keeps steps short in any currency (C
+includes the present y, which is a bias while C grows).
 
 Source: A. D. Flaxman, A. T. Kalai, H. B. McMahan (2005), "Online convex optimization in the bandit setting: gradient descent
-without a gradient", arXiv:cs/0408007 (steps and shifts of these orders, the sqrt(d) among them).
+without a gradient", arXiv:cs/0408007 (steps and shifts of these orders, including the sqrt(d)).
 """
 
 import jax
@@ -26,7 +27,7 @@ from jaxprice.types import Interval
 
 @struct.dataclass
 class Ball:
-    """What the seller is told and where it is.
+    """The problem of the seller and its position.
 
     Attributes:
       radius: r, float scalar.
@@ -34,7 +35,7 @@ class Ball:
       step: h, float scalar.
       centre: x, float `[n]`.
       unit: C, float scalar; 0 before the first period.
-      mean, lost: mean revenue so far, and what rounding has kept from it (`totals`), float scalars.
+      mean, lost: mean revenue so far, and its rounding error (`totals`), float scalars.
       time: number of periods played, int scalar.
     """
 
@@ -53,7 +54,7 @@ class Ball:
         return self.centre + self.shift * dot(basis, z / length(z))
 
     def after(self, transition, baseline):
-        """The ball after a period; `baseline`: whether the mean revenue is taken off."""
+        """The ball after a period; `baseline`: whether to subtract the mean revenue."""
         y = transition.reward
         unit = jnp.maximum(self.unit, jnp.abs(y))
         base = jnp.where(self.time > 0, self.mean, 0.0) if baseline else 0.0
@@ -69,10 +70,10 @@ class Ball:
 
 
 def start(problem, name, rank, step, gap):
-    """The `Ball` before the first period, centre 0, for a subspace of that rank (None: all prices).
+    """The `Ball` before the first period, with centre 0, for a subspace of the given rank (None: all prices).
 
     Raises:
-      ValueError: a market that does not take price vectors of a ball, or has fewer products than `rank`.
+      ValueError: the market does not take price vectors of a ball, or has fewer products than `rank`.
     """
     space = problem.action_space
     if not isinstance(space, Interval) or not space.shape or "radius" not in problem.details:
@@ -96,6 +97,6 @@ def length(x):
 
 
 def check_numbers(step, gap):
-    """Refuse a negative step or a gap that is not positive."""
+    """Raise if the step is negative or the gap is not positive."""
     checks.number("step", step, low=0)
     checks.number("gap", gap, low=1e-6)

@@ -1,15 +1,15 @@
-"""What policies that learn multinomial logit choice from assortments share: epochs, and the best set for given attractions.
+"""The common part of policies that learn multinomial logit choice from assortments: epochs, and the best set.
 
-An epoch offers one set until a customer buys nothing. With attractions v_i, that of buying nothing being one, the number of
-times product i is bought in an epoch is geometric with mean v_i, P(k) = (v_i / (1 + v_i))^k / (1 + v_i), whatever else is
-offered: means over epochs estimate v_i without bias.
+An epoch offers one set until a customer buys nothing. Let product i have attraction v_i, and buying nothing attraction one.
+Then the number of sales of product i in an epoch is geometric with mean v_i, P(k) = (v_i / (1 + v_i))^k / (1 + v_i), for any
+other products in the set. So means over epochs are unbiased estimates of v_i.
 
 The best set of at most s products for attractions w maximises R(S) = sum_S r_i w_i / (1 + sum_S w_i). It consists of the s
 products with the largest positive w_i (r_i - z), z = max_S R(S) (as in `jaxprice.oracles.logit_pricing.assortment`).
-Dinkelbach's iteration z <- R(S(z)), S(z) that set for z, climbs to it from the revenue of any set, and stops where z no
-longer rises. From z = 0 `ROUNDS` are enough: of 400,000 random instances with up to 60 products and attractions from 1e-4 to
-1e4, ten took 10 and none more. Ranks come from all pairs of
-products, n^2 comparisons a round, with no sorting; without the limit on the size there are no ranks at all.
+Dinkelbach's iteration z <- R(S(z)), where S(z) is that set for z, increases to it from the revenue of any set, and stops
+when z does not increase. From z = 0, `ROUNDS` rounds are enough: among 400,000 random instances with up to 60 products and
+attractions from 1e-4 to 1e4, ten took 10 rounds and none more. Ranks come from all pairs of products, n^2 comparisons a
+round, without sorting; without a limit on the size there are no ranks at all.
 
 Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2019), "MNL-bandit: a dynamic learning approach to assortment
 selection", doi:10.1287/opre.2018.1832; W. Dinkelbach (1967), doi:10.1287/mnsc.13.7.492.
@@ -27,15 +27,16 @@ ROUNDS = 12
 
 @struct.dataclass
 class Shop:
-    """What the seller is told: revenue of each product, float `[n]`, and the largest number offered."""
+    """The problem of the seller: revenue of each product, float `[n]`, and the largest number of offered products."""
 
     revenues: jax.Array
     size: int = struct.field(pytree_node=False)
 
     def best(self, attractions, offered=None, wanted=True):
-        """The set with the largest expected revenue for these attractions, float `[n]`, not negative: bool `[n]`.
+        """The set with the largest expected revenue for these attractions, float `[n]`, nonnegative: bool `[n]`.
 
-        The iteration starts from the set `offered`, by default none, which is also the answer where none is `wanted`.
+        The iteration starts from the set `offered`, by default the empty set. If no set is `wanted`, the start is the
+        answer.
         """
 
         def rising(carry):
@@ -59,7 +60,7 @@ class Shop:
         return jnp.sum(weights * self.revenues) / (1 + jnp.sum(weights))
 
     def _top(self, gains):
-        """The `size` largest of those that are positive; ties go to the first."""
+        """The `size` largest of the positive gains; ties go to the first."""
         if self.size >= gains.shape[0]:
             return gains > 0
         product = jnp.arange(gains.shape[0])
@@ -70,14 +71,14 @@ class Shop:
 
 @struct.dataclass
 class Epochs:
-    """What the epochs have shown.
+    """The data of the epochs.
 
     Attributes:
-      number: of the epoch under way, from 1, int scalar.
+      number: number of the current epoch, from 1, int scalar.
       offered: the set of this epoch, bool `[n]`.
       sold: units sold in it, float `[n]`.
-      epochs: those before it that offered each product, int `[n]`.
-      sums, lost: units sold in them, and what rounding has kept from these (`totals`), float `[n]`.
+      epochs: number of earlier epochs that offered each product, int `[n]`.
+      sums, lost: units sold in them, and rounding errors (`totals`), float `[n]`.
     """
 
     number: jax.Array
@@ -93,7 +94,7 @@ class Epochs:
         return self.epochs.astype(jnp.float32)
 
     def after(self, demand):
-        """The epochs once a customer has come, and whether this one is over; the set is left as it was."""
+        """The epochs after a customer, and whether the current epoch is over; the offered set does not change."""
         sold, over = self.sold + demand, jnp.sum(demand) < 0.5
         epochs = self.epochs + (over & self.offered).astype(jnp.int32)
         sums = totals.plus(self.sums, self.lost, jnp.where(over, sold, 0.0), epochs >= totals.LONG)
@@ -105,7 +106,7 @@ def shop(problem, name):
     """The `Shop` of a problem.
 
     Raises:
-      ValueError: a market without assortments.
+      ValueError: the market has no assortments.
     """
     if not isinstance(problem.action_space, Subset):
         raise ValueError(f"{name} chooses sets of products, but this market sets prices")

@@ -1,4 +1,4 @@
-"""Online Newton for multinomial logit pricing: fit choices as they come, price by the fit, and shake the prices a little.
+"""Online Newton for multinomial logit pricing: update the fit after each period, price by the fit, and add small shocks.
 
 Buyers choose one of n products or nothing (`MNLPricing`). Product j at price p_j has the utility u_j = a_j - b y_j,
 y_j = (p_j - middle_j) / width, width the widest price interval, and buying nothing 0: n + 1 parameters theta = (a, b), with
@@ -7,19 +7,19 @@ and zbar = sum_k q_k z_k (k = 0 is nothing),
 
     H <- H + m sum_k q_k (z_k - zbar)(z_k - zbar)',      theta <- theta + H^-1 sum_j (d_j - m q_j) z_j:
 
-one Newton step a period on the log-likelihood, from a normal prior with mean (0, slope) and precision `ridge`. It is no
-maximum-likelihood fit, as errors of the early steps fade slowly: (theta - truth)'H(theta - truth), 3 on average for such a
-fit of two products, was 5.5 after 2,000 single buyers and 4.7 after 8,000, in 48 lanes. A square root of H^-1 is kept and
-changed by n + 1 rank-one updates (`linear_model`), about (n + 1)^3 operations. The price of product j is that which is best
-for theta, with unit costs c_j and the same mark-up on all products (`oracles.logit_pricing`),
+This is one Newton step a period on the log-likelihood, from a normal prior with mean (0, slope) and precision `ridge`. It is
+not a maximum-likelihood fit, because errors of the early steps decay slowly. For a maximum-likelihood fit of two products,
+(theta - truth)'H(theta - truth) is 3 on average; here it was 5.5 after 2,000 single buyers and 4.7 after 8,000, in 48 lanes.
+The state has a square root of H^-1, updated by n + 1 rank-one updates (`linear_model`), about (n + 1)^3 operations. The
+price of product j is optimal for theta, with unit costs c_j and the same mark-up on all products (`oracles.logit_pricing`),
 
     p_j = c_j + (width / b) (1 + W(sum_k exp(a_k - b (c_k - middle_k) / width - 1))) + shock width t^(-1/4) e_tj,
 
-e_tj independent fair signs, clipped to the interval. b counts as at least `LEAST` in prices.
+with independent fair signs e_tj, clipped to the interval. For setting prices b is at least `LEAST`.
 
-Regret: O(sqrt(T) log T) times the number of parameters, for shocks of this order. Without shocks prices settle before the
-slope b is told apart from the levels a, and regret is linear. Departures: the authors' features of products are here one
-level each, which does not change, and one slope for all, as the market has it; their ridge grows as log t, ours stays.
+Regret: O(sqrt(T) log T) times the number of parameters, for shocks of this order. Without shocks prices converge before the
+data separate the slope b from the levels a, and regret is linear. Departures: the authors' product features are here one
+constant level for each product, and one slope for all, as in the market; their ridge grows as log t, ours is constant.
 
 Source: V. Goyal, N. Perivier (2021), "Dynamic pricing and assortment under a contextual MNL demand", arXiv:2110.10018.
 """
@@ -35,18 +35,18 @@ from jaxprice.policies.parts.linear_model import Model
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Interval, Policy
 
-LEAST = 0.5  # slope that prices are made for, at least
+LEAST = 0.5  # smallest slope for setting prices
 
 
 @struct.dataclass
 class State:
-    """What the seller knows.
+    """State of the policy.
 
     Attributes:
       low, high, cost: price intervals and unit costs, float `[n]`.
       model: theta and a square root of H^-1, float `[n + 1]` and `[n + 1, n + 1]`.
       time: number of the next period, from 1, int scalar.
-      buyers: buyers a period.
+      buyers: number of buyers a period.
     """
 
     low: jax.Array
@@ -65,7 +65,7 @@ class State:
         return scale.or_one(jnp.max(self.high - self.low))
 
     def best_prices(self):
-        """Prices that are best for theta, not clipped, float `[n]`."""
+        """The optimal prices for theta, not clipped, float `[n]`."""
         slope = jnp.maximum(self.model.mean[-1], LEAST)
         utility = self.model.mean[:-1] - slope * self.units(self.cost)
         return self.cost + self.width() / slope * (1 + wright_omega(jax.nn.logsumexp(utility - 1)))
@@ -78,11 +78,11 @@ def mnl_newton(shock=0.1, ridge=0.1, slope=5.0):
     Args:
       shock: size of the shocks at t = 1, as a share of the widest price interval, at least 0; may be traced.
       ridge: precision of the prior on each parameter, above 0; may be traced.
-      slope: mean of the prior on b, the fall of utility over the widest interval, above 0; may be traced.
+      slope: mean of the prior on b, the decrease of utility over the widest interval, above 0; may be traced.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market that does not price several products in intervals, or whose
-        buyers do not choose.
+        buyers do not choose between products.
     """
     checks.number("shock", shock, low=0)
     checks.number("ridge", ridge, low=1e-6)

@@ -1,21 +1,21 @@
-"""Thompson sampling for the MNL bandit: offer the set that is best for attractions drawn from the posterior.
+"""Thompson sampling for the MNL bandit: offer the best set for attractions drawn from the posterior.
 
-Customers choose one of the products offered, or nothing, by multinomial logit with attractions v_i (`MNLAssortment`). A set
-is offered until a customer buys nothing: an epoch. Sales of product i in an epoch are geometric with mean v_i, whatever else
-is offered, so that after T_i epochs that offered it, with N_i sales in all,
+Customers choose one of the offered products, or nothing, by multinomial logit with attractions v_i (`MNLAssortment`). A set
+is offered until a customer buys nothing: an epoch. Sales of product i in an epoch are geometric with mean v_i, for any other
+products in the set. So after T_i epochs that offered it, with N_i sales in all,
 
     "exact":     1 / (1 + v_i) ~ Beta(1 + T_i, 1 + N_i), independent, from the uniform prior;
     "boosted":   v_i = m_i + s_i max_j z_j,    s_i = sqrt(a m_i (m_i + 1) / n_i) + b sqrt(log(T s)) / n_i,
                  z_1, ..., z_s standard normals that all products share, m_i = N_i / T_i, n_i = T_i, a = 50, b = 75;
 
-the set offered in the next epoch is the best one of at most s products for the drawn attractions (`mnl_choice` has epochs
-and solver). "boosted" begins with an epoch of each product alone, and attractions below 0 count as 0.
+The next epoch offers the best set of at most s products for the drawn attractions (for epochs and solver see `mnl_choice`).
+"boosted" begins with an epoch of each product alone, and attractions below 0 count as 0.
 
-The posterior "exact" is conjugate, and best in practice. "boosted" is what the regret is proved for: all products are high
-together in one of s draws, and variances are larger than those of the posterior. a and b, the constants of that proof as we
-have them, are the options `variance` and `floor`; smaller ones earn more.
+The posterior "exact" is conjugate, and best in practice. The regret is proved for "boosted": in one of s draws all products
+are high together, and variances are larger than those of the posterior. a and b, the constants of that proof as we have
+them, are the options `variance` and `floor`; smaller ones earn more.
 
-Regret: O(sqrt(n T log(T s)) + n log(T s)^2) for "boosted" where v_i <= 1.
+Regret: O(sqrt(n T log(T s)) + n log(T s)^2) for "boosted" if v_i <= 1.
 
 Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2017), "Thompson sampling for the MNL-bandit", arXiv:1706.00977.
 """
@@ -34,7 +34,7 @@ POSTERIORS = ("exact", "boosted")
 
 @struct.dataclass
 class State:
-    """What the seller is told, what the epochs have shown, and log(T s), float scalar."""
+    """The problem of the seller, the data of the epochs, and log(T s), float scalar."""
 
     shop: mnl_choice.Shop
     epochs: mnl_choice.Epochs

@@ -1,23 +1,24 @@
-"""UCB for the MNL bandit: offer the set that is best for upper confidence bounds of the products' attractions.
+"""UCB for the MNL bandit: offer the best set for upper confidence bounds of the products' attractions.
 
-Customers choose one of the products offered, or nothing, by multinomial logit with attractions v_i (`MNLAssortment`). A set
-is offered until a customer buys nothing: an epoch. After epoch l, with T_i the epochs that offered product i and m_i its
-mean sales in them,
+Customers choose one of the offered products, or nothing, by multinomial logit with attractions v_i (`MNLAssortment`). A set
+is offered until a customer buys nothing: an epoch. After epoch l, with T_i epochs that offered product i, and m_i its mean
+sales in them,
 
     u_i = m_i + sqrt(m_i L / T_i) + L / T_i,     L = scale log(sqrt(n) l + 1),     scale = 48,
 
-and u_i = 1 for a product never offered; the next epoch offers the set S of at most s products with the largest
-sum_S r_i u_i / (1 + sum_S u_i) (`mnl_choice` has epochs and solver). Revenues may have any unit.
+and u_i = 1 for a product that was never offered. The next epoch offers the set S of at most s products with the largest
+sum_S r_i u_i / (1 + sum_S u_i) (for epochs and solver see `mnl_choice`). Revenues may have any unit.
 
-The proof takes v_i <= 1: nothing is the likeliest choice. Then 1 bounds v_i as well, and with `cut` every u_i above 1 is cut
-there, which leaves the proof as it is: else a product once offered has a bound near 48 log(sqrt(n)), far above the 1 of
-those never offered, and the early sets are poor; with it the first set stays until its bounds fall below 1. The scale is
-that of the proof; in practice much smaller ones, about 1, earn more. Where some v_i is above 1, leave `cut` off.
+The proof assumes v_i <= 1, that is, buying nothing is the most probable choice. Then 1 is a bound on v_i as well. With `cut`
+every u_i above 1 is clipped to 1, and the proof stays valid. Without it a product that was offered once has a bound near 48
+log(sqrt(n)), far above the 1 of those never offered, and the early sets are poor. With it the first set stays until its
+bounds fall below 1. The scale is that of the proof; in practice much smaller ones, about 1, earn more. If some v_i is above
+1, leave `cut` off.
 
-Regret: O(sqrt(n T log(n T)) + n log(n T)^2), and no policy has less than order sqrt(n T) for sets of few products.
+Regret: O(sqrt(n T log(n T)) + n log(n T)^2); no policy has less than order sqrt(n T) for sets of few products.
 
-Convention: the print of L can be read as log(sqrt(n l) + 1) too; ours is the larger, and the one for which a bound over all
-T_i <= l fails with probability of order 1 / (n l).
+Convention: the printed L can also be read as log(sqrt(n l) + 1). Ours is larger, and with it a bound over all T_i <= l fails
+with probability of order 1 / (n l).
 
 Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2019), "MNL-bandit: a dynamic learning approach to assortment
 selection", doi:10.1287/opre.2018.1832.
@@ -34,7 +35,7 @@ from jaxprice.types import Policy
 
 @struct.dataclass
 class State:
-    """What the seller is told, and what the epochs have shown."""
+    """The problem of the seller, and the data of the epochs."""
 
     shop: mnl_choice.Shop
     epochs: mnl_choice.Epochs
@@ -50,7 +51,7 @@ def mnl_ucb(scale=48.0, cut=False):
 
     Args:
       scale: exploration constant, at least 0; may be traced.
-      cut: whether bounds are cut at 1, the largest attraction that the proof allows.
+      cut: whether to clip bounds at 1, the largest attraction that the proof allows.
 
     Raises:
       ValueError: a negative scale; at `init`, a market without assortments.

@@ -1,22 +1,22 @@
-"""OPOL: bandit gradient descent for the prices of many products, in directions learnt from their demand.
+"""OPOL: bandit gradient descent for the prices of many products, in directions learned from their demand.
 
-As `opok`, but the seller knows only the number d of directions in which demand varies (`LowRankDemand`). Demand without
-noise lies in the span of U, and so do averages of it. Column j = t mod d of a table Q, `[n, d]`, averages the demands of the
-periods j, j + d, j + 2 d, ..., which cancels noise and leaves d columns that differ as prices did; B is an orthonormal basis
-of its columns. With t = 0, 1, ..., y = p'q, and the steps of `ball_gradient`,
+It is like `opok`, but the seller knows only the number d of directions in which demand varies (`LowRankDemand`). Demand
+without noise is in the span of U, and so are its averages. Column j = t mod d of a table Q, `[n, d]`, averages the demands
+of the periods j, j + d, j + 2 d, .... This cancels noise, and the d columns differ as the prices did. B is an orthonormal
+basis of its columns. With t = 0, 1, ..., y = p'q, and the steps of `ball_gradient`,
 
     p = x + a B w,     x <- P( x + h y / C B w ),     Q_j <- Q_j + (q - Q_j) / (1 + floor(t / d)),     x <- B B'x.
 
-The authors take the top d left singular vectors of Q for B; with d columns these span what its columns span, and here the
-modified Gram-Schmidt process makes the basis: 2 n d^2 operations a period and no decomposition. Where columns differ little,
-by a share e of their length, rounding leaves B orthonormal up to 1e-7 / e.
+The authors use the top d left singular vectors of Q as B; with d columns these span the same space as the columns. Here the
+modified Gram-Schmidt process computes the basis: 2 n d^2 operations a period and no decomposition. If columns differ only by
+a share e of their length, B is orthonormal up to rounding errors of 1e-7 / e.
 
-Regret: O(d^(1/2) T^(3/4)) against the best fixed prices, whatever the number of products, if the averages tell all d
-directions from noise; a direction that noise hides is not searched.
+Regret: O(d^(1/2) T^(3/4)) against the best fixed prices, for any number of products, if the averages separate all d
+directions from noise; a direction hidden by noise is not searched.
 
-Departures: the authors keep x as d coordinates in the basis of the period. Here x is a price vector, projected on the new
-span: coordinates lose their meaning as soon as singular vectors swap places or signs. Before a column has its first demand
-it is a random direction. Unit C, step, shift and `baseline` as in `opok`.
+Departures: the authors store x as d coordinates in the basis of the period. Here x is a price vector, projected on the new
+span, because coordinates lose their meaning when singular vectors swap places or signs. Before a column has its first demand
+it is a random direction. Unit C, step, shift and `baseline` are as in `opok`.
 
 Source: J. Mueller, V. Syrgkanis, M. Taddy (2019), "Low-rank bandit methods for high-dimensional dynamic pricing",
 arXiv:1801.10242.
@@ -33,7 +33,7 @@ from jaxprice.policies.products import ball_gradient
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
-LOST = 1e-6  # share of a column outside the span of the others below which it is rounding
+LOST = 1e-6  # a column with a smaller share outside the span of the others is a rounding error
 
 
 @struct.dataclass
@@ -41,8 +41,8 @@ class State:
     """State of the policy.
 
     Attributes:
-      ball: where the seller is.
-      averages, lost: of demand, Q, and what rounding has kept from them (`totals`), float `[n, d]` each.
+      ball: the ball with the position of the seller.
+      averages, lost: averages of demand, Q, and their rounding errors (`totals`), float `[n, d]` each.
       basis: orthonormal basis B of the span of Q, float `[n, d]`.
     """
 
@@ -58,13 +58,13 @@ class State:
     feedback="demand and reward",
 )
 def opol(rank=2, step=1.0, gap=0.41, baseline=False):
-    """Bandit gradient descent in a subspace of prices that is learnt.
+    """Bandit gradient descent in a learned subspace of prices.
 
     Args:
-      rank: number d of directions, an int, at most that of products.
+      rank: number d of directions, an int, at most the number of products.
       step: constant of the step, at least 0; may be traced.
       gap: constant of the shift, above 0; may be traced. The shift is at most half the radius.
-      baseline: whether the mean revenue so far is taken off the revenue of a period.
+      baseline: whether to subtract the mean revenue so far from the revenue of a period.
 
     Raises:
       ValueError: numbers out of range; at `init`, a market that does not take prices in a ball, or with too few products.
@@ -94,7 +94,7 @@ def opol(rank=2, step=1.0, gap=0.41, baseline=False):
 
 
 def orthonormal(columns):
-    """Orthonormal columns with the same span, float `[n, d]`; a column within the span of those before becomes 0."""
+    """Orthonormal columns with the same span, float `[n, d]`; a column within the span of the earlier ones becomes 0."""
     rows = jnp.swapaxes(columns, 0, 1)
     lengths = jnp.maximum(jnp.sqrt(jnp.sum(rows * rows, axis=1)), 1e-30)
     later = jnp.arange(rows.shape[0])
