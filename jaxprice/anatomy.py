@@ -55,7 +55,8 @@ WRAPPERS = {  # kinds of object that wrap a function -> attributes that hold wha
     type(functools.lru_cache(print)): ("__wrapped__",),
     type(jax.jit(print)): ("__wrapped__",),
 }
-DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(collections.namedtuple("Pair", "a b").a))
+_FIELD = vars(collections.namedtuple("Pair", "a b"))["a"]
+DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(_FIELD))
 OF_CLASSES = {  # attributes that do not influence results
     "__abstractmethods__",
     "__annotate__",

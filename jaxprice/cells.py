@@ -16,11 +16,10 @@ import re
 import warnings
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
-from jaxprice import files, provenance
+from jaxprice import checks, files, provenance
 
 NAMES = re.compile(r"([\w.-]*[0-9a-f]{8}-)?[0-9a-f]{16}(-[0-9a-f]{16})?\.(nc|npz|unreadable.*)")  # names of cell files
 LARGEST = 2**31 - 1  # bytes of a variable, and largest integer, in a NetCDF file of version 3
@@ -72,7 +71,7 @@ def decided_by(walk, things, **told):
     found = {name: walk.of(thing) for name, thing in things.items()}
     packages = {name: version for one in found.values() for name, version in one.packages.items()}
     digests = {name: one.digest for name, one in found.items()}
-    told |= {"x64": bool(jax.config.jax_enable_x64), "packages": dict(sorted(packages.items()))}
+    told |= {"x64": bool(checks.setting("jax_enable_x64")), "packages": dict(sorted(packages.items()))}
     return digests | told, tuple(f"{name}: {what}" for name, one in found.items() for what in one.unknown)
 
 

@@ -3,32 +3,44 @@
 import difflib
 import math
 import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+from jaxtyping import Float32
+from numpy.typing import ArrayLike
 
+Bound = float | np.floating
 LARGEST = 2**31 - 1  # largest value that an int32 can count
 TABLE = 2**26  # largest number of entries in one array of a market, 256 MiB
 
 
-def is_traced(value):
+def setting(name: str) -> Any:
+    """The value of a setting of JAX, such as `"jax_enable_x64"`."""
+    return getattr(jax.config, name)
+
+
+def is_traced(value: Any) -> bool:
     """Whether a value is a JAX tracer, whose numbers cannot be checked."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """`value` as an error message shows it: its `repr`, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:250]}... ({type(value).__name__})"
 
 
-def whole(name, value, low=-math.inf, high=math.inf):
+def whole(name: str, value: Any, low: Bound = -math.inf, high: Bound = math.inf) -> int:
     """`value` as a Python int in `[low, high]`: an int, a NumPy integer of any width, or an integer array of rank 0.
 
     Raises:
       ValueError: it is not an integer in the range. Bools, floats and traced values are refused.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise ValueError(f"{name} must be known before tracing, got {value!r}")
     try:
         number = None if _is_bool(value) or np.ndim(value) else operator.index(value)
@@ -45,7 +57,7 @@ def whole(name, value, low=-math.inf, high=math.inf):
     return number
 
 
-def positive_int(name, value):
+def positive_int(name: str, value: Any) -> int:
     """`value` as a positive int that fits into an int32.
 
     Raises:
@@ -54,7 +66,7 @@ def positive_int(name, value):
     return whole(name, value, 1, LARGEST)
 
 
-def seed(value):
+def seed(value: Any) -> int:
     """`value` as a Python int in `[0, 2**64)`.
 
     Raises:
@@ -66,7 +78,7 @@ def seed(value):
         raise ValueError(f"seed must be an integer in [0, 2**64), got {shown(value)}") from None
 
 
-def fits(**sizes):
+def fits(**sizes: int) -> None:
     """Raise if the product of sizes, the number of entries of an array, exceeds `TABLE`, because it takes too much memory.
 
     Raises:
@@ -78,7 +90,7 @@ def fits(**sizes):
         raise ValueError(f"{made} would make an array of {numbers} numbers; at most {TABLE} (256 MiB) are made")
 
 
-def boolean(name, value):
+def boolean(name: str, value: Any) -> bool:
     """`value` as a bool: True, False, or a NumPy bool.
 
     Raises:
@@ -89,7 +101,7 @@ def boolean(name, value):
     return bool(value)
 
 
-def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
+def number(name: str, value: Any, *, low: Bound = -math.inf, high: Bound = math.inf, scalar: bool = False) -> Any:
     """`value` unchanged, after checking that it is finite and in `[low, high]`. Traced values pass unchecked.
 
     With `scalar`, only a single number is accepted (of Python or NumPy, or an array of rank 0); otherwise arrays and lists
@@ -99,16 +111,16 @@ def number(name, value, *, low=-math.inf, high=math.inf, scalar=False):
       ValueError: it is not such a number.
     """
     if is_traced(value):
-        if isinstance(value, jax.core.Tracer) and (not _is_real(value.dtype) or (scalar and value.ndim)):
+        if isinstance(value, Tracer) and (not _is_real(value.dtype) or (scalar and value.ndim)):
             raise ValueError(f"{name} must be {'one' if scalar else 'a'} number, got {value!r}")
         return value
     largest = np.abs(_numbers(name, value, low, high, scalar)).max()
-    if largest > LARGEST and not jax.dtypes.issubdtype(np.asarray(value).dtype, np.floating):
+    if largest > LARGEST and not jnp.issubdtype(np.asarray(value).dtype, np.floating):
         raise ValueError(f"{name} must be a float where it is beyond {LARGEST}, as in 1e10, got {shown(value)}")
     return value
 
 
-def _numbers(name, value, low=-math.inf, high=math.inf, scalar=False):
+def _numbers(name: str, value: Any, low: Bound = -math.inf, high: Bound = math.inf, scalar: bool = False) -> np.ndarray:
     """`value` as a float64 array, or a ValueError as in `number`."""
     try:
         whole = isinstance(value, int) and not isinstance(value, bool)  # Python's have any size, NumPy's 64 bits
@@ -131,10 +143,10 @@ def _is_bool(value):
 
 
 def _is_real(dtype):
-    return jax.dtypes.issubdtype(dtype, np.integer) or jax.dtypes.issubdtype(dtype, np.floating)
+    return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
 
 
-def positive(name, value):
+def positive(name: str, value: Any) -> Any:
     """`value` unchanged, if it is one finite number that is above zero in float32. Traced values pass unchecked.
 
     Raises:
@@ -146,7 +158,9 @@ def positive(name, value):
     return value
 
 
-def array(name, value, shape, *, low=-math.inf, high=math.inf):
+def array(
+    name: str, value: Any, shape: Sequence[int | None], *, low: Bound = -math.inf, high: Bound = math.inf
+) -> np.ndarray:
     """`value` as a float32 array of the given shape (None: any length of at least one), finite and in `[low, high]`.
 
     Raises:
@@ -162,7 +176,7 @@ def array(name, value, shape, *, low=-math.inf, high=math.inf):
     return array
 
 
-def price_interval(low, high, cost=0.0):
+def price_interval(low: Any, high: Any, cost: Any = 0.0) -> tuple[float, float, float]:
     """`(low, high, cost)` as floats: finite, nonnegative, `low` below `high`.
 
     Raises:
@@ -175,7 +189,7 @@ def price_interval(low, high, cost=0.0):
     return float(low), float(high), float(cost)
 
 
-def price_grid(prices):
+def price_grid(prices: ArrayLike) -> Float32[np.ndarray, " num_prices"]:
     """`prices` as float32 `[num_prices]`: finite, nonnegative, strictly increasing.
 
     Raises:
@@ -191,7 +205,7 @@ def price_grid(prices):
     return array
 
 
-def options(name, value):
+def options(name: str, value: Any) -> dict[str, Any]:
     """`value`, a dict of options by name; None gives an empty dict.
 
     Raises:
@@ -202,7 +216,7 @@ def options(name, value):
     return value or {}
 
 
-def choice(name, value, allowed):
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """`value`, one of `allowed`.
 
     Raises:

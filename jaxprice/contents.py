@@ -13,9 +13,12 @@ import importlib.util
 import sys
 import types
 import uuid
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxprice import anatomy, provenance
 from jaxprice.anatomy import digest
@@ -108,7 +111,7 @@ class Tree:
             return ["device", x.platform]
         if isinstance(x, contextvars.ContextVar):
             return ["context", x.name, self._node(x.get(None))]
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             raise ValueError("a traced value has no content")
         if kind is np.ndarray or isinstance(x, np.generic | jax.Array):
             return self._array(x)
@@ -134,7 +137,7 @@ class Tree:
         return self._instance(x)
 
     def _array(self, x):
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return ["key", str(jax.random.key_impl(x)), self._node(jax.random.key_data(x))]
         array = np.asarray(x)
         content = b"".join(self._nodes(*array.ravel().tolist())) if array.dtype == object else array.tobytes()
@@ -217,12 +220,13 @@ class Tree:
             return about + self._reduced(x)
         return about + self._items(anatomy.state(x))
 
-    def _reduced(self, x):
+    def _reduced(self, x: Any):
         """The parts of an object of a package, as `pickle` sees them."""
-        taken = copyreg.dispatch_table.get(type(x), lambda x: x.__reduce_ex__(4))(x)
+        taken: Any = copyreg.dispatch_table.get(type(x), lambda x: x.__reduce_ex__(4))(x)
         if isinstance(taken, str):
             return [taken]
-        made, args, state, *items = (*taken, None, None, None)[:5]
-        if made is copyreg.__newobj__:
+        whole: tuple[Any, ...] = *taken, None, None, None
+        made, args, state, *items = whole[:5]
+        if made is copyreg.__newobj__:  # pyright: ignore[reportAttributeAccessIssue]  no stub has it
             args = args[1:]
         return self._nodes(made, args, state, *(list(item) for item in items if item is not None))

@@ -32,6 +32,8 @@ from flax import struct
 from jaxprice import rules
 from jaxprice.numerics import maximise, wright_omega
 
+Leaf = jax.Array | np.ndarray | float
+
 
 class Curve:
     """Expected demand of one buyer as a function of the price. Leaves are float scalars; any may be vmapped.
@@ -73,8 +75,8 @@ class Curve:
 class Linear(Curve):
     """Demand falls linearly from `intercept`, by `slope` a unit of price."""
 
-    intercept: jax.Array | float = 1.0
-    slope: jax.Array | float = 1.0
+    intercept: Leaf = 1.0
+    slope: Leaf = 1.0
 
     def mean(self, price):
         return jnp.maximum(self.intercept - self.slope * price, 0.0)
@@ -97,8 +99,8 @@ class Linear(Curve):
 class Logit(Curve):
     """A logistic purchase probability: `1 / (1 + exp(slope * price + intercept))`."""
 
-    slope: jax.Array | float = 1.0
-    intercept: jax.Array | float = -1.0
+    slope: Leaf = 1.0
+    intercept: Leaf = -1.0
     price_range: ClassVar[tuple[float, float]] = (0.5, 8.0)
 
     def mean(self, price):
@@ -122,8 +124,8 @@ class Logit(Curve):
 class Probit(Curve):
     """Normal valuations with the given mean and standard deviation."""
 
-    location: jax.Array | float = 0.5
-    scale: jax.Array | float = 0.2
+    location: Leaf = 0.5
+    scale: Leaf = 0.2
 
     def mean(self, price):
         return jax.scipy.special.ndtr((self.location - price) / self.scale)
@@ -142,8 +144,8 @@ class Probit(Curve):
 class Exponential(Curve):
     """`scale * exp(-rate * price)`."""
 
-    scale: jax.Array | float = 1.0
-    rate: jax.Array | float = 2.0
+    scale: Leaf = 1.0
+    rate: Leaf = 2.0
     price_range: ClassVar[tuple[float, float]] = (0.1, 1.5)
 
     def mean(self, price):
@@ -166,8 +168,8 @@ class Exponential(Curve):
 class IsoElastic(Curve):
     """`scale * price**-elasticity` with constant elasticity above one."""
 
-    scale: jax.Array | float = 0.5
-    elasticity: jax.Array | float = 2.0
+    scale: Leaf = 0.5
+    elasticity: Leaf = 2.0
     price_range: ClassVar[tuple[float, float]] = (1.0, 4.0)
     unit_cost: ClassVar[float] = 0.8
 
@@ -192,8 +194,8 @@ class IsoElastic(Curve):
 class UniformValuation(Curve):
     """Valuations uniform between `low` and `high`."""
 
-    low: jax.Array | float = 0.0
-    high: jax.Array | float = 1.0
+    low: Leaf = 0.0
+    high: Leaf = 1.0
 
     def mean(self, price):
         return jnp.clip((self.high - price) / (self.high - self.low), 0.0, 1.0)
@@ -215,8 +217,8 @@ class UniformValuation(Curve):
 class BetaValuation(Curve):
     """Valuations Beta(a, b) on [0, 1]."""
 
-    a: jax.Array | float = 2.0
-    b: jax.Array | float = 2.0
+    a: Leaf = 2.0
+    b: Leaf = 2.0
     price_range: ClassVar[tuple[float, float]] = (0.05, 0.95)
 
     def mean(self, price):
@@ -236,8 +238,8 @@ class BetaValuation(Curve):
 class LogNormalValuation(Curve):
     """The logarithm of valuations is normal with the given mean and standard deviation."""
 
-    location: jax.Array | float = -0.5
-    scale: jax.Array | float = 0.4
+    location: Leaf = -0.5
+    scale: Leaf = 0.4
     price_range: ClassVar[tuple[float, float]] = (0.1, 2.0)
 
     def mean(self, price):
@@ -257,7 +259,7 @@ class LogNormalValuation(Curve):
 class Mixture(Curve):
     """A finite mixture: `weights` `[M]` and one curve whose leaves are `[M]`. Its profit may have several peaks."""
 
-    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.5, 0.5], np.float32))
+    weights: Leaf = struct.field(default_factory=lambda: np.array([0.5, 0.5], np.float32))
     components: Curve = struct.field(
         default_factory=lambda: Probit(np.array([0.3, 0.75], np.float32), np.array([0.06, 0.06], np.float32))
     )
@@ -298,8 +300,8 @@ class Atoms(Curve):
     N. Cesa-Bianchi, T. Cesari, V. Perchet (2019), "Dynamic pricing with finitely many unknown valuations", PMLR 98.
     """
 
-    values: jax.Array = struct.field(default_factory=lambda: np.array([0.2, 0.9, 1.0], np.float32))
-    weights: jax.Array = struct.field(default_factory=lambda: np.array([0.7, 0.3, 0.0], np.float32))
+    values: Leaf = struct.field(default_factory=lambda: np.array([0.2, 0.9, 1.0], np.float32))
+    weights: Leaf = struct.field(default_factory=lambda: np.array([0.7, 0.3, 0.0], np.float32))
 
     def mean(self, price):
         price = jnp.asarray(price)[..., None]

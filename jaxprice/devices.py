@@ -29,7 +29,7 @@ def use_cpu_cores(count=None):
     """
     count = None if count is None else checks.positive_int("count", count)
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or (count is None and jax.config.jax_num_cpu_devices not in (-1, None)):
+    if chosen or (count is None and checks.setting("jax_num_cpu_devices") not in (-1, None)):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # the backend has started, so its devices are fixed

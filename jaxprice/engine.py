@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice import fingerprint, periods, program, random
+from jaxprice import checks, fingerprint, periods, program, random
 from jaxprice.devices import on_cpu
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
@@ -35,7 +35,7 @@ class Engine:
         which = self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched)
         first, axes = _resets.find(self.env.name, which, _market, *which)
         reset_lanes = functools.partial(first, streams, numbers, params, np.int32(times[-1]))
-        which = self.env, self.mesh, int(seed), first, width, int(times[-1]), jax.config.jax_enable_x64
+        which = self.env, self.mesh, int(seed), first, width, int(times[-1]), checks.setting("jax_enable_x64")
         made, obs, env_state = reset_lanes() if self.given else _reuse(which, reset_lanes)
         env, made, axes = periods.specialise(self.env, made, axes)
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
@@ -165,7 +165,7 @@ def forget():
 
 
 def _debugging():
-    return jax.config.jax_debug_nans or jax.config.jax_debug_infs
+    return checks.setting("jax_debug_nans") or checks.setting("jax_debug_infs")
 
 
 def _first_lane(tree, flags):
@@ -186,7 +186,7 @@ def _check_numbers(carry, time):
     """Raise, under `jax_debug_nans` and `jax_debug_infs`, what JAX raises where it looks at results."""
     if not _debugging():
         return
-    sought = {"nan": (jax.config.jax_debug_nans, np.isnan), "inf": (jax.config.jax_debug_infs, np.isinf)}
+    sought = {"nan": (checks.setting("jax_debug_nans"), np.isnan), "inf": (checks.setting("jax_debug_infs"), np.isinf)}
     for path, x in jax.tree_util.tree_flatten_with_path(carry)[0]:
         for name, (asked, bad) in sought.items():
             if asked and jnp.issubdtype(x.dtype, jnp.floating) and bad(np.asarray(x, float)).any():

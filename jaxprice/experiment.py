@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -140,7 +141,8 @@ class Experiment:
                 tell(sizes["lanes"] * sizes["horizon"])
             return found
         env, params = self.environments[environment]
-        how, start = sizes | {"params": params, "devices": devices, "chunk": chunk}, time.perf_counter()
+        how: dict[str, Any] = sizes | {"params": params, "devices": devices, "chunk": chunk}
+        start = time.perf_counter()
         value = simulate(env, {policy: self.policies[policy]}, progress=tell or False, **how)
         return value, store.save(cell, value, time.perf_counter() - start)
 

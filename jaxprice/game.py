@@ -33,7 +33,7 @@ class Function:
                 out = self.many(params, np.int32(time), lanes, inputs)
         except (TypeError, IndexError) as error:
             raise ValueError(f"shapes: {self.name} cannot be compiled: {str(error).splitlines()[0]}") from error
-        if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(out)):
+        if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(out)):
             raise ValueError(f"shapes: {self.name} returns a random key; keys come with every call and stay out of states")
         out = jax.device_get(out)
         for path, leaf in jax.tree_util.tree_flatten_with_path(out)[0]:

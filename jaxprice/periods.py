@@ -18,7 +18,7 @@ from flax import struct
 
 from jaxprice import random
 from jaxprice.lanes import depends, live, widen
-from jaxprice.types import Environment, Oracle, Policy, Transition
+from jaxprice.types import Environment, Oracle, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
 BLOCK = 256  # periods summed in plain float32
@@ -46,7 +46,7 @@ class Lane:
     """The code of one lane, in which every value is a scalar or a small array without a lane axis."""
 
     env: Environment
-    policy: Policy
+    policy: Any  # a `Policy`; None where the market alone is started
     given: bool  # params are given, not drawn
     ends: bool = False  # the market may terminate before the horizon
     state: str = ""  # digest of the code and data that the policy reaches; the functions can stay while it changes

@@ -1,5 +1,7 @@
 """Pictures of results; each function draws on a Matplotlib Axes and returns it."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -42,7 +44,7 @@ def regret(result, *, ax=None, relative=False, band="interval"):
         mean = one["regret"].values / unit
         if np.all(np.abs(mean) <= floor):
             continue
-        look = {"color": _colour(number), "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
+        look: dict[str, Any] = {"color": _colour(number), "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
         lines[str(name)] = ax.plot(time, np.maximum(mean, floor), label=_label(str(name)), linewidth=1.6, **look)[0]
         if band == "interval":
             ends = stats.interval(mean, one["regret_se"].values / unit, result.attrs.get("lanes"))
@@ -87,7 +89,7 @@ def share(result, *, ax=None):
     ax = _new_axes(7, 1 + 0.3 * len(drawn)) if ax is None else ax
     ax.axvline(100, color="0.5", linestyle="--", linewidth=1)
     for place, k in enumerate(drawn):
-        look = {"color": _colour(k), "marker": "os^D"[k // 10 % 4]}
+        look: dict[str, Any] = {"color": _colour(k), "marker": "os^D"[k // 10 % 4]}
         ax.errorbar(100 * means[k], place, xerr=100 * reach[k], markersize=6, capsize=3, linewidth=1.6, **look)
         _beside(ax, place, "right", f"{100 * means[k]:.1f}", "0.3")
         _beside(ax, place, "left", names[k], "black")

@@ -5,7 +5,6 @@ import difflib
 import importlib
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxprice import checks, given, periods, random
@@ -50,7 +49,7 @@ def prepare(env, policies, seed, lanes, horizon, params):
         longest = getattr(policy, "longest", None)
         if longest is not None and horizon > longest:
             raise ValueError(f"policy {name!r} was made for at most {longest} periods, got the horizon {horizon}")
-    if not isinstance(seed, jax.core.Tracer):
+    if not checks.is_traced(seed):
         seed = checks.seed(seed)
     random.stream(seed, "market")
     kind, shared = given.kind_of(env)

@@ -17,6 +17,7 @@ import ctypes
 import hashlib
 import itertools
 import sys
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,15 @@ class Program:
       kind: hashable owner of the code; the latest executables of each kind stay in the cache.
     """
 
-    def __init__(self, function, axes, mesh, donated=None, out_axes=-1, kind=None):
+    def __init__(
+        self,
+        function: Callable,
+        axes: Sequence,
+        mesh: jax.sharding.Mesh,
+        donated: int | None = None,
+        out_axes: int | Sequence[bool] = -1,
+        kind=None,
+    ):
         self.function, self.axes, self.mesh, self.donated, self.out_axes = function, axes, mesh, donated, out_axes
         self.kind, self._built = kind, ProgramCache(SHAPES)
 
@@ -81,7 +90,7 @@ class Program:
         read = needed(closed.jaxpr, closed.jaxpr.outvars)
         used = [k for k, var in enumerate(closed.jaxpr.invars) if var in read and local[k].size]
         kept = [k for k, x in enumerate(closed.out_avals) if x.size]
-        outs = [True] * len(closed.out_avals) if self.out_axes == -1 else self.out_axes
+        outs = [True] * len(closed.out_avals) if isinstance(self.out_axes, int) else self.out_axes
 
         def run(*values):
             given = dict(zip(used, values, strict=True))

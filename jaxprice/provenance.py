@@ -27,7 +27,8 @@ def spelled(module):
     main = sys.modules.get("__main__")
     if module != "__main__" or main is None:
         return module
-    return main.__spec__.name if getattr(main, "__spec__", None) else Path(getattr(main, "__file__", "__main__")).stem
+    spec = getattr(main, "__spec__", None)
+    return spec.name if spec else Path(getattr(main, "__file__", "__main__")).stem
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def stream(seed, role):
     """
     if role not in ROLES:
         raise ValueError(f"role must be one of {ROLES}, got {role!r}")
-    if not isinstance(seed, jax.core.Tracer):
+    if not checks.is_traced(seed):
         seed = checks.seed(seed)
         words = seed & 0xFFFFFFFF, seed >> 32, ROLES.index(role), 0
         return np.concatenate(threefry(*(np.array([word], np.uint32) for word in words)))

@@ -99,7 +99,7 @@ def _state(env, name, policy, params):
     first, (obs, env_state, state, action) = jax.make_jaxpr(start, return_shape=True)(_key(), given)
     space = problem.action_space
     shape, dtype = getattr(action, "shape", None), getattr(action, "dtype", None)
-    if shape != space.shape or not jnp.issubdtype(dtype, space.kind):
+    if dtype is None or shape != space.shape or not jnp.issubdtype(dtype, space.kind):
         wanted = {
             Discrete: "an index of its price grid (an integer scalar)",
             Interval: "a price (a float scalar)",

@@ -104,13 +104,13 @@ def _numbers(name, leaf):
 def _look(markets, batched, names, holds, wanted):
     """Raise for the first market for which a rule does not hold."""
     holds = np.asarray(holds)
-    holds = holds.reshape(len(holds), -1).all(axis=1)
+    holds = np.all(holds.reshape(len(holds), -1), axis=1)
     if holds.all():
         return
     row = int(np.argmin(holds))
     one = jax.tree.map(lambda x: x[row], markets)
     got = ", ".join(f"{name}={_shown(_leaf(one, name))}" for name in names.split())
-    where = f" in row {row} of {len(holds)} markets" if batched else ""
+    where = f" in row {row} of {holds.size} markets" if batched else ""
     raise ValueError(f"params must have {wanted}, got {got}{where}")
 
 

@@ -15,13 +15,19 @@ last digits of `etc_glm` depend on the number of lanes, because XLA compiles its
 
 import functools
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
+from jaxtyping import Float
 from tqdm import tqdm
 
 from jaxprice import checks, engine, preparation, random, rehearsal, stats
 from jaxprice import devices as device_mesh
+from jaxprice.types import Environment, Policy
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
 VECTORS = 64  # lanes: four of the widest vectors
@@ -29,21 +35,21 @@ CACHE = 2**19  # bytes: on a CPU, the policy states of the lanes played together
 
 
 def simulate(
-    env,
-    policies,
+    env: Environment,
+    policies: Mapping[str, Policy] | Policy,
     *,
-    seed=0,
-    lanes=1000,
-    horizon=1000,
-    params=None,
-    checkpoints=None,
-    quantiles=(0.05, 0.25, 0.5, 0.75, 0.95),
-    devices=None,
-    chunk=None,
-    traces=False,
-    per_lane=True,
-    progress=False,
-):
+    seed: int = 0,
+    lanes: int = 1000,
+    horizon: int = 1000,
+    params: Any = None,
+    checkpoints: Sequence[int] | np.ndarray | None = None,
+    quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
+    devices: int | Sequence[jax.Device] | None = None,
+    chunk: int | None = None,
+    traces: bool = False,
+    per_lane: bool = True,
+    progress: bool | Callable[[int], object] = False,
+) -> xr.Dataset:
     """Run policies in a market and return their regret and reward over time, with standard errors.
 
     Args:
@@ -78,7 +84,7 @@ def simulate(
     """
     if checks.is_traced((seed, params)):
         raise ValueError("simulate goes from checkpoint to checkpoint and cannot be traced: jaxprice.rollout can")
-    if jax.config.jax_disable_jit:
+    if checks.setting("jax_disable_jit"):
         raise ValueError("simulate plays compiled code, which disable_jit rules out: jaxprice.rollout plays plain code too")
     play = preparation.prepare(env, policies, seed, lanes, horizon, params)
     lanes, horizon = play.lanes, play.horizon
@@ -113,7 +119,9 @@ def simulate(
     return stats.join(results, {"environment": env.name, "seed": play.seed, "lanes": lanes, "horizon": horizon})
 
 
-def rollout(env, policy, *, seed=0, lanes, horizon, params=None):
+def rollout(
+    env: Environment, policy: Policy, *, seed: ArrayLike = 0, lanes: int, horizon: int, params: Any = None
+) -> dict[str, Float[jax.Array, " lanes"]]:
     """Cumulative metrics at the horizon, as a pure function that can be jitted and vmapped over hyperparameters.
 
         sweep = jax.vmap(lambda scale: rollout(env, ucb1(scale), lanes=1000, horizon=10_000, params=params)["regret"])

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
-from jaxprice import rules
+from jaxprice import checks, rules
 from jaxprice.lanes import depends
 
 
@@ -101,7 +102,7 @@ class Problem:
     @property
     def one_price(self):
         """Whether there are several actions and all have the same price, as in a bandit; False if the prices are traced."""
-        if isinstance(self.prices, jax.core.Tracer) or self.prices.ndim != 1 or self.prices.size < 2:
+        if isinstance(self.prices, Tracer) or self.prices.ndim != 1 or self.prices.size < 2:
             return False
         prices = np.asarray(self.prices)
         return bool(np.all(prices == prices[0]))
@@ -352,7 +353,7 @@ class Environment:
         if not self.tables:
             return params
         bare = dataclasses.replace(params, **dict.fromkeys(self.tables))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(bare)):
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(bare)):
             return jax.vmap(self.solve)(bare) if batched else self.solve(bare)
         with jax.ensure_compile_time_eval():
             if batched:
@@ -360,7 +361,7 @@ class Environment:
             leaves, structure = jax.tree.flatten(bare)
             arrays = [np.asarray(leaf) for leaf in leaves]
             numbers = tuple((array.dtype, array.shape, array.tobytes()) for array in arrays)
-            return _solution(self, structure, numbers, jax.config.jax_enable_x64)
+            return _solution(self, structure, numbers, checks.setting("jax_enable_x64"))
 
     def refresh(self, state, params):
         """The state after the numbers of the market changed to `params`; for states that hold values derived from params."""

@@ -21,6 +21,7 @@ import shutil
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -97,7 +98,8 @@ class Store:
     """
 
     def __init__(self, folder, configuration):
-        self.manager, self.lock, self.writable = None, None, True
+        manager: Any = None
+        self.manager, self.lock, self.writable = manager, None, True
         if folder is None:
             return
         (self.folder, self.writable), configuration = open_folder(folder), configuration()
@@ -150,7 +152,7 @@ class Store:
         names = sorted(key for key in configuration if last["configuration"].get(key) != configuration[key])
         return f"from {last['date'][:19]}, that differs in {', '.join(names)}"
 
-    def resume(self, state, curve):
+    def resume(self, state, curve) -> tuple[Any, dict[str, np.ndarray]]:
         """The newest readable `(state, curve)`, or the arguments if there is none."""
         steps = [] if self.manager is None else sorted(self.manager.all_steps(), reverse=True)
         for step in steps:

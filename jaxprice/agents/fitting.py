@@ -7,6 +7,7 @@ length agrees with all shapes, the weights belong to another network.
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -17,7 +18,7 @@ from jaxprice import checks
 from jaxprice.agents import inputs, networks
 
 
-def flat(weights):
+def flat(weights) -> dict[str, Any]:
     """Nested weights as a flat dict.
 
     Raises:
@@ -33,7 +34,7 @@ def nested(weights):
     return flax.traverse_util.unflatten_dict(weights, sep="/")
 
 
-def shapes(network, facts, seen):
+def shapes(network, facts, seen) -> dict[str, jax.ShapeDtypeStruct]:
     """The weights that a network has in a market with `facts` and `seen` of one lane: flat, `jax.ShapeDtypeStruct` each."""
     return flat(jax.eval_shape(lambda key: networks.initial(network, key, facts, seen), jax.random.key(0)))
 
@@ -87,15 +88,13 @@ def checked(network, actions, weights):
 
 
 @functools.lru_cache(maxsize=64)
-def _shapes(network, actions, shown):
+def _shapes(network, actions, shown) -> dict[str, jax.ShapeDtypeStruct]:
     """Like `shapes`, for a market that shows `shown` numbers besides time, price and demand."""
 
-    def array(*shape, dtype=jnp.float32):
+    def array(*shape, dtype=jnp.float32) -> Any:  # a shape stands for an array
         return jax.ShapeDtypeStruct(shape, dtype)
 
     facts = inputs.Facts(array(actions), array(actions), array(), array(), 1)
     whole = array(dtype=jnp.int32)
     seen = inputs.Seen(whole, array(), array(), whole, array(shown), array(shown))
-    return flat(
-        jax.eval_shape(lambda facts, seen: networks.initial(network, jax.random.key(0), facts, seen), facts, seen)
-    )
+    return flat(jax.eval_shape(lambda facts, seen: networks.initial(network, jax.random.key(0), facts, seen), facts, seen))

@@ -12,6 +12,7 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 import dataclasses
 import functools
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -159,7 +160,7 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
                 step = done + int(np.argmin(np.isfinite(metrics[bad[0]]).all(axis=-1))) + 1
                 raise FloatingPointError(f"{bad[0]} is not finite at update {step}; the weights of update {done} are kept")
             state, done = new, done + count
-            point = {name: x.mean(axis=0) for name, x in metrics.items()}
+            point: dict[str, Any] = {name: x.mean(axis=0) for name, x in metrics.items()}
             earned, best = map(np.asarray, score(state.weights, seeds, numbers))
             share = np.divide(earned, best, out=np.full_like(best, np.nan), where=best > 0)
             if not np.all(best > 0) and not told:

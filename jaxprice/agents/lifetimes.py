@@ -48,7 +48,7 @@ class Lifetime:
       label: the teacher's action, int `[T]`; zero without a teacher.
     """
 
-    facts: inputs.Facts
+    facts: inputs.Facts | None
     seen: inputs.Seen
     action: jax.Array
     log_prob: jax.Array
@@ -186,7 +186,7 @@ class Play:
 
         carry = seen, memory, obs, state, knows, counts
         _, life = jax.lax.scan(period, carry, jnp.arange(self.horizon, dtype=jnp.int32))
-        return life.replace(facts=facts)
+        return dataclasses.replace(life, facts=facts)
 
     def says(self, weights, lives):
         """The `Output` of the network at every period of `lives` `[lanes]`, for given weights: `[lanes, T]`."""

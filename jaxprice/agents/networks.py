@@ -20,6 +20,8 @@ These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds l
 Sources: as in `cores` and `stats_net`.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -92,7 +94,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
     if not isinstance(inputs, Inputs):
         raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(inputs)}")
     checks.number("head_scale", head_scale, low=0, scalar=True)
-    kind = StatsNet if name == "stats" else cores.CORES[name]
+    kind: Any = StatsNet if name == "stats" else cores.CORES[name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
         raise ValueError(f"network {name!r} takes the options {sorted(allowed)}, got {unknown}")
@@ -102,11 +104,11 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
         if size % heads:
             raise ValueError(f"size must be a multiple of heads, got {size} and {heads}")
     if name == "stats":
-        return StatsNet(head_scale=float(head_scale), **options)
+        return kind(head_scale=float(head_scale), **options)
     return SequenceNetwork(kind(**options), actions, inputs, float(head_scale))
 
 
-def _option(key, value):
+def _option(key, value) -> Any:
     """An option of a core, after checks."""
     if key == "attention":
         return checks.boolean(key, value)

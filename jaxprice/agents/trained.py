@@ -83,7 +83,7 @@ class Agent:
         _ = self.network
 
     @property
-    def network(self):
+    def network(self) -> Any:
         """The network."""
         return networks.make(self.name, actions=self.actions, inputs=self.inputs, **self.options)
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import envs
 from jaxprice.compat import forks
@@ -26,7 +27,7 @@ from jaxprice.types import Discrete, Environment, Subset
 class Horizon:
     """Params of `FreshMarket`: number of periods in an episode, int scalar."""
 
-    max_steps_in_episode: jax.Array
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass

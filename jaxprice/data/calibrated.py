@@ -21,6 +21,7 @@ import importlib.resources
 import json
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -143,7 +144,7 @@ def load(name: str) -> Calibration:
     return from_dict(json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8")))
 
 
-def from_dict(fields: dict[str, object]) -> Calibration:
+def from_dict(fields: dict[str, Any]) -> Calibration:
     """Builds a calibration from the fields of its JSON file: lists become read-only arrays or tuples.
 
     Raises:
@@ -153,7 +154,7 @@ def from_dict(fields: dict[str, object]) -> Calibration:
 
 
 def assemble(
-    fit: Fit, data: np.ndarray, choice: np.ndarray, design: np.ndarray, price_name: str, **described: object
+    fit: Fit, data: np.ndarray, choice: np.ndarray, design: np.ndarray, price_name: str, **described: Any
 ) -> Calibration:
     """Builds a calibration from a fit and its data; numbers are rounded to 10 significant digits.
 

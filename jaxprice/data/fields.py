@@ -1,5 +1,7 @@
 """The fields of a calibration: each must match its definition in `Calibration`, or a ValueError names it before use."""
 
+from typing import Any
+
 import numpy as np
 
 DESCRIBED = ("name", "currency", "source", "licence", "reference", "provenance", "script")  # texts given by the author
@@ -8,7 +10,7 @@ PER_BRAND = ("price_means", "price_sds", "market_shares", "own_elasticities")
 SYMMETRY = 1e-6  # tolerance for symmetry of rounded covariances, relative to their largest entry
 
 
-def checked(fields: dict[str, object], known: list[str]) -> dict[str, object]:
+def checked(fields: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """Fields of a calibration in the types of `Calibration`: tuples, and read-only float64 arrays.
 
     Args:
@@ -67,7 +69,7 @@ def checked(fields: dict[str, object], known: list[str]) -> dict[str, object]:
     return out | {"brands": brands, "names": names}
 
 
-def names_of(key: str, value: object) -> tuple[str, ...]:
+def names_of(key: str, value: Any) -> tuple[str, ...]:
     """`value`, a list or tuple of different names, as a tuple.
 
     Raises:
@@ -79,7 +81,7 @@ def names_of(key: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _numbers(key: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
+def _numbers(key: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """`value` as a finite float64 array of the given shape."""
     try:
         array = np.asarray(value)

@@ -43,7 +43,8 @@ def _dynamic_slice(eqn, args, size):
         everything = tuple(range(len(shape)))
         dims = lax.GatherDimensionNumbers(everything, (), everything)
         return [(_gather_lanes(operand, wide, _corners(starts, size), True, dims, sizes, mode=_CLIP), True)]
-    index = jnp.clip(broadcast(*starts[0], (), size), 0, shape[0] - 1)
+    start, wide_start = starts[0]
+    index = jnp.clip(broadcast(start, wide_start, (), size), 0, shape[0] - 1)
     operand = broadcast(operand, wide, shape, size) if wide else jnp.asarray(operand)[..., None]
     return [(once(_pick, operand, index)[None], True)]
 

@@ -8,6 +8,8 @@ primitive is evaluated by its rule, `rule(eqn, args, size) -> pairs`. If it has 
 import contextlib
 import contextvars
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +42,9 @@ def rule(names):
     return register
 
 
-def widen(function, in_axes, fence=None, out_axes=-1):
+def widen(
+    function: Callable, in_axes: Sequence, fence: jax.Array | None = None, out_axes: int | Sequence[bool] = -1
+) -> Callable:
     """Return a version of `function` that acts on many lanes at once, with the lane axis last in every array.
 
     Args:
@@ -76,7 +80,7 @@ def widen(function, in_axes, fence=None, out_axes=-1):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*jax.tree.unflatten(tree, one_lane))
         with fenced(fence):
             outs = interpret(closed, zip(leaves, flags, strict=True), size)
-        wanted = [True] * len(outs) if out_axes == -1 else out_axes
+        wanted = [True] * len(outs) if isinstance(out_axes, int) else out_axes
         outs = [as_carry(*out, flag, aval, size) for out, flag, aval in zip(outs, wanted, closed.out_avals, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
@@ -175,7 +179,7 @@ def _callee(eqn):
     return inner if inner is None or isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
 
 
-def broadcast(value, flag, shape, size):
+def broadcast(value, flag, shape, size) -> Any:
     """Give `value` the shape `[*shape, size]`; a wide key stays a tuple of words."""
     if isinstance(value, tuple):
         return tuple(broadcast(word, True, shape, size) for word in value)
@@ -191,7 +195,7 @@ def join(value):
     return random.from_words(value) if isinstance(value, tuple) else value
 
 
-def as_carry(value, flag, wide, aval, size):
+def as_carry(value, flag, wide, aval, size) -> Any:
     """A loop-carried value as an array that has a lane axis exactly if `wide`."""
     if wide:
         return join(broadcast(value, flag, aval.shape, size))

@@ -26,7 +26,8 @@ def _scan(eqn, args, size):
         return carried(outs[: len(flags)]), tuple(ys)
 
     def carried(pairs):
-        return tuple(as_carry(*pair, *rest, size) for pair, *rest in zip(pairs, flags, carry_avals, strict=True))
+        wanted = zip(pairs, flags, carry_avals, strict=True)
+        return tuple(as_carry(value, flag, wide, aval, size) for (value, flag), wide, aval in wanted)
 
     rows = tuple(value for value, _ in xs)
     after, ys = lax.scan(step, carried(carry), rows, p["length"], p["reverse"], p["unroll"])
@@ -52,7 +53,8 @@ def _while(eqn, args, size):
         return carried(interpret(body, [*body_consts, *zip(values, flags, strict=True)], size))
 
     def carried(pairs):
-        return tuple(as_carry(*pair, *rest, size) for pair, *rest in zip(pairs, flags, avals, strict=True))
+        wanted = zip(pairs, flags, avals, strict=True)
+        return tuple(as_carry(value, flag, wide, aval, size) for (value, flag), wide, aval in wanted)
 
     return list(zip(lax.while_loop(keep_going, step, carried(carry)), flags, strict=True))
 

@@ -87,7 +87,8 @@ def relaxed(prices, arms, a=1.0, b=1.0):
     horizon = len(prices)
     n, s = np.mgrid[:horizon, :horizon]
     mean = np.clip((a + s) / (a + b + n), 0, 1)  # row: pulls of the arm, column: its successes
-    values, pulled = np.zeros((horizon + 1, horizon + 1)), [None] * horizon
+    values = np.zeros((horizon + 1, horizon + 1))
+    pulled = [np.empty(0, bool)] * horizon
     for t in range(horizon - 1, -1, -1):
         size = t + 1
         p, rested = mean[:size, :size], values[:size, :size]

@@ -28,7 +28,7 @@ doi:10.1007/978-94-015-3711-7; Y. Duan et al. (2016) for UCB1 and the other base
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -142,11 +142,11 @@ def layers(arms, horizon):
 def _keys(rows, below):
     """An integer for each row of numbers below `below`; equal only for equal rows; int64 `[rows]`."""
     bits = below.bit_length()
-    width, key = 62 // bits, None
+    width, key = 62 // bits, np.zeros(0, np.int64)
     for start in range(0, rows.shape[1], width):
         part = rows[:, start : start + width].astype(np.int64)
         word = np.sum(part << (bits * np.arange(part.shape[1])), axis=1)
-        if key is not None:
+        if start:
             key, word = (np.unique(x, return_inverse=True)[1] for x in (key, word))
             word = key * (word.max() + 1) + word
         key = word
@@ -238,7 +238,7 @@ def _posteriors(horizon, arms, a, b):
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
     nodes = (nodes + 1) / 2
     s, f = np.ogrid[:horizon, :horizon]
-    law = stats.beta((a + s)[..., None], (b + f)[..., None])
+    law: Any = stats.beta((a + s)[..., None], (b + f)[..., None])
     return law.pdf(nodes) * weights / 2, law.cdf(nodes)
 
 

@@ -23,6 +23,7 @@ inequality for Mill's ratio", doi:10.1214/aoms/1177731611.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -149,7 +150,7 @@ def _mixture_price(means, scales, weights):
     return peaks[jnp.argmax(jax.vmap(log_revenue)(peaks))]
 
 
-def _floats(first, *others):
+def _floats(first, *others) -> list[Any]:
     """All arguments as arrays of the floating type of the first two; None stays None."""
     dtype = jnp.result_type(first, *(x for x in others if x is not None), float)
     return [None if x is None else jnp.asarray(x, dtype) for x in (first, *others)]

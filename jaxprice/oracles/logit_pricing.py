@@ -26,6 +26,8 @@ nonlinear fractional programming", doi:10.1287/mnsc.13.7.492; E. Calvano, G. Cal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxprice import checks
 from jaxprice.numerics import wright_omega
@@ -119,7 +121,7 @@ def collusion_index(mean_profit, nash_profit, monopoly_profit):
     return (mean_profit - nash_profit) / (monopoly_profit - nash_profit)
 
 
-def rivals_log_sum(utility, outside=0.0):
+def rivals_log_sum(utility: Array, outside: ArrayLike = 0.0) -> Array:
     """log(exp(outside) + sum over k other than j of exp(utility_k)) for every product j.
 
     Args:

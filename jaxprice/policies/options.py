@@ -37,6 +37,8 @@ def maker(function, *, label, kinds=(), check=None):
       check: called with the dict of options before `function`, to refuse some of them.
     """
     signature = inspect.signature(function)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    signature = inspect.Signature(bare)  # as messages show it
     kinds = {name: _kind(parameter) for name, parameter in signature.parameters.items()} | dict(kinds)
     cached = functools.lru_cache(maxsize=256)(lambda call: function(*call.bound.args, **call.bound.kwargs))
 

@@ -6,7 +6,8 @@ hyperparameters pass through (`options`).
 
 import inspect
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from jaxprice import fingerprint
 from jaxprice.policies import options
@@ -28,6 +29,8 @@ FAMILIES = (  # folders of policies, in the order of `README.md`
     "wrappers",
 )
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _MAKERS = fingerprint.Registry("policies")
 _WITH_ARGUMENTS = {}  # name -> function
 
@@ -52,7 +55,9 @@ class Card(NamedTuple):
     options: dict[str, Any]
 
 
-def policy_maker(*, source="", regret="", feedback="demand", kinds=()):
+def policy_maker(
+    *, source: str = "", regret: str = "", feedback: str = "demand", kinds: Any = ()
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Register a function that makes a Policy under its name. The family is the folder of its file.
 
     Args:
@@ -99,7 +104,7 @@ def family_of(function):
     Raises:
       ValueError: the file is not in the folder of a family.
     """
-    family = function.__module__.removeprefix(__package__ + ".").partition(".")[0]
+    family = function.__module__.removeprefix(f"{__package__}.").partition(".")[0]
     if family not in FAMILIES:
         folders = ", ".join(FAMILIES)
         raise ValueError(f"a policy must be in a folder of {__package__} ({folders}), got module {function.__module__!r}")

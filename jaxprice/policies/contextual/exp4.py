@@ -74,8 +74,9 @@ def exp4(mixing=None):
         tuned = jnp.sqrt(size * math.log(rules) / ((math.e - 1) * jnp.asarray(problem.horizon, jnp.float32)))
         rate = jnp.minimum(1.0, tuned) if mixing is None else jnp.float32(mixing)
         nothing = jnp.zeros((size, size, d), jnp.float32)
-        start = arms.learn(problem, "reward", "exp4"), exponential.unit_range()
-        return State(jnp.int32(0), rate, *start, *[jnp.zeros(d, jnp.float32)] * 2, nothing, jnp.float32(0))
+        signal, gains = arms.learn(problem, "reward", "exp4"), exponential.unit_range()
+        mean = jnp.zeros(d, jnp.float32)
+        return State(jnp.int32(0), rate, signal, gains, mean, mean, nothing, jnp.float32(0))
 
     def act(key, state, observation):
         _, below, _ = compare(state, observation)

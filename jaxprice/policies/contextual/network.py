@@ -131,7 +131,7 @@ class Trainer:
         """f, float `[...]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x)
 
-    def hidden(self, weights, x):
+    def hidden(self, weights, x) -> Any:
         """h_L, float `[..., width]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x, method="hidden")
 

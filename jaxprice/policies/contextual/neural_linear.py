@@ -137,6 +137,7 @@ def neural_linear(
         def keep():
             return state.used, state.model.revise(phi, learned.signal.of(transition))[0]
 
-        return State(state.noise, learned, *lax.cond(state.learned.time % every == 0, renew, keep), state.buyers)
+        used, model = lax.cond(state.learned.time % every == 0, renew, keep)
+        return State(state.noise, learned, used, model, state.buyers)
 
     return Policy(init, act, update)

@@ -26,6 +26,7 @@ Sources: A. Rahimi, B. Recht (2007), "Random features for large-scale kernel mac
 (2017), "On kernelized multi-armed bandits", arXiv:1704.00445.
 """
 
+import dataclasses
 import math
 
 import jax
@@ -108,7 +109,7 @@ def random_features(method="thompson", size=32, bandwidth=1.0, scale=0.5, ridge=
             told,
             samplers.normal(words[:-1]) / jnp.asarray(bandwidth, jnp.float32),
             2 * jnp.float32(math.pi) * samplers.uniform(words[-1]),
-            linear_model.no_data(told.replace(size=size if told.disjoint else size - 1), ridge),
+            linear_model.no_data(dataclasses.replace(told, size=size if told.disjoint else size - 1), ridge),
         )
 
     def act(key, state, observation):

@@ -97,7 +97,7 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
         tuned = jnp.sqrt(jnp.log(stretch) / stretch)
         chance = jnp.asarray(tuned if exploration is None else exploration, jnp.float32)
         zeros = jnp.zeros(problem.num_prices, jnp.float32)
-        return State(chance, level, learned, zeros.astype(jnp.int32), *[zeros] * 5, jnp.int32(0))
+        return State(chance, level, learned, zeros.astype(jnp.int32), zeros, zeros, zeros, zeros, zeros, jnp.int32(0))
 
     def act(key, state, observation):
         del observation

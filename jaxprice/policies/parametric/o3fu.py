@@ -84,7 +84,9 @@ def told(sums, weight, x, d):
     feedback="demand, and historical sales",
     kinds={"prices": "numbers", "demands": "numbers"},
 )
-def o3fu(prices=None, demands=None, width=1.0, ridge=1.0, size=0.5, level=0.5, fall=-0.25, failure=None, noise=None):
+def o3fu(
+    prices: Any = None, demands: Any = None, width=1.0, ridge=1.0, size=0.5, level=0.5, fall=-0.25, failure=None, noise=None
+):
     """Optimism for linear demand, with historical sales.
 
     Args:

@@ -52,7 +52,7 @@ class Features:
         return self.form == "disjoint"
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of the coefficients: `(K, d)` in the disjoint form, otherwise `(D,)`."""
         if self.disjoint:
             return self.levels.shape[0], self.size

@@ -17,10 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms, scale
-from jaxprice.types import Discrete, Interval, Policy
+from jaxprice.types import Discrete, Interval, Policy, Problem
 
 FLAT = 1e-12  # below this sum of squares of prices of order one (`scale`), they count as equal
 
@@ -63,7 +64,7 @@ class Line:
         return self.sums.demand - slope * self.sums.price, slope
 
 
-def start(price=0.0, demand=0.0, squares=0.0, product=0.0):
+def start(price: ArrayLike = 0.0, demand: ArrayLike = 0.0, squares: ArrayLike = 0.0, product: ArrayLike = 0.0) -> Line:
     """A line before the first point; with arguments, a line that starts from a prior."""
     sums = Sums(*(jnp.asarray(x, jnp.float32) for x in (price, demand, squares, product)))
     return Line(sums, jax.tree.map(jnp.zeros_like, sums))
@@ -117,12 +118,12 @@ def require_interval(problem, name):
         raise ValueError(f"{name} sets one price of an interval, but this market {wanted}")
 
 
-def market(problem, name, first=0.0, second=1.0):
+def market(problem: Problem, name: str, first: Any = 0.0, second: Any = 1.0) -> Market:
     """The `Market` of a problem, with test prices at shares `first` and `second` of the interval."""
     require_interval(problem, name)
     low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
-    tests = (jnp.asarray(low + share * (high - low), jnp.float32) for share in (first, second))
-    return Market(low, high, cost, *tests, problem.buyers)
+    first, second = (jnp.asarray(low + share * (high - low), jnp.float32) for share in (first, second))
+    return Market(low, high, cost, first, second, problem.buyers)
 
 
 def market_or_grid(problem, name):

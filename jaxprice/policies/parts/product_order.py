@@ -38,7 +38,7 @@ class Catalogue:
     def now(self, time, observation=None):
         """The product that is sold after `time` periods, int scalar; the order "features" needs the observation."""
         if self.order == "features":
-            return jnp.argmax(observation[-self.size :]).astype(jnp.int32)
+            return jnp.argmax(jnp.asarray(observation)[-self.size :]).astype(jnp.int32)
         if self.order == "turns":
             return time % self.size
         each, left = self.horizon // self.size, self.horizon % self.size

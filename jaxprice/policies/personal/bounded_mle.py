@@ -28,6 +28,7 @@ Sources: A. Beck, M. Teboulle (2009), doi:10.1137/080716542; B. O'Donoghue, E. C
 M. Opper (1998), "A Bayesian approach to on-line learning" (moment-matching filters).
 """
 
+import dataclasses
 import math
 
 import jax
@@ -102,7 +103,7 @@ class Sales:
         """The sales, or none if they are `gone` (bool scalar)."""
         count = jnp.where(gone, 0, self.count)
         slope, bend, lost = jax.tree.map(lambda x: jnp.where(gone, 0.0, x), (self.slope, self.bend, self.lost))
-        return self.replace(count=count, slope=slope, bend=bend, lost=lost)
+        return dataclasses.replace(self, count=count, slope=slope, bend=bend, lost=lost)
 
     def revised(self, now, law, radius, **options):
         """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; otherwise no computation.
@@ -121,7 +122,7 @@ class Sales:
             return lax.cond(now, estimate, lambda sales: known, self)
 
         known = lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, (self.reference, self.covariance))
-        return self.replace(reference=known[0], covariance=known[1])
+        return dataclasses.replace(self, reference=known[0], covariance=known[1])
 
     def due(self):
         """Whether the count has reached R times a power of two, so that the reference must move; bool scalar."""
@@ -160,11 +161,14 @@ def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, st
 
     def improve(carry, given):
         made, (theta, *now), move, scale = carry
+        sales, radius, least = given
         moved = theta + scale * move
-        new = _expand(moved, law, *given)
+        new = _expand(moved, law, sales, radius, least)
         better = new[0] <= now[0] + 1e-6 * (1 + jnp.abs(now[0]))  # smaller differences are rounding errors
         best = jax.tree.map(lambda x, y: jnp.where(better, x, y), (moved, *new), (theta, *now))
-        return made + 1, best, _peak(*best, *given[1:], norm, steps) - best[0], jnp.where(better, 1.0, scale / 2)
+        theta, value, gradient, bend = best
+        move = _peak(theta, value, gradient, bend, radius, least, norm, steps) - theta
+        return made + 1, best, move, jnp.where(better, 1.0, scale / 2)
 
     first = start, *_expand(start, law, *given)
     move = _peak(*first, radius, least, norm, steps) - start

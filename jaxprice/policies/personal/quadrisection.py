@@ -3,6 +3,7 @@
 For the algorithm see `private_quadrisection`.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -77,7 +78,7 @@ class State:
         """The state after a period with sums `one` and Laplace noise `fresh` (None: none), float `[C, J]` each."""
         k = self.time % PRICES
         offered = self.rounds[k] + 1
-        state = self.replace(time=self.time + 1, rounds=self.rounds.at[k].set(offered))
+        state = dataclasses.replace(self, time=self.time + 1, rounds=self.rounds.at[k].set(offered))
         if self.nodes is None:
             one = one if fresh is None else one + fresh
         else:
@@ -92,7 +93,8 @@ class State:
         up, down = (rises(self.rule, *sides) for sides in ((released, self.rounds), (released[::-1], self.rounds[::-1])))
         quarter, over = (self.high - self.low) / (PRICES - 1), up | down
         sums, noise = jax.tree.map(lambda x: jnp.where(over[None, None], 0.0, x), (self.sums, self.noise))
-        return self.replace(
+        return dataclasses.replace(
+            self,
             low=jnp.where(up, self.low + quarter, self.low),
             high=jnp.where(down & ~up, self.high - quarter, self.high),
             rounds=jnp.where(over[None], 0, self.rounds),

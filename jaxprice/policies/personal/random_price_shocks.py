@@ -127,7 +127,8 @@ def random_price_shocks(shock=0.2, steepest=-5.0, flattest=-0.1, ridge=1.0, cont
         prices = state.demand.replace(mean=state.price, lost=state.price_lost)
         prices = prices.move(g * (transition.price - total(x, state.price)) / r, r)
         one = shock * jnp.concatenate([jnp.stack([demand, transition.price, shock]), x])
-        sums = totals.plus(state.sums, state.lost, one, state.time >= totals.LONG)
-        return State(state.market, state.time + 1, regression, *prices, *sums)
+        sums, lost = totals.plus(state.sums, state.lost, one, state.time >= totals.LONG)
+        mean, mean_lost = prices
+        return State(state.market, state.time + 1, regression, mean, mean_lost, sums, lost)
 
     return scale.in_own_unit(Policy(init, act, update), size=2.0)

@@ -15,6 +15,8 @@ Source: A. D. Flaxman, A. T. Kalai, H. B. McMahan (2005), "Online convex optimiz
 without a gradient", arXiv:cs/0408007 (steps and shifts of these orders, including the sqrt(d)).
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -62,7 +64,7 @@ class Ball:
         moved = self.centre + self.step * (y - base) / jnp.maximum(unit, 1e-30) * direction
         step = (y - self.mean) / (self.time + 1).astype(jnp.float32)
         mean, lost = totals.plus(self.mean, self.lost, step, self.time >= totals.LONG)
-        return self.replace(centre=self.inside(moved), unit=unit, mean=mean, lost=lost, time=self.time + 1)
+        return dataclasses.replace(self, centre=self.inside(moved), unit=unit, mean=mean, lost=lost, time=self.time + 1)
 
     def inside(self, centre):
         """The nearest point in the ball of radius r - a."""

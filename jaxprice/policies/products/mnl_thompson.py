@@ -20,6 +20,8 @@ Regret: O(sqrt(n T log(T s)) + n log(T s)^2) for "boosted" if v_i <= 1.
 Source: S. Agrawal, V. Avadhanula, V. Goyal, A. Zeevi (2017), "Thompson sampling for the MNL-bandit", arXiv:1706.00977.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -64,7 +66,7 @@ def mnl_thompson(posterior="exact", variance=50.0, floor=75.0):
         shop = mnl_choice.shop(problem, "mnl_thompson")
         horizon = jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 2.0)
         state = State(shop, mnl_choice.no_epochs(shop, shop.revenues > 0), jnp.log(horizon * shop.size))
-        return State(shop, state.epochs.replace(offered=choose(key, state)), state.log)
+        return State(shop, dataclasses.replace(state.epochs, offered=choose(key, state)), state.log)
 
     def act(key, state, observation):
         del key, observation

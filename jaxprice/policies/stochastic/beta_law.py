@@ -60,9 +60,7 @@ class Law:
 
     def half_square(self, x):
         """W^2 / 2, for x that broadcasts against the shapes."""
-        up, gap, (a, b, p, _) = self._side(x)
-        far = jnp.where(up, 1 - x, x)
-        return jnp.maximum(b * jnp.log1p(gap / far) - a * jnp.log1p(gap * (1 / p)), 0.0)
+        return _half_square(x, self.a, self.b, self.mean)
 
     def density(self, half_square):
         """The density times x (1 - x)."""
@@ -70,7 +68,7 @@ class Law:
 
     def tail(self, x, half_square):
         """P(X > x)."""
-        up, gap, (a, b, p, q) = self._side(x)
+        up, gap, (a, b, p, q) = _side(x, self.a, self.b, self.mean)
         w, u = jnp.sqrt(2 * half_square), gap * jnp.sqrt((a + b) / (p * q))
         near = w < 0.2  # u and w are almost equal there
         skew = (a - b) / (3 * jnp.sqrt(a * b * (a + b)))
@@ -81,11 +79,18 @@ class Law:
         beyond = jnp.exp(-half_square) * jnp.where(jnp.minimum(a, b) < LARGE, fraction, normal)
         return jnp.where(up, beyond, 1 - beyond)
 
-    def _side(self, x):
-        """Whether x is above the mean, its distance to it, and a, b, p, 1 - p, or those of 1 - X if x is below the mean."""
-        up = x >= self.mean
-        here = self.a, self.b, self.mean, self.b / (self.a + self.b)
-        return up, jnp.abs(x - self.mean), [jnp.where(up, v, here[i ^ 1]) for i, v in enumerate(here)]
+
+def _side(x, a, b, mean):
+    """Whether x is above the mean, its distance to it, and a, b, p, 1 - p, or those of 1 - X if x is below the mean."""
+    up, here = x >= mean, (a, b, mean, b / (a + b))
+    return up, jnp.abs(x - mean), [jnp.where(up, v, here[i ^ 1]) for i, v in enumerate(here)]
+
+
+def _half_square(x, a, b, mean):
+    """W^2 / 2 of Beta(a, b), for x that broadcasts against the shapes."""
+    up, gap, (a, b, p, _) = _side(x, a, b, mean)
+    far = jnp.where(up, 1 - x, x)
+    return jnp.maximum(b * jnp.log1p(gap / far) - a * jnp.log1p(gap * (1 / p)), 0.0)
 
 
 def law(a, b):
@@ -129,7 +134,7 @@ def upper_quantile(a, b, log_tail):
     divergence = jax.lax.optimization_barrier(w * w / (2 * r))  # without it XLA rewrites the two bounds in an endless loop
     x = jnp.clip(upper_bound(p, divergence), 1e-30, 1 - 6e-8)
     fraction = _fraction(1 - x, a, b, _levels(a, b))
-    log_density = _log_peak(a, b) - Law(a, b, p, None, None, None).half_square(x)
+    log_density = _log_peak(a, b) - _half_square(x, a, b, p)
     step = (log_density + jnp.log(fraction) - log_tail) * fraction
     return jnp.where(jnp.minimum(a, b) < LARGE, x / (x + (1 - x) * jnp.exp(-step)), x)
 

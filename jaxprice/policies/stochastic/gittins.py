@@ -66,6 +66,7 @@ def gittins(discount=None, horizon=None, a=1, b=1, signal="demand"):
             raise ValueError(f"discount must be left out where there is a horizon, got {discount!r} and horizon={horizon!r}")
         if checks.positive_int("horizon", horizon) > oracle.LONGEST:
             raise ValueError(f"horizon must be at most {oracle.LONGEST} periods, got {horizon}")
+    periods = 0 if horizon is None else int(horizon)
     discount = checks.number("discount", 0.95 if discount is None else discount, low=1e-3, high=0.995, scalar=True)
     for name, value in (("a", a), ("b", b)):
         checks.number(name, value, low=1, scalar=True)
@@ -83,18 +84,18 @@ def gittins(discount=None, horizon=None, a=1, b=1, signal="demand"):
 
     def finite(key, state):
         del key
-        lead, starts = (jnp.asarray(x) for x in _finite_lead(horizon, float(a), float(b)))
-        left = jnp.clip(horizon + 1 - state.time, 1, horizon)
+        lead, starts = (jnp.asarray(x) for x in _finite_lead(periods, float(a), float(b)))
+        left = jnp.clip(periods + 1 - state.time, 1, periods)
         row, column, scale = _last_row(state, FINITE, a, b)
 
         def entry(left, column):
             return lead[jnp.clip(starts[left - 1] + row * (row + 1) // 2 + column, 0, lead.size - 1)]
 
-        if horizon <= FINITE + 1:
+        if periods <= FINITE + 1:
             ahead = entry(left, jnp.round(column).astype(jnp.int32))
         else:
             low, share = _between(column, scale, 0, FINITE - 1)
-            soon, later = _between(jnp.maximum(left * scale, 1.0), scale, 1, horizon - 1)
+            soon, later = _between(jnp.maximum(left * scale, 1.0), scale, 1, periods - 1)
             near, far = ((1 - share) * entry(m, low) + share * entry(m, low + 1) for m in (soon, soon + 1))
             later = jnp.where(soon == 1, jnp.sqrt(later), later)  # a lead starts as the root of periods left
             size = state.a + state.b

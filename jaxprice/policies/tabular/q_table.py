@@ -188,7 +188,7 @@ class Learner:
         random = jnp.floor(which * values.shape[0]).astype(jnp.int32)
         return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
 
-    def learn(self, state, place, action, target, weight=1.0):
+    def learn(self, state, place, action, target, weight: Any = 1.0) -> tuple[jax.Array, Any, Any]:
         """`(table, counts, lost)` after a visit to (place, action) with a weight."""
         rate = jnp.asarray(self.rate, jnp.float32)
         row = state.table[place]  # vector code over lanes reads and writes whole rows
@@ -201,7 +201,10 @@ class Learner:
         step = weight * rate * (target - row[action])
         value, rest = totals.plus(row[action], lost[action], step, visits[action] >= totals.LONG)
         rows = row.at[action].set(value), visits, lost.at[action].set(rest)
-        return tuple(x.at[place].set(y) for x, y in zip((state.table, state.counts, state.lost), rows, strict=True))
+        table, counts, lost = (
+            x.at[place].set(y) for x, y in zip((state.table, state.counts, state.lost), rows, strict=True)
+        )
+        return table, counts, lost
 
     def policy(self, update, init=None):
         """The Policy of a learner, which has an `init` of its own or that of all."""

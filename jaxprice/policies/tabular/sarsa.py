@@ -37,8 +37,10 @@ def sarsa(learner):
         place, action = state.states.of(transition.observation), jnp.asarray(transition.action, jnp.int32)
         known = (state.time > 1).astype(jnp.float32)
         before, chosen, reward = state.pending
-        learned = learner.learn(state, before, chosen, reward + learner.discount * state.table[place, action], known)
+        values, counts, lost = learner.learn(
+            state, before, chosen, reward + learner.discount * state.table[place, action], known
+        )
         pending = place, action, jnp.asarray(transition.reward, jnp.float32)
-        return q_table.State(state.time + 1, state.states, *learned, pending)
+        return q_table.State(state.time + 1, state.states, values, counts, lost, pending)
 
     return learner.policy(update, init)

@@ -17,6 +17,8 @@ Source: A. Garivier, E. Moulines (2011), "On upper-confidence bound policies for
 doi:10.1007/978-3-642-24412-4_16, arXiv:0805.3415.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -73,7 +75,9 @@ def discounted(policy, discount):
                 f"but this one keeps a {type(inner).__module__}.{type(inner).__name__}"
             )
         zeros = jnp.zeros_like(inner.arms.sums)
-        return State(inner.replace(arms=Faded(inner.arms.counts, zeros, (zeros, zeros))), jnp.float32(1), jnp.float32(0))
+        return State(
+            dataclasses.replace(inner, arms=Faded(inner.arms.counts, zeros, (zeros, zeros))), jnp.float32(1), jnp.float32(0)
+        )
 
     def act(key, state, observation):
         return policy.act(key, state.inner.replace(time=state.total), observation)

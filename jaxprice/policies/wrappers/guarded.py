@@ -94,16 +94,19 @@ def guarded(policy, low=None, high=None, step=None, hold=1, markdown=False, gap=
         grid = isinstance(space, Discrete)
         if gap is not None and not grid and bottom.ndim:
             raise ValueError("guarded cannot keep a gap where products have bounds of their own")
-        prices = jnp.asarray(problem.prices, jnp.float32).reshape(problem.num_prices, -1) if grid else None
-        _check_band(low, high, prices if grid else jnp.stack([bottom, top]), grid)
+        prices, shape = None, space.shape
         if grid:
+            prices = jnp.asarray(problem.prices, jnp.float32).reshape(problem.num_prices, -1)
+            shape = prices.shape[1:]
+        _check_band(low, high, jnp.stack([bottom, top]) if prices is None else prices, grid)
+        if prices is not None:
             bottom, top = jnp.min(prices), jnp.max(prices)
         return State(
             inner=policy.init(key, problem),
             prices=prices,
             low=bottom if low is None else jnp.clip(jnp.float32(low), bottom, top),
             high=top if high is None else jnp.clip(jnp.float32(high), bottom, top),
-            last=jnp.zeros(prices.shape[1] if grid else space.shape, jnp.float32),
+            last=jnp.zeros(shape, jnp.float32),
             age=jnp.int32(0),
         )
 
