@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxprice.oracles.dynamic_programming import span_iteration
 from jaxprice.types import Environment
 
 
@@ -47,20 +48,8 @@ def long_run(backup, bias, *, step=0.5, tolerance=1e-8, rounds=20_000):
         scale = jnp.max(jnp.abs(value)) + jnp.max(jnp.abs(bias))
         return value - bias, max(tolerance, 16 * float(jnp.finfo(bias.dtype).eps)) * scale
 
-    def unfinished(carry):
-        _, change, enough, count = carry
-        return (jnp.ptp(change) > enough) & (count < rounds)
-
-    def improve(carry):
-        bias, change, _, count = carry
-        bias = bias + step * change
-        bias = bias - jnp.mean(bias)
-        return bias, *residual(bias), count + 1
-
-    bias, change, enough, _ = jax.lax.while_loop(unfinished, improve, (bias, *residual(bias), 0))
-    settled = jnp.ptp(change) <= enough
-    gain = (jnp.max(change) + jnp.min(change)) / 2
-    return jnp.where(settled, gain, jnp.nan), jnp.where(settled, bias, jnp.nan)
+    bias, gain = span_iteration(residual, lambda bias: bias - jnp.mean(bias), bias, step, rounds)
+    return gain, bias
 
 
 def checked(env, params):

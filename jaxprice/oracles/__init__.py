@@ -1,4 +1,26 @@
-"""Exact solutions: the expected profit of the best seller."""
+"""Exact solutions: the expected profit of the best seller.
+
+All modules are public, and the tests check each against an independent computation. Markets use the first group as their
+oracles, and some policies plan with them. The second group is for studies, and for tests of your own markets and policies.
+
+| module | problem |
+|---|---|
+| `linear_valuation` | the price for a buyer with features |
+| `logit_pricing` | multinomial logit demand: monopoly and Nash prices, assortments, best replies |
+| `inventory` | a limited stock: prices by time and stock left, run-out and fixed prices |
+| `fluid_lp` | the linear programme of network revenue management |
+| `dynamic_programming` | tabular decision processes: finite horizon, discounted or average reward, Pareto front |
+| `gittins` | Gittins indices of a Bernoulli arm, discounted or of a finite horizon |
+
+| module | problem |
+|---|---|
+| `replenishment` | prices and orders: newsvendor, myopic base stock, list price of a season |
+| `reference_price` | reference prices: steady price, best reply, equilibrium |
+| `bayes_bandit` | a Bernoulli bandit with a prior: the optimum, and the value of index policies |
+| `bandit_bound` | the same for more arms and pulls: upper bounds |
+| `reward_paths` | the same for any deterministic policy: its value |
+| `lambert_w` | Lambert's W, of which logit prices are formulas |
+"""
 
 from typing import TYPE_CHECKING
 

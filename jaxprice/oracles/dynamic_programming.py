@@ -165,6 +165,36 @@ def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=10
     return jax.vmap(solve)(weights)
 
 
+def span_iteration(residual, centred, bias, step, max_iterations):
+    """Relative value iteration, h <- h + step (Th - h), until the span of Th - h is small.
+
+    Args:
+      residual: `h -> (Th - h, largest span)`; the span is allowed up to that float scalar.
+      centred: `h -> h` less a constant, which keeps the numbers small.
+      bias: the first h, float `[...]`.
+      step: weight of the aperiodicity transformation, in (0, 1].
+      max_iterations: largest number of iterations.
+
+    Returns:
+      bias: the last h, float `[...]`; NaN without convergence.
+      level: the middle of the span of Th - h, float scalar; NaN without convergence.
+    """
+
+    def unfinished(carry):
+        _, change, enough, count = carry
+        return (jnp.ptp(change) > enough) & (count < max_iterations)
+
+    def improve(carry):
+        bias, change, _, count = carry
+        bias = centred(bias + step * change)
+        return bias, *residual(bias), count + 1
+
+    bias, change, enough, _ = jax.lax.while_loop(unfinished, improve, (bias, *residual(bias), 0))
+    converged = jnp.ptp(change) <= enough
+    level = (jnp.max(change) + jnp.min(change)) / 2
+    return jnp.where(converged, bias, jnp.nan), jnp.where(converged, level, jnp.nan)
+
+
 def rows(name, probabilities):
     """Checks that the last axis of `probabilities` `[..., S]` holds distributions; traced values pass unchecked.
 
@@ -210,18 +240,7 @@ def _relative(reward, transition, discount, step, allowed, max_iterations):
         scale = jnp.max(jnp.abs(reward)) + jnp.max(jnp.abs(bias))
         return change, jnp.maximum(allowed, precision * scale).astype(reward.dtype)
 
-    def unfinished(carry):
-        _, change, enough, count = carry
-        return (jnp.ptp(change) > enough) & (count < max_iterations)
+    def centred(bias):
+        return (bias - bias[0]).astype(reward.dtype)
 
-    def improve(carry):
-        bias, change, _, count = carry
-        bias = bias + step * change
-        bias = (bias - bias[0]).astype(reward.dtype)
-        return bias, *residual(bias), count + 1
-
-    bias = jnp.zeros_like(reward[:, 0])
-    bias, change, enough, _ = jax.lax.while_loop(unfinished, improve, (bias, *residual(bias), 0))
-    converged = jnp.ptp(change) <= enough
-    level = (jnp.max(change) + jnp.min(change)) / 2
-    return jnp.where(converged, bias, jnp.nan), jnp.where(converged, level, jnp.nan)
+    return span_iteration(residual, centred, jnp.zeros_like(reward[:, 0]), step, max_iterations)

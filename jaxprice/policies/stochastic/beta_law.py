@@ -16,8 +16,8 @@ x^a (1 - x)^b / B(a, b) = sqrt(a b / (2 pi r)) exp(-W^2 / 2) / G, where G is a r
 
 | function | error | range |
 |---|---|---|
-| `upper_tail` | 6e-3 of the tail, 3e-3 in all | shapes 1 to 1e5, tails from 1e-12 |
-| `upper_tail` | 1.5e-3 of the tail, 5e-4 in all | shapes 1 to 1e3 |
+| `Law.tail` | 6e-3 of the tail, 3e-3 in all | shapes 1 to 1e5, tails from 1e-12 |
+| `Law.tail` | 1.5e-3 of the tail, 5e-4 in all | shapes 1 to 1e3 |
 | `upper_quantile` | 5e-4 in standard normal units, or 3e-6 | shapes 1 to 1e6, tails from 1/3 down to 1e-12 |
 
 The first row is limited by float32: if shapes differ by 1e5, x or 1 - x has few correct digits.
@@ -97,21 +97,6 @@ def law(a, b):
     """The `Law` for shapes `a`, `b`, float `[...]`, at least 1."""
     a, b = (jnp.asarray(v, jnp.float32) for v in (a, b))
     return Law(a, b, a / (a + b), jnp.exp(_log_peak(a, b)), _levels(a, b), _levels(b, a))
-
-
-def upper_tail(x, a, b):
-    """P(X > x), and the density of X times x (1 - x).
-
-    Args:
-      x: float `[...]` in (0, 1).
-      a, b: shapes, float `[...]`, at least 1, broadcast against x.
-
-    Returns:
-      Two float32 arrays `[...]`.
-    """
-    x, shapes = jnp.asarray(x, jnp.float32), law(a, b)
-    half_square = shapes.half_square(x)
-    return shapes.tail(x, half_square), shapes.density(half_square)
 
 
 def upper_quantile(a, b, log_tail):
