@@ -1,1 +1,1 @@
-"""Benchmarks for other policies, from the seller who knows the market to the seller who never learns."""
+"""Benchmarks: what other policies are measured against, from the seller who knows the market to one who never learns."""

@@ -1,1 +1,1 @@
-"""Policies built from other policies, and the change detectors that some of them need."""
+"""Policies of policies: built from other policies, with the change detectors that some of them need."""
