@@ -1,1 +1,1 @@
-"""Studies: one thin script each."""
+"""Experiments: commands at the top, studies and tools in folders."""

@@ -1,12 +1,13 @@
-"""Speed of agents: tokens a second in training, and decisions a second in `simulate`, for each network.
+"""Speed of agents: tokens a second in training, and decisions a second in `simulate`, for every network.
 
     python -m experiments.agent_throughput
     python -m experiments.agent_throughput --out agents.jsonl
 
-A token is a period of a lifetime; training counts each once, though PPO passes over it twice. The reference is `plain_ppo`,
-a PPO as single-file baselines have it, with the same lanes, minibatches and epochs on the same bandit (uniform means); it
-runs on one device, ours on all. It is measured with a GRU, whatever ours is, and with the same network as ours where that
-has a cell (a minGRU does some three and a half times the arithmetic of a GRU). Runs take turns, and the best of each counts.
+A token is a period of a lifetime. Training counts each token once, although PPO passes over it twice. The reference is
+`plain_ppo`, a PPO like those of single-file baselines, with the same lanes, minibatches and epochs on the same bandit
+(uniform means). It runs on one device, ours on all. It is measured with a GRU for every network of ours, and with the same
+network if that has a cell (a minGRU needs about three and a half times the arithmetic of a GRU). Runs alternate, and the
+best of each counts.
 """
 
 import dataclasses
@@ -68,14 +69,14 @@ class Options:
 
 
 def timed(run):
-    """Seconds of a run."""
+    """Seconds that a run takes."""
     start = time.perf_counter()
     jax.block_until_ready(run())
     return time.perf_counter() - start
 
 
 def trainer(name, options):
-    """A function that trains for `updates` updates, compiled."""
+    """A compiled function that trains for `updates` updates."""
     env = BernoulliBandit(num_arms=options.arms)
     network = agents.networks.make(name, actions=options.arms, **NETWORKS[name])
     play = lifetimes.Play(env, network, options.horizon)
@@ -96,7 +97,7 @@ def actor(name, options):
 
 
 def plain(core, options):
-    """A function that trains for `updates` updates in the plain way, compiled."""
+    """A compiled function that trains for `updates` updates with the plain PPO."""
     ppo = plain_ppo.PlainPPO(options.arms, options.horizon, options.lanes, core=core)
     state = ppo.start(jax.random.key(0))
     return lambda: ppo.train(state, options.updates)[1]
@@ -122,7 +123,7 @@ def measure(name, options):
 
 
 def open_file(out):
-    """Make the file before anything is measured.
+    """Create the file before the first measurement.
 
     Raises:
       ValueError: it is a folder, or cannot be written.

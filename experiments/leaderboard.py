@@ -4,14 +4,14 @@
     python -m experiments.leaderboard --preset smoke    # a few policies, seconds
     python -m experiments.leaderboard --preset full     # 100,000 lanes, for a GPU
 
-The suite is fixed: environments, horizons and the seed below are v1, and change only with the version. It has tracks, by
-what the seller may do and see; a policy runs, with its default options, in every environment that it takes. A cell is the
-share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes; each lane draws its own
-market, and all policies meet the same markets and buyers. A policy that takes all environments of a track gets the mean of
-its cells there, its interval, and a rank.
+The suite is fixed: environments, horizons and the seed below are v1, and change only with the version. It has tracks, which
+differ in the actions and observations of the seller. A policy runs, with its default options, in every environment that it
+accepts. A cell is the share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes. Each
+lane draws its own market, and all policies meet the same markets and buyers. A policy that accepts all environments of a
+track also gets the mean of its cells there, its interval, and a rank.
 
-Written under `--out`: `leaderboard.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.png` (a heat map), and every cell
-with all its statistics. Running it again resumes, and computes anew what was edited since.
+Files in `--out`: `leaderboard.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.png` (a heat map), and every cell with
+all its statistics. A second run resumes, and computes cells again if their code was edited.
 """
 
 import csv
@@ -117,13 +117,13 @@ def takes(policy, env):
 
 @functools.lru_cache(maxsize=64)
 def _problem(env):
-    """What sellers are told, made once."""
+    """The problem of sellers in an environment, made once."""
     params = env.default_params()
     return env.problem(params).with_observation(env.reset_env(jax.random.key(0), params)[0])
 
 
 def play(options, console):
-    """Run what is missing: `(track, label, policy)` -> share and its standard error."""
+    """Run the missing cells: `(track, label, policy)` -> share and its standard error."""
     for track in options.tracks:
         jaxprice.checks.choice("track", track, TRACKS)
     tracks = suite(options.preset)
@@ -160,7 +160,7 @@ def play(options, console):
 
 
 def rows_of(tracks, shares):
-    """A dict for each policy in each track: its cells, and where it has all of them their mean, its error and its rank."""
+    """A dict for each policy in each track: its cells and, if it has all of them, their mean, its error and its rank."""
     rows = []
     for track, labels in tracks.items():
         ranked = []
@@ -189,7 +189,7 @@ def cell(value, error, lanes=None):
 
 
 def text(tracks, rows, lanes=None):
-    """For each track: its title, its header and its lines, all of strings; intervals over so many lanes (None: many)."""
+    """Title, header and lines of each track, all strings; intervals are over the given number of lanes (None: many)."""
     for track, labels in tracks.items():
         header = ["rank", "policy", "mean", *labels]
         lines = []
@@ -226,7 +226,7 @@ def write(tracks, rows, out, lanes=None):
 
 
 def plot_figure(tracks, rows, path):
-    """A heat map: policies by environments, the lost share of the revenue in colour."""
+    """A heat map: policies by environments, with the lost share of the revenue as colour."""
     import matplotlib
 
     matplotlib.use("Agg")

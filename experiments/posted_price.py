@@ -5,9 +5,9 @@
     python -m experiments.posted_price --preset full    # a million lanes, for a GPU
     python -m experiments.posted_price --redraw         # draws `share.png` from a saved table
 
-Prints a table (final regret with its 95 % interval, share of the optimal revenue, rank, paired difference to the best
-policy) and writes it under `--out`, with two pictures (who wins: `share.png`; how regret grows: `regret.png`) and all
-statistics. Running it again resumes, and computes anew what was edited since.
+The command prints a table (final regret with its 95 % interval, share of the optimal revenue, rank, paired difference to the
+best policy). It writes the table to `--out`, with two pictures (who wins: `share.png`; how regret grows: `regret.png`) and
+all statistics. A second run resumes, and computes cells again if their code was edited.
 """
 
 import contextlib
@@ -47,10 +47,10 @@ class Options:
 
 
 def sizes(options):
-    """Lanes and horizon of a preset, unless given.
+    """Lanes and horizon of a preset, or the given numbers.
 
     Raises:
-      ValueError: less than one of them.
+      ValueError: a number is below one.
     """
     preset = {"smoke": (64, 500), "default": (1000, 10_000), "full": (1_000_000, 10_000)}[options.preset]
     given = zip(("lanes", "horizon"), (options.lanes, options.horizon), preset, strict=True)
@@ -58,7 +58,7 @@ def sizes(options):
 
 
 def markets(preset):
-    """Name -> `(environment, params)`: one of each demand family, and two calibrated ones."""
+    """Name -> `(environment, params)`: one market of each demand family, and two calibrated ones."""
     made = {
         "apple": jaxprice.make("apple"),
         "yogurt": jaxprice.make("yogurt"),
@@ -73,7 +73,7 @@ def markets(preset):
 
 
 def sellers(preset):
-    """Name -> policy: the ten, some in two forms."""
+    """Name -> policy: ten policies, some in two forms."""
     made = {
         "oracle": policies.oracle(),
         "fixed price": policies.fixed_price(),
@@ -92,7 +92,7 @@ def sellers(preset):
 
 
 def show(results, console):
-    """Print the table, one block a market, policies from best to worst."""
+    """Print the table, one block a market, with policies from best to worst."""
     rows = table(results)
     for environment in results:
         printed = Table(title=environment, title_justify="left", title_style="bold")
@@ -169,7 +169,7 @@ def read_table(path):
       Name of the market -> `xarray.Dataset` with regret and share over policy and time, as `plot.share` takes it.
 
     Raises:
-      ValueError: the file is not there, or is no such table.
+      ValueError: the file does not exist, or is not such a table.
     """
     named = {}
     try:

@@ -1,13 +1,13 @@
-"""The index of the studies, made afresh from their results: command, time, device, and how many cells agree.
+"""The index of the studies, computed from their results: command, time, device, and how many cells agree.
 
     python -m experiments.summary                           # prints it
     python -m experiments.summary --only misra_segments
     python -m experiments.summary --write experiments/README.md
 
 A study is a folder of `--results` with a `table.csv` of published and own numbers and a `manifest.json`. A cell agrees if it
-lies within three standard errors of the published number, that number's own error counted where it is known; cells are
-counted by where the published number comes from (`study.KINDS`). Time is that of the clock, and of all cores together, which
-what else a machine does changes less. `--write` puts the index between the two marks of a Markdown file.
+is within three standard errors of the published number; the error of that number is included if it is known. Cells are
+counted by the source of the published number (`study.KINDS`). Time is given on the clock, and as CPU time of all cores,
+which depends less on the other load of the machine. `--write` puts the index between the two marks of a Markdown file.
 """
 
 import csv
@@ -73,7 +73,7 @@ def markdown(lines):
 
 
 def insert(path, text):
-    """Put a text between the marks of a file.
+    """Insert a text between the marks of a file.
 
     Raises:
       ValueError: the file does not have both marks, in order.

@@ -3,13 +3,13 @@
     python -m experiments.throughput                       # two tables, about eight minutes on two cores
     python -m experiments.throughput --only ucb1 --out throughput.jsonl
 
-Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or the first of `stages` that they take; markets are
-played by a random seller. Ours is timed through `simulate`, the first call (which compiles) apart, in seconds on the clock
-and of all cores (`compile_cpu_s`, which a busy machine does not change). The NumPy columns are the best we could write
-(`experiments/references/`), apart from `ts_update`, which is set against one call of a
-solver a period, as it is usually written; they use one core, as NumPy does, ours uses all of them. The runs of both take
-turns and the best of each counts, so that what else the machine does disturbs the ratio little. The NumPy markets also check
-ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory of the process.
+Policies play a Bernoulli bandit with means evenly spaced from .1 to .9, or else the first market of `stages` that they
+accept. In the table of markets a random seller plays. Ours is timed through `simulate`. The first call, which compiles, is
+separate, in seconds on the clock and as CPU time of all cores (`compile_cpu_s`, which does not depend on the load of the
+machine). The NumPy columns are the best that we could write (`experiments/references/`); only `ts_update` is compared with
+one call of a solver a period, as it is usually written. They use one core, as NumPy does; ours uses all cores. Runs of both
+alternate and the best of each counts, so that other load on the machine changes the ratio little. The NumPy markets also
+check ours: `z` is the difference of the mean regrets in standard errors. `peak_mb` is the peak memory of the process.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from experiments.references import markets as numpy_markets
 from experiments.references import policies as numpy_policies
 from jaxprice import engine, policies
 
-LONGEST = 2.0  # seconds that a timed run should take at most
+LONGEST = 2.0  # longest intended time of a timed run, in seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Options:
 
 
 def policy_rows():
-    """Name -> (our policy, NumPy's)."""
+    """Name -> (our policy, NumPy's policy)."""
     references = {
         "ucb1": numpy_policies.NumpyUCB1,
         "ucb_tuned": numpy_policies.NumpyUCBTuned,
@@ -92,7 +92,7 @@ def policy_rows():
 
 
 def stages(options):
-    """The markets that policies are played in, plain bandits first: `(name, options)`."""
+    """Markets for the policies, plain bandits first: `(name, options)`."""
     return (
         ("BernoulliBandit", {"num_arms": options.arms}),
         ("GLMDemand", {"dimension": 10, "num_prices": options.arms}),
@@ -111,7 +111,7 @@ def stages(options):
 
 
 def stage(policy, options):
-    """The first of `stages` that a policy takes: `(environment, params)`."""
+    """The first market of `stages` that a policy accepts: `(environment, params)`."""
     for name, settings in stages(options):
         env, params = market(name, tuple(settings.items()))
         with contextlib.suppress(ValueError):
@@ -150,7 +150,7 @@ def market_rows(horizon):
 
 
 def truths(env, params):
-    """What a NumPy market is told of the oracle."""
+    """The numbers of the oracle that a NumPy market receives."""
     _, state = jax.jit(env.reset_env)(jax.random.key(0), params)
     told = {"optimal": np.float32(jax.jit(env.optimal_reward)(state, params))}
     if hasattr(state, "mean_demand"):
@@ -163,14 +163,14 @@ def truths(env, params):
 
 
 def timed(run, seed):
-    """Seconds of a run, and its result."""
+    """Seconds that a run takes, and its result."""
     start = time.perf_counter()
     result = run(seed)
     return time.perf_counter() - start, result
 
 
 def compilation(run):
-    """Seconds that a first call takes longer than a second: on the clock, and of all cores; the faster of two trials."""
+    """Seconds by which a first call is slower than a second: on the clock, and of all cores; the faster of two trials."""
     trials = []
     for _ in range(2):
         engine.forget()
@@ -184,7 +184,7 @@ def compilation(run):
 
 
 def in_turns(ours, reference, repeats):
-    """Seconds of the best run of each, which take turns, and the results of the first: `run(seed)`, a reference or None."""
+    """Seconds of the best run of each, in alternation, and the results of the first; `run(seed)` and a reference or None."""
     seconds, results = ([], []), None
     for seed in range(1, repeats + 1):
         pair = [run and timed(run, seed) for run in (ours, reference)]
@@ -244,7 +244,7 @@ def measure_market(name, options):
 
 
 def rates(ours_per_s, numpy_per_s, compiling, options):
-    """The entries that both tables share."""
+    """The entries that both tables have."""
     return {
         "lanes": options.lanes,
         "ours_per_s": round(ours_per_s),

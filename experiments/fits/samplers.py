@@ -1,12 +1,12 @@
-"""Coefficients of `jaxprice.samplers`: weighted minimax polynomials, printed with the error each one leaves.
+"""Coefficients of `jaxprice.samplers`: weighted minimax polynomials, printed with their errors.
 
-Every fit minimises the largest weighted residual over a Chebyshev grid by Lawson's iteration (C. L. Lawson, 1961:
-least squares whose weights grow where the residual is large). The gamma and normal fits weigh an error by the density
-of z times the z-shift that it amounts to, so that their residual is an error of the distribution function. On the
-right (z > 3) a floor on that density keeps the far tail sensible as well.
+Every fit minimises the largest weighted residual over a Chebyshev grid by Lawson's iteration (C. L. Lawson, 1961): least
+squares with weights that grow where the residual is large. The gamma and normal fits weight an error by the density of z
+times the equivalent shift of z, so that their residual is an error of the distribution function. On the right (z > 3) a
+lower bound on that density keeps the far tail accurate as well.
 
-Run `python -m experiments.fits.samplers` (some 5 seconds; the same digits on every run). With the argument `words` it
-counts instead how the normal pairs of all 2**32 words fall, against the normal law (some minutes).
+Run `python -m experiments.fits.samplers` (about 5 seconds; the same digits on every run). With the argument `words` it
+instead compares the normal pairs of all 2**32 words with the normal distribution (some minutes).
 """
 
 import sys
@@ -18,8 +18,8 @@ from scipy import special
 
 from jaxprice import samplers
 
-ROWS = (3, 4, 4, 3, 3, 2, 1, 2, 2, 1)  # terms in 1/shape for each power of z/sqrt(shape); fewer break 3e-6
-TAIL = 3e-5  # floor on the density of z beyond z = 3
+ROWS = (3, 4, 4, 3, 3, 2, 1, 2, 2, 1)  # terms in 1/shape for each power of z/sqrt(shape); fewer exceed 3e-6
+TAIL = 3e-5  # lower bound on the density of z beyond z = 3
 
 
 def chebyshev(low, high, count):
@@ -53,14 +53,14 @@ def normal_density(z):
 
 
 def gamma_target(z, shape):
-    """`log2(X/shape)` at the quantile z, and the z-shift that a unit error of it amounts to."""
+    """`log2(X/shape)` at the quantile z, and the shift of z that is equivalent to a unit error of it."""
     x = np.where(z < 0, special.gammaincinv(shape, special.ndtr(z)), special.gammainccinv(shape, special.ndtr(-np.abs(z))))
-    log_density = shape * np.log(x) - x - special.gammaln(shape)  # of log x
+    log_density = shape * np.log(x) - x - special.gammaln(shape)  # log density of log x
     return np.log2(x / shape), np.log(2) * np.exp(log_density) / normal_density(z)
 
 
 def gamma_columns(z, shape):
-    """Monomials `y**i * s**j` with `y = z/sqrt(shape)` and `s = 1/shape`; the constant is left out."""
+    """Monomials `y**i * s**j` with `y = z/sqrt(shape)` and `s = 1/shape`, without the constant."""
     y, s = z / np.sqrt(shape), 1 / shape
     return np.stack([y**i * s ** (j + (i == 0)) for i, terms in enumerate(ROWS) for j in range(terms)], 1)
 
@@ -75,7 +75,7 @@ def fit_gamma():
 
 
 def count_words(block=2**17):
-    """Largest error of the law of `normal_pair_from_word`, over half planes and quadrants, all words counted."""
+    """Largest error of the distribution of `normal_pair_from_word`, over half planes and quadrants, for all words."""
     directions = ((1, 0), (0, 1), (0.6, 0.8), (-0.8, 0.6))
     half_planes = [(x, y, t) for x, y in directions for t in (-3, -1, -0.3, 0.5)]
     corners = [(-1, 0.5), (0.3, -0.3), (1.5, 2)]
@@ -92,7 +92,7 @@ def count_words(block=2**17):
 
 
 def show(name, coefs, error, meaning):
-    """Print a tuple as it stands in the module, in the shortest digits that give the same float32."""
+    """Print a tuple as in the module, in the shortest digits that give the same float32."""
     print(f"{name} = ({', '.join(str(np.float32(c)) for c in coefs)},)\n    # {meaning}: {error:.1e}")
 
 

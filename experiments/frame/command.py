@@ -1,4 +1,4 @@
-"""Command lines: a bad value is one line on standard error and exit status 2, an interruption says that the run resumes."""
+"""Command lines: a bad value gives one line on standard error and exit status 2; an interrupted run says that it resumes."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ def run(main, options, description=None):
     """Read the options from the command line and run a command.
 
     Args:
-      main: function of the options; it refuses bad ones by a ValueError.
+      main: function of the options; it raises a ValueError for bad ones.
       options: dataclass of the options.
       description: text of `--help`; by default the docstring of `options`.
     """
@@ -25,7 +25,7 @@ def run(main, options, description=None):
     try:
         main(given)
     except ValueError as error:
-        if not _said_here(error):  # a fault, not a refusal
+        if not _said_here(error):  # a bug, not a bad option
             raise
         refuse(error)
     except OSError as error:
@@ -41,7 +41,7 @@ def run(main, options, description=None):
 
 
 def parsed(options, description=None):
-    """The options of the command line; one that takes several values is given at least one."""
+    """The options of the command line; an option that takes several values needs at least one."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -68,13 +68,13 @@ def refuse(why):
 
 
 def _name():
-    """The command as it was typed."""
+    """The command as the user typed it."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
 
 
 def _said_here(error):
-    """Whether an error was raised on purpose by this project: by a statement of its own, not within what it called."""
+    """Whether this project raised an error on purpose, that is, by its own raise statement and not inside a library call."""
     last = error.__traceback__
     while last.tb_next is not None:
         last = last.tb_next

@@ -1,8 +1,8 @@
-"""Rows of the tables of studies: published and own numbers side by side, z, and how many agree.
+"""Rows of the tables of studies: published and own numbers, z, and how many agree.
 
-z is our value less the published one over sqrt(se^2 + published_se^2), where the published number's error is its own if one
-is known, and that of rounding (half a unit of the last digit over sqrt 3) if not. The table has both errors, so that z can
-be computed again from its row. `kind` says where a published number comes from, one of `KINDS`.
+z is our value minus the published one, divided by sqrt(se^2 + published_se^2). The error of the published number is its own
+if it is known, otherwise that of rounding (half a unit of the last digit over sqrt 3). The table has both errors, so z can
+be recomputed from its row. `kind` is the source of the published number, one of `KINDS`.
 """
 
 import csv
@@ -20,20 +20,20 @@ KINDS = {
     "derived": "derived from what the authors print: worked out, or what they say in words",
     "own": "our own, by other code",
 }
-AGREED = 3.0  # |z| up to which a cell counts as reproduced
+AGREED = 3.0  # |z| limit for cells that count as reproduced
 
 
 class Row(NamedTuple):
     """One number of a table.
 
     Attributes:
-      cell: its name.
-      ours, se: our mean and its standard error; 0 for what is computed exactly.
-      published, published_se: NaN if there is none; its own standard error, NaN if unknown.
+      cell: name of the cell.
+      ours, se: our mean and its standard error, which is 0 for exact values.
+      published, published_se: the published number and its own standard error; NaN if there is none or it is unknown.
       digits: decimals of the published number, for its rounding error.
-      source: where it is printed.
-      note: what was tried, for a number that does not agree.
-      kind: of the published number, one of `KINDS`; "" if there is none.
+      source: place where it is printed.
+      note: attempted explanations of a number that does not agree.
+      kind: kind of the published number, one of `KINDS`; "" if there is none.
     """
 
     cell: str
@@ -69,7 +69,7 @@ def difference(ours, se, published, published_se):
 
 
 def agreement(cells):
-    """How many cells agree of each kind, in words, such as "4 of 5 printed, 1 of 1 derived"; "" where none is compared.
+    """The number of agreeing cells of each kind, as text, such as "4 of 5 printed, 1 of 1 derived"; "" if there are none.
 
     Args:
       cells: pairs of a kind, "" without a published number, and z, NaN if ours is missing.
@@ -80,12 +80,12 @@ def agreement(cells):
 
 
 def columns(row):
-    """A row as texts, name of the column -> text, an unknown number empty.
+    """A row as texts, name of the column -> text; an unknown number is empty.
 
-    Numbers have nine digits, so that z can be computed again where errors are a millionth of the value.
+    Numbers have nine digits, so that z can be recomputed even if errors are a millionth of the value.
 
     Raises:
-      ValueError: a published number without a kind, or a kind without a number.
+      ValueError: a published number has no kind, or a kind has no number.
     """
     valid = not row.kind if math.isnan(row.published) else row.kind in KINDS
     if not valid:
@@ -95,7 +95,7 @@ def columns(row):
 
 
 def write(rows, path):
-    """The columns `HEADER` as CSV, whole or not at all."""
+    """Write the columns `HEADER` as CSV, atomically."""
     lines = [columns(row) for row in rows]
     with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER)
@@ -104,7 +104,7 @@ def write(rows, path):
 
 
 def read(path):
-    """The rows of a table that was written."""
+    """The rows of a saved table."""
     with Path(path).open(newline="") as file:
         lines = list(csv.DictReader(file))
     texts, numbers = ("cell", "source", "note", "kind"), ("ours", "se", "published", "published_se")
@@ -113,7 +113,7 @@ def read(path):
 
 
 def number(value: Any, form=".5g"):
-    """A number as text, empty if it is NaN; a text as it is."""
+    """A number as text, empty if it is NaN; a text unchanged."""
     if isinstance(value, str):
         return value
     return "" if math.isnan(value) else format(value, form)

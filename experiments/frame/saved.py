@@ -1,4 +1,4 @@
-"""What the experiments save: folders that are theirs, and cells that are found again by the code that made them."""
+"""Saved results of experiments: their folders, and cells that are found again by the code that made them."""
 
 import contextlib
 import datetime
@@ -20,16 +20,16 @@ MARK = Path("cells", "configuration.json")
 
 
 def open_folder(out, told):
-    """The results folder, or a new one beside it if it holds another configuration's results.
+    """The results folder, or a new one beside it if it holds results of another configuration.
 
-    A folder that cannot be written is taken if it holds the results of this configuration.
+    A read-only folder is used if it holds the results of this configuration.
 
     Args:
       out: path.
       told: the configuration, plain data.
 
     Raises:
-      ValueError: it is a file, cannot be written, or holds other things than results.
+      ValueError: it is a file, cannot be written, or holds other files than results.
     """
     out = Path(out)
     for k in range(1, 1000):
@@ -58,16 +58,16 @@ def open_folder(out, told):
 
 
 def _is_ours(folder):
-    """Whether a folder holds results of some experiment."""
+    """Whether a folder holds results of an experiment."""
     manifest = files.read_json(folder / "manifest.json")
     if (folder / MARK).is_file() or (folder / "table.csv").is_file() or (isinstance(manifest, dict) and "study" in manifest):
         return True
     inside = [path.name for path in folder.rglob("*") if not files.is_temporary(path)]
-    return inside == ["cells"]  # made, and killed before it was marked
+    return inside == ["cells"]  # the process was killed before it wrote the marker
 
 
 def _same(folder, told):
-    """Whether a folder holds results of this configuration, by its mark or, where that is damaged, by the manifest."""
+    """Whether a folder holds results of this configuration, according to its marker or, if damaged, its manifest."""
     mark = files.read_json(folder / MARK)
     if mark is not None:
         return mark == told
@@ -78,13 +78,13 @@ def _same(folder, told):
 
 
 def load_or_make(folder, name, make, walk=None):
-    """Load a cell that the same code made before, or make it now.
+    """Load a cell that the same code has made, or make it now.
 
     Args:
-      folder: of cells.
-      name: of the cell.
-      make: function of nothing that returns a dict of NumPy arrays.
-      walk: a narrow `fingerprint.Walk` that cells share.
+      folder: folder of cells.
+      name: name of the cell.
+      make: function without arguments that returns a dict of NumPy arrays.
+      walk: a narrow `fingerprint.Walk`, shared by cells.
 
     Returns:
       `(arrays, about)`; `about` has the revision, the date, and `seconds` on the clock and `cpu_seconds` of all cores.
@@ -104,25 +104,25 @@ def load_or_make(folder, name, make, walk=None):
     with fingerprint.watching() as looked:
         arrays = {key: np.asarray(value) for key, value in make().items()}
     seconds, cpu_seconds = np.subtract((time.perf_counter(), time.process_time()), start)
-    if not looked <= walk.of(make).entries:  # of a registry it took what no text names: all of it counts
+    if not looked <= walk.of(make).entries:  # it used entries that no string in its code names, so all entries count
         cell = cell_of(name, make, fingerprint.Walk())
     return arrays, store.save(cell, arrays, seconds, cpu_seconds=round(float(cpu_seconds), 3))
 
 
 def _find(store, cell, name, make):
-    """A saved cell, by the entries of registries that its code names, or by all of them."""
+    """A saved cell, found by the registry entries that its code names, or by all of them."""
     found = store.find(cell)
     return store.find(cell_of(name, make, fingerprint.Walk())) if found is None and store.others(cell) else found
 
 
 def has(folder, name, make, walk):
-    """Whether a cell is there, made by this code."""
+    """Whether a cell made by this code exists."""
     return _find(cells.Cells(folder, cells.Arrays), cell_of(name, make, walk), name, make) is not None
 
 
 @contextlib.contextmanager
 def resumable(out):
-    """What stops the block from outside says that the same run resumes."""
+    """A context in which an external interruption prints that the same run resumes."""
     try:
         yield
     except (KeyboardInterrupt, OSError) as error:
@@ -131,17 +131,17 @@ def resumable(out):
 
 
 def cell_of(name, make, walk):
-    """The `cells.Cell` of a function of nothing."""
+    """The `cells.Cell` of a function without arguments."""
     return cells.Cell(name, name, *cells.decided_by(walk, {"code": make}), label=name)
 
 
 def command(name, preset="default"):
-    """How a study is run, as it is typed."""
+    """The command line of a study."""
     return f"python -m experiments.studies.{name}" + ("" if preset == "default" else f" --preset {preset}")
 
 
 def manifest(name, title, preset, seconds, cpu_seconds):
-    """What is told of a run beside its configuration, as plain data; the seconds of all cores may be NaN (unknown)."""
+    """Data about a run besides its configuration; the CPU seconds may be NaN (unknown)."""
     return {
         "title": title,
         "command": command(name, preset),
@@ -155,5 +155,5 @@ def manifest(name, title, preset, seconds, cpu_seconds):
 
 
 def about_cells(abouts):
-    """Who made each cell when, for a manifest: name -> plain data."""
+    """Origin and date of each cell, for a manifest: name -> plain data."""
     return {name: {key: about.get(key) for key in ("revision", "date", "seconds")} for name, about in abouts.items()}

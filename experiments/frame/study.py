@@ -1,14 +1,14 @@
-"""What the studies of published results share: cells that resume, one table, one figure, one manifest.
+"""The common part of studies of published results: cells that resume, one table, one figure, one manifest.
 
-A study is stated as data (`Study`): the cells that it simulates, the rows that it makes of them, the figure. Its script ends
+A study is data (`Study`): the simulated cells, the rows computed from them, and the figure. Its script ends with
 
     if __name__ == "__main__":
         study.command(STUDY)
 
-and then takes `--preset smoke | default | full`, `--seed` and `--out`. Written under `--out`: `table.csv` with the columns
-`HEADER`, `figure.png`, `manifest.json`, and every cell in `cells/`, from which a second run resumes; a cell whose code was
-edited is computed anew (`jaxprice.fingerprint`). A folder that holds the results of another configuration is left as it is,
-and a new one beside it is used. Finished results in a folder that cannot be written are shown.
+and then accepts `--preset smoke | default | full`, `--seed` and `--out`. Files in `--out`: `table.csv` with the columns
+`HEADER`, `figure.png`, `manifest.json`, and every cell in `cells/`, from which a second run resumes. A cell is computed
+again if its code was edited (`jaxprice.fingerprint`). If the folder holds results of another configuration, it stays
+unchanged and a new folder beside it is used. Finished results in a read-only folder are shown.
 """
 
 import dataclasses
@@ -38,13 +38,13 @@ class Study(NamedTuple):
     """One published result.
 
     Attributes:
-      name: of the script and of the results folder.
+      name: name of the script and of the results folder.
       title: one line, with the source.
-      presets: "smoke", "default", "full" -> sizes (a NamedTuple of plain numbers), all that decides how much is simulated.
-      cells: `(sizes, seed)` -> name -> function of nothing that returns a dict of NumPy arrays, kept on disk.
+      presets: "smoke", "default", "full" -> sizes (a NamedTuple of plain numbers), which determine the amount of simulation.
+      cells: `(sizes, seed)` -> name -> function without arguments that returns a dict of NumPy arrays, saved to disk.
       rows: `(sizes, results)` -> list of `Row`; results: cell name -> dict of arrays.
-      plot_figure: `(figure, sizes, results, rows)`: fills a Matplotlib figure, in the form of the paper's.
-      public: how long public code needs for the same, in words; "" if unknown.
+      plot_figure: `(figure, sizes, results, rows)`: draws into a Matplotlib figure, in the form of the paper's figure.
+      public: time that public code needs for the same results, as text; "" if unknown.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Options:
 
 
 def command(study):
-    """The command line of a study."""
+    """Run the command line of a study."""
     command_line.run(functools.partial(main, study), Options, study.title)
 
 
 def main(study, options):
-    """Run a study, print and write its table and figure.
+    """Run a study, then print and write its table and figure.
 
     Args:
       study: a `Study`.
@@ -124,7 +124,7 @@ def main(study, options):
 
 
 def stored(study, out, console):
-    """The rows of a finished study whose folder cannot be written, as they were saved, and printed.
+    """The saved rows of a finished study in a read-only folder, after printing them.
 
     Raises:
       ValueError: there is no table.
@@ -140,11 +140,11 @@ def stored(study, out, console):
 
 
 def chosen(every, names):
-    """Which sellers play: those that the sizes of a preset name, in their order, or every one where they name none.
+    """The sellers that play: those that the sizes of a preset name, in their order, or all of them if they name none.
 
     Args:
       every: all names.
-      names: a tuple of some.
+      names: a tuple of some names.
 
     Returns:
       A tuple of names.
@@ -153,13 +153,13 @@ def chosen(every, names):
 
 
 def mean(values):
-    """`(mean, standard error)` of independent values, as floats; the error is NaN for a single one."""
+    """`(mean, standard error)` of independent values, as floats; the error of a single value is NaN."""
     values = np.asarray(values, float).ravel()
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
 
 
 def band(values, axis=0):
-    """Mean of independent values along an axis and half the width of its 95 % interval, Student's where they are few."""
+    """Mean of independent values along an axis, and half the width of its 95 % interval (Student's t for few values)."""
     values = np.asarray(values, float)
     count = values.shape[axis]
     spread = values.std(axis=axis, ddof=1) if count > 1 else np.full(np.delete(values.shape, axis), math.nan)
@@ -167,7 +167,7 @@ def band(values, axis=0):
 
 
 def summary(rows):
-    """How many cells agree, in words."""
+    """The numbers of agreeing cells, as text."""
     agree = agreement((row.kind, row.z) for row in rows)
     if not agree:
         return f"{len(rows)} cells, none with a published number at hand"

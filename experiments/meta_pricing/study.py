@@ -1,40 +1,40 @@
-"""Meta-learned pricing: what an agent that was trained on other products earns in the first sales of a new one.
+"""Meta-learned pricing: the loss of an agent, trained on other products, in the first sales of a new product.
 
     python -m experiments.meta_pricing                      # default: a quarter of an hour a distribution; ablations more
-    python -m experiments.meta_pricing --preset smoke       # minutes, nearly all of it compiling
-    python -m experiments.meta_pricing --only logit stock   # these alone; the table keeps what other runs have put there
+    python -m experiments.meta_pricing --preset smoke       # minutes, almost all of it compilation
+    python -m experiments.meta_pricing --only logit stock   # only these; the table keeps the rows of other runs
 
-Each task distribution below is trained on once a seed and agent; then all sellers meet the same held-out markets and the
+Each agent is trained on each task distribution below, once a seed. Then all sellers meet the same held-out markets and the
 same buyers, drawn from the distribution itself and from shifted ones. A number is the mean regret after 5, 10, 20, 50 and
-100 sales, in percent of what the oracle earns in as many, and the difference to Thompson sampling with the true prior on the
-same markets. Its interval is over markets and, for agents, over training seeds: the standard error has the spread between
-seeds as one part and that of markets as the other. Regret is expected, not sampled.
+100 sales, in percent of the oracle's reward over the same sales, and the difference to Thompson sampling with the true prior
+on the same markets. Its interval is over markets and, for agents, over training seeds: the standard error combines the
+variation between seeds and that between markets. Regret is expected, not sampled.
 
 | distribution | market | also played on |
 |---|---|---|
 | logit | posted price, ten prices | beta valuations, linear demand, twice the horizon |
 | beta | posted price, ten prices | logit valuations |
-| hierarchical | linear demand around that of a kind (Bastani, Simchi-Levi and Zhu) | another kind; a sequence of products |
+| hierarchical | linear demand around a common mean (Bastani, Simchi-Levi and Zhu) | another mean; a sequence of products |
 | valuations | linear in a feature of the buyer, ten prices | twice the noise in valuations |
 | stock | four prices, a quarter of the horizon in stock | an eighth |
 | calibrated | five products fitted to real purchases | a sixth, not seen in training |
 
-Agents, with weights frozen and saved under `agents/` of the results: "RL2" is recurrent (GRU) and reads the raw history;
-"stats" sees counts and sums of each price; both learn by PPO from expected regret, which a simulator knows and data do not
-tell. "distilled" is recurrent (minGRU) and is told, on the histories that it makes, what is best in the mean over the
-posterior under the true prior. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets drawn from the
-prior (1,000 with stock, 500 with features), "greedy, true prior" the same without exploration.
+The weights of agents are frozen, and saved in `agents/` of the results. "RL2" is recurrent (GRU) and reads the raw history.
+"stats" sees counts and sums of each price. Both learn by PPO from expected regret, which a simulator knows and data do not
+contain. "distilled" is recurrent (minGRU) and learns, on the histories that it produces, the best action in the posterior
+mean under the true prior. Thompson sampling with the true prior is `prior_thompson` with 2,000 markets drawn from the prior
+(1,000 with stock, 500 with features); "greedy, true prior" is the same without exploration.
 
 Ablations on the first distribution, five seeds: RL2 without its memory, without its last action among the inputs, without
 either of its rewards, with other networks, and with a return of expected rewards instead of regret.
 
-In the sequence of products, twenty of one kind are sold one after the other, a hundred sales each. `hierarchical_thompson`
-and `meta_thompson` start ignorant and learn from product to product what the kind is; agents start each product afresh, and
-have learned the kind before; so does Thompson sampling with the true prior, who is told it. `meta_dynamic_pricing` posts
-any price of an interval, and is not here.
+In the sequence of products, twenty products of one kind are sold in turn, a hundred sales each. `hierarchical_thompson` and
+`meta_thompson` start without knowledge of the kind and learn it from product to product. Agents restart with each product,
+but have learned the kind in training. Thompson sampling with the true prior restarts too, and knows the kind.
+`meta_dynamic_pricing` posts any price of an interval, so it is not included.
 
-Everything played and trained is kept, so that a run that was killed goes on where it was; what was edited since is played
-and trained anew. Two runs with other distributions may share the folder.
+All trained agents and results are saved, so that a killed run continues. After an edit of the code, the dependent parts are
+trained and played again. Two runs with other distributions may share the folder.
 """
 
 import dataclasses
@@ -74,18 +74,18 @@ class Options:
     """Results folder."""
 
     def seeds(self, many=False):
-        """Seeds of training; `many`: for ablations, where the spread between seeds is what they are set against."""
+        """Seeds of training; `many`: for ablations, which are compared with the variation between seeds."""
         return range({"smoke": 1, "default": 5 if many else 3, "full": 10 if many else 5}[self.preset])
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How an agent is trained.
+    """The training of an agent.
 
     Attributes:
-      network, settings, inputs: as for `networks.make`.
-      updates, lanes, hyper, return_reward: of training.
-      distilled: whether it imitates the greedy seller with the true prior, instead of learning by PPO.
+      network, settings, inputs: arguments of `networks.make`.
+      updates, lanes, hyper, return_reward: arguments of training.
+      distilled: whether it imitates the greedy seller with the true prior instead of learning by PPO.
     """
 
     network: str
@@ -118,7 +118,7 @@ ABLATIONS = {
 
 
 def train(label, title, recipe, seed, options):
-    """One agent, as a policy; if it was trained before it is read back."""
+    """One agent as a policy, trained now or loaded."""
     env = tasks.market(label)
     inputs = agents.Inputs(grid=True, past=label in TASKS["valuations"], **recipe.inputs)
     actions = env.action_space().n
@@ -147,7 +147,7 @@ def train(label, title, recipe, seed, options):
 
 
 def trained_so(path, recipe, inputs, told):
-    """Whether the agent of a file was trained in this way, by this code; says why not, and keeps what is damaged."""
+    """Whether this code trained the agent of a file with this recipe; warns if not, and keeps damaged files."""
     if not path.exists():
         return False
     try:
@@ -162,19 +162,19 @@ def trained_so(path, recipe, inputs, told):
 
 
 def made_so(agent, recipe, inputs, told):
-    """Whether an agent was trained in this way."""
+    """Whether an agent was trained with this recipe."""
     made = agent.name, agent.options, agent.inputs
     return made == (recipe.network, recipe.settings, inputs) and {key: agent.told.get(key) for key in told} == told
 
 
 def stages(label, options):
-    """What agents trained on one distribution are played on: `(stage, function that gives the sellers)`."""
+    """The stages for agents trained on one distribution: `(stage, function that returns the sellers)`."""
     lanes = LANES[options.preset]
 
     @functools.cache
     def trained(*titles, many=False):
         recipes = {title: recipe for title, recipe in (AGENTS | ABLATIONS).items() if title in titles}
-        if label in TASKS["valuations"]:  # counts of sales do not tell who bought
+        if label in TASKS["valuations"]:  # counts of sales do not show the buyer
             recipes = {title: recipe for title, recipe in recipes.items() if recipe.network != "stats"}
         return {
             f"{title}/{seed}": train(label, title, recipe, seed, options)
@@ -203,7 +203,7 @@ def stages(label, options):
 
 
 def main(options):
-    """Train, play, print and write; what another run has put into the folder stays in the table."""
+    """Train, play, print and write; rows of other runs in the folder stay in the table."""
     console = Console()
     for label in options.only:
         jaxprice.checks.choice("distribution", label, TASKS)

@@ -10,23 +10,23 @@ from jaxprice import files, stats
 
 SALES = (5, 10, 20, 50, 100)
 HORIZON = 100
-SHOWN = (1, 2, 5, 10, 20)  # products of a sequence
+SHOWN = (1, 2, 5, 10, 20)  # numbers of the products of a sequence that are shown
 HEADER = ("training", "market", "seller", "sales", "regret_percent", "se", "gap_percent", "gap_se", "seeds", "markets")
-HEADER += ("effective",)  # observations that the standard errors are worth
+HEADER += ("effective",)  # effective number of observations of the standard errors
 
 
 def times(horizon):
-    """Sales after which regret is looked at."""
+    """Numbers of sales after which regret is reported."""
     return [t for t in SALES if t <= horizon] + [horizon] * (horizon not in SALES)
 
 
 def percent(out, times, products=1):
-    """Regret of every lane after `times` sales of a product, in percent of what the oracle earns in the mean.
+    """Regret of every lane after `times` sales of a product, in percent of the oracle's mean reward.
 
     Args:
-      out: of `simulate` for one policy, with traces.
+      out: result of `simulate` for one policy, with traces.
       times: numbers of sales.
-      products: sold one after the other, with equally many sales.
+      products: number of products sold in sequence, with equally many sales.
 
     Returns:
       float `[sales, lanes]`; with several products `[products, sales, lanes]`.
@@ -39,7 +39,7 @@ def percent(out, times, products=1):
 
 
 def summary(runs):
-    """Mean and standard error of lanes `[seeds, lanes]`: over markets, and over training seeds where there are several."""
+    """Mean and standard error of lanes `[seeds, lanes]`: over markets, and over training seeds if there are several."""
     means = runs.mean(axis=1)
     variance = runs.mean(axis=0).var(ddof=1) / runs.shape[1]
     if len(means) > 1:
@@ -48,7 +48,7 @@ def summary(runs):
 
 
 def effective(runs):
-    """How many observations the standard error of `[seeds, lanes]` is worth: Welch and Satterthwaite's degrees, and one."""
+    """Effective number of observations of the standard error of `[seeds, lanes]`: Welch-Satterthwaite degrees plus one."""
     count, lanes = runs.shape
     markets = runs.mean(axis=0).var(ddof=1) / lanes
     seeds = runs.mean(axis=1).var(ddof=1) / count if count > 1 else 0.0
@@ -57,7 +57,7 @@ def effective(runs):
 
 
 def rows_of(label, where, lost, sales=SALES):
-    """Rows of one cell; the gap is to the first seller, runs of one agent are "name/0", "name/1", ..."""
+    """Rows of one cell. The gap is to the first seller; runs of one agent are "name/0", "name/1", ..."""
     cells = {where: lost}
     if next(iter(lost.values())).ndim == 3:
         count, kind = len(next(iter(lost.values()))), where.split(",")[0]
@@ -78,7 +78,7 @@ def rows_of(label, where, lost, sales=SALES):
 
 
 def write(path, rows):
-    """Rows as CSV, whole or not at all."""
+    """Write rows as CSV, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER)
@@ -87,7 +87,7 @@ def write(path, rows):
 
 
 def gather(folder, order):
-    """The rows of all files of a folder, those of the distributions in `order` first to last."""
+    """The rows of all files of a folder; distributions in the order of `order`."""
     rows = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(newline="") as file:
@@ -97,7 +97,7 @@ def gather(folder, order):
 
 
 def show(rows, console):
-    """One table a market: percent of the oracle's reward lost after so many sales, and the gap to the first seller."""
+    """One table a market: percent of the oracle's reward lost by number of sales, and the gap to the first seller."""
     for where in dict.fromkeys((row["training"], row["market"]) for row in rows):
         mine = [row for row in rows if (row["training"], row["market"]) == where]
         columns = sorted({int(row["sales"]) for row in mine})
@@ -112,7 +112,7 @@ def show(rows, console):
 
 
 def markdown(rows):
-    """One table a market in Markdown, as `show` prints them."""
+    """One table a market in Markdown, like those of `show`."""
     lines = [
         "Regret in percent of what the oracle earns; in brackets the paired difference to the first seller, with",
         "its 95 % interval over markets and training seeds. Written by `python -m experiments.meta_pricing`.",
@@ -142,14 +142,14 @@ def gap(row):
 
 
 def reach(row):
-    """Standard errors to either end of a 95 % interval of a row, Student's where few seeds decide it."""
-    if not row.get("effective"):  # rows of former versions do not tell
+    """Half-width of a 95 % interval of a row in standard errors, by Student's t if few seeds dominate it."""
+    if not row.get("effective"):  # rows of former versions lack it
         return float(stats.critical(int(row["seeds"]) if int(row["seeds"]) > 1 else int(row["markets"])))
     return float(stats.critical(max(2, int(row["effective"]))))
 
 
 def plot_figure(rows, path):
-    """Regret over sales, one panel a distribution that agents were trained on."""
+    """Regret over sales, one panel for each distribution on which agents were trained."""
     labels = list(dict.fromkeys(row["training"] for row in rows))
     wide = min(3, len(labels))
     tall = -(-len(labels) // wide)

@@ -1,4 +1,4 @@
-"""Where sellers meet in `meta_pricing`: task distributions, stages to play them on, and the sellers that are not trained."""
+"""Markets and classical sellers of `meta_pricing`: task distributions, stages to play, and the sellers without training."""
 
 import dataclasses
 import functools
@@ -14,10 +14,10 @@ from experiments.meta_pricing.tables import HORIZON
 from jaxprice import policies, random
 from jaxprice.types import Environment
 
-PRODUCTS = 20  # of a sequence
-HIDDEN = "catsup"  # the product that the calibrated agents do not see
-SEED = 977  # of held-out markets and buyers
-TASKS = {  # trained on -> played on
+PRODUCTS = 20  # number of products of a sequence
+HIDDEN = "catsup"  # the product that calibrated agents never see in training
+SEED = 977  # seed of held-out markets and buyers
+TASKS = {  # distribution of training -> distributions to play
     "logit": ("logit", "beta", "linear"),
     "beta": ("beta", "logit"),
     "hierarchical": ("hierarchical", "another kind"),
@@ -31,7 +31,7 @@ SEQUENCE = ("hierarchical",)  # also played as a sequence of products
 
 @functools.cache
 def market(name):
-    """A task distribution by its label."""
+    """The task distribution with this label."""
     kind = {"options": {"demand": "linear"}, "spread": 0.2, "leaves": ("demand",)}
     known = jaxprice.data.calibrated.names()
     kinds = {
@@ -58,7 +58,7 @@ def prior(label, greedy=False):
 
 
 def classics(label):
-    """Sellers that are not trained, the benchmark of the gaps first."""
+    """Sellers without training; the first is the benchmark of the gaps."""
     sellers = {"Thompson, true prior": prior(label), "greedy, true prior": prior(label, greedy=True)}
     if label in TASKS["stock"]:
         return sellers | {"TS-fixed": policies.ts_fixed(), "TS-update": policies.ts_update()}
@@ -68,7 +68,7 @@ def classics(label):
 
 
 def learners(label):
-    """Sellers of a sequence that learn from product to product, with the spread that products of the kind have."""
+    """Sellers of a sequence that learn from product to product, with the true spread of the products."""
     env = market(label)
     demand_of = jax.jit(jax.vmap(lambda key: env.reset_env(key, env.sample_params(key))[1].mean_demand))
     spread = float(np.asarray(demand_of(_keys(1, 4000))).std(axis=0).mean())
@@ -79,13 +79,13 @@ def learners(label):
 
 
 class Stage(NamedTuple):
-    """Where sellers meet.
+    """A setting in which sellers are compared.
 
     Attributes:
-      name: of its rows.
-      env, params: the market; params None: every lane draws its own.
-      products: sold one after the other, each for `horizon` sales.
-      lanes, horizon: how many, how long.
+      name: name in its rows.
+      env, params: the market; with params None every lane draws its own.
+      products: number of products sold in sequence, each for `horizon` sales.
+      lanes, horizon: number of lanes, and of periods.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Stage(NamedTuple):
     products: int = 1
 
     def play(self, policy):
-        """Regret after so many sales, in percent of the oracle's reward: `[sales, lanes]`, or `[products, sales, lanes]`."""
+        """Regret by number of sales, in percent of the oracle's reward: `[sales, lanes]`, or `[products, sales, lanes]`."""
         policy = policies.per_product(policy, self.products) if self.products > 1 and _forgets(policy) else policy
         periods = self.products * self.horizon
         settings = {"seed": SEED, "lanes": self.lanes, "horizon": periods, "params": self.params}
@@ -105,7 +105,7 @@ class Stage(NamedTuple):
 
 
 def in_sequence(label, lanes):
-    """The stage of products of one kind sold one after the other, equally long."""
+    """The stage with a sequence of products of one kind, with equal numbers of sales."""
     base, horizon = market(label), PRODUCTS * HORIZON
     env, params = jaxprice.make("NonStationary", market=base, num_markets=PRODUCTS, horizon=horizon)
     products = jax.jit(jax.vmap(base.sample_params))(_keys(SEED, lanes * PRODUCTS))
@@ -116,16 +116,16 @@ def in_sequence(label, lanes):
 
 
 def told(policy):
-    """What a seller is, as text: a trained agent's card, or how the policy was made."""
+    """A description of a seller: the card of a trained agent, or the call that made the policy."""
     return json.dumps(policy.card, sort_keys=True) if hasattr(policy, "card") else policies.describe(policy)
 
 
 def _forgets(policy):
-    """Whether a seller is to start each product of a sequence afresh."""
+    """Whether a seller must restart with each product of a sequence."""
     return not told(policy).startswith(("hierarchical_thompson", "meta_thompson"))
 
 
 def _keys(seed, count):
-    """Keys of so many markets, `[count]`."""
+    """The given number of keys, `[count]`."""
     words = random.stream(seed, "market")
     return jax.vmap(lambda number: random.address(words, 0, number))(np.arange(count, dtype=np.uint32))

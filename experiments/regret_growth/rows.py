@@ -1,4 +1,4 @@
-"""The rows of the growth of regret: a policy, the market of its paper, and the rate of the theory."""
+"""The rows of the growth of regret: a policy, the market of its paper, and the theoretical rate."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import jaxprice
 from jaxprice import policies
 from jaxprice.policies.parts import recent
 
-ACROSS = (  # policy or market are made for the horizon
+ACROSS = (  # the policy or the market depends on the horizon
     "exp3",
     "exp3_ix",
     "exp3_p",

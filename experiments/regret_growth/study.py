@@ -3,15 +3,15 @@
     python -m experiments.regret_growth                    # all rows
     python -m experiments.regret_growth --only ucb1 cusum_ucb
 
-The exponent is the least-squares slope of log regret against log time over the last stretch of the horizon (`START` of it
-and later), for batches of lanes with seeds of their own; the interval is Student's, of the mean over batches. Where policy
-or market are made for the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), it is the slope of
-the final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a shows
-as a, up to logarithms and early transients; log T shows as a slope that falls towards zero, 1 / log t. Failures that theory
-predicts are rows too. `expected` is the rate of the theory; none is tuned to agree.
+The exponent is the least-squares slope of log regret against log time over the last part of the horizon (from `START` of it
+on), for batches of lanes with separate seeds. The interval is Student's, for the mean over batches. If policy or market
+depend on the horizon (windows, mixtures, one change half-way, a season's stock: `ACROSS`), the exponent is the slope of the
+final regret over seasons of three lengths, T / 16, T / 4 and T, and the batches are lanes of one seed. A rate T^a appears as
+a, up to logarithms and early transients; log T appears as a slope that decreases to zero, 1 / log t. Failures that theory
+predicts are rows too. `expected` is the theoretical rate; nothing is tuned to agree with it.
 
-Written under `--out`: `table.csv` with the rows of this run, and the regret of every row in `cells/`. A second run resumes
-from these; a row whose code was edited is measured anew. A folder with rows of other sizes stays as it is, and a new one
+Files in `--out`: `table.csv` with the rows of this run, and the regret of every row in `cells/`. A second run resumes from
+these; a row is measured again if its code was edited. A folder with rows of other sizes stays unchanged, and a new folder
 beside it is used.
 """
 
@@ -50,7 +50,7 @@ class Options:
 
 
 def cells(options):
-    """Row -> function of nothing that measures it; what other rows play is no part of it."""
+    """Row -> function without arguments that measures it; policies of other rows are not part of it."""
     table, short, middle = map(rows, (options.horizon, options.horizon // 16, options.horizon // 4))
     for name in options.only:
         jaxprice.checks.choice("row", name, table)
@@ -67,21 +67,21 @@ def cells(options):
 
 
 def times(options, seasons):
-    """Horizons of three seasons, or times within one, at which regret is looked at."""
+    """Horizons of three seasons, or times within one season, at which regret is recorded."""
     if seasons:
         return [options.horizon // 16, options.horizon // 4, options.horizon]
     return np.unique(np.geomspace(START * options.horizon, options.horizon, 12).astype(int))
 
 
 def played(row, horizon, **how):
-    """A policy in a market, played for so many periods, as from `simulate`."""
+    """A policy in a market for a number of periods, as from `simulate`."""
     policy, (kind, settings) = row
     env, params = jaxprice.make(kind, **settings)
     return jaxprice.simulate(env, policy, horizon=horizon, params=params, **how)
 
 
 def along(row, horizon, times, lanes):
-    """Mean regret of each batch at some times, float `[BATCHES, times]`."""
+    """Mean regret of each batch at the given times, float `[BATCHES, times]`."""
     batches = [played(row, horizon, lanes=lanes, seed=seed, checkpoints=times) for seed in range(BATCHES)]
     return {"regret": np.stack([batch["regret"].values[0] for batch in batches])}
 
@@ -100,7 +100,7 @@ def measured(curves, times):
 
     Args:
       curves: mean regret of each batch, `[BATCHES, times]`.
-      times: at which.
+      times: the times of the curves.
     """
     slopes = np.array([stats.growth_exponent(times, np.maximum(curve, 1e-9)) for curve in curves])
     last = curves[:, -1]
@@ -108,7 +108,7 @@ def measured(curves, times):
 
 
 def main(options):
-    """Measure, print, write.
+    """Measure, print and write.
 
     Raises:
       ValueError: an unknown row, fewer than 160 periods, no lanes; the results folder cannot be written.
@@ -139,6 +139,6 @@ def main(options):
 
 
 def write(lines, path):
-    """The table as CSV, whole or not at all."""
+    """Write the table as CSV, atomically."""
     with files.whole(path) as made, made.open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *lines])

@@ -1,1 +1,1 @@
-"""Commands for whoever works on the project: comparisons of results, generated pages."""
+"""Commands for developers of the project: comparison of results, generated pages."""

@@ -1,4 +1,4 @@
-"""The page of all policies, for `jaxprice/policies/README.md`.
+"""Generator of the page of all policies, `jaxprice/policies/README.md`.
 
 python -m experiments.tools.policy_table --write
 """
@@ -38,7 +38,7 @@ def page():
 
 
 def _family(family):
-    """The section of a family: its policies, what it makes of other policies or a market, its parts."""
+    """The section of a family: its policies, its makers that take policies or a market, its parts."""
     package = importlib.import_module(f"{policies.__name__}.{family}")
     title, _, about = _title(package).partition(": ")
     section = f"## {title}\n\n`{family}/`: {about}\n"
@@ -57,7 +57,7 @@ def _family(family):
 
 
 def _parts():
-    """The section of what serves several families."""
+    """The section of the parts that serve several families."""
     return f"## Parts that serve several families\n\n`parts/`: {_title(parts)}\n\n" + "".join(map(_line, _modules(parts)))
 
 

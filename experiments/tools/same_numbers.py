@@ -2,10 +2,11 @@
 
     python -m experiments.tools.same_numbers BEFORE AFTER
 
-Tables (`*.csv`), datasets (`*.nc`) and arrays (`*.npz`) are compared file by file. A cell has hashes of its code and content
-in its name, so it is found by its slot, and the latest cell of a slot counts. Two numbers are the same if their bits are:
-NaN equals NaN, 0 is not -0, float32 is not float64. In a table, a text may differ: then it is printed and does not count.
-Exit status: 0 if all numbers are the same, 1 if some differ or a file has no partner, 2 if the folders cannot be compared.
+The command compares tables (`*.csv`), datasets (`*.nc`) and arrays (`*.npz`) file by file. The name of a cell contains
+hashes of its code and content, so cells are matched by their slot, and the latest cell of a slot is used. Two numbers are
+the same if their bits are: NaN equals NaN, 0 is not -0, float32 is not float64. Texts in a table may differ; they are
+printed and do not count. Exit status: 0 if all numbers are the same, 1 if some differ or a file has no partner, 2 if the
+folders cannot be compared.
 """
 
 import csv
@@ -27,8 +28,8 @@ from experiments.frame import command
 from jaxprice import cells
 
 FORMS = {".nc": cells.NetCDF, ".npz": cells.Arrays}
-CELL = re.compile(r"(?P<slot>(?:.+-)?[0-9a-f]{8})-[0-9a-f]{16}-[0-9a-f]{16}$")  # stem of a file of `jaxprice.cells`
-SHOWN = 20  # differences of a file that are printed
+CELL = re.compile(r"(?P<slot>(?:.+-)?[0-9a-f]{8})-[0-9a-f]{16}-[0-9a-f]{16}$")  # stem of a cell file
+SHOWN = 20  # number of printed differences of a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Options:
 
 
 def results(folder):
-    """Name -> path of the files of a folder that hold numbers; a cell is named by its slot.
+    """Name -> path of the files of a folder that contain numbers; the name of a cell is its slot.
 
     Raises:
-      ValueError: no folder, or one without such files.
+      ValueError: the folder does not exist, or has no such files.
     """
     if not folder.is_dir():
         raise ValueError(f"results must be a folder, got {str(folder)!r}")
@@ -63,13 +64,13 @@ def results(folder):
 
 
 def made(path):
-    """When a cell was made."""
+    """Date of a cell."""
     date = json.loads(FORMS[path.suffix].read(path)[1]).get("date")
     return datetime.datetime.fromisoformat(date).timestamp() if date else path.stat().st_mtime
 
 
 def compare(before, after):
-    """`(differences, texts)` of two files of the same kind: what differs in words; and what differs only in words."""
+    """`(differences, texts)` of two files of the same kind: descriptions of different numbers, and of different texts."""
     if before.suffix == ".csv":
         return tables(*map(table, (before, after)))
     return arrays(*map(named_arrays, (before, after))), []
@@ -82,7 +83,7 @@ def table(path):
 
 
 def named_arrays(path):
-    """Name -> array of a file; of a dataset, coordinates and numbers among the attributes too."""
+    """Name -> array of a file; for a dataset also coordinates and numeric attributes."""
     found = dict(np.load(path, allow_pickle=False)) if path.suffix == ".npz" else None
     if found is not None:
         found.pop("_about", None)
@@ -112,7 +113,7 @@ def tables(before, after):
 
 
 def as_number(text):
-    """The number that a text is, NaN if it is empty, None if it is no number."""
+    """The value of a text that is a number, NaN if it is empty, None if it is not a number."""
     try:
         return float(text) if text else math.nan
     except ValueError:
@@ -140,7 +141,7 @@ def arrays(before, after):
 
 
 def main(options):
-    """Compare, print, and end with status 1 if something differs."""
+    """Compare, print, and exit with status 1 if something differs."""
     before, after = results(options.before), results(options.after)
     unlike = 0
     for name in sorted(before.keys() | after.keys()):
