@@ -10,8 +10,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from jaxprice import checks, rules
-from jaxprice.lanes import depends
+from jaxprice import rules, solving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +262,7 @@ class Environment:
         It equals `sample_params` with another horizon. Oracle tables that depend on the horizon are solved again.
         """
         params = dataclasses.replace(self.sample_params(key), max_steps_in_episode=horizon)
-        return self.solve(params) if _of_horizon(self) else params
+        return self.solve(params) if solving.of_horizon(self) else params
 
     def check_params(self, params):
         """Raise if a market is impossible: one market, or a batch with a leading axis.
@@ -350,18 +349,7 @@ class Environment:
 
         Traced params are solved inside the trace.
         """
-        if not self.tables:
-            return params
-        bare = dataclasses.replace(params, **dict.fromkeys(self.tables))
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(bare)):
-            return jax.vmap(self.solve)(bare) if batched else self.solve(bare)
-        with jax.ensure_compile_time_eval():
-            if batched:
-                return jax.device_get(_solver(self, True)(bare))
-            leaves, structure = jax.tree.flatten(bare)
-            arrays = [np.asarray(leaf) for leaf in leaves]
-            numbers = tuple((array.dtype, array.shape, array.tobytes()) for array in arrays)
-            return _solution(self, structure, numbers, checks.setting("jax_enable_x64"))
+        return solving.solved(self, params, batched)
 
     def refresh(self, state, params):
         """The state after the numbers of the market changed to `params`; for states that hold values derived from params."""
@@ -415,29 +403,3 @@ def _now(method):
             return method(self)
 
     return computed
-
-
-@functools.lru_cache(maxsize=256)
-def _of_horizon(env):
-    """Whether the tables that `solve` fills in depend on the horizon, according to its code."""
-    if not env.tables:
-        return False
-    bare = dataclasses.replace(jax.eval_shape(env.sample_params, jax.random.key(0)), **dict.fromkeys(env.tables))
-    solved = jax.eval_shape(env.solve, bare)
-    flags = jax.tree.map(lambda leaf: False, bare)
-    reached = depends(env.solve, [jax.tree.leaves(dataclasses.replace(flags, max_steps_in_episode=True))], bare)
-    reached = jax.tree.unflatten(jax.tree.structure(solved), reached)
-    return any(any(jax.tree.leaves(getattr(reached, name))) for name in env.tables)
-
-
-@functools.lru_cache(maxsize=64)
-def _solver(env, batched):
-    return jax.jit(jax.vmap(env.solve) if batched else env.solve)
-
-
-@functools.lru_cache(maxsize=4)
-def _solution(env, structure, leaves, wide):
-    """The result of `solve` for one market, cached: a market that is simulated often is solved once (`wide`: under x64)."""
-    del wide
-    arrays = [np.frombuffer(content, dtype).reshape(shape) for dtype, shape, content in leaves]
-    return jax.device_get(_solver(env, False)(jax.tree.unflatten(structure, arrays)))
