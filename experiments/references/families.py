@@ -1,9 +1,9 @@
-"""One policy of each further group in NumPy, vectorised over lanes: what the throughput script measures ours against.
+"""NumPy versions of one policy of each further family, vectorised over lanes: references of the throughput script.
 
-Tabular learning, several products, related products and posted prices on an interval (`private` has privacy). Each
-plays the market of its row, `Class(arms, lanes, horizon, seed).run(means)`, with its numbers from jaxprice: bandits return
-the mean regret of a lane, the others its mean reward. Where the algorithm allows it they do less than ours: best values
-are kept, not looked for anew, and only the lanes where something changed are touched.
+The families are tabular learning, several products, related products and posted prices on an interval (for privacy see
+`private`). Each class plays the market of its row, `Class(arms, lanes, horizon, seed).run(means)`, with numbers from
+jaxprice. Bandits return the mean regret of a lane, the others its mean reward. If the algorithm allows it, they do less work
+than ours: best values are stored instead of searched, and only lanes with changes are updated.
 """
 
 import functools
@@ -21,17 +21,17 @@ def numbers(name, **options):
 
 
 class NumpyQLearning(NumpyBandit):
-    """`jaxprice.policies.q_learning`: states are the bins of the last price, and a bandit's prices are all one.
+    """`jaxprice.policies.q_learning`: states are the bins of the last price, and all prices of a bandit are equal.
 
-    The best price of each state and its value are kept; a row of the table is read only where the best one has lost. Rows
-    lie together in memory, so that reading one is a copy.
+    The best price of each state and its value are stored. A row of the table is read only if the best price has lost value.
+    Rows are contiguous in memory, so reading one is a copy.
     """
 
     discount, rate, epsilon = np.float32(0.95), np.float32(0.15), 0.1
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.bins = np.zeros(self.arms, np.int64)  # of the price of each arm
+        self.bins = np.zeros(self.arms, np.int64)  # bin of the price of each arm
         self.table = np.zeros((self.lanes * self.arms, self.arms), np.float32)
         self.best_price = np.zeros(self.lanes * self.arms, np.uint8)
         self.value = np.zeros(self.lanes * self.arms, np.float32)
@@ -62,10 +62,10 @@ class NumpyQLearning(NumpyBandit):
 
 
 class NumpyHierarchicalThompson(NumpyBandit):
-    """`jaxprice.policies.hierarchical_thompson`, ten products one after the other, noise 1/2.
+    """`jaxprice.policies.hierarchical_thompson`, ten products in sequence, noise 1/2.
 
-    Of products that were sold before, two sums for each price are enough; mean and deviation of the product now sold are
-    kept, and change where it was pulled.
+    For earlier products, two sums for each price are enough. Mean and deviation of the present product are stored, and
+    updated for the pulled price.
     """
 
     products, mean, std, spread, noise = 10, 0.5, 0.5, 0.1, 0.5
@@ -79,7 +79,7 @@ class NumpyHierarchicalThompson(NumpyBandit):
         self.starts = {m * self.horizon // self.products for m in range(self.products)}
 
     def posterior(self, counts, sums, precision, weighted):
-        """Mean and deviation of the signal of the product now sold."""
+        """Mean and deviation of the signal of the present product."""
         s2, n2 = np.float32(self.spread**2), np.float32(self.noise**2)
         inverse = 1 / (counts * s2 + n2)
         common, pulled, share = precision + counts * inverse, sums * inverse, n2 * inverse
@@ -115,7 +115,7 @@ class NumpyKleinbergLeighton(NumpyUCB1):
         self.prices = np.linspace(self.p.low, self.p.high, size + 1, dtype=np.float32)[1:]
 
     def run(self, _):
-        """Play the horizon; the mean revenue."""
+        """Play the horizon; returns the mean revenue."""
         curve, noise = self.p.demand, np.float32(self.p.noise_scale)
         mean, unit, earned = (curve.intercept - curve.slope * self.prices).astype(np.float32), self.prices[-1], 0.0
         for t in range(1, self.horizon + 1):
@@ -132,8 +132,8 @@ class NumpyKleinbergLeighton(NumpyUCB1):
 class NumpyMNLUCB:
     """`jaxprice.policies.mnl_ucb` on ten products, four of which are shown.
 
-    A set is chosen only in the lanes whose epoch is over, by Dinkelbach's iteration from the value of the set they had; the
-    four largest of ten by a network of comparisons. Where the choice of a customer falls is kept with the set.
+    A set is chosen only in lanes whose epoch is over, by Dinkelbach's iteration from the value of their last set. A network
+    of comparisons finds the four largest of ten. The thresholds for a customer's choice are stored with the set.
     """
 
     share, scale, size = 0.3, 48.0, 4
@@ -145,14 +145,14 @@ class NumpyMNLUCB:
         self.revenues, self.weights = (np.asarray(x, np.float32)[:, None] for x in (market.revenues, market.weights))
         self.n, self.number = self.revenues.size, np.arange(lanes)
         self.counts, self.sums = (np.zeros((self.n, lanes), np.float32) for _ in range(2))
-        self.sold = np.zeros((self.n + 1, lanes), np.float32)  # the last row counts who bought nothing
+        self.sold = np.zeros((self.n + 1, lanes), np.float32)  # the last row counts customers who bought nothing
         self.epochs = np.zeros(lanes, np.float32)
         self.offered = np.zeros((self.n, lanes), bool)
         self.reach = np.empty((self.n, lanes), np.float32)
         self.offer(self.number, np.ones((self.n, lanes), np.float32))
 
     def offer(self, lanes, attractions):
-        """Offer the best sets in these lanes, and lay out the choices of their customers."""
+        """Offer the best sets in these lanes, and compute the thresholds for their customers' choices."""
         offered = self.best(attractions, self.offered.take(lanes, axis=1))
         weights = offered * self.weights
         reach = weights.cumsum(axis=0)
@@ -165,7 +165,7 @@ class NumpyMNLUCB:
         return (self.revenues[:, 0] @ weights) / (1 + weights.sum(axis=0))
 
     def best(self, attractions, chosen):
-        """The best sets, from some sets to start with."""
+        """The best sets, starting from the given sets."""
         value = self.value(attractions, chosen)
         for _ in range(12):
             gains = attractions * (self.revenues - value)
@@ -183,7 +183,7 @@ class NumpyMNLUCB:
         return chosen
 
     def run(self, _):
-        """Play the horizon; the mean revenue."""
+        """Play the horizon; returns the mean revenue."""
         earned, revenue = 0.0, np.append(self.revenues, np.float32(0))
         root, scale = np.float32(self.n**0.5), np.float32(self.scale)
         wins = np.empty(self.lanes, bool)

@@ -1,7 +1,7 @@
-"""PPO with a recurrent network, written the way single-file baselines are: what the throughput of training is set against.
+"""PPO with a recurrent network in the style of single-file baselines: the reference for the throughput of training.
 
-One scan over time with a cell inside, for acting and again for every gradient; keys split at every step in every lane; an
-embedding, the cell, and separate hidden layers for actor and critic; lifetimes shuffled anew in every epoch. The inputs are
+One scan over time with a cell inside, once for acting and again for every gradient; keys split at every step in every lane;
+an embedding, the cell, and separate hidden layers for actor and critic; lifetimes shuffled in every epoch. The inputs are
 those of RL^2: last action, last reward, whether the episode began. The cell is flax's GRU, or a step of one of our networks.
 """
 
@@ -38,9 +38,9 @@ class PlainPPO:
     """Training on Bernoulli arms with uniform means.
 
     Args:
-      arms, horizon: of the bandit.
-      lanes, minibatches, epochs: of an update.
-      size: of every layer.
+      arms, horizon: size of the bandit.
+      lanes, minibatches, epochs: settings of an update.
+      size: number of units of every layer.
       core: "gru" is flax's cell; others are those of `cores`.
     """
 

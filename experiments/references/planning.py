@@ -1,4 +1,4 @@
-"""Markets whose future depends on the price of today in vectorised NumPy, as in `markets`: stock, memory, orders."""
+"""Markets in which today's price changes the future, in vectorised NumPy as in `markets`: stock, memory, orders."""
 
 import numpy as np
 from scipy import special
@@ -7,7 +7,7 @@ from experiments.references.markets import NumpyMarket
 
 
 class FiniteInventory(NumpyMarket):
-    """Four prices, one sale a period at most, marginal values of units from the table."""
+    """Four prices, at most one sale a period, marginal values of units from the table."""
 
     def begin(self):
         self.stock = np.full(self.lanes, self.p.stock, np.int32)
@@ -48,7 +48,7 @@ class NetworkRevenue(NumpyMarket):
             wanted = self.rng.poisson(mean)
             sold = np.minimum(wanted, room)
             expected = mean
-            if room.min() < 40:  # rarely: the sum of P(N > k) over k < room, in the lanes where stock is short
+            if room.min() < 40:  # rare: sum of P(N > k) over k < room, in lanes with little stock
                 short = np.flatnonzero(room < 40)
                 expected = mean.copy()
                 k = np.arange(40)[:, None]
@@ -64,7 +64,7 @@ class NetworkRevenue(NumpyMarket):
 
 
 class ReferencePrice(NumpyMarket):
-    """A grid of prices; the oracle's Q by interpolation in its table of biases."""
+    """A grid of prices; the oracle's Q is interpolated in its table of biases."""
 
     def begin(self):
         self.reference = np.full(self.lanes, self.p.start, np.float32)
@@ -87,7 +87,7 @@ class ReferencePrice(NumpyMarket):
 
 
 class Replenishment(NumpyMarket):
-    """Lost sales, regrets from the oracle's table, demand by inversion."""
+    """Lost sales; regrets from the oracle's table, demand by inversion."""
 
     def begin(self):
         self.stock = np.full(self.lanes, self.p.stock, np.int32)

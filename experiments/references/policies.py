@@ -1,7 +1,7 @@
-"""The policies in NumPy, vectorised over lanes: what the throughput script measures ours against.
+"""The policies in NumPy, vectorised over lanes: references of the throughput script.
 
-They are written as well as NumPy allows: float32, arms along the first axis and lanes along the last, a tournament instead
-of `argmax` over a short axis, flat fancy indexing, preallocated buffers, the same solver for KL-UCB.
+They are as fast as we could make them in NumPy: float32, arms along the first axis and lanes along the last, a tournament
+instead of `argmax` over a short axis, flat fancy indexing, preallocated buffers, and the same solver for KL-UCB.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 class NumpyBandit:
     """A bandit policy on `[arms, lanes]` arrays; subclasses choose and learn."""
 
-    share = 1.0  # of the periods of the run: less for slow ones
+    share = 1.0  # share of the periods that is played; smaller for slow policies
 
     def __init__(self, arms, lanes, horizon, seed):
         self.arms, self.lanes, self.horizon = arms, lanes, horizon
@@ -25,7 +25,7 @@ class NumpyBandit:
         self.best, self.wins = np.empty(lanes, np.float32), np.empty(lanes, bool)
 
     def largest(self, index):
-        """First index of the largest in every lane, by a tournament over arms."""
+        """First index of the largest entry in every lane, by a tournament over arms."""
         best, wins = self.best, self.wins
         best[:] = index[0]
         chosen = np.zeros(self.lanes, np.uint8)
@@ -36,7 +36,7 @@ class NumpyBandit:
         return chosen
 
     def learn(self, flat, reward):
-        """Counts, sums, means and 1 / count of the pulled arms."""
+        """Update counts, sums, means and 1 / count of the pulled arms."""
         counts = self.counts.ravel()[flat] + np.float32(1)
         sums = self.sums.ravel()[flat] + reward
         inverse = np.float32(1) / counts
@@ -44,7 +44,7 @@ class NumpyBandit:
         self.inverse.ravel()[flat], self.means.ravel()[flat] = inverse, sums * inverse
 
     def run(self, means):
-        """Play the horizon; mean cumulative regret over lanes."""
+        """Play the horizon; returns the mean cumulative regret over lanes."""
         means = np.asarray(means, np.float32)
         gaps = means.max() - means
         regret = np.zeros(self.lanes, np.float32)
@@ -61,7 +61,7 @@ class NumpyBandit:
 
 
 class NumpyUCB1(NumpyBandit):
-    """`jaxprice.policies.ucb1`; the square root of 1 / count is kept, not taken anew."""
+    """`jaxprice.policies.ucb1`; the square root of 1 / count is stored instead of computed again."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -80,7 +80,7 @@ class NumpyUCB1(NumpyBandit):
 
 
 class NumpyUCBTuned(NumpyBandit):
-    """`jaxprice.policies.ucb_tuned`; for rewards of zero and one the variance is m (1 - m), kept for every arm."""
+    """`jaxprice.policies.ucb_tuned`; for rewards of zero and one the variance is m (1 - m), stored for every arm."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -154,7 +154,7 @@ class NumpyEpsilonGreedy(NumpyBandit):
 
 
 class NumpyThompson(NumpyBandit):
-    """`jaxprice.policies.thompson`: shapes and draws in float64, as `Generator.beta` wants them."""
+    """`jaxprice.policies.thompson`: shapes and draws in float64, as `Generator.beta` requires."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -169,7 +169,7 @@ class NumpyThompson(NumpyBandit):
 
 
 class NumpyGaussianThompson(NumpyBandit):
-    """`jaxprice.policies.gaussian_thompson` with prior N(.5, 1) and noise 1/2; mean and deviation of posteriors are kept."""
+    """`jaxprice.policies.gaussian_thompson` with prior N(.5, 1) and noise 1/2; posterior mean and deviation are stored."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -202,7 +202,7 @@ class NumpyExp3(NumpyBandit):
         self.total = np.full(self.lanes, self.arms, np.float32)
 
     def act(self, t):
-        # mixture: a uniform arm with probability `mixing`, else one in proportion to the weights
+        # mixture: a uniform arm with probability `mixing`, otherwise an arm in proportion to the weights
         u = self.rng.random(self.lanes, np.float32) * self.total
         chosen, reached = np.zeros(self.lanes, np.uint8), np.zeros(self.lanes, np.float32)
         for arm in range(self.arms - 1):
@@ -225,7 +225,7 @@ class NumpyExp3(NumpyBandit):
 
 
 class NumpyDiscountedUCB(NumpyBandit):
-    """Discounted UCB: all counts and sums shrink every period."""
+    """Discounted UCB: all counts and sums decay in every period."""
 
     def act(self, t):
         self.counts *= np.float32(0.99)
@@ -240,7 +240,7 @@ class NumpyDiscountedUCB(NumpyBandit):
 
 
 class NumpyGPUCB(NumpyBandit):
-    """GP-UCB on a grid of prices, RBF kernel, the posterior's covariance as a root of rank ten, as ours."""
+    """GP-UCB on a grid of prices, RBF kernel, with the posterior covariance as a root of rank ten, like ours."""
 
     share = 0.15
 

@@ -1,7 +1,7 @@
-"""Pricing and contextual policies in NumPy, vectorised over lanes: what the throughput script measures ours against.
+"""Pricing and contextual policies in NumPy, vectorised over lanes: references of the throughput script.
 
-Each has the market of its row with it and plays it: `Class(arms, lanes, horizon, seed).run(chance)`. What they earn is
-returned, so that nothing is left out, but not compared: the step-for-step comparisons are in the tests.
+Each class contains the market of its row and plays it: `Class(arms, lanes, horizon, seed).run(chance)`. It returns its
+earnings, so that no work is optimised away, but they are not compared: the step-for-step comparisons are in the tests.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ def rng_of(seed):
 
 
 class NumpyLinUCB:
-    """Disjoint LinUCB in a market with features: inverses `[arms, lanes, d, d]` by Sherman and Morrison, no solve a period.
+    """Disjoint LinUCB in a market with features: inverses `[arms, lanes, d, d]` by Sherman and Morrison, without solves.
 
     Contexts are d numbers uniform in [1, 2] / sqrt(d), as in the market; rewards are coins.
     """
@@ -35,7 +35,7 @@ class NumpyLinUCB:
         return mean + spread
 
     def run(self, chance):
-        """Play the horizon with rewards of that chance; the mean reward."""
+        """Play the horizon with this probability of a reward; returns the mean reward."""
         earned = 0.0
         for _ in range(self.horizon):
             x = (1 + self.rng.random((self.lanes, self.size), np.float32)) * np.float32(self.size**-0.5)
@@ -62,7 +62,7 @@ class NumpyLinTS(NumpyLinUCB):
 
 
 class NumpyLogisticThompson:
-    """Logistic Thompson sampling, joint features, full covariance as a factor `[lanes, D, D]`; Newton until it stands."""
+    """Logistic Thompson sampling, joint features, full covariance as a factor `[lanes, D, D]`; Newton until convergence."""
 
     share = 0.03
 
@@ -74,7 +74,7 @@ class NumpyLogisticThompson:
         self.factor = np.tile(np.eye(both, dtype=np.float32), (lanes, 1, 1))
 
     def run(self, chance):
-        """Play the horizon with sales of that chance; the mean revenue."""
+        """Play the horizon with this probability of a sale; returns the mean revenue."""
         d, earned = self.size, 0.0
         for _ in range(self.horizon):
             x = (1 + self.rng.random((self.lanes, d), np.float32)) * np.float32(d**-0.5)
@@ -115,7 +115,7 @@ class NumpyConstrainedLeastSquares:
         self.price, self.demand, self.spread, self.product = (np.zeros(lanes, np.float32) for _ in range(4))
 
     def run(self, _):
-        """Play the horizon; the mean revenue."""
+        """Play the horizon; returns the mean revenue."""
         low, high, kappa, earned = np.float32(0.5), np.float32(1.5), np.float32(0.1), 0.0
         for t in range(self.horizon):
             if t < 2:
@@ -156,7 +156,7 @@ class NumpyEllipsoidPricing:
         self.shape = np.tile(9 * np.eye(size, dtype=np.float32), (lanes, 1, 1))
 
     def run(self, _):
-        """Play the horizon; the mean revenue."""
+        """Play the horizon; returns the mean revenue."""
         d, earned = self.size, 0.0
         threshold = d * d / 4000
         for _ in range(self.horizon):
@@ -176,7 +176,7 @@ class NumpyEllipsoidPricing:
 
 
 class LinprogTSUpdate:
-    """TS-update as it is usually written: a call of a linear-programme solver (SciPy, HiGHS) for each lane and period."""
+    """TS-update as usually written: one call of a linear-programme solver (SciPy, HiGHS) for each lane and period."""
 
     share, lanes = 0.1, 4
 
@@ -186,7 +186,7 @@ class LinprogTSUpdate:
         self.prices = np.array([29.9, 34.9, 39.9, 44.9])
 
     def run(self, _):
-        """Play a season with demand .8, .6, .3, .1 and stock for a quarter of it; the mean revenue."""
+        """Play a season with demand .8, .6, .3, .1 and stock for a quarter of it; returns the mean revenue."""
         chance, earned = np.array([0.8, 0.6, 0.3, 0.1]), 0.0
         for _ in range(self.number):
             wins, losses, left = np.ones(4), np.ones(4), self.horizon // 4

@@ -1,6 +1,7 @@
-"""Private pricing in NumPy, vectorised over lanes: what the throughput script measures ours against.
+"""Private pricing in NumPy, vectorised over lanes: a reference of the throughput script.
 
-As in `families`: the market of the row with its numbers, `Class(arms, lanes, horizon, seed).run(_)`, the mean reward.
+As in `families`: the class contains the market of the row, `Class(arms, lanes, horizon, seed).run(_)` returns the mean
+reward.
 """
 
 import numpy as np
@@ -11,8 +12,8 @@ from experiments.references.families import numbers
 class NumpyPrivatePricing:
     """`jaxprice.policies.private_pricing` with central trust, ten features, logit demand on a grid.
 
-    Sums of the nodes of the tree are kept for each level, so that a release takes one. No matrix is inverted: eliminating
-    forwards, with b and the two blocks of features on the right, gives all that the index of a price needs.
+    The sums of the nodes of the tree are stored for each level, so that a release reads one. No matrix is inverted: forward
+    elimination, with b and the two blocks of features on the right, gives everything for the index of a price.
     """
 
     share, chunk = 0.03, 1024
@@ -36,7 +37,7 @@ class NumpyPrivatePricing:
         self.table = [np.empty((d - i + 3, self.chunk), np.float32) for i in range(d)]
 
     def index(self, x, noise, h, lanes):
-        """The index of each price, `[arms, chunk]`, for features x and released sums with this noise in some lanes."""
+        """The index of each price, `[arms, chunk]`, for features x and released sums with this noise in the given lanes."""
         d, width = self.size, x.shape[1]
         table = [row[:, :width] for row in self.table]
         largest = np.zeros(width, np.float32)
@@ -47,7 +48,7 @@ class NumpyPrivatePricing:
             np.maximum(largest, np.abs(row[: d - i]).max(axis=0), out=largest)
         floor = np.float32(self.ridge)
         unit = 1 / np.maximum(largest, floor)
-        found = np.zeros((5, width), np.float32)  # b with either block; the blocks with each other
+        found = np.zeros((5, width), np.float32)  # products of b with either block, and between the blocks
         for i, row in enumerate(table):
             pivot = np.maximum(row[0], floor)
             others, right = row[1 : d - i], row[-3:]
@@ -67,7 +68,7 @@ class NumpyPrivatePricing:
         return self.p.prices[:, None] * (found[0] + level * found[1] + width)
 
     def run(self, _):
-        """Play the horizon; the mean revenue."""
+        """Play the horizon; returns the mean revenue."""
         p, d, earned = self.p, self.half, 0.0
         v = np.empty((2 * d + 1, self.lanes), np.float32)
         action = np.empty(self.lanes, np.int64)

@@ -17,7 +17,7 @@ class MultiProduct(NumpyMarket):
 
 
 class LowRankDemand(NumpyMarket):
-    """Many products; prices scaled back into the ball."""
+    """Many products; prices are scaled back into the ball."""
 
     def period(self, t):
         p = self.p
@@ -60,7 +60,7 @@ class MNLAssortment(NumpyMarket):
 
 
 class LogitOligopoly(NumpyMarket):
-    """Sellers with random prices of their grids; profits looked up nowhere, as noise and sizes may change."""
+    """Sellers with random prices of their grids; profits are computed, not looked up, as noise and sizes may change."""
 
     def period(self, t):
         p, grid = self.p, self.oracle["grid"]

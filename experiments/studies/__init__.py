@@ -1,1 +1,1 @@
-"""Studies of published results: a file each, or a folder where a study has parts of its own."""
+"""Studies of published results: one file each, or one folder for a study with several parts."""

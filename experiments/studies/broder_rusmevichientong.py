@@ -3,24 +3,25 @@
     python -m experiments.studies.broder_rusmevichientong                   # two minutes on two cores
     python -m experiments.studies.broder_rusmevichientong --preset smoke
 
-A buyer buys at price p in [1/2, 8] with probability 1 / (1 + exp(z1 p + z2)); R* is the best expected revenue of a period.
+A buyer buys at price p in [1/2, 8] with probability 1 / (1 + exp(z1 p + z2)). R* is the best expected revenue of a period.
 
-Table 2: MLE-GREEDY, z2 = 0 known, a first price U[1/2, 8]. Instances draw z1 in [.2, 2] with density
-(10/9) cos^2((5 pi / 9) (z1 - 1.1)) in ensemble 1, uniformly in ensemble 2. A cell is the mean of 100 regret(T) / (T R*) over
-instances, T = 1000, ..., 5000, all from one run of 5000 periods. The paper has 100 instances, and states a standard error
-below .07; the error used for z is that of a mean of 100 instances which vary as ours do. For ensemble 2 its numbers are not
-at hand. FP, one random price for ever, is not simulated but integrated: the printed mean of 100 random prices is noisy.
+Table 2: MLE-GREEDY, z2 = 0 known, a first price U[1/2, 8]. Instances draw z1 in [.2, 2], with density
+(10/9) cos^2((5 pi / 9) (z1 - 1.1)) in ensemble 1 and uniformly in ensemble 2. A cell is the mean of 100 regret(T) / (T R*)
+over instances, T = 1000, ..., 5000, all from one run of 5000 periods. The paper has 100 instances and states a standard
+error below .07. The error for z is that of a mean of 100 instances that vary as ours do. We do not have the paper's numbers
+for ensemble 2. FP, one constant random price, is not simulated but integrated: the printed mean of 100 random prices is
+noisy.
 
-Fig. 3(a): MLE-CYCLE with exploration at 1/2 and 4.25, z = (1, -1), 100,000 periods; the cell is the slope of the log of
-mean regret over log t. A batch of 50 trials is a run of the paper, so that the spread of slopes over batches gives both
-errors. The stretch of the fit is not at hand: ours is from t = 1000 on, as early cycles are mostly exploration, and from
-t = 100 on beside it.
+Fig. 3(a): MLE-CYCLE with exploration at 1/2 and 4.25, z = (1, -1), 100,000 periods. The cell is the slope of the log of mean
+regret over log t. A batch of 50 trials corresponds to a run of the paper, so the variation of slopes over batches gives both
+errors. We do not know the range of the paper's fit. Ours starts at t = 1000, because early cycles are mostly exploration; a
+fit from t = 100 is beside it.
 
-Fig. 3(b): mean regret of MLE-GREEDY with the first price 4.25 is a line in log t (a figure, no numbers). Its z is not at
-hand, ours is (1, 0): the growth from 1000 to 10,000 periods over that from 100 to 1000 is 1 for a line.
+Fig. 3(b): mean regret of MLE-GREEDY with the first price 4.25 is a line in log t (a figure, no numbers). We do not know its
+z; ours is (1, 0). The ratio of the growth from 1000 to 10,000 periods to that from 100 to 1000 is 1 for a line.
 
-Table 1 (MLE-CYCLE and variants on random z) is left out: its levels depend on how the likelihood was maximised, which the
-paper does not say. Estimates here are constrained to the paper's box [.2, 2] x [-1, 1].
+Table 1 (MLE-CYCLE and variants on random z) is left out: its levels depend on the maximisation of the likelihood, which the
+paper does not describe. Estimates here are constrained to the paper's box [.2, 2] x [-1, 1].
 
 Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general parametric choice model",
 doi:10.1287/opre.1120.1057.
@@ -38,20 +39,20 @@ from experiments.frame import study
 from jaxprice import policies, stats
 
 PUBLISHED = {1000: 1.20, 2000: 0.67, 3000: 0.48, 4000: 0.37, 5000: 0.30}  # Table 2, ensemble 1, per cent
-INSTANCES, TRIALS = 100, 50  # of the paper
+INSTANCES, TRIALS = 100, 50  # numbers of the paper
 LOW, HIGH = 0.2, 2.0  # z1
-MARKET = (1.0, -1.0)  # of Fig. 3(a)
+MARKET = (1.0, -1.0)  # z of Fig. 3(a)
 ENSEMBLES = ("ensemble 1", "ensemble 2")
 
 
 class Sizes(NamedTuple):
-    """How much is simulated.
+    """The amount of simulation.
 
     Attributes:
-      instances: markets of each ensemble.
-      trials: of a batch of Fig. 3.
-      batches: of Fig. 3.
-      cycle_periods, greedy_periods: of its two panels.
+      instances: number of markets of each ensemble.
+      trials: number of trials in a batch of Fig. 3.
+      batches: number of batches of Fig. 3.
+      cycle_periods, greedy_periods: number of periods of its two panels.
     """
 
     instances: int
@@ -62,7 +63,7 @@ class Sizes(NamedTuple):
 
 
 def inverse_law(ensemble, u):
-    """z1 with the given probabilities u of a smaller one, float64 like u."""
+    """The quantile function of z1 at probabilities u, float64 like u."""
     if ensemble == "ensemble 2":
         return LOW + (HIGH - LOW) * u
     z = np.linspace(LOW, HIGH, 20_001)
@@ -71,7 +72,7 @@ def inverse_law(ensemble, u):
 
 
 def fixed_price_loss(ensemble):
-    """Exact mean and standard deviation of the loss of a price U[1/2, 8] kept for ever, per cent of R*."""
+    """Exact mean and standard deviation of the loss of a constant price U[1/2, 8], per cent of R*."""
     z1 = inverse_law(ensemble, (np.arange(2000) + 0.5) / 2000)[:, None]
     price = 0.5 + 7.5 * (np.arange(4000) + 0.5) / 4000
     best = np.asarray(jaxprice.demand.Logit(1.0, 0.0).optimal_price(0.0, 0.0, 100.0), float) / z1
@@ -125,7 +126,7 @@ def batches(seller, results):
 
 
 def rows(sizes, results):
-    """Table 2, the random fixed price, the slope of Fig. 3(a), and how straight Fig. 3(b) is."""
+    """Table 2, the random constant price, the slope of Fig. 3(a), and the linearity of Fig. 3(b)."""
     out = []
     for name in ENSEMBLES:
         losses, errors = (100 * results[name][key] for key in ("loss", "se"))

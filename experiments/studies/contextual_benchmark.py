@@ -1,36 +1,36 @@
 """Contextual bandits as in Riquelme, Tucker and Snoek (2018): the wheel and tables, by linear and by neural policies.
 
-    python -m experiments.studies.contextual_benchmark                   # default: minutes on two cores; wants scikit-learn
+    python -m experiments.studies.contextual_benchmark                   # default: minutes on two cores; needs scikit-learn
     python -m experiments.studies.contextual_benchmark --preset smoke    # seconds: the wheel alone, two policies
     python -m experiments.studies.contextual_benchmark --preset full     # 80,000 periods for all, for a GPU
 
-A cell is the mean cumulative regret in percent of what a uniformly random arm loses in expectation, which is known exactly:
-100 is as bad as random. Regret is expected, not sampled. The wheel is `jaxprice.envs.WheelBandit`, with delta in .5, .7, .9,
-.95, .99. The others are tables that scikit-learn ships (`jaxprice.envs.LabelledRows`; pip install "jaxprice[benchmarks]"), a
-label an arm, reward one if it is right. Mushroom, Statlog, Covertype and the other sets of the paper are in no package that
-we know of.
+A cell is the mean cumulative regret in percent of the expected loss of a uniformly random arm, which is known exactly: 100
+is as bad as random. Regret is expected, not sampled. The wheel is `jaxprice.envs.WheelBandit`, with delta in .5, .7, .9,
+.95, .99. The other markets are tables that scikit-learn contains (`jaxprice.envs.LabelledRows`; pip install
+"jaxprice[benchmarks]"): one arm a label, reward one for the right label. We know no package with Mushroom, Statlog,
+Covertype and the other data sets of the paper.
 
 | policy | settings |
 |---|---|
 | LinFullPost | `bayesian_linear` with the paper's a = b = 6 and ridge 1/4 on raw rewards, and an intercept |
-| LinUCB, epsilon-greedy, bootstrap | `lin_ucb`, `contextual_epsilon_greedy`, `bootstrapped` as they come |
+| LinUCB, epsilon-greedy, bootstrap | `lin_ucb`, `contextual_epsilon_greedy`, `bootstrapped` with default options |
 | LinTS, NeuralLinear | `lin_ts`, `neural_linear` with a noise of 1/2, in units of the largest mean reward |
-| NeuralLinear, small noise | `neural_linear` with the mean of LinFullPost's prior for the variance; wheel alone |
-| NeuralUCB, NeuralTS | `neural_ucb`, `neural_thompson` as they come |
+| NeuralLinear, small noise | `neural_linear` with the mean of LinFullPost's prior for the variance; only on the wheel |
+| NeuralUCB, NeuralTS | `neural_ucb`, `neural_thompson` with default options |
 
 Nothing is tuned for a cell. Departures: networks have 16 or 32 units and a bounded memory
-(`jaxprice.policies.parts.network`) and see the arm as an input, where those of the paper have 50 units, an output for each
-arm and all data; no policy is made to pull every arm twice first; by default the wheel runs for 2,000 periods, the shorter
-of the two horizons in the table of Ravi and Beatson, and for the 80,000 of the paper with `--preset full` alone.
+(`jaxprice.policies.parts.network`) and the arm is an input, while those of the paper have 50 units, an output for each arm
+and all data. No policy must pull every arm twice first. By default the wheel runs for 2,000 periods, the shorter of the two
+horizons in the table of Ravi and Beatson; only `--preset full` has the 80,000 periods of the paper.
 
-A published number is put beside where wheel, periods and policy are the same. That is NeuralLinear at 80,000 periods, so
-that these cells are empty by default (the figure has them as stars, for the shape), and the standard error of Uniform over
-50 wheels of 2,000 periods, which is known exactly and says whether their wheels are ours; its own error is that of a
-standard error from 50 values, 10 %. Table 3 of Wen, Tran and Ba (2020), BatchEnsemble, has a wheel as well, but its delta
-and its number of periods are not at hand.
+A published number is compared if wheel, periods and policy are the same. That holds for NeuralLinear at 80,000 periods, so
+these cells are empty by default (the figure shows them as stars, for the shape). It also holds for the standard error of
+Uniform over 50 wheels of 2,000 periods, which is known exactly and shows whether their wheels equal ours; its own error is
+that of a standard error from 50 values, 10 %. Table 3 of Wen, Tran and Ba (2020), BatchEnsemble, has a wheel as well, but we
+do not know its delta and its number of periods.
 
 Sources: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127; S. Ravi, A. Beatson
-(2019), "Amortized Bayesian meta-learning", ICLR, Table 1 (NeuralLinear by the code of the former).
+(2019), "Amortized Bayesian meta-learning", ICLR, Table 1 (NeuralLinear by the code of Riquelme et al.).
 """
 
 import functools
@@ -46,7 +46,7 @@ from jaxprice import policies, stats
 from jaxprice.envs import wheel_bandit
 
 DELTAS = (0.5, 0.7, 0.9, 0.95, 0.99)
-TRIALS, SHORT, LONG = 50, 2000, 80_000  # of the printed table
+TRIALS, SHORT, LONG = 50, 2000, 80_000  # numbers of the printed table
 PAPER = "Ravi and Beatson (2019), Table 1"
 UNIFORM_SE = (0.25, 0.42, 0.79, 1.15, 1.88)  # n = 2,000
 NEURAL_LINEAR = ((0.95, 0.02), (1.60, 0.03), (4.65, 0.18), (9.56, 0.36), (49.63, 2.41))  # n = 80,000
@@ -57,15 +57,15 @@ NOTE = "one small network with the arm as an input and a memory of 1,024 sales; 
 
 
 class Sizes(NamedTuple):
-    """How much is simulated.
+    """The amount of simulation.
 
     Attributes:
-      methods: policies.
-      periods: of a wheel.
-      linear, neural: wheels of each delta, for policies of either kind.
-      data: tables.
-      visits: periods of a table.
-      linear_lanes, neural_lanes: runs of each table; as many for the bootstrap as for networks.
+      methods: names of the policies.
+      periods: number of periods on a wheel.
+      linear, neural: number of wheels of each delta, for policies of either kind.
+      data: names of the tables.
+      visits: number of periods on a table.
+      linear_lanes, neural_lanes: number of runs on each table; the bootstrap has as many as networks.
     """
 
     methods: tuple
@@ -96,7 +96,7 @@ def policy(name, unit=1.0):
 
 
 def wheels(name, lanes, periods, seed):
-    """Regret of each wheel, `[deltas, lanes]`; all deltas are played together."""
+    """Regret on each wheel, `[deltas, lanes]`; all deltas run together."""
     env, _ = jaxprice.make("WheelBandit", horizon=periods)
     one_each = [env.params_of(delta) for delta in np.repeat(DELTAS, lanes)]
     params = jax.tree.map(lambda *x: np.stack(x), *one_each)
@@ -107,7 +107,7 @@ def wheels(name, lanes, periods, seed):
 
 
 def rows_of(data, name, lanes, visits, seed):
-    """Regret of each run on a table, `[lanes]`, and what a random arm loses."""
+    """Regret of each run on a table, `[lanes]`, and the loss of a random arm."""
     env, params = jaxprice.make("LabelledRows", data=data, horizon=visits)
     played = policy(name)
     out = jaxprice.simulate(env, played, seed=seed, lanes=lanes, horizon=visits, params=params, checkpoints=[visits])
@@ -123,10 +123,10 @@ def uniform_spread(delta, safe=1.2, low=1.0, high=50.0):
 
 
 def cells(sizes, seed):
-    """Name -> function that plays it.
+    """Name -> function that computes the cell.
 
     Raises:
-      ImportError: there are tables to play, and scikit-learn is not installed.
+      ImportError: tables are requested, and scikit-learn is not installed.
     """
     if sizes.data and importlib.util.find_spec("sklearn") is None:
         raise ImportError('the tables need scikit-learn: pip install "jaxprice[benchmarks]"')
@@ -140,19 +140,19 @@ def cells(sizes, seed):
 
 
 def runs(sizes, where, name):
-    """Wheels of each delta ("wheel"), or runs of a table, for a policy."""
+    """Number of wheels of each delta ("wheel"), or of runs on a table, for a policy."""
     if where == "wheel":
         return sizes.linear if name in LINEAR else sizes.neural
     return sizes.neural_lanes if name in (*NEURAL, "bootstrap") else sizes.linear_lanes
 
 
 def on_tables(sizes):
-    """Policies that play the tables."""
+    """Names of the policies that play the tables."""
     return [name for name in sizes.methods if name != SMALL_NOISE]
 
 
 def rows(sizes, results):
-    """Regret in percent of a random arm's."""
+    """Regret in percent of that of a random arm."""
     made = []
     for k, delta in enumerate(DELTAS):
         se, printed = 100 * uniform_spread(delta) / (TRIALS * SHORT) ** 0.5, UNIFORM_SE[k]
@@ -177,12 +177,12 @@ def rows(sizes, results):
 
 
 def relative(regret, uniform):
-    """Mean and standard error in percent of a random arm's expected regret."""
+    """Mean and standard error in percent of the expected regret of a random arm."""
     return study.mean(100 * np.asarray(regret, float) / float(uniform))
 
 
 def plot_figure(figure, sizes, results, rows):
-    """Relative regret over delta, with what is printed; and on the tables."""
+    """Relative regret over delta, with the printed numbers; and on the tables."""
     held = {row.cell: row for row in rows}
     wide = [3, 2] if sizes.data else [1]
     panels = figure.subplots(1, len(wide), width_ratios=wide, squeeze=False)[0]

@@ -1,30 +1,30 @@
-"""Reference prices: a seller who tests prices now and then never learns demand, one whose prices move slowly does.
+"""Reference prices: a seller with occasional test prices never learns demand; a seller with slow-moving prices does.
 
     python -m experiments.studies.den_boer_keskin                  # about three minutes on two cores
     python -m experiments.studies.den_boer_keskin --preset smoke   # seconds
     python -m experiments.studies.den_boer_keskin --preset full    # 64 times the periods, eight times the lanes: for a GPU
 
 Published, as figures without numbers: with loss-averse buyers the regret of iterated least squares with deterministic
-testing (ILS-dt) grows linearly, without reference effects as sqrt(T) up to a logarithm (Figure 2); that of slow-moving
-prices grows as sqrt(T) (Figure 4). Demand is 1.1 - .5 p + .1 (r - p)^+ - .3 (p - r)^+ with noise of standard deviation .1,
-r' = .1 r + .9 p, prices in [.5, 1.5], tests at .8333 and 1.1667; slow-moving prices start at 1 +- .1.
+testing (ILS-dt) grows linearly, and without reference effects as sqrt(T) up to a logarithm (Figure 2). The regret of
+slow-moving prices grows as sqrt(T) (Figure 4). Demand is 1.1 - .5 p + .1 (r - p)^+ - .3 (p - r)^+ with noise of standard
+deviation .1, r' = .1 r + .9 p, prices in [.5, 1.5], tests at .8333 and 1.1667; slow-moving prices start at 1 +- .1.
 
-A cell plays one policy in one market, `batches` times `lanes` lanes. An exponent is the slope of log regret over log time
-at the ends of the slow-moving episodes (2^k - 2 periods), over the last six doublings of time and over the last two; its
-error is that of the mean over batches. With noise as large as the first step of the price, slow-moving prices know next to
-nothing for ten thousand periods: their exponent is still falling towards 1/2 then, and only the last doublings show it.
-Regret is that of the long-run average optimum, which knows the reference; the paper's clairvoyant has the same average.
-Gain-seeking buyers (the two effects exchanged), for whom cycles of prices earn more than any price that stays, are ours; the
-paper's policy for them, cyclical skimming, is not in the library.
+A cell is one policy in one market, `batches` times `lanes` lanes. An exponent is the slope of log regret over log time at
+the ends of the slow-moving episodes (2^k - 2 periods), over the last six doublings of time and over the last two; its error
+is that of the mean over batches. The noise is as large as the first step of the price, so slow-moving prices know almost
+nothing for ten thousand periods: their exponent then still decreases towards 1/2, which only the last doublings show. Regret
+is relative to the long-run average optimum, which knows the reference; the paper's clairvoyant has the same average.
+Gain-seeking buyers (the two effects exchanged), for whom price cycles earn more than any constant price, are our addition;
+the paper's policy for them, cyclical skimming, is not in the library.
 
-Where ILS-dt ends up is exact as well. With tests at p1 and p2, everything else at p and r = p, the slope that least squares
-finds over 2 sqrt(t) tests is, in the limit,
+The limit of ILS-dt is exact as well. With tests at p1 and p2, all other prices at p and r = p, the limit of the
+least-squares slope over 2 sqrt(t) tests is
 
     S(p) = ((p1 - p) D1 + (p2 - p) D2) / ((p1 - p)^2 + (p2 - p)^2),        p = d(p) / |S(p)|,
 
-D1 and D2 what demand at the tests differs from d(p) = a - b p, where p2 meets buyers used to p1, and p the greedy price for
-the line of slope S through (p, d(p)). Without noise this is the limit. With noise greedy prices scatter, which tells
-something of the true slope: most runs stay near the wrong price, a few drift away from it.
+where D1 and D2 are the differences of demand at the tests from d(p) = a - b p, p2 meets buyers used to p1, and p is the
+greedy price for the line of slope S through (p, d(p)). This is the limit without noise. With noise greedy prices vary, which
+reveals part of the true slope: most runs stay near the wrong price, and a few drift away from it.
 
 Source: A. V. den Boer, N. B. Keskin (2022), "Dynamic pricing with demand learning and reference effects",
 doi:10.1287/mnsc.2021.4234.
@@ -41,7 +41,7 @@ import jaxprice
 from experiments.frame import study
 from jaxprice import policies, stats
 
-WINDOWS = (6, 2)  # doublings of time, the last so many, that exponents are fitted to
+WINDOWS = (6, 2)  # numbers of last doublings of time for the fits of exponents
 SOURCE = "den Boer and Keskin (2022)"
 DEMAND = {"intercept": 1.1, "slope": 0.5, "memory": 0.1, "noise_scale": 0.1, "low": 0.5, "high": 1.5}
 MARKETS = {
@@ -50,7 +50,7 @@ MARKETS = {
     "gain-seeking": {"gain": 0.3, "loss": 0.1},
 }
 POLICIES = {"ILS-dt": policies.deterministic_testing(), "slow-moving": policies.slow_moving()}
-# cell -> (rate of the theory, where it is shown)
+# cell -> (theoretical rate, place of its proof)
 PLAYED = {
     ("ILS-dt", "loss-averse"): ("T", "Figure 2"),
     ("ILS-dt", "no reference effect"): ("T^1/2 log T", "Figure 2"),
@@ -88,17 +88,17 @@ def tests():
 
 
 def best_price():
-    """The best price that stays."""
+    """The best constant price."""
     return DEMAND["intercept"] / (2 * DEMAND["slope"])
 
 
 def earned(price):
-    """What a price that stays earns in a period."""
+    """Profit of a constant price in a period."""
     return price * (DEMAND["intercept"] - DEMAND["slope"] * price)
 
 
 def limit_price(gain, loss):
-    """Where ILS-dt ends up without noise; see the module."""
+    """The limit of ILS-dt without noise; see the module."""
     first, second = tests()
     a, b, memory = DEMAND["intercept"], DEMAND["slope"], DEMAND["memory"]
 
@@ -128,7 +128,7 @@ def play(sizes, seed, policy, name):
 
 
 def prices(sizes, seed, policy, noise):
-    """Price of each of a few lanes, averaged over the time since the checkpoint before, `[times, lanes]`."""
+    """Price in each of a few lanes, averaged over the time since the previous checkpoint, `[times, lanes]`."""
     env, params = market("loss-averse")
     params = dataclasses.replace(params, noise_scale=np.float32(noise))
     when = times(sizes.doublings)
@@ -161,7 +161,7 @@ def slopes(curves, doublings, window):
 
 
 def rows(sizes, results):
-    """Exponents, regrets, where prices end up, exact values."""
+    """Exponents, regrets, final prices, exact values."""
     made = []
     for (policy, name), (rate, where) in PLAYED.items():
         found = results[f"{policy}, {name}"]

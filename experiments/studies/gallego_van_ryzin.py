@@ -1,25 +1,25 @@
-"""Gallego and van Ryzin (1994): what the optimal, the fixed and the learned price earn from n units in one season.
+"""Gallego and van Ryzin (1994): earnings of the optimal, the fixed and the learned price from n units in one season.
 
     python -m experiments.studies.gallego_van_ryzin                   # two minutes on two cores
     python -m experiments.studies.gallego_van_ryzin --preset smoke
 
-Customers come as a Poisson process and buy at price p with probability exp(-p); m is the expected number of sales in the
-season at the price 1, which earns most without a limit on stock.
+Customers arrive as a Poisson process and buy at price p with probability exp(-p). m is the expected number of sales in the
+season at the price 1, which is optimal with unlimited stock.
 
-Exact. The optimal revenue is J*(n, m) = log sum_{i <= n} m^i / i!, the fluid bound J^D = s (1 + log(m / s)) with
-s = min(n, m), and J^FP that of the price kept for ever which sells s units on average, at least (1 - 1 / (2 sqrt s)) J*. The
-numbers in the column "published" are these closed forms at n = m = 10, worked out to the digits given; the paper's own table
-was not at hand.
+Exact. The optimal revenue is J*(n, m) = log sum_{i <= n} m^i / i!. The fluid bound is J^D = s (1 + log(m / s)) with s =
+min(n, m). J^FP is the revenue of the constant price that sells s units on average, at least (1 - 1 / (2 sqrt s)) J*. The
+numbers in the column "published" are these closed forms at n = m = 10, computed to the digits given; we did not have the
+paper's own table.
 
-Simulated, n = m = 10. The season is cut into periods with one customer at most, which changes the optimal revenue by O(dt):
-V(dt) is computed exactly for several dt, and the last cut, that of the simulation, is so fine that the change is below the
-standard error of J*. Ratios come from what each price gives up against V(dt), which varies less than revenue does.
+Simulated, n = m = 10. The season is divided into periods with at most one customer, which changes the optimal revenue by
+O(dt). V(dt) is computed exactly for several dt. The finest division, that of the simulation, changes revenue by less than
+the standard error of J*. Ratios use the loss of each price against V(dt), which varies less than revenue.
 
-Learned. Seasons of T = round(2 e n) customers, one a period, so that m = T / e is twice the stock and the fluid price is
-1 + log 2. The seller does not know demand; the table has its share of V, the optimal revenue of exactly this season at
-any price. Known demand is beside it: the optimum on the grid and its certainty equivalents. Sellers with a grid have 13
-prices from .5 to 3.5, blind pricing has the interval and 6 (n / 10)^(1/4) prices to try. As n grows, the loss of one price
-falls as n^(-1/2), that of blind pricing as n^(-1/4) (Besbes and Zeevi). A standard error is over batches of seeds.
+Learned. Seasons have T = round(2 e n) customers, one a period, so m = T / e is twice the stock and the fluid price is 1 +
+log 2. The seller does not know demand. The table has its share of V, the optimal revenue of exactly this season over all
+prices. Known demand is beside it: the optimum on the grid and its certainty equivalents. Sellers with a grid have 13 prices
+from .5 to 3.5; blind pricing has the interval and tries 6 (n / 10)^(1/4) prices. As n grows, the loss of one constant price
+decreases as n^(-1/2), that of blind pricing as n^(-1/4) (Besbes and Zeevi). A standard error is over batches of seeds.
 
 Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite
 horizons", doi:10.1287/mnsc.40.8.999; O. Besbes, A. Zeevi (2009), doi:10.1287/opre.1080.0640; K. J. Ferreira,
@@ -47,7 +47,7 @@ UNITS = 10  # n = m of the exact numbers
 PUBLISHED = {"J*": 9.46050, "p*": 1.24154, "J* / J^D": 0.9461, "J^FP / J*": 0.9248, "best fixed price / J*": 0.9805}
 STOCKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)  # n = m
 AT = STOCKS.index(UNITS)
-CUTS = (100, 400, 1600, 6400)  # periods of a season
+CUTS = (100, 400, 1600, 6400)  # numbers of periods of a season
 GRID = np.linspace(0.5, 3.5, 13)
 KNOWN = ("optimal on the grid", "run-out price, known demand", "LP re-solved, known demand")
 LEARNED = ("run-out price", "LP re-solved", "blind pricing", "TS-fixed", "TS-update")
@@ -55,14 +55,14 @@ SELLERS = (*KNOWN, *LEARNED)
 
 
 class Sizes(NamedTuple):
-    """How much is simulated.
+    """The amount of simulation.
 
     Attributes:
-      lanes: seasons with n = m = 10.
-      periods: of such a season.
-      stocks: n of the seasons in which demand is learned.
-      batches, seasons: batches of seeds, and seasons in each.
-      sellers: who play in them, see `study.chosen`.
+      lanes: number of seasons with n = m = 10.
+      periods: number of periods of such a season.
+      stocks: values of n of the seasons in which demand is learned.
+      batches, seasons: number of batches of seeds, and of seasons in each.
+      sellers: names of the sellers in them, see `study.chosen`.
     """
 
     lanes: int
@@ -75,9 +75,9 @@ class Sizes(NamedTuple):
 
 @functools.cache
 def worths(stock, periods, arrival=1.0):
-    """Exact worth of every unit at any price where a customer comes in a period with probability `arrival`, float64.
+    """Exact worth of every unit over all prices, if a customer comes in a period with probability `arrival`, float64.
 
-    `[periods + 1, stock + 1]` as `inventory.marginal_values` has it.
+    The shape is `[periods + 1, stock + 1]`, as in `inventory.marginal_values`.
     """
     with jax.enable_x64(True):
         made = jax.jit(lambda: inventory.marginal_values(lambda worth: arrival * jnp.exp(-1 - worth), periods, stock))
@@ -90,13 +90,13 @@ def optimum(stock, table, periods):
 
 
 def one_price(stock, periods, price):
-    """Exact expected revenue of a price kept for ever, with one customer a period: price * E[min(stock, binomial)]."""
+    """Exact expected revenue of a constant price, with one customer a period: price * E[min(stock, binomial)]."""
     return price * float(np.sum(laws.binom.sf(np.arange(stock), periods, np.exp(-price))))
 
 
 @functools.cache
 def single_prices():
-    """For n = m = `STOCKS`: revenue of the fluid price, that of the best price kept for ever, and this price, float64."""
+    """For n = m = `STOCKS`: revenue of the fluid price, that of the best constant price, and this price, float64."""
     stock = np.array(STOCKS)[:, None]
 
     def earned(prices):
@@ -139,7 +139,7 @@ def simulated_cell(sizes, seed):
 
 
 def season_of(stock):
-    """Customers in the season of a stock."""
+    """Number of customers in the season of a stock."""
     return round(2 * math.e * stock)
 
 
@@ -203,7 +203,7 @@ def one_price_shares(stocks):
 
 
 def rows(sizes, results):
-    """Exact ratios, the error of the cut, simulated ratios, and what sellers earn."""
+    """Exact ratios, the error of the division into periods, simulated ratios, and earnings of sellers."""
     exact, simulated, known, out = results["exact"], results["simulated"], ratios(results["exact"]), []
     stocks = np.array(STOCKS)
 
@@ -252,7 +252,7 @@ def rows(sizes, results):
 
 
 def plot_figure(figure, sizes, results, rows):
-    """Ratios against n, the error of the cut against dt, and the loss of every seller against n."""
+    """Ratios against n, the error of the division against dt, and the loss of every seller against n."""
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 0.8, 1.4))
     exact, simulated, known = results["exact"], results["simulated"], ratios(results["exact"])
     for name in ("J* / J^D", "best fixed price / J*", "J^FP / J*"):

@@ -1,31 +1,33 @@
-"""Wang et al. (2016), the informative bandit: an agent that learned to pay for information, against policies that cannot.
+"""Wang et al. (2016), the informative bandit: an agent that learned to buy information, against policies that cannot.
 
     python -m experiments.studies.informative_bandit                   # default: two minutes on two cores
     python -m experiments.studies.informative_bandit --preset smoke    # seconds
     python -m experiments.studies.informative_bandit --preset full     # twenty training runs of each agent
 
-Eleven arms, five pulls: ten candidates, of which one pays 5 and nine pay 1, and an arm that pays .1 to 1 and thereby tells
-which (`jaxprice.envs.InformativeBandit`). Regret is against an oracle that knows the target and earns 25. Payouts are not
-random, so that a policy that draws nothing has an exact regret, the mean over the ten bandits; others are simulated on
-bandits drawn from the prior, the exact number beside.
+There are eleven arms and five pulls. One of ten candidates pays 5 and nine pay 1. The last arm pays .1 to 1, and its payout
+identifies the target (`jaxprice.envs.InformativeBandit`). Regret is relative to an oracle that knows the target and earns
+25. Payouts are deterministic, so a deterministic policy has an exact regret, the mean over the ten bandits. Others are
+simulated on bandits drawn from the prior, with the exact number beside.
 
-| policy | what it does |
+| policy | description |
 |---|---|
-| optimum | the dynamic programme over what is known: the largest expected total, for a seller who knows the prior |
-| optimum without the last arm | the same, if only candidates may be pulled |
-| agents | RL^2: a recurrent network whose weights are trained on such bandits and frozen; greedy when it is scored |
-| Thompson, true prior | a target drawn from the posterior is pulled |
-| Gittins, arms alone | each arm by its own prior, no word about the others: finite-horizon indices |
-| UCB1, random | of the library; UCB1 pulls each arm once first, from arm 1 on |
+| optimum | the dynamic programme over the known payouts: the largest expected total of a seller who knows the prior |
+| optimum without the last arm | the same, with candidates only |
+| agents | RL^2: a recurrent network whose weights are trained on such bandits and frozen; greedy when scored |
+| Thompson, true prior | pulls a target drawn from the posterior |
+| Gittins, arms alone | finite-horizon indices of each arm by its own prior, without information about other arms |
+| UCB1, random | those of the library; UCB1 pulls each arm once first, from arm 1 on |
 
-The paper prints its results as Figure 3 and in words: the agent pulls the informative arm once and then the target, Thompson
-sampling searches the candidates and stays with the target, UCB pulls every arm once even if the target was found. Numbers
-are printed for the expected payouts of the first pull alone; what is said in words is put beside as the number that it is.
+The paper presents its results as Figure 3 and in words: the agent pulls the informative arm once and then the target;
+Thompson sampling searches the candidates and stays with the target; UCB pulls every arm once even after finding the target.
+The only printed numbers are the expected payouts of the first pull; statements in words are entered as the numbers they
+imply.
 
-Ours departs: the paper's agent is an LSTM of 48 units trained by A2C, the best five of a hundred runs with random learning
-rate and discount; here it is that network under fixed hyperparameters, no run left out, and a GRU trained by PPO. Both see
-the last payout one-hot, as the paper's, and as a number. The weight of the entropy falls from 1 to zero; from .1, none of
-five runs by A2C found a use for the last arm in 500 updates, since it is given up before what it tells is understood.
+Departures: the paper's agent is an LSTM of 48 units trained by A2C, the best five of a hundred runs with random learning
+rate and discount. Here it is that network with fixed hyperparameters and all runs included, and a GRU trained by PPO. Both
+see the last payout one-hot, as in the paper, and as a number. The weight of the entropy falls from 1 to zero. From .1, none
+of five runs by A2C found a use for the last arm in 500 updates, because training abandons it before the network can use its
+information.
 
 Source: J. X. Wang, Z. Kurth-Nelson, D. Tirumala, H. Soyer, J. Z. Leibo, R. Munos, C. Blundell, D. Kumaran, M. Botvinick
 (2016), "Learning to reinforcement learn", arXiv:1611.05763, section 3.1.3 and Figure 3.
@@ -50,14 +52,14 @@ PAPER = "Wang et al. (2016), section 3.1.3"
 NOTE = (
     "short training: the last arm is asked again for a target or two; a GRU trained by PPO with 300 x 256 bandits does not"
 )
-AGENTS = {  # network, its options, algorithm, updates, bandits of an update, hyperparameters
+AGENTS = {  # network, its options, algorithm, updates, bandits in an update, hyperparameters
     "agent, LSTM by A2C": ("lstm", {"size": 48}, "a2c", 400, 128, agents.Hyper(learning_rate=5e-3, entropy=1.0, trace=1.0)),
     "agent, GRU by PPO": ("gru", {"size": 64}, "ppo", 100, 128, agents.Hyper(learning_rate=3e-3, entropy=1.0, trace=1.0)),
 }
 
 
 class Sizes(NamedTuple):
-    """How many bandits are drawn, agents trained, and runs of each; and what share of its updates a run makes."""
+    """Number of bandits drawn, of agents trained, and of runs of each; and the share of its updates that a run makes."""
 
     lanes: int
     agents: int
@@ -105,7 +107,7 @@ def optimum(arms=ARMS, pulls=PULLS, prize=PRIZE, informative=True):
 
 
 def exact_thompson(arms=ARMS, pulls=PULLS, prize=PRIZE):
-    """Expected regret of a search of the candidates in any order that stays with the target once it is found."""
+    """Expected regret of a search through the candidates in any order that stays with the target once it is found."""
     n = arms - 1
     return (prize - 1) * sum(min(place, pulls) for place in range(n)) / n
 
@@ -117,10 +119,10 @@ def exact_random(arms=ARMS, pulls=PULLS, prize=PRIZE):
 
 
 def gittins_alone(arms=ARMS, prize=PRIZE):
-    """Finite-horizon Gittins indices of arms that pay the same each time, each arm by its own prior.
+    """Finite-horizon Gittins indices of arms with constant payouts, each arm by its own prior.
 
-    The index of an untried arm with h pulls left is the sure payout r that it takes to give it up, h r = E[x] + (h - 1)
-    E[max(x, r)], and that of a tried one its payout.
+    The index r of an untried arm with h pulls left is the sure payout that is worth as much: h r = E[x] + (h - 1) E[max(x,
+    r)]. The index of a tried arm is its payout.
     """
     n = arms - 1
     payouts = np.zeros((arms, n))
@@ -145,7 +147,7 @@ def gittins_alone(arms=ARMS, prize=PRIZE):
 
 
 def index(payouts, left):
-    """Index of an untried arm whose payouts are equally likely, with so many pulls left; by fixed-point iteration."""
+    """Index of an untried arm with equally likely payouts and the given number of pulls left; by fixed-point iteration."""
     sure = payouts.mean()
     for _ in range(200):
         sure = (payouts.mean() + (left - 1) * np.maximum(payouts, sure).mean()) / left
@@ -154,7 +156,7 @@ def index(payouts, left):
 
 @struct.dataclass
 class Tried:
-    """Pulls made, int scalar; payout of each arm, zero before it is tried, float `[arms]`; and the horizon."""
+    """Number of pulls, int scalar; payout of each arm, zero before it is tried, float `[arms]`; and the horizon."""
 
     time: jax.Array
     payouts: jax.Array
@@ -162,7 +164,7 @@ class Tried:
 
 
 def played(policy, lanes=ARMS - 1, params=None):
-    """Regret and arm of every lane and pull: dict of `[pulls, lanes]`."""
+    """Regret and arm of every pull in every lane: dict of `[pulls, lanes]`."""
     params = every_bandit() if lanes == ARMS - 1 and params is None else params
     out = jaxprice.simulate(market(), policy, lanes=lanes, horizon=PULLS, params=params, traces=True)
     return {"regret": out["trace_regret"].values[0], "arm": out["trace_action"].values[0]}
@@ -190,7 +192,7 @@ def learned(title, sizes, seed):
 
 
 def cells(sizes, seed):
-    """Name -> function that plays it."""
+    """Name -> function that computes the cell."""
     drawn = {"Thompson, true prior": lambda: policies.prior_thompson(market()), "random": policies.random_price}
     fixed = {"UCB1": policies.ucb1, "Gittins, arms alone": gittins_alone}
     made = {title: functools.partial(learned, title, sizes, seed) for title in list(AGENTS)[: sizes.agents]}
@@ -199,7 +201,7 @@ def cells(sizes, seed):
 
 
 def rows(sizes, results):
-    """Exact numbers, and those of the policies."""
+    """Exact numbers, and results of the policies."""
     best, means = PRIZE * PULLS, np.asarray(every_bandit().means, float).mean(axis=0) * PRIZE
     printed, words = {"source": PAPER, "kind": "printed"}, {"source": f"{PAPER}, in words", "kind": "derived"}
     made = [

@@ -3,8 +3,8 @@
     python -m experiments.studies.kleinberg_leighton                   # two minutes on two cores
     python -m experiments.studies.kleinberg_leighton --preset smoke
 
-n buyers come one after the other and buy if the posted price of [0, 1] is at most their valuation. The paper proves rates
-and prints no experiment. Every n is a run of its own, since the sellers are made for n; a standard error of a slope is over
+n buyers arrive in sequence, and buy if the posted price in [0, 1] is at most their valuation. The paper proves rates and
+prints no experiment. Every n is a separate run, because the sellers depend on n. The standard error of a slope is over
 batches of lanes.
 
 | valuations | seller | upper bound | benchmark |
@@ -13,24 +13,24 @@ batches of lanes.
 | independent | `kleinberg_leighton`: UCB1 on (n / log n)^(1/4) prices | O(sqrt(n log n)) | best price of the curve |
 | fixed in advance | the same: Exp3 on (n / log n)^(1/3) prices | O(n^(2/3) (log n)^(1/3)) | best single price in hindsight |
 
-Identical: regret of runs with n = 2^2^k is compared with log2 log2 n, and its slope with respect to log2 log2 n is beside
+Identical: the regret of runs with n = 2^2^k is compared with log2 log2 n; its slope with respect to log2 log2 n is beside
 that with respect to log2 n. Phases are counted as in the paper, steps 1/2, 1/4, 1/16, ..., until the width is 1 / n.
 
-Independent: valuations are uniform on [0, h]. With h = 1 the best price 1/2 is on the seller's grid whenever its size is
-even; so the slope is also taken where each lane draws its own h from [.6, 1]. UCB1 comes to its rate late: with few
-buyers it tries all prices alike and regret is linear. So the slope over all n is followed by that between the last two,
-of regret over sqrt(log n), or over (log n)^(1/3) for adversaries: the bound without its logarithm.
+Independent: valuations are uniform on [0, h]. With h = 1 the best price 1/2 is on the seller's grid if its size is even; so
+the slope is also computed with a random h from [.6, 1] in each lane. UCB1 reaches its rate late: with few buyers it tries
+all prices equally and regret is linear. So the slope over all n is followed by the slope between the last two, of regret
+divided by sqrt(log n), or by (log n)^(1/3) for adversaries: the bound without its logarithm.
 
-Adversaries are oblivious: their sequences do not depend on what was sold, but may use how the seller is made.
+Adversaries are oblivious: their sequences do not depend on the sales, but may depend on the seller's algorithm.
 
     against UCB1    v_t = just below the t-th price, in turn, of the grid for independent valuations: UCB1 has no sale to
-                    learn from, goes on posting its prices in turn, and sells nothing for ever
-    between prices  all valuations just below a price of Exp3's grid near 1/2: the grid itself loses 1 / K a period
-    low, then high  .35 for n / 2 buyers, .95 for the others
+                    learn from, so it posts its prices in turn and never sells anything
+    between prices  all valuations are just below a price of Exp3's grid near 1/2: the grid itself loses 1 / K a period
+    low, then high  .35 for the first n / 2 buyers, .95 for the others
 
-"UCB1" there is the seller for independent valuations; it shows what the harder problem costs a seller not made for it.
-The regret of Exp3 is also given as a share of what is proved for it, 2 sqrt(e - 1) sqrt(n K log K) against the best of its K
-prices (Auer et al.) and n / K for the prices between them.
+"UCB1" there is the seller for independent valuations; it shows the cost of the harder problem for a seller not designed for
+it. The regret of Exp3 is also given as a share of the proved bound: 2 sqrt(e - 1) sqrt(n K log K) against the best of its K
+prices (Auer et al.), plus n / K for the prices between them.
 
 Sources: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve: bounds on regret for online posted-price
 auctions", doi:10.1109/SFCS.2003.1238232; P. Auer, N. Cesa-Bianchi, Y. Freund, R. E. Schapire (2002),
@@ -58,13 +58,13 @@ CURVES = ("h = 1", "h in [.6, 1]")
 
 
 class Sizes(NamedTuple):
-    """How much is simulated.
+    """The amount of simulation.
 
     Attributes:
-      values: lanes of the search, each with its own valuation.
+      values: number of lanes of the search, each with its own valuation.
       searches: numbers of buyers n for the search.
       buyers: numbers of buyers n for the two others.
-      batches, lanes: batches of seeds, and lanes in each.
+      batches, lanes: number of batches of seeds, and of lanes in each.
     """
 
     values: int
@@ -75,7 +75,7 @@ class Sizes(NamedTuple):
 
 
 def phases(n):
-    """Phases of the search until the width is 1 / n: steps 2^-1, 2^-2, 2^-4, ..."""
+    """Number of phases of the search until the width is 1 / n: steps 2^-1, 2^-2, 2^-4, ..."""
     step, count = 0.5, 1
     while step > 1 / n:
         step, count = step * step, count + 1
@@ -83,7 +83,7 @@ def phases(n):
 
 
 def search_cell(n, sizes, seed):
-    """Regret of the search for a valuation, for every lane."""
+    """Regret of the search for a valuation in every lane."""
     one = Atoms(np.array([0.5], np.float32), np.array([1.0], np.float32))
     env, params = jaxprice.make("PostedPrice", demand=one, num_prices=None, low=0.0, high=1.0)
     values = np.random.default_rng([seed, n]).uniform(size=(sizes.values, 1)).astype(np.float32)
@@ -96,7 +96,7 @@ def search_cell(n, sizes, seed):
 
 
 def spread(params, lanes):
-    """The same market for every lane, as a batch."""
+    """The same market in every lane, as a batch."""
     return jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (lanes, *np.shape(x))), params)
 
 
@@ -141,7 +141,7 @@ def adversarial_market(n):
 
 
 def against(name, n, env, params, policy, seed, lanes):
-    """Regret of a seller against a sequence, float `[lanes]`; the market's own regret is against all valuations known."""
+    """Regret of a seller against a sequence, float `[lanes]`; the market's own oracle knows all valuations."""
     values, which = sequence(name, n)
     padded = np.zeros((MARKETS, 1), np.float32)
     padded[: len(values), 0] = values
@@ -152,7 +152,7 @@ def against(name, n, env, params, policy, seed, lanes):
 
 
 def adversarial_cell(n, sizes, seed):
-    """Mean regret of Exp3, float `[sequences, batches]`, and of UCB1, which draws nothing, float `[sequences]`."""
+    """Mean regret of Exp3, float `[sequences, batches]`, and of UCB1, which is deterministic, float `[sequences]`."""
     env, params = adversarial_market(n)
     exp3, lanes = policies.kleinberg_leighton(horizon=n, valuations="adversarial"), sizes.batches * sizes.lanes
     ucb1 = policies.kleinberg_leighton(horizon=n)
@@ -162,14 +162,14 @@ def adversarial_cell(n, sizes, seed):
 
 
 def cells(sizes, seed):
-    """A cell for every kind of valuations and n."""
+    """One cell for each kind of valuations and n."""
     kinds = ("identical", search_cell, sizes.searches), ("independent", independent_cell, sizes.buyers)
     kinds = *kinds, ("adversarial", adversarial_cell, sizes.buyers)
     return {f"{kind}, n={n}": functools.partial(make, n, sizes, seed) for kind, make, ns in kinds for n in ns}
 
 
 def regrets(kind, ns, results, key="regret"):
-    """What cells hold for each n, stacked along a last axis."""
+    """Entries of cells for each n, stacked along a last axis."""
     return np.stack([np.asarray(results[f"{kind}, n={n}"][key], float) for n in ns], axis=-1)
 
 
@@ -187,7 +187,7 @@ def slope_rows(cell, ns, regret, power, bound, ceiling):
 
 
 def proved(n):
-    """What Exp3 loses at most, against the best of its prices and for the prices between them."""
+    """The proved bound on the regret of Exp3, against the best of its prices and for the prices between them."""
     size = grid_size(n, "adversarial")
     return 2 * math.sqrt((math.e - 1) * n * size * math.log(size)) + n / size
 

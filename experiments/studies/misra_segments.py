@@ -1,29 +1,29 @@
 """Misra, Schwartz and Abernethy (2019), the Monte Carlo study: partial identification against plain bandits.
 
-A seller with 100 prices, 1,000 segments of known size and unknown valuations, and 20,000 rounds of ten consumers. Published
-(figure 6a) is the percent of the ex-post optimum over five laws of segments' midpoints and 1,000 simulations of each: the
-mean over all, the smallest and the largest.
+A seller has 100 prices, 1,000 segments of known size and unknown valuations, and 20,000 rounds of ten consumers. The
+published number (figure 6a) is the percent of the ex-post optimum over five distributions ("laws") of segments' midpoints
+and 1,000 simulations of each: the mean over all, the smallest and the largest.
 
-    python -m experiments.studies.misra_segments                    # fewer simulations of each law, nothing else
+    python -m experiments.studies.misra_segments                    # fewer simulations of each law, otherwise the same
     python -m experiments.studies.misra_segments --preset full      # 1,000, as published; for a GPU
 
-A cell is one policy under one law. The percent is 100 sum_t r(p_t) / (T r(p*)), with r the expected revenue in the market
-drawn. All policies meet the same markets and consumers, so gaps between them are paired. The mean over all weighs the laws
-equally; its standard error is that of a stratified sample. The error of the smallest and the largest is a bootstrap's within
-laws: rough, and the more simulations, the further out they lie.
+A cell is one policy with one law. The percent is 100 sum_t r(p_t) / (T r(p*)), with r the expected revenue in the drawn
+market. All policies meet the same markets and consumers, so gaps between them are paired. The mean over all weights the laws
+equally; its standard error is that of a stratified sample. The error of the smallest and the largest is a bootstrap error
+within laws. It is rough, and extremes move outwards with more simulations.
 
-Exact besides: best price, its revenue of a consumer, and the percent of it that balanced random prices earn, each with
-infinitely many segments. Demand at p is then (M(p + delta) - M(p - delta)) / (2 delta) with M(x) = E min(v, x), which for
-a Beta law is x (1 - I_x(a, b)) + a / (a + b) I_x(a + 1, b).
+Exact besides, for infinitely many segments: best price, its revenue per consumer, and the percent of it that balanced random
+prices earn. Demand at p is then (M(p + delta) - M(p - delta)) / (2 delta) with M(x) = E min(v, x), which for a Beta
+distribution is x (1 - I_x(a, b)) + a / (a + b) I_x(a + 1, b).
 
-Our reading. UCB1 and UCB-tuned learn from a round's revenue of a consumer, in [0, 1]; "UCB1, price-scaled" has UCB-PI's
-bonus and no partial identification, so that it shows what the bonus alone does. Learn-then-earn (LTE) tries balanced random
-prices for a share of the rounds. Thompson sampling has a Beta posterior on the conversion rate of every price. The
-estimator of delta is the open point of UCB-PI (`jaxprice.policies.ucb_pi`). The text defines delta_s as the smallest that
-explains the answers of a segment, and says that the largest of them is corrected for its bias; how, we could not read. What
-is compared with print is this definition with the correction added once. It earns more than is printed. With twice the
-correction, or with delta known to be .2 instead of .1, it earns about what is printed: readings fitted to a number, of which
-the first is shown and not compared. The formula (p_max - p_min) / 2 for delta_s earns some 84.
+Our reading. UCB1 and UCB-tuned learn from a round's revenue per consumer, in [0, 1]. "UCB1, price-scaled" has UCB-PI's bonus
+without partial identification, so it shows the effect of the bonus alone. Learn-then-earn (LTE) tries balanced random prices
+for a share of the rounds. Thompson sampling has a Beta posterior on the conversion rate of every price. The estimator of
+delta is the open point of UCB-PI (`jaxprice.policies.ucb_pi`). The text defines delta_s as the smallest value that explains
+the answers of a segment, and says that the largest of them is corrected for its bias; we could not read the correction. We
+compare this definition, with the correction added once, with the printed numbers. It earns more than is printed. With twice
+the correction, or with delta known to be .2 instead of .1, it earns about the printed percent. These readings are fitted to
+a number; the first is shown and not compared. The formula (p_max - p_min) / 2 for delta_s earns some 84.
 
 Source: K. Misra, E. M. Schwartz, J. Abernethy (2019), "Dynamic online pricing with incomplete information using multiarmed
 bandit experiments", doi:10.1287/mksc.2018.1129.
@@ -44,7 +44,7 @@ from jaxprice.envs import segmented_valuation
 
 LAWS = segmented_valuation.LAWS
 DELTA = 0.1
-TOGETHER = 16  # simulations at a time on a CPU: what is known of the segments of more does not stay in its cache
+TOGETHER = 16  # simulations at a time on a CPU, so that the state of their segments stays in its cache
 PUBLISHED = {"UCB1": (67, 34, 83), "LTE 5 %": (95,), "UCB-PI-tuned": (96, 91, 99)}  # mean, smallest, largest
 SHARES = {"LTE 0.1 %": 0.001, "LTE 1 %": 0.01, "LTE 5 %": 0.05, "LTE 10 %": 0.10, "LTE 25 %": 0.25}
 SOURCE = "Misra et al. (2019), figure 6a"
@@ -85,7 +85,7 @@ def sellers():
 def markets(sizes, seed, law):
     """The environment, and markets of a law: params with a leading axis `[draws]`.
 
-    Laws differ in what is drawn and not in how it is sold, so one environment, that of the first law, plays them all.
+    Laws differ in the random draws and not in the selling, so one environment, that of the first law, plays them all.
     """
     options = {"num_segments": sizes.segments, "num_prices": sizes.prices, "buyers": sizes.consumers}
     env, drawn = (jaxprice.envs.SegmentedValuation(law=name, **options) for name in (LAWS[0], law))
@@ -103,7 +103,7 @@ def play(sizes, seed, name, law):
 
 
 def cells(sizes, seed):
-    """Cell name -> function that plays it."""
+    """Cell name -> function that computes it."""
     every = [(name, law) for name in study.chosen(sellers(), sizes.sellers) for law in LAWS]
     return {f"{name}, {law}": functools.partial(play, sizes, seed, name, law) for name, law in every}
 
@@ -115,7 +115,7 @@ def percents(results):
 
 
 def infinite(law, prices=100):
-    """With infinitely many segments: best price, its expected revenue of a consumer, share of it of random prices."""
+    """For infinitely many segments: best price, its expected revenue per consumer, and the share that random prices earn."""
     grid = np.arange(1, prices + 1) / prices
     revenue = grid * (capped(law, grid + DELTA) - capped(law, grid - DELTA)) / (2 * DELTA)
     best = np.argmax(revenue)
@@ -171,7 +171,7 @@ def rows(sizes, results):
 
 
 def plot_figure(figure, sizes, results, rows):
-    """Left: mean, smallest and largest of each policy, published beside. Right: the mean under each law."""
+    """Left: mean, smallest and largest of each policy, with the published ones. Right: the mean for each law."""
     figure.set_size_inches(11, 5.5)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     ours, percent = {row.cell: row.ours for row in rows}, percents(results)

@@ -1,12 +1,12 @@
-"""What sellers do once they have stopped learning: limit cycles, forced deviations, best replies.
+"""Play of sellers that have stopped learning: limit cycles, forced deviations, best replies.
 
-Every seller of an oligopoly (`Game`) sets the price that a fixed table names for the last prices of all, so that play goes
-round in a cycle sooner or later. Profits and prices are means over this cycle. `deviate` forces a seller off it for once.
-Whether play on the cycle is an equilibrium depends on what a seller may try: `one_period` lets it leave its table for one
-period, as the authors' program does; `losses` sets its table against a best reply to those of its rivals, found by value
-iteration, which may leave it in every period.
+Every seller of an oligopoly (`Game`) sets the price that a fixed table assigns to the last prices of all sellers, so play
+eventually enters a cycle. Profits and prices are means over this cycle. `deviate` forces a seller to deviate once. Whether
+play on the cycle is an equilibrium depends on the allowed deviations. `one_period` allows a seller to leave its table for
+one period, as in the authors' program. `losses` compares its table with a best reply to those of its rivals, found by value
+iteration, which may deviate in every period.
 
-Arrays of tables, `greedy`, are int `[runs, n, K^n]`: index of the price of each seller in each state; the states of a cycle
+Arrays of tables, `greedy`, are int `[runs, n, K^n]`: index of the price of each seller in each state. The states of a cycle
 are the pair `visited` of int arrays `[V]` that `limit_cycles` returns: number of the run, and state.
 
 Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
@@ -22,16 +22,16 @@ import numpy as np
 import jaxprice
 from jaxprice.oracles import logit_pricing
 
-FAR = 400  # periods after which a discounted profit no longer counts: .95^400 = 1e-9
-EQUAL = 1e-7  # share of a value up to which it counts as the largest: profits are known to seven digits
+FAR = 400  # periods after which discounted profits are negligible: .95^400 = 1e-9
+EQUAL = 1e-7  # relative tolerance for equal values: profits have seven digits
 
 
 class Game(NamedTuple):
-    """A stage game on grids of prices; a state and a joint action are numbered alike, the first seller varying slowest.
+    """A stage game on grids of prices; states and joint actions have the same numbering, the first seller varying slowest.
 
     Attributes:
       prices: grid of each seller, `[K, n]`.
-      profits: of each seller for every joint action, `[K^n, n]`.
+      profits: profit of each seller for every joint action, `[K^n, n]`.
       nash, monopoly: mean profit of a seller in the one-shot equilibrium and in the joint monopoly, off the grid.
     """
 
@@ -41,15 +41,15 @@ class Game(NamedTuple):
     monopoly: float
 
     def gain(self, profit):
-        """Share of the way from Nash (0) to monopoly (1) of a mean profit."""
+        """Position of a mean profit between Nash (0) and monopoly (1)."""
         return (profit - self.nash) / (self.monopoly - self.nash)
 
     def actions(self, joint):
-        """Price index of each seller, int `[..., n]`, of joint actions `[...]`."""
+        """Price index of each seller, int `[..., n]`, for joint actions `[...]`."""
         return np.stack(np.unravel_index(joint, (len(self.prices),) * self.prices.shape[1]), axis=-1)
 
     def joint(self, actions):
-        """Number of a joint action, int `[...]`, of price indices `[..., n]`."""
+        """Number of a joint action, int `[...]`, for price indices `[..., n]`."""
         return np.ravel_multi_index(tuple(np.moveaxis(actions, -1, 0)), (len(self.prices),) * self.prices.shape[1])
 
     def initial(self, discount):
@@ -75,18 +75,18 @@ def game(num_sellers=2, **market):
 
 
 def limit_cycles(game, greedy, start):
-    """The states in which play goes round.
+    """The states of the limit cycle of each run.
 
     Args:
       game: a `Game`.
       greedy: int `[runs, n, K^n]`.
-      start: the state of each run that play begins in, int `[runs]`.
+      start: the initial state of each run, int `[runs]`.
 
     Returns:
-      `(lanes, states)`, int `[V]` each: number of the run and state, for every state of the cycle of every run.
+      `(lanes, states)`, int `[V]` each: number of the run and state, over all states of the cycles of all runs.
     """
     lanes, states = np.arange(len(start)), np.asarray(start)
-    for _ in range(len(game.profits)):  # no path is longer before it closes
+    for _ in range(len(game.profits)):  # every path closes within this many steps
         states = game.joint(greedy[lanes, :, states])
     first, visits = states, [(lanes, states)]
     while lanes.size:
@@ -109,18 +109,18 @@ def described(game, visited):
 
 
 def deviate(game, greedy, visited, discount, shown):
-    """Force each seller, in each state of the cycle, for one period to its best static reply on the grid.
+    """Force each seller, in each state of the cycle, to play its best static reply on the grid for one period.
 
     Args:
       game, greedy, visited: see the module.
       discount: weight of the next period.
-      shown: periods from the deviation on whose prices are told.
+      shown: number of periods from the deviation on whose prices are recorded.
 
     Returns:
-      A dict, means over the states of a run's cycle and over deviators: `path`, `[runs, 2, shown + 1]`, prices of the
-      deviator and (mean) of its rivals, from the period before the deviation; `pays`, `[runs]`, share of the deviations to
-      another price than planned that raise the deviator's discounted profits, and `worth`, `[runs]`, by what share of them;
-      NaN where there are none.
+      A dict of means over the states of a run's cycle and over deviators. `path`, `[runs, 2, shown + 1]`: prices of the
+      deviator and (mean) of its rivals, from the period before the deviation. `pays`, `[runs]`: share of the deviations to
+      another price than planned that raise the deviator's discounted profits. `worth`, `[runs]`: the relative gain. NaN if
+      there are none.
     """
     lanes, states = visited
     n = game.prices.shape[1]
@@ -152,10 +152,10 @@ def deviate(game, greedy, visited, discount, shown):
 
 
 def one_period(game, greedy, visited, discount):
-    """Whether a seller gains by another price for one period, after which all follow their tables again.
+    """Whether a seller gains by another price for one period, if all follow their tables afterwards.
 
     This is the test of the authors' program (`computeEqCheck`): in each state of the cycle each seller tries each price. It
-    asks less than a best reply, since off the cycle the seller's own table need not be its best.
+    is weaker than a test of best replies, because off the cycle the seller's own table need not be optimal.
 
     Args:
       game, greedy, visited: see the module.
@@ -163,7 +163,7 @@ def one_period(game, greedy, visited, discount):
 
     Returns:
       A dict: `equilibrium`, bool `[runs]`, whether no seller gains in any state of the cycle; `kept`, `[runs]`, the share of
-      prices on the cycle from which none gains.
+      prices on the cycle from which no deviation gains.
     """
     lanes, states = visited
     planned, kept = greedy[lanes, :, states], []
@@ -176,16 +176,16 @@ def one_period(game, greedy, visited, discount):
 
 
 def losses(game, greedy, visited, discount):
-    """How far fixed tables are from best replies to one another, by value iteration in double precision.
+    """Loss of fixed tables relative to best replies to one another, by value iteration in double precision.
 
     Args:
       game, greedy, visited: see the module.
       discount: weight of the next period.
 
     Returns:
-      A dict: `path_loss`, `[runs]`, share of the discounted profits of a best reply that is lost by play as planned, mean
-      over the states of the cycle and over sellers; `best_path`, bool `[runs]`, whether every price on the cycle is part of
-      a best reply; `best_states`, `[runs]`, the share of all states in which all prices are.
+      A dict: `path_loss`, `[runs]`, share of a best reply's discounted profits that planned play loses, mean over the states
+      of the cycle and over sellers; `best_path`, bool `[runs]`, whether every price on the cycle is part of a best reply;
+      `best_states`, `[runs]`, the share of all states in which all prices are.
     """
     lanes, states = visited
     size, n = game.prices.shape
@@ -211,7 +211,7 @@ def losses(game, greedy, visited, discount):
 
 
 def _discounted(game, greedy, lanes, now, discount):
-    """Discounted profits of all sellers, `[..., V, n]`, who play `now`, int `[..., V]`, and from then on their tables."""
+    """Discounted profits of all sellers, `[..., V, n]`, who play `now`, int `[..., V]`, and then follow their tables."""
     earned = np.zeros((*now.shape, game.prices.shape[1]))
     for t in range(FAR):
         earned += discount**t * game.profits[now]
@@ -220,14 +220,14 @@ def _discounted(game, greedy, lanes, now, discount):
 
 
 def _options(game, planned, i):
-    """Every price of seller i beside what the others have planned, `[V, n]`: int `[V, K, n]`."""
+    """Every price of seller i beside the planned prices of the others, `[V, n]`: int `[V, K, n]`."""
     options = np.repeat(planned[:, None], len(game.prices), axis=1)
     options[:, :, i] = np.arange(len(game.prices))
     return options
 
 
 def _static_profits(game, planned, i):
-    """Profit of seller i at each of its prices, the others as planned `[V, n]`: float `[V, K]`."""
+    """Profit of seller i at each of its prices, with the planned prices of the others `[V, n]`: float `[V, K]`."""
     return game.profits[game.joint(_options(game, planned, i)), i]
 
 

@@ -1,25 +1,27 @@
-"""Q-learning sellers in a logit oligopoly, played until they have converged: the simulation of Calvano et al. (2020).
+"""Q-learning sellers in a logit oligopoly, played to convergence: the simulation of Calvano et al. (2020).
 
-Each of n sellers has a table Q_i(s, a), s the last prices of all (K^n states). In period t = 1, 2, ... every seller sets
-a uniformly random price with probability exp(-decay t), else its greedy price g_i(s); all earn; s' are the prices just set;
+Each of n sellers has a table Q_i(s, a), where s are the last prices of all sellers (K^n states). In period t = 1, 2, ...
+every seller sets a uniformly random price with probability exp(-decay t), otherwise its greedy price g_i(s). All earn, and
+s' are the new prices:
 
     Q_i(s, a_i) <- Q_i(s, a_i) + rate (profit_i + discount max_b Q_i(s', b) - Q_i(s, a_i))
 
-for all at once, the maximum being that before the period. The greedy price of a state is kept until its value falls below
-another; then the first with the largest value takes its place. At first Q_i(s, a) is the mean profit of a against uniformly
-random rivals over 1 - discount, and the first state is uniformly random. A run has converged when the greedy prices of all
-sellers in the state visited have stayed as they were for `window` periods running; the period of a change counts as the
-first, as in the authors' program, and there is one count for all sellers.
+for all at once, with the maximum before the period. The greedy price of a state stays until its value falls below another;
+then the first price with the largest value replaces it. At first Q_i(s, a) is the mean profit of a against uniformly random
+rivals divided by 1 - discount, and the first state is uniformly random. A run has converged when the greedy prices of all
+sellers in the visited state have not changed for `window` consecutive periods. The period of a change counts as the first,
+as in the authors' program, and there is one count for all sellers.
 
-Only the state visited can change its greedy price, so a period costs the same for any number of states, but for a search
-of one row when the greedy price has lost value. On a CPU a device plays one run after the other: a run's tables stay in the
-nearest cache, and it ends when it ends. XLA:CPU makes one kernel of a small loop (`xla_cpu_small_while_loop_byte_threshold`;
-`whole_loops` raises that limit), provided that it need not copy a table: hence `_once`. Elsewhere all runs are played side
-by side, and those that have converged learn at rate zero. Random numbers are addressed by (seed, lane, period), so that a
-run is the same in any company: one uniform number u a seller and period; u < e explores, and then u / e is uniform again.
+Only the visited state can change its greedy price. So a period costs the same for any number of states, except for a search
+of one row when the greedy price has lost value. On a CPU a device plays one run after another: a run's tables stay in the
+nearest cache, and each run ends at its own time. XLA:CPU compiles a small loop to one kernel
+(`xla_cpu_small_while_loop_byte_threshold`; `whole_loops` raises that limit) if it need not copy a table: hence `_once`. On
+other devices all runs are played side by side, and converged runs learn at rate zero. Random numbers are addressed by (seed,
+lane, period), so a run does not depend on the others. There is one uniform number u for each seller and period; u < e
+explores, and then u / e is again uniform.
 
-`policies.q_learning` under `policies.sellers` makes the same update (tested), but the engine plays a fixed horizon and does
-not watch for convergence; hence a loop of its own.
+`policies.q_learning` with `policies.sellers` makes the same update (tested), but the engine plays a fixed horizon without a
+test for convergence; hence the separate loop here.
 
 Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
 collusion", doi:10.1257/aer.20190623, and the authors' program (openICPSR 119462).
@@ -39,25 +41,25 @@ from jax.sharding import PartitionSpec as P
 from jaxprice import checks, devices, random
 
 WINDOW = 100_000  # periods without a change
-CAP = 10**9  # periods, after which a run counts as not converged
-BLOCK = 64  # periods whose random numbers are drawn together
+CAP = 10**9  # periods after which a run counts as not converged
+BLOCK = 64  # number of periods whose random numbers are drawn together
 
 
 def whole_loops():
-    """Let XLA:CPU make one kernel of loops over larger tables too; of use only before the first computation of a process."""
+    """Let XLA:CPU compile loops over larger tables to one kernel; call it before the first computation of a process."""
     option = "xla_cpu_small_while_loop_byte_threshold"
     if option not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_extra_options={option}=1000000000"
 
 
 class Run(NamedTuple):
-    """What is known of one run.
+    """State of one run.
 
     Attributes:
-      time: periods played, int scalar.
-      calm: periods since the last change of a greedy price, int scalar.
-      state: the state to come, int scalar.
-      played: the state in which the last period was played, int scalar.
+      time: number of periods played, int scalar.
+      calm: number of periods since the last change of a greedy price, int scalar.
+      state: the next state, int scalar.
+      played: the state of the last period, int scalar.
       table: Q of each seller, n arrays `[K^n * K]`, money.
       value: its maximum in each state, n arrays `[K^n]`, money.
       greedy: index of the greedy price in each state, n int arrays `[K^n]`.
@@ -97,22 +99,22 @@ def converge(
     mesh=None,
     wide=None,
 ):
-    """Play runs until they have converged.
+    """Play runs until convergence.
 
     Args:
       game: a `greedy_play.Game`.
-      lanes: numbers of the runs, int `[L]`, which address their random numbers; or how many, from 0.
+      lanes: numbers of the runs, int `[L]`, which address their random numbers; or their number, counting from 0.
       rate, decay: one number, or one a run, `[L]`.
       discount: weight of the next period, in [0, 1).
-      window: periods without a change that make a run converged.
-      cap: periods after which a run ends without having converged.
+      window: number of periods without a change after which a run has converged.
+      cap: number of periods after which a run ends without convergence.
       seed: integer in `[0, 2**64)`.
-      dtype: of the tables: float32, or float64 under `jax.enable_x64`.
+      dtype: type of the tables: float32, or float64 with `jax.enable_x64`.
       mesh: from `jaxprice.devices.mesh`; by default all local devices.
       wide: whether to play runs side by side; by default not on a CPU.
 
     Returns:
-      `(Run, converged)`: `Run` of arrays with a leading axis `[L]`, its `time` counting the window too; bool `[L]`.
+      `(Run, converged)`: `Run` of arrays with a leading axis `[L]`, whose `time` includes the window; bool `[L]`.
 
     Raises:
       ValueError: a number out of range.
@@ -130,7 +132,7 @@ def converge(
     mesh = devices.mesh() if mesh is None else mesh
     wide = mesh.devices.flat[0].platform != "cpu" if wide is None else wide
     streams = {role: jnp.asarray(random.stream(seed, role)) for role in ("init", "act")}
-    extra = -lanes.size % mesh.size  # runs that end at once
+    extra = -lanes.size % mesh.size  # padding runs, which end at once
     spread = [np.broadcast_to(np.asarray(x), lanes.shape) for x in (lanes, rate, decay, limits[1])]
     spread = [np.concatenate([x, np.repeat(x[-1:], extra)]) for x in spread]
     spread[3][lanes.size :] = 0
@@ -198,7 +200,7 @@ def _play(wide, n, size, streams, window, discount, profits, initial, lanes, rat
 
 
 def explore(words, lane, times, decay, n, size):
-    """Random prices of the periods `times` `[T]`, int `[n, T]`; -1 where a seller does not explore."""
+    """Random prices of the periods `times` `[T]`, int `[n, T]`; -1 if a seller does not explore."""
     count = times.shape[0]
     k0, k1, lane = (jnp.broadcast_to(x, (count,)) for x in (words[0], words[1] + times.astype(jnp.uint32), lane))
     u = random.bits((k0, k1, lane), 32, (n,), lanes_last=True).astype(jnp.float32) * np.float32(2.0**-32)
@@ -214,7 +216,7 @@ def period(rules, forced, run, size):
       rules: `Rules`.
       forced: index of the price that each seller explores, or -1; n int scalars.
       run: `Run`.
-      size: prices of a seller, K.
+      size: number K of prices of a seller.
     """
     live, s, n = ~_ended(rules, run), run.state, len(run.table)
     rate = jnp.where(live, rules.rate, 0)
@@ -247,7 +249,7 @@ def period(rules, forced, run, size):
 
 
 def _search(size):
-    """The largest value of a state and the first price that has it."""
+    """The largest value of a state, and the first price with this value."""
 
     def search(rows, s, *_):
         row = lax.dynamic_slice(rows, (s * size,), (size,))
@@ -257,12 +259,12 @@ def _search(size):
 
 
 def _raise(rows, s, learned, top, action, best):
-    """The same where only a value above the largest matters."""
+    """The same for updates in which only a value above the largest matters."""
     return jnp.maximum(learned, top), jnp.where(learned > top, action, best)
 
 
 def _once(always, function, *operands):
-    """`function(*operands)`, behind a branch always taken: XLA:CPU would read again after a write, and copy the tables."""
+    """`function(*operands)`, in a branch that is always taken: otherwise XLA:CPU reads after a write, and copies tables."""
     shapes = jax.eval_shape(function, *operands)
     return lax.cond(always, function, lambda *_: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), *operands)
 

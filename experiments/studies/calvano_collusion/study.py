@@ -1,25 +1,25 @@
-"""Calvano, Calzolari, Denicolo and Pastorello (2020): Q-learning sellers who arrive at collusive prices, and keep them.
+"""Calvano, Calzolari, Denicolo and Pastorello (2020): Q-learning sellers that reach collusive prices and maintain them.
 
     python -m experiments.studies.calvano_collusion                    # minutes on two cores
     python -m experiments.studies.calvano_collusion --preset smoke     # seconds; exploration, window a hundredth
 
-Two or three sellers of differentiated goods with logit demand (`LogitOligopoly`) set one of 15 prices each and learn by
-Q-learning from the prices of the period before; exploration falls as exp(-beta t). Published: the profit gain Delta, 0 at
-the one-shot Nash equilibrium and 1 at the joint monopoly, of what they converge to, .85 at alpha = .15, beta = 4e-6, and .64
-with three firms; its map over (alpha, beta); and the answer to a forced deviation: punishment, then a gradual return.
+Two or three sellers of differentiated goods with logit demand (`LogitOligopoly`) set one of 15 prices each, and learn by
+Q-learning from the prices of the previous period; exploration decreases as exp(-beta t). Published are the profit gain Delta
+after convergence, 0 at the one-shot Nash equilibrium and 1 at the joint monopoly: .85 at alpha = .15, beta = 4e-6, and .64
+with three firms; its map over (alpha, beta); and the response to a forced deviation: punishment, then a gradual return.
 
-A cell is a set of runs played until converged (`q_duopoly` has all details of learning and of convergence). Delta is the
-mean over the limit cycle of the converged greedy prices, never the last period; its error is over runs. Cells: the
-representative parameters in float32, and again with float64 tables, since a greedy price may hang on a rounding; three
-firms; a grid of (alpha, beta), all pairs of which meet the same random numbers. From the first: every state of a run's limit
-cycle is left once by each seller for its best static reply on the grid, then all play their greedy prices again
-(`greedy_play.deviate`). By the authors' program a run is an equilibrium if no seller gains, in any state of the cycle, by
-another price for one period (`one_period`); the paper finds this for about half of the runs. A best reply may do more, as a
-seller's own table need not be its best once play has left the cycle: value iteration (`losses`) tells what that is worth.
+A cell is a set of runs played to convergence (for learning and convergence see `q_duopoly`). Delta is the mean over the
+limit cycle of the converged greedy prices, not the last period; its error is over runs. Cells: the representative parameters
+in float32, and again with float64 tables, because a greedy price may depend on rounding; three firms; a grid of (alpha,
+beta), whose pairs all meet the same random numbers. For the first cell, each seller deviates once in every state of a run's
+limit cycle to its best static reply on the grid, then all play their greedy prices again (`greedy_play.deviate`). In the
+authors' program a run is an equilibrium if no seller gains, in any state of the cycle, by another price for one period
+(`one_period`); the paper finds this for about half of the runs. A best reply may earn more, because a seller's own table
+need not be optimal off the cycle: value iteration (`losses`) computes this gain.
 
-Ours departs from the paper's in the number of runs (1,000 a cell) and of pairs (100 x 100), and averages deviations over
-both sellers and all states of the cycle. Ties of the largest Q go to the lower price. Periods to convergence are told with
-the window of 100,000 and, in the middle of the grid, without it, as the authors' program counts.
+Departures: the paper has other numbers of runs (1,000 a cell) and of pairs (100 x 100). Here deviations are averaged over
+both sellers and all states of the cycle, and ties of the largest Q go to the lower price. Periods to convergence are
+reported with the window of 100,000 and, in the middle of the grid, without it, as the authors' program counts.
 
 Sources: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
 collusion", American Economic Review 110(10), 3267-3297, doi:10.1257/aer.20190623; the authors' program, openICPSR 119462.
@@ -37,18 +37,18 @@ from experiments.studies.calvano_collusion import greedy_play, q_duopoly
 from jaxprice.oracles import logit_pricing
 
 RATE, DECAY, DISCOUNT = 0.15, 4e-6, 0.95
-SHOWN = 20  # periods after a deviation
-BATCH = 50  # runs of a cell
+SHOWN = 20  # number of periods after a deviation
+BATCH = 50  # number of runs in a cell
 
 
 class Sizes(NamedTuple):
-    """How much is played.
+    """The amount of play.
 
     Attributes:
-      runs, double_runs, three_runs: of two firms, with float64 tables, of three firms.
-      grid_runs: for each pair of the grid.
-      rates, decays: the grid; its middle is the middle of the paper's, alpha in [.025, .25] and beta in (0, 2e-5].
-      hurry: how many times faster exploration falls and convergence is declared; 1 is the paper's.
+      runs, double_runs, three_runs: number of runs of two firms, with float64 tables, and of three firms.
+      grid_runs: number of runs for each pair of the grid.
+      rates, decays: the grid; its middle is that of the paper, alpha in [.025, .25] and beta in (0, 2e-5].
+      hurry: factor by which exploration and the convergence window are shortened; 1 is the paper's.
     """
 
     runs: int
@@ -61,7 +61,7 @@ class Sizes(NamedTuple):
 
 
 def cells(sizes, seed):
-    """The cells of `Study`: at most `BATCH` runs each, and the grid by beta."""
+    """The cells of `Study`: at most `BATCH` runs each; the grid is divided by beta."""
     q_duopoly.whole_loops()
 
     def play(firms, lanes, rate=RATE, decay=DECAY, dtype=np.float32, told=False):
@@ -94,13 +94,13 @@ def cells(sizes, seed):
 
 
 def gathered(results, name):
-    """The runs of all cells of a name, one after the other."""
+    """The runs of all cells of a name, concatenated."""
     parts = [result for cell, result in results.items() if cell.split(":")[0] == name]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def over_grid(sizes, results, key):
-    """Numbers of the grid's runs, float `[grid_runs, rates, decays]`."""
+    """Results of the grid's runs, float `[grid_runs, rates, decays]`."""
     shape = len(sizes.decays), sizes.grid_runs, len(sizes.rates)
     return gathered(results, "grid")[key].reshape(shape).transpose(1, 2, 0).astype(float)
 
@@ -113,7 +113,7 @@ def static(firms):
 
 
 def rows(sizes, results):
-    """The rows of `Study`; what is played in a hurry is set against nothing."""
+    """The rows of `Study`; results of a hurried preset are compared with nothing."""
     names = "two firms", "two firms, float64", "three firms", "grid"
     two, double, three, grid = (gathered(results, name) for name in names)
     asked = sizes.hurry == 1

@@ -1,4 +1,4 @@
-"""The markets of the three papers, each with the policy that is played in it."""
+"""The markets of the three papers, each with its policy."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import jaxprice
 from jaxprice import policies
 
 ZHAO, XU21, XU24 = "Zhao, Jiang and Yu (2024)", "Xu and Wang (2021)", "Xu and Wang (2024)"
-VALUE = 0.6  # of each feature, in the linear valuations
+VALUE = 0.6  # coefficient of each feature in the linear valuations
 EPOCHS = ((1.0, 0.0), (0.0, 1.0))
 
 
@@ -40,12 +40,12 @@ def elastic(policy, contexts, longest):
 
 @functools.cache
 def seller_of(policy, high):
-    """PwP, with the perturbation of the paper whatever the highest price, or RMLP-2: one for markets of the same prices."""
+    """PwP, with the paper's perturbation for any highest price, or RMLP-2: one object for markets with the same prices."""
     return policies.perturbed_pricing(scale=3 / high) if policy == "PwP" else policies.rmlp2()
 
 
 def trials(longest):
-    """Periods, from 0, in which RMLP-2 tries a random price: the first of episodes of 1, 2, ... periods."""
+    """Periods, from 0, in which RMLP-2 posts a random price: the first periods of episodes of 1, 2, ... periods."""
     starts = np.cumsum(np.arange(longest))
     return starts[starts < longest]
 
@@ -53,6 +53,6 @@ def trials(longest):
 def best_prices(instance):
     """Lowest and highest best price over the buyers of an instance, one feature."""
     env, params = jaxprice.make("GLMDemand", instance=instance, dimension=1)
-    ends = np.float32([[2.0], [1.0]] if instance == "S1" else [[1.0], [1.0]])  # x'alpha / x'beta is the same for all
+    ends = np.float32([[2.0], [1.0]] if instance == "S1" else [[1.0], [1.0]])  # x'alpha / x'beta is constant
     visit = jaxprice.envs.market.Visit
     return tuple(float(env.optimal_action(visit(np.int32(0), x), params)) for x in ends)

@@ -1,4 +1,4 @@
-"""How regret grows with time and with the number of features when buyers have features: three papers.
+"""Growth of regret with time and with the number of features, for buyers with features: three papers.
 
     python -m experiments.studies.contextual_rates                  # a few minutes on two cores
     python -m experiments.studies.contextual_rates --preset smoke   # seconds
@@ -7,30 +7,30 @@
 | paper | published | market | policies |
 |---|---|---|---|
 | Zhao 2024 | explore then commit: sqrt(d T log T) | `GLMDemand` S1, S2 | ETC |
-| Xu 2021 | d log T, with contexts of an adversary too; EMLP there almost T | `LinearValuation`, N(0, .25^2) | EMLP, ONSP |
+| Xu 2021 | d log T, also with adversarial contexts; EMLP there almost T | `LinearValuation`, N(0, .25^2) | EMLP, ONSP |
 | Xu 2024 | sqrt(d T log T) for any contexts; RMLP-2 against an adversary T | S1; N(0, .5^2) | PwP, RMLP-2 |
 
-No policy has less than sqrt(d T) in the markets of the first and the last. All are published as rates and figures; the
-exponents that Zhao, Jiang and Yu fitted were not at hand. A cell is a policy in a market with d features: regret of every
-lane at the end of each horizon, each a run of its own. Exponents are fitted to mean regret over `batches` groups of lanes,
-with the standard error over groups:
+No policy has less than sqrt(d T) in the markets of the first and the last paper. All results are published as rates and
+figures; we do not have the exponents that Zhao, Jiang and Yu fitted. A cell is a policy in a market with d features: regret
+of every lane at the end of each horizon; each horizon is a separate run. Exponents are fitted to mean regret over `batches`
+groups of lanes, with the standard error over groups:
 
     Zhao, Jiang and Yu, their regression:   log R = b0 + bd log d + bT log T + (1/2) log log T;
     all others:                             slope of log R over log T, and over log d at the last but one horizon.
 
-A logarithm has no exponent, its slope falls as 1 / log T; it is told by `steps`, the growth of regret over the last two
-doublings of T relative to the two before: 1 for log T, 2 for sqrt(T), 4 for T.
+A logarithm has no exponent: its slope decreases as 1 / log T. It is recognised by `steps`, the growth of regret over the
+last two doublings of T relative to the two before: 1 for log T, 2 for sqrt(T), 4 for T.
 
-Ours, where the papers' numbers were not at hand. Xu 2021, d = 2: theta = (.6, .6) in the ball of radius 1, i.i.d. contexts
-U[-1, 1]^d / sqrt(d); the adversary is the paper's, (1, 0) in the odd epochs of EMLP and (0, 1) in the even ones. For the
-growth in d, not in their experiments, every entry of theta is .6, so that valuations vary as much with any d, and the radius
-is sqrt(d / 2). Xu 2024, d = 2: i.i.d. contexts are those of S1, with logistic noise and personal sensitivity; against the
-adversary x is (1, 0) when our RMLP-2 tries a random price, in the first period of its episodes, t = 1 + k (k - 1) / 2, and
-(0, 1) else, with theta = (.6, .6) and the same sensitivity for all; "in turns" it is either in turns. Policies have the
-defaults of the library.
+Our choices, where we do not have the papers' numbers. Xu 2021, d = 2: theta = (.6, .6) in the ball of radius 1, i.i.d.
+contexts U[-1, 1]^d / sqrt(d); the adversary is the paper's, (1, 0) in the odd epochs of EMLP and (0, 1) in the even ones.
+For the growth in d, which is not in their experiments, every entry of theta is .6, so that valuations vary equally for any
+d, and the radius is sqrt(d / 2). Xu 2024, d = 2: i.i.d. contexts are those of S1, with logistic noise and personal
+sensitivity. Against the adversary x is (1, 0) when our RMLP-2 posts a random price, in the first period of its episodes, t =
+1 + k (k - 1) / 2, and (0, 1) otherwise, with theta = (.6, .6) and the same sensitivity for all; "in turns" alternates
+between the two. Policies have the defaults of the library.
 
-PwP perturbs its price by min{(d log T / T)^(1/4), g(0) / 10, 1 / 10}. The first is the smallest only from T of about
-2.5e5 (S1) and 8.6e5 (N(0, .5^2)), past the paper's 2^16: up to there the perturbation does not shrink with T.
+PwP perturbs its price by min{(d log T / T)^(1/4), g(0) / 10, 1 / 10}. The first term is the smallest only from T of about
+2.5e5 (S1) and 8.6e5 (N(0, .5^2)), beyond the paper's 2^16. Up to there the perturbation does not shrink with T.
 
 Sources: Z. Zhao, F. Jiang, Y. Yu (2024), "Contextual dynamic pricing: algorithms, optimality, and local differential privacy
 constraints", arXiv:2406.02424; J. Xu, Y.-X. Wang (2021), "Logarithmic regret in feature-based dynamic pricing",
@@ -51,17 +51,17 @@ from jaxprice import stats
 
 
 class Sizes(NamedTuple):
-    """How much is played.
+    """The amount of play.
 
     Attributes:
-      instances: of the first part.
-      features: numbers d of its features.
-      horizons: of the first part.
-      lanes: of all parts.
+      instances: instances of the first part.
+      features: numbers d of features of the first part.
+      horizons: horizons of the first part.
+      lanes: number of lanes of all parts.
       sellers: policies of the other parts.
       doublings: log2 of the horizons of the other parts, two apart.
       widths: numbers d of features for the growth of EMLP and ONSP.
-      batches: groups that lanes are divided into for standard errors.
+      batches: number of groups of lanes for standard errors.
     """
 
     instances: tuple[str, ...]
@@ -99,7 +99,7 @@ def play(sizes, seed, horizons, make):
     return {"regret": np.stack(ends)}
 
 
-OTHERS = {  # cell -> (source, rate of the theory)
+OTHERS = {  # cell -> (source, theoretical rate)
     ("EMLP", "i.i.d.", XU21): "log T",
     ("ONSP", "i.i.d.", XU21): "log T",
     ("EMLP", "adversary", XU21): "almost T",
@@ -121,7 +121,7 @@ def others(sizes):
     """Cells of the second and third part: `(policy, contexts, source, rate, horizons)`."""
     for (policy, contexts, source), rate in OTHERS.items():
         if policy in sizes.sellers:
-            ends = contexts == "adversary" and source == XU21  # horizons there end with an epoch
+            ends = contexts == "adversary" and source == XU21  # there horizons end with an epoch
             yield policy, contexts, source, rate, [2**k - ends for k in sizes.doublings]
 
 
@@ -151,7 +151,7 @@ def regression(features, horizons, regrets):
     """Exponents of d and of T by the regression of Zhao, Jiang and Yu.
 
     Args:
-      features, horizons: what was played, int `[D]` and `[T]`.
+      features, horizons: numbers of features and of periods, int `[D]` and `[T]`.
       regrets: mean regret, float `[D, T]`.
 
     Returns:
@@ -168,7 +168,7 @@ def steps(curve):
 
 
 def rows(sizes, results):
-    """Exponents of all parts, with the rate of the theory as a note."""
+    """Exponents of all parts, with the theoretical rate as a note."""
     made = []
     for instance in sizes.instances:
         found = [grouped(results[f"ETC, {instance}, d = {d}"]["regret"], sizes.batches) for d in sizes.features]
@@ -203,7 +203,7 @@ def wide(sizes, results, policy, d):
 
 
 def plot_figure(figure, sizes, results, rows):
-    """Regret over time: a panel a paper."""
+    """Regret over time, one panel a paper."""
     figure.set_size_inches(13, 4.4)
     zhao_axes, first, second = figure.subplots(1, 3)
     for instance, style in zip(sizes.instances, ("o-", "s--"), strict=False):

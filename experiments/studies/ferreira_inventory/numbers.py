@@ -1,9 +1,9 @@
-"""Numbers that stand beside ours in the study of Ferreira, Simchi-Levi and Wang (2018), which prints none.
+"""Numbers for comparison in the study of Ferreira, Simchi-Levi and Wang (2018), which prints none.
 
-`STORED` has means and standard errors of the 500 runs of each case that an independent replication keeps
+`STORED` has means and standard errors of the 500 runs of each case in the files of an independent replication
 (github.com/Sitadhalur/TS-reproduction, `results/*.pkl`, the revenues of each run, read in November 2026). The table of its
-report has other numbers for the seasons in between (TS-fixed, alpha = .25: 97.77 at T = 1000 where the runs have 96.52), of
-which no runs are kept; it is not used. `CHECKED` and `TOLD` are of a re-run by other code.
+report has other numbers for the seasons in between (TS-fixed, alpha = .25: 97.77 at T = 1000, while the runs have 96.52),
+whose runs are not available; it is not used. `CHECKED` and `TOLD` come from a re-run with other code.
 """
 
 import math
@@ -40,7 +40,7 @@ STORED = {  # percent of the fluid bound for `SEASONS`: means of the replication
 }
 REPLICATION, RERUN = "500 stored runs of an independent replication", "re-run by other code, 2,000 simulations"
 CHECKED = {"TS-update": (98.48, 99.23, 99.66, 99.86, 99.93), "TS-fixed": (94.18, 96.42, 97.78, 98.71, 99.15)}  # alpha = .25
-TOLD = {  # the re-run of sellers that it does not check: in notes
+TOLD = {  # the re-run of sellers that are not compared; used in notes
     "demand known, solved once": (96.99, 97.90, 98.52, 99.05, 99.34),
     "demand known, re-solved": (99.68, 99.84, 99.92, 99.97, 99.99),
 }
@@ -55,7 +55,7 @@ NOTES = {
 
 
 def beside(market, name, horizon, spread):
-    """What stands beside a seller's cell: suffix of the cell's name -> arguments of its `Row`."""
+    """The comparison numbers of a seller's cell: suffix of the cell's name -> arguments of its `Row`."""
     at, found = SEASONS.index(horizon), {"": {"note": NOTES.get((market, name), "")}}
     if name in STORED[market]:
         numbers, errors = STORED[market][name]

@@ -1,27 +1,26 @@
 """Ferreira, Simchi-Levi and Wang (2018): Thompson sampling with a limited stock, one product and networks.
 
-One product: prices 29.90, 34.90, 39.90, 44.90 and the offer of nothing, purchase probabilities .8, .6, .3, .1, seasons of
-T = 500 to 10,000, stock alpha T for alpha = .25 and .5. Networks: two products, three resources, five price vectors, Poisson
-demand of three families, stock (3, 5, 7) T. The paper draws the percent of the fluid bound T z that is earned and prints no
-numbers. Those beside ours are of an independent replication, 500 runs of each case, and for alpha = .25 of a re-run by other
-code (`numbers.py`).
+One product: prices 29.90, 34.90, 39.90, 44.90 and the offer of nothing, purchase probabilities .8, .6, .3, .1, seasons of T
+= 500 to 10,000, stock alpha T for alpha = .25 and .5. Networks: two products, three resources, five price vectors, Poisson
+demand of three families, stock (3, 5, 7) T. The paper plots the earned percent of the fluid bound T z and prints no numbers.
+We compare with an independent replication, 500 runs of each case, and for alpha = .25 with a re-run by other code
+(`numbers.py`).
 
     python -m experiments.studies.ferreira_inventory                    # 500 simulations, as in the paper; networks fewer
     python -m experiments.studies.ferreira_inventory --preset full      # 50,000; for a GPU
 
 A cell is one season of one market with all sellers. One product: the percent is 100 (V - regret) / (T z), with V the exact
-optimum by dynamic programming and regret what each price gives up of it: expected revenue, with a smaller error than revenue
-itself. Networks: mean revenue. Exact besides: z, and V in percent of T z. The exponent is the slope of log(T z - revenue) on
-log T.
+optimum by dynamic programming and regret the expected loss of each price; its error is smaller than that of revenue itself.
+Networks: mean revenue. Also exact: z, and V in percent of T z. The exponent is the slope of log(T z - revenue) over log T.
 
-Open in the paper or in ours. BZ explores for T^(2/3) periods, then plays the programme's mix for the stock left, each price
-for its share of the time (`blind_network`). Accounts of that step differ: mean sales or means of a posterior, a mix drawn in
-every period or not, which of equally good mixes, an action that never sold or nothing. That is worth up to six points at
-T = 500 with alpha = .25, where other code earns 84.7 by our account, as ours does, and the replication earns 78.8. "blind
-pricing" is Besbes and Zeevi's earlier policy, which posts one price. PD-BwK and LP-UCB have constants of theory, not tuned,
-and are told of a largest demand of 10 units where it is Poisson; what the replication calls PD-BwK is an LP-UCB with another
-bonus and is not compared. Thompson sampling that ignores stock is for Bernoulli demand, so for one product. Networks have
-the first seasons only by default.
+Open points in the paper or in ours. BZ explores for T^(2/3) periods, then plays the programme's mix for the stock left, each
+price for its share of the time (`blind_network`). Accounts of that step differ: mean sales or means of a posterior, a mix
+drawn in every period or not, the choice among equally good mixes, an action that never sold or nothing. The difference is up
+to six points at T = 500 with alpha = .25: other code earns 84.7 with our account, as ours does, and the replication earns
+78.8. "blind pricing" is Besbes and Zeevi's earlier policy, which posts one price. PD-BwK and LP-UCB have theoretical
+constants, not tuned, and assume a largest demand of 10 units if it is Poisson. The replication's PD-BwK is an LP-UCB with
+another bonus and is not compared. Thompson sampling that ignores stock requires Bernoulli demand, so it plays one product
+only. By default networks have only the first seasons.
 
 Source: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson sampling",
 doi:10.1287/opre.2018.1755.
@@ -50,7 +49,7 @@ SEASONS = numbers.SEASONS
 
 
 class Sizes(NamedTuple):
-    """Simulations and how many of `SEASONS`, of one product and of each network; batches; sellers, see `study.chosen`."""
+    """Simulations and number of `SEASONS`, of one product and of each network; batches; sellers, see `study.chosen`."""
 
     lanes: int
     seasons: int
@@ -66,7 +65,7 @@ class Sizes(NamedTuple):
 
 @functools.cache
 def sellers(market):
-    """Name -> policy, in a market by its name."""
+    """Name -> policy, for the market with this name."""
     largest = {"largest": 10.0} if market in FAMILIES else {}
     shared = {
         "TS-update": policies.ts_update(),
@@ -87,12 +86,12 @@ def sellers(market):
 
 @functools.cache
 def known(resolve):
-    """The seller who knows demand; one object, so that its compiled code is found again."""
+    """The seller who knows demand; one object, so that its compiled code is cached."""
     return policies.lp_resolving(demand=(*DEMAND, 0.0), resolve=resolve)
 
 
 def playing(sizes, market):
-    """The sellers of a market that the sizes ask for."""
+    """The sellers of a market that the sizes name."""
     every = sellers(market)
     return {name: every[name] for name in study.chosen(every, sizes.sellers)}
 
@@ -140,14 +139,14 @@ def play_exact(sizes):
 
 
 def cells(sizes, seed):
-    """Cell name -> function that plays it."""
+    """Cell name -> function that computes it."""
     seasons = {(market, T): f"{market}, {T}" for market in (*ALPHAS, *FAMILIES) for T in sizes.horizons(market)}
     played = {name: functools.partial(play, sizes, seed, *season) for season, name in seasons.items()}
     return {"exact": functools.partial(play_exact, sizes)} | played
 
 
 def percents(sizes, results):
-    """(market, seller, season) -> percent of the fluid bound, its error, and the spread of a season's revenue."""
+    """(market, seller, season) -> percent of the fluid bound, its error, and the deviation of a season's revenue."""
     exact, made = results["exact"], {}
     for market in (*ALPHAS, *FAMILIES):
         for k, T in enumerate(sizes.horizons(market)):
@@ -162,7 +161,7 @@ def percents(sizes, results):
 
 
 def exponents(sizes, results, market):
-    """Seller -> growth of what it loses on the fluid bound and its error over batches of simulations."""
+    """Seller -> growth exponent of its loss relative to the fluid bound, and its error over batches of simulations."""
     exact, losses = results["exact"], []
     for k, T in enumerate(sizes.horizons(market)):
         batches = np.array_split(results[f"{market}, {T}"]["lane_regret"], sizes.batches, axis=1)

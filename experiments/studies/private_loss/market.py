@@ -1,7 +1,7 @@
-"""The market of Chen, Miao and Wang (2023), and one whose demand is never negative: prices, demand, exact optima.
+"""The market of Chen, Miao and Wang (2023), and one with nonnegative demand: prices, demand, exact optima.
 
 Demand at price p of a buyer with features x is a + b1 x1 + b2 x2 - .2 p + nu, nu ~ U[-.1, .1], x ~ U[0, 1]^2, and prices are
-in [.5, 4.5]; a market is named by (a, b1, b2), `PAPER` or `POSITIVE`. See `private_loss`.
+in [.5, 4.5]. (a, b1, b2) identifies a market, `PAPER` or `POSITIVE`. See `private_loss`.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ import numpy as np
 import jaxprice
 from jaxprice.envs.glm_demand import GLMDemand
 
-LOW, HIGH, SLOPE, WIDTH = 0.5, 4.5, 0.2, 0.1  # prices, fall of demand, half-width of its noise
+LOW, HIGH, SLOPE, WIDTH = 0.5, 4.5, 0.2, 0.1  # prices, slope of demand, half-width of its noise
 PAPER, POSITIVE = (0.4, 0.6, 0.6), (0.9, 0.45, 0.45)  # demand at price zero: constant, weight of each feature
 GRID = 41
-BOUNDS = {"features": 2, "lowest": 0.0, "highest": 3**-0.5}  # of the features as the market shows them
+BOUNDS = {"features": 2, "lowest": 0.0, "highest": 3**-0.5}  # bounds of the features in observations
 
 
 @dataclasses.dataclass(frozen=True)
 class UniformNoise(GLMDemand):
-    """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH], and may be negative, as it is in print at high prices."""
+    """`GLMDemand` whose linear demand has noise U[-WIDTH, WIDTH], and may be negative at high prices, as in the paper."""
 
     signed: ClassVar[bool] = True
 
@@ -38,7 +38,7 @@ def market(demand, num_prices=None):
     base, _ = jaxprice.make("GLMDemand", **kind, noise_scale=WIDTH / 3**0.5, num_prices=num_prices)
     env = UniformNoise(**dataclasses.asdict(base))
     constant, *weights = demand
-    unit = 3**0.5  # features are shown in units of its inverse
+    unit = 3**0.5  # observations have features in units of its inverse
     effects = [constant, *(weight * unit for weight in weights)], [SLOPE, 0.0, 0.0]
     return env, env.params_of(*(np.asarray(effect, np.float32) for effect in effects))
 
@@ -51,13 +51,13 @@ def revenues(demand):
 
 
 def optimum(demand):
-    """Mean revenue of a period of the seller who knows demand, whose prices are inside the interval."""
+    """Mean revenue of a period for the seller who knows demand, whose prices are inside the interval."""
     constant, *weights = demand
     mean, variance = constant + sum(weights) / 2, sum(weight**2 for weight in weights) / 12
     return (mean**2 + variance) / (4 * SLOPE)
 
 
 def unlearned(demand):
-    """Percentage regret of a seller who offers the first five prices for ever."""
+    """Percentage regret of a seller who always offers the first five prices."""
     prices = np.linspace(LOW, HIGH, 5)
     return 100 * (1 - np.mean(prices * (demand[0] + sum(demand[1:]) / 2 - SLOPE * prices)) / optimum(demand))

@@ -1,38 +1,36 @@
-"""What privacy costs: percentage regret of private and of non-private pricing over T.
+"""The cost of privacy: percentage regret of private and of non-private pricing over T.
 
     python -m experiments.studies.private_loss                  # about three minutes on two cores
     python -m experiments.studies.private_loss --preset smoke   # seconds
     python -m experiments.studies.private_loss --preset full    # the paper's horizons for all, 33 times its runs: for a GPU
 
-Chen, Miao and Wang (2023) print percentage regret of their two algorithms, with central and with local trust, for
-T = 500, 2500, 12500, 62500 and epsilon = .01, .1, 1, 10, beside the first one without noise, in 30 runs: 36 cells. Eight of
-them are at hand, a row of each algorithm (`PRINTED`), and are compared. Demand is
-.4 + .6 x1 + .6 x2 - .2 p + nu, nu ~ U[-.1, .1], features x ~ U[0, 1]^2, prices in [.5, 4.5]; the constants of the tests are
-those of the experiments, c1 = .001 sqrt(log T), c1' = .01 c2, c2 = log(T)^2 / epsilon, k1 = .001 sqrt(log T),
-k2 = .1 log T. The theory says T^(2/3) + T^(1/3) / epsilon with central trust and T^(3/4) / epsilon^(1/2) with local, with
-other constants.
+Chen, Miao and Wang (2023) print percentage regret of their two algorithms, with central and with local trust, for T = 500,
+2500, 12500, 62500 and epsilon = .01, .1, 1, 10, and of the first algorithm without noise, in 30 runs: 36 cells. We have
+eight of them, a row of each algorithm (`PRINTED`), and compare those. Demand is .4 + .6 x1 + .6 x2 - .2 p + nu, nu ~ U[-.1,
+.1], features x ~ U[0, 1]^2, prices in [.5, 4.5]. The constants of the tests are those of the experiments, c1 = .001 sqrt(log
+T), c1' = .01 c2, c2 = log(T)^2 / epsilon, k1 = .001 sqrt(log T), k2 = .1 log T. The theory gives T^(2/3) + T^(1/3) / epsilon
+with central trust and T^(3/4) / epsilon^(1/2) with local trust, with other constants.
 
-A cell is one algorithm and epsilon (a row: and T): percentage regret is the mean over lanes of regret over the optimum's
-expected revenue, in percent. An exponent is the slope of log regret over log T over all horizons; its error is over
-`batches` groups of lanes.
+A cell is one algorithm and epsilon (a row: and T). Percentage regret is the mean over lanes of regret divided by the
+optimum's expected revenue, in percent. An exponent is the slope of log regret over log T over all horizons; its error is
+over `batches` groups of lanes.
 
-A test with central trust waits for c2 buyers at each price of a cube, more than come to it where epsilon is small: the five
-prices are then offered to the end, at a loss that is a closed form. Tests with local trust do not wait, and decide by the
-noise.
+A test with central trust waits for c2 buyers at each price of a cube. If epsilon is small, fewer arrive, and the five prices
+are offered to the end, at a loss that is a closed form. Tests with local trust do not wait, and noise decides them.
 
-Revenue. The algorithms are stated for revenue in [0, 1], but in this market it is not: demand, as it is printed, falls to
--.6 at high prices, and p y lies between -2.7 and 3.6125.
-"raw revenue" is the paper's experiment and compared with print: tests see p y as it is, and features are cut into
-ceil(sqrt(J)) parts each. The noise is that of revenue in [0, 1], so that there is less privacy than epsilon says.
-"scaled": tests see revenue brought to [0, 1] by its smallest and largest value, as the promise needs, so that gaps between
-prices are a 6.3th as wide beside the same margins; and J is brought to the nearest square.
-"losses cut" is what comes of cutting at zero, which is what `private_quadrisection` does by itself: to cubes of buyers with
-low valuations all high prices look the same, and they go on offering them for ever.
-A tree for each price, with up to three levels fewer than the paper's over all periods, is in all of them (the policy's own
-file): where tests pass by noise alone, as at epsilon = .01, ours pass less often (`NOTE`).
+Revenue. The algorithms require revenue in [0, 1], but in this market it is not: demand, as printed, falls to -.6 at high
+prices, and p y is between -2.7 and 3.6125.
+"raw revenue" is the paper's experiment, compared with the printed numbers: tests see p y unchanged, and features are divided
+into ceil(sqrt(J)) parts each. The noise is that for revenue in [0, 1], so privacy is weaker than epsilon says.
+"scaled": tests see revenue scaled to [0, 1] by its smallest and largest value, as the guarantee requires. Gaps between
+prices are then a 6.3th as large relative to the same margins. J is rounded to the nearest square.
+"losses cut" is the result of clipping at zero, which `private_quadrisection` does by default: for cubes of buyers with low
+valuations all high prices look the same, and these cubes offer them permanently.
+In all three the policy has a tree for each price, with up to three levels fewer than the paper's tree over all periods (see
+the policy). If tests pass by noise alone, as at epsilon = .01, ours pass less often (`NOTE`).
 
-Beside it the same comparison where the form of demand is known, in a market with demand .9 + .45 x1 + .45 x2 - .2 p, which
-is never negative, and 41 prices: the linear policy of Chen, Simchi-Levi and Wang (2022), as `private_pricing` has it
+Beside it is the same comparison with a known form of demand, in a market with demand .9 + .45 x1 + .45 x2 - .2 p, which is
+never negative, and 41 prices: the linear policy of Chen, Simchi-Levi and Wang (2022) in the form of `private_pricing`
 (sqrt(T / epsilon) up to logs with central trust), LinUCB, which has no noise, and quadrisection.
 
 Sources: X. Chen, S. Miao, Y. Wang (2023), "Differential privacy in personalized pricing with nonparametric demand models",
@@ -66,7 +64,7 @@ from jaxprice import Policy, policies, stats
 from jaxprice.policies.personal.private_quadrisection import side_of
 
 CUBES, LINEAR = "Chen, Miao and Wang (2023)", "Chen, Simchi-Levi and Wang (2022)"
-HORIZONS, RUNS = (500, 2500, 12500, 62500), 30  # of the paper
+HORIZONS, RUNS = (500, 2500, 12500, 62500), 30  # numbers of the paper
 PRINTED = {("central", 0.01): (34.70, 33.63, 30.51, 27.21), ("local", 0.1): (22.89, 17.66, 15.95, 14.80)}
 
 NOTE = (
@@ -76,12 +74,12 @@ NOTE = (
 
 
 class Sizes(NamedTuple):
-    """How much is played.
+    """The amount of play.
 
     Attributes:
-      horizons, epsilons: of all series; those with printed numbers have the horizons `printed`.
-      lanes: runs.
-      batches: groups of them, for standard errors of exponents.
+      horizons, epsilons: values for all series; series with printed numbers have the horizons `printed`.
+      lanes: number of runs.
+      batches: number of groups of runs, for standard errors of exponents.
     """
 
     horizons: tuple[int, ...]
@@ -100,7 +98,7 @@ PRESETS = {
 
 
 def told_losses(policy, least):
-    """The policy, told revenue in excess of its smallest value."""
+    """A wrapper that subtracts the smallest value from the revenue that a policy sees."""
 
     def update(key, state, transition):
         return policy.update(key, state, transition.replace(reward=transition.reward - least))
@@ -115,10 +113,10 @@ def compiled(kind, trust, cubes, private, lanes, raw):
     Args:
       kind: "cubes" (Chen, Miao and Wang) or "linear" (Chen, Simchi-Levi and Wang; LinUCB without noise).
       trust: "central" or "local".
-      cubes: how many; 0 for the linear policies.
+      cubes: number of cubes; 0 for the linear policies.
       private: whether there is noise.
-      lanes: how many.
-      raw: whether tests see revenue as it is.
+      lanes: number of lanes.
+      raw: whether tests see revenue unchanged.
 
     Returns:
       `(seed, epsilon, horizon, params, least, most) -> percentage regret [lanes]`, with the smallest and largest revenue.
@@ -146,7 +144,7 @@ def compiled(kind, trust, cubes, private, lanes, raw):
 
 
 def cubes_of(trust, epsilon, horizon, raw=False):
-    """Number of cubes by the theory, made a square: the nearest, or with raw revenue, as in the paper, the next."""
+    """Number of cubes of the theory, rounded to a square: the nearest one, or with raw revenue the next, as in the paper."""
     if not raw:
         return side_of(trust, epsilon, horizon, None, 2) ** 2
     wanted = math.ceil(horizon ** (1 / 3) if trust == "central" else (epsilon * horizon**0.5) ** 0.5)
@@ -172,7 +170,7 @@ def play(sizes, seed, kind, demand, trust, epsilon, told):
 
 
 def series(sizes):
-    """Name of a cell -> the last arguments of `play`: kind, demand, trust, epsilon, and how revenue is told."""
+    """Name of a cell -> the last arguments of `play`: kind, demand, trust, epsilon, and form of revenue."""
     found = {}
     trusts = [trust for trust in ("central", "local") if trust in sizes.panels]
     every = [("central", None), *((trust, epsilon) for trust in trusts for epsilon in sizes.epsilons)]
@@ -190,7 +188,7 @@ def series(sizes):
 
 
 def named(trust, epsilon):
-    """How a trust and an epsilon are written."""
+    """The text of a trust and an epsilon."""
     return "no noise" if epsilon is None else f"{trust}, epsilon = {epsilon:g}"
 
 

@@ -1,35 +1,37 @@
-"""Baselines of Duan et al. (2016), Table 1, as its text and the scripts of its authors have them: policies for one lane.
+"""Baselines of Duan et al. (2016), Table 1, as in its text and its authors' scripts: policies for one lane.
 
 The bandit has k Bernoulli arms with means iid U[0, 1] and n pulls; the score is the expected total reward. Every arm starts
 with one success and one failure, a = 1 + s and b = 1 + f, so that a / (a + b) is the posterior mean under that prior. All
-argmaxes take the first of equals, which is worse than a random one: the first arms are exploited before others are seen.
+argmaxes take the first of equals. This is worse than a random choice: the first arms are exploited before others are tried.
 
     Random      uniform
     Greedy      argmax a / (a + b)
-    eps-greedy  uniform with probability eps, else greedy; eps in 0, .1, ..., 1
-    UCB1        argmax a / (a + b) + c sqrt(2 log t / (a + b)), t pulls made before; c in 0, .1, ..., 1 (Audibert and Munos)
+    eps-greedy  uniform with probability eps, otherwise greedy; eps in 0, .1, ..., 1
+    UCB1        argmax a / (a + b) + c sqrt(2 log t / (a + b)), t past pulls; c in 0, .1, ..., 1 (Audibert and Munos)
     TS          argmax of one draw from the posterior: `policies.thompson`
-    OTS         of N draws of all arms, argmax of the one with the largest joint density; N in 1, ..., 20
+    OTS         among N joint draws of all arms, argmax of the draw with the largest joint density; N in 1, ..., 20
     Gittins     the best approximation for each n and k: see below
 
-With t = 0, UCB1 as written takes the logarithm of zero, all scores are NaN, and their argmax is arm 0; all arms are alike
-then, so that a bonus of zero there plays the same. This OTS is not that of May et al., `policies.optimistic_thompson`,
-which takes the larger of draw and posterior mean.
+With t = 0, UCB1 as written takes the logarithm of zero. All scores are then NaN, and their argmax is arm 0. All arms are
+equal at that time, so a bonus of zero gives the same choice. This OTS differs from that of May et al.,
+`policies.optimistic_thompson`, which takes the larger of draw and posterior mean.
 
-Gittins: the paper takes the best-performing approximation in each setting. Those of its scripts are
+Gittins: the paper uses the best-performing approximation in each setting. Those in its scripts are
 
 1. the closed form of Whittle, with m = a / (a + b), M = a + b and v = m (1 - m),
 
        m + v / (M sqrt((2 log(1 / g) + 1 / M) v) + m - 1/2),      at g = 1;
 
-2. the largest mean reward over deterministic stopping horizons up to 500. The posterior mean is a martingale, so that every
-   horizon gives m: this is Greedy under another name;
+2. the largest mean reward over deterministic stopping horizons up to 500. The posterior mean is a martingale, so every
+horizon gives m: this
+   equals Greedy;
 3. calibration against a sure reward on a lattice that ends at a + b = 1000, with the best discount of .9, .99, .999 and
-   .9999 (a grid of sure rewards there, interpolated here, to 4e-4). As their script stands it looks (a, b) up at
-   (a + 1, b + 1) and always with .9999; here the table is read where it belongs. It is the only one of the three that
-   comes near the printed total of 500 pulls and 50 arms.
+.9999 (they use a grid
+   of sure rewards, here it is interpolated, to 4e-4). Their script looks (a, b) up at (a + 1, b + 1) and always with .9999;
+   here the table is read at the right place. It is the only one of the three that comes near the printed total of 500 pulls
+   and 50 arms.
 
-None of them knows the horizon.
+None of these baselines knows the horizon.
 
 Sources: Y. Duan, J. Schulman, X. Chen, P. L. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning
 via slow reinforcement learning", arXiv:1611.02779; B. C. May, N. Korda, A. Lee, D. S. Leslie (2012), "Optimistic Bayesian
@@ -57,14 +59,14 @@ class State:
 
 
 def index_policy(table):
-    """The first arm with the largest index, where an arm's index depends on its own successes and pulls.
+    """The first arm with the largest index, which depends on the arm's own successes and pulls.
 
     Args:
       table: index of each state, float `[(size + 1) (size + 2) / 2]` in the order of `states`, or its `ranks`; may be
-        traced. It must go as far as the horizon.
+        traced. It must cover the horizon.
 
     Raises:
-      ValueError: another length; at `init`, demand that is not that of one Bernoulli buyer.
+      ValueError: the table has another length; at `init`, demand is not that of one Bernoulli buyer.
     """
     length = np.shape(table)[0] if np.ndim(table) == 1 else 0
     size = int(np.sqrt(2 * length)) - 1
@@ -95,7 +97,7 @@ def index_policy(table):
 
 
 def ucb1(c):
-    """UCB1 with one success and one failure an arm to start with; `c` at least 0, may be traced."""
+    """UCB1 that starts with one success and one failure an arm; `c` is at least 0 and may be traced."""
     checks.number("c", c, low=0)
 
     def choose(key, state):
@@ -108,7 +110,7 @@ def ucb1(c):
 
 
 def epsilon_greedy(epsilon):
-    """A random arm with probability `epsilon`, in [0, 1] and may be traced; else the first with the largest mean."""
+    """A random arm with probability `epsilon`, in [0, 1] (may be traced); otherwise the first with the largest mean."""
     checks.number("epsilon", epsilon, low=0, high=1)
 
     def choose(key, state):
@@ -120,7 +122,7 @@ def epsilon_greedy(epsilon):
 
 
 def ots_map(draws):
-    """Of so many joint draws from the posterior, the best arm of the one with the largest density; may be traced."""
+    """The best arm of the joint posterior draw with the largest density, among a number of draws that may be traced."""
     checks.number("draws", draws, low=1)
 
     def choose(key, state):
@@ -139,19 +141,19 @@ def ots_map(draws):
 
 
 def states(size):
-    """Shapes `(a, b)` of all posteriors after up to `size` pulls, float64: by pulls, then by successes."""
+    """Shapes `(a, b)` of all posteriors with up to `size` pulls, float64: by pulls, then by successes."""
     pulls = np.repeat(np.arange(checks.positive_int("size", size) + 1), np.arange(1, size + 2))
     wins = np.arange(pulls.size) - pulls * (pulls + 1) // 2
     return 1.0 + wins, 1.0 + pulls - wins
 
 
 def ranks(table):
-    """Indices as float32 ranks, equal where they agree to 1e-10, so that no rounding makes or breaks a tie."""
+    """Indices as float32 ranks, equal if indices agree to 1e-10, so that rounding neither makes nor breaks a tie."""
     return np.unique(np.round(table, 10), return_inverse=True)[1].astype(np.float32)
 
 
 def posterior_mean(size):
-    """Posterior mean of each state, float64 in the order of `states`; the index over deterministic stopping horizons too."""
+    """Posterior mean of each state, float64 in the order of `states`; also the index over stopping horizons."""
     a, b = states(size)
     return a / (a + b)
 
@@ -168,9 +170,10 @@ def closed_form(size, discount=1.0):
 def calibrated(size, discount, end=1000, points=500):
     """Gittins indices by calibration, float64 in the order of `states`.
 
-    An arm is played, or given up for ever for a sure reward r. The gain of playing once more and then well, less r and times
-    1 - g, is d(a, b) = (1 - g) (m - r) + g (m max(0, d(a + 1, b)) + (1 - m) max(0, d(a, b + 1))); the index is the r with
-    d = 0, on a line between two of so many `points`. The lattice ends at a + b = `end` with d = m - r.
+    An arm is played, or permanently exchanged for a sure reward r. The gain of playing once more and then optimally, minus r
+    and times 1 - g, is d(a, b) = (1 - g) (m - r) + g (m max(0, d(a + 1, b)) + (1 - m) max(0, d(a, b + 1))). The index is the
+    r with d = 0, by linear interpolation between two of the given number of `points`. The lattice ends at a + b = `end` with
+    d = m - r.
 
     Raises:
       ValueError: a discount outside [.001, .99999], or a lattice that ends before `size` pulls.

@@ -2,25 +2,24 @@
 
     python -m experiments.studies.rl2_bandits                   # all 63 baseline cells, minutes on two cores
     python -m experiments.studies.rl2_bandits --preset smoke    # seconds
-    python -m experiments.studies.rl2_bandits --preset full     # a hundred thousand tasks and more, for a GPU
+    python -m experiments.studies.rl2_bandits --preset full     # at least a hundred thousand tasks, for a GPU
 
-A cell is the expected total reward of n pulls with k arms whose means are U[0, 1]: n k / (k + 1), which is what the best
-arm earns, less the mean pseudo-regret over tasks. `baselines` says what the baselines are. Each
-hyperparameter is chosen on the tasks that are reported, as in the paper, and once more on other tasks, which is unbiased.
-That of OTS is chosen on the first batch alone, of 1,000 tasks by default, as many as the paper has; by default from part of
-its grid.
+A cell is the expected total reward of n pulls with k arms whose means are U[0, 1]: n k / (k + 1), the reward of the best
+arm, minus the mean pseudo-regret over tasks. For the baselines see `baselines`. Each hyperparameter is chosen on the tasks
+that are reported, as in the paper, and once more on other tasks, which is unbiased. The hyperparameter of OTS is chosen on
+the first batch alone, of 1,000 tasks by default, the number in the paper; by default from part of its grid.
 
-z is our value less the printed one over sqrt(se^2 + se_paper^2), with the paper's standard error of 1,000 sampled totals
-estimated from ours. All methods meet the same tasks and the same luck at the same pull, so that `gap`, the reward
-less that of the finite-horizon Gittins index, is paired; the index is not optimal, but nearly so (`policies.gittins`). It
-is empty where there is no table of the index for the horizon.
+z is our value minus the printed one divided by sqrt(se^2 + se_paper^2), with the paper's standard error of 1,000 sampled
+totals estimated from ours. All methods meet the same tasks and the same random rewards at the same pull. So `gap`, the
+reward minus that of the finite-horizon Gittins index, is paired. This index is not optimal, but nearly so
+(`policies.gittins`). `gap` is empty if there is no table of the index for the horizon.
 
-Agents are the files of `--agents`, such as `n10_k5.npz`, and those that come with the package, each in the setting of its
-card. SNAIL is copied from its paper. The measures of exploration failure of Krishnamurthy et al. (2024) are not here: they
-need every pull of every lane.
+Agents are the files of `--agents`, such as `n10_k5.npz`, and those of the package, each in the setting of its card. SNAIL is
+copied from its paper. The measures of exploration failure of Krishnamurthy et al. (2024) are not included: they need every
+pull of every lane.
 
-Written under `--out`: `table.csv` (after every setting), `gaps.png`, `manifest.json`, and all cells in `cells/`, from which
-a second run resumes; cells whose code was edited are computed anew.
+Files in `--out`: `table.csv` (after every setting), `gaps.png`, `manifest.json`, and all cells in `cells/`, from which a
+second run resumes; cells are computed again if their code was edited.
 
 Sources: Y. Duan, J. Schulman, X. Chen, P. L. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning
 via slow reinforcement learning", arXiv:1611.02779, Table 1; N. Mishra, M. Rohaninejad, X. Chen, P. Abbeel (2018), "A simple
@@ -66,7 +65,7 @@ class Options:
 
 
 class Plan(NamedTuple):
-    """Settings, tasks of each number of pulls, tasks played together, draws that OTS tries, and where lattices end."""
+    """Settings, tasks of each number of pulls, tasks played together, draws that OTS tries, and ends of lattices."""
 
     cells: tuple
     tasks: dict
@@ -79,9 +78,9 @@ class Tuned(NamedTuple):
     """A baseline with a hyperparameter.
 
     Attributes:
-      make: number -> `Policy`, the number traced.
+      make: number -> `Policy`; the number may be traced.
       grid: label -> number, or table.
-      batches: how many batches of tasks it is chosen on; None: all.
+      batches: number of batches of tasks on which it is chosen; None: all.
     """
 
     make: Callable
@@ -157,7 +156,7 @@ def _compiled(arms, make, lanes):
 
 
 def play(cell, policy, lanes, seeds):
-    """A policy without hyperparameter, by `simulate`: `Outcome`."""
+    """The `Outcome` of a policy without hyperparameter, by `simulate`."""
     n, k = cell
     env, _ = jaxprice.make("BernoulliBandit", num_arms=k)
     runs = [
@@ -170,7 +169,7 @@ def play(cell, policy, lanes, seeds):
 
 
 def tune(cell, tuned, lanes, seeds, other):
-    """A baseline with its hyperparameter chosen on the tasks of `seeds`, and chosen on those of `other`: `Outcome`."""
+    """The `Outcome` of a baseline with its hyperparameter chosen on the tasks of `seeds`, and chosen on those of `other`."""
     n, k = cell
     run, done = _compiled(k, tuned.make, lanes), {}
 
@@ -194,12 +193,12 @@ def tune(cell, tuned, lanes, seeds, other):
 
 
 def found_agents(folder, cell):
-    """Name -> `(agent, digest)` for one setting: of the folder, and of the package; each only once.
+    """Name -> `(agent, digest)` for one setting, from the folder and from the package, without duplicates.
 
-    The setting is what the agent's card says, or the name of its file.
+    The setting is on the agent's card, or in the name of its file.
 
     Raises:
-      ValueError: an agent whose file is named after another setting than that of its card.
+      ValueError: the file of an agent is named after another setting than that of its card.
     """
     made = {}
     for path in [*sorted(folder.glob("*.npz")), *agents.list_agents()]:
@@ -218,7 +217,7 @@ def found_agents(folder, cell):
 
 
 def run_cell(cell, plan, options, made, step, walk):
-    """`(method -> Outcome, title -> who made it when)`, with "oracle" where there is a table for the horizon."""
+    """`(method -> Outcome, title -> origin and date)`, with "oracle" if there is a table for the horizon."""
     n, k = cell
     first = 100_000 * options.seed
     seeds = [first + i for i in range(plan.tasks[n] // plan.lanes)]

@@ -1,4 +1,4 @@
-"""The table of `rl2_bandits`: what is printed in the papers, rows of ours beside it, the table and the picture."""
+"""The table of `rl2_bandits`: printed numbers of the papers, our rows, the table and the picture."""
 
 import csv
 import math
@@ -55,7 +55,7 @@ def rows_of(cell, outcomes):
 
 
 def told(published, spread, source):
-    """What is printed: number, standard error from the spread of a task's total, source and kind; blank without a number."""
+    """The printed number, its standard error from the deviation of a task's total, source and kind; blank without one."""
     if math.isnan(published):
         return {"source": "", "kind": ""}
     return {"published": published, "published_se": spread / math.sqrt(PAPER_TASKS), "source": source, "kind": "printed"}
@@ -67,7 +67,7 @@ def mean_and_error(values):
 
 
 def write(rows, path):
-    """The columns `HEADER` as CSV, whole or not at all."""
+    """Write the columns `HEADER` as CSV, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path) as made, made.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEADER, extrasaction="ignore")
@@ -96,7 +96,7 @@ def show(rows, console):
 
 
 def plot_figure(rows, path):
-    """Reward lost to the oracle, in % of the pulls, with 95 % intervals; hollow: as printed, against our oracle."""
+    """Reward lost relative to the oracle, in % of the pulls, with 95 % intervals; hollow: printed, against our oracle."""
     import matplotlib
 
     matplotlib.use("Agg")
