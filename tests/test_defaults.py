@@ -9,6 +9,7 @@ import pytest
 import jaxprice
 from jaxprice import envs, policies
 from jaxprice.envs.finite_inventory import FiniteInventory
+from jaxprice.envs.non_stationary import NonStationary
 
 WHOLE = (
     *("BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
@@ -23,6 +24,11 @@ def test_a_market_has_the_defaults_of_make(kind):
     env, params = jaxprice.make(kind)
     assert type(env)() == env
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, env.default_params()), params)
+
+
+def test_a_market_that_moves_has_the_horizon_of_make():
+    env, _ = jaxprice.make("NonStationary")
+    assert NonStationary(env.base) == env
 
 
 SOURCES = [  # of a policy or a market, an option, its value and where that is from
@@ -58,7 +64,7 @@ def test_defaults_of_their_sources(name, option, value):
 def test_markets_as_they_are_described():
     """Means from .1 to .9; a demand from .9 to .1 on a grid of one's own size; Ferreira's network."""
     np.testing.assert_allclose(jaxprice.make("BernoulliBandit", num_arms=5)[1].means, [0.1, 0.3, 0.5, 0.7, 0.9], rtol=1e-6)
-    params = FiniteInventory(num_prices=5, stock=2, horizon=3).default_params()
+    params = FiniteInventory(num_prices=5, capacity=2, horizon=3, prices=None).default_params()
     np.testing.assert_allclose(params.demand, [0.9, 0.7, 0.5, 0.3, 0.1], rtol=1e-6)
     network = jaxprice.make("NetworkRevenue", horizon=10)[1]
     np.testing.assert_array_equal(network.prices, [[1, 1.5], [1, 2], [2, 3], [4, 4], [4, 6.5]])

@@ -12,8 +12,9 @@ import pytest
 from scipy import special, stats
 
 import jaxprice
-from jaxprice import noise
+from jaxprice import noise, policies
 from jaxprice.envs import customers, glm_demand, labelled_rows, market
+from jaxprice.envs.related_products import RelatedProducts
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,16 @@ def test_rules_at_their_edges(kind, options, possible, impossible, word):
         params = params.replace(**impossible)
     with pytest.raises(ValueError, match=word):
         env.check_params(params)
+
+
+def test_the_kind_of_related_products_is_a_market_of_their_base():
+    """Products that are all alike are the market that the first lane draws in a run whose seed is the kind's number."""
+    base, _ = jaxprice.make("PostedPrice", num_prices=5)
+    sizes = {"lanes": 1, "horizon": 4}
+    alike = jaxprice.simulate(RelatedProducts(base, kind=7, similarity=1.0), policies.fixed_price(0.5), seed=3, **sizes)
+    first = jaxprice.simulate(base, policies.fixed_price(0.5), seed=7, **sizes)
+    np.testing.assert_array_equal(alike["regret"], first["regret"])
+    assert first["regret"].min() > 0
 
 
 def test_two_changes_may_be_in_the_same_period():
