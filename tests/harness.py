@@ -78,7 +78,8 @@ class Played(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _run(env, policy, horizon, params, problem, numbers):
+def run(env, policy, horizon, params, problem, numbers):
+    """`Played` as a plain tuple, for the lanes `numbers`, in one compiled call; numbers of the policy may be traced."""
     words = {role: random.stream(0, role) for role in random.ROLES}
 
     def lane(number):
@@ -139,7 +140,7 @@ def _update(policy, numbers, time, states, sales):
 def play(policy, name, horizon=HORIZON, changes=()):
     """Play `policy` in the market `name`: `Played`, NumPy arrays.
 
-    As `_run`, one call a period: the market is compiled once for all policies, and once for all other numbers of it,
+    As `run`, one call a period: the market is compiled once for all policies, and once for all other numbers of it,
     `changes`, as `((leaf, value), ...)`.
     """
     env, params = market(name)

@@ -10,27 +10,20 @@ import dataclasses
 import functools
 import math
 
+import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import sums_of
+from harness import DRAWS, HORIZON, LANES, LEAD, actions_of, assert_choices, problem_of, state_after, sums_of
 from scipy import optimize, stats
 
 import jaxprice
 from jaxprice import policies, random
 from jaxprice.policies.parts.kl_bound import upper_bound
-from jaxprice.types import Transition
+from jaxprice.types import Policy, Transition
 
-LEAD = 1e-4  # lead of an index that float32 cannot overturn
-LANES, HORIZON = 12, 120
-DRAWS = 40_000  # keys per frequency: a standard error of at most .0025
-
-MARKETS = {
-    "pricing": jaxprice.make("PostedPrice", demand="linear", prices=[0.35, 0.55, 0.7, 0.9], cost=0.3),
-    "bandit": jaxprice.make("BernoulliBandit", means=[0.2, 0.9, 0.4, 0.7]),
-    "crowd": jaxprice.make("PostedPrice", demand="linear", prices=[0.35, 0.55, 0.7, 0.9], cost=0.3, buyers=3),
-}
+NAMES = ("pricing", "bandit", "crowd")
 INDEX_POLICIES = {
     "ucb1": lambda signal: policies.ucb1(scale=2.0, signal=signal),
     "ucb_tuned": lambda signal: policies.ucb_tuned(signal=signal),
@@ -39,63 +32,21 @@ INDEX_POLICIES = {
 }
 
 
-def periods(policy, prices, cost, means, start, uniforms, number):
-    """All periods of one lane: `(actions, demands, states before each act)`; `uniforms` `[time, buyers]`."""
-    streams = {role: random.stream(0, role) for role in ("act", "update")}
-
-    def period(state, now):
-        time, u = now
-        action = policy.act(random.address(streams["act"], time, number), state, jnp.zeros(3))
-        demand = jnp.sum((u < means[action]).astype(jnp.float32))
-        sale = transition(action, prices[action], cost, demand)
-        return policy.update(random.address(streams["update"], time, number), state, sale), (action, demand, state)
-
-    return jax.lax.scan(period, start, (jnp.arange(len(uniforms)), uniforms))[1]
-
-
-def transition(action, price, cost, demand):
-    """A sale as a policy without interest in observations sees it."""
-    return Transition(jnp.zeros(3), action, price, demand, (price - cost) * demand, jnp.zeros(3))
-
-
-def start(policy, problem, numbers):
-    """The first state of each lane."""
-    words = random.stream(0, "init")
-    return jax.vmap(lambda number: policy.init(random.address(words, 0, number), problem))(numbers)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def many_lanes(policy, prices, cost, means, states, uniforms, numbers):
-    """`periods` of lanes `numbers` `[lane]`: arrays `[time, lane, ...]`."""
-    lane = functools.partial(periods, policy, prices, cost, means)
-    return jax.vmap(lane, (0, 1, 0), 1)(states, uniforms, numbers)
-
-
-def setting(market, horizon=HORIZON):
-    """A market and its buyers: `(problem, (prices, cost, means), uniforms)`; buyers who are not there never buy."""
-    env, params = MARKETS[market]
-    problem = dataclasses.replace(env.problem(params), horizon=np.int32(horizon))
-    uniforms = np.random.default_rng(0).random((HORIZON, LANES, 3), np.float32)
-    uniforms[..., env.buyers :] = 2
-    return problem, (jnp.asarray(params.prices), jnp.asarray(params.cost), env.table(params)), uniforms
-
-
 @functools.cache
-def play(policy, market, horizon=HORIZON, first_lane=0):
-    """Lanes of a policy: `(actions, signals by their source, states before each act)`, arrays `[time, lane]`."""
-    problem, numbers_of_market, uniforms = setting(market, horizon)
-    lanes = np.arange(first_lane, first_lane + LANES, dtype=np.uint32)
-    states = start(policy, problem, lanes)
-    actions, demands, states = jax.device_get(many_lanes(policy, *numbers_of_market, states, uniforms, lanes))
-    margins = market_margins(market)
-    rate = demands.astype(float) / MARKETS[market][0].buyers
-    return actions, {"demand": rate, "reward": margins[actions] * rate / margins.max()}, states
+def play(policy, name, horizon=HORIZON):
+    """Lanes of a policy told of a horizon: `(actions, signals by their source, states before each act)`, `[time, lane]`."""
+    played = harness.play(policy, name, changes=(("max_steps_in_episode", horizon),))
+    actions, demands = played.sales.action, played.sales.demand
+    return (
+        actions,
+        {source: harness.signals(name, actions, demands, source)[0] for source in ("demand", "reward")},
+        played.states,
+    )
 
 
 def market_margins(market):
     """Profit of a sale at each price."""
-    _, params = MARKETS[market]
-    return np.asarray(params.prices, float) - float(params.cost)
+    return np.asarray(problem_of(market).margins, float)
 
 
 class Reference:
@@ -167,7 +118,7 @@ def exact_upper_bound(p, d):
     return 1 - math.exp(optimize.brentq(over, lowest, start, xtol=1e-12, rtol=1e-12))
 
 
-@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("market", NAMES)
 @pytest.mark.parametrize("signal", ["demand", "reward"])
 @pytest.mark.parametrize("name", INDEX_POLICIES)
 def test_index_policies_step_for_step(name, signal, market):
@@ -226,36 +177,20 @@ def test_index_policies_after_many_pulls(name):
 @pytest.mark.parametrize("name", ["ucb1", "ucb_tuned", "epsilon_greedy"])
 @pytest.mark.parametrize("signal", ["demand", "reward"])
 def test_each_arm_is_pulled_once_first(name, signal):
-    for market in MARKETS:
+    for market in NAMES:
         actions, _, _ = play(INDEX_POLICIES[name](signal), market)
         np.testing.assert_array_equal(np.sort(actions[:4], axis=0), np.tile(np.arange(4)[:, None], LANES))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def learn_all(policy, state, sales):
-    key = jax.random.key(0)
-    return jax.lax.scan(lambda state, sale: (policy.update(key, state, sale), None), state, sales)[0]
-
-
 def told(policy, problem, history):
     """The state after a history of `(action, demand)`."""
-    actions, demands = (np.array(column) for column in zip(*history, strict=True))
-    prices, demands = np.asarray(problem.prices)[actions], demands.astype(np.float32)
-    nothing = np.zeros((actions.size, 3), np.float32)
-    rewards = (prices - problem.cost) * demands
-    sales = Transition(nothing, actions.astype(np.int32), prices, demands, rewards, nothing)
-    return learn_all(policy, policy.init(jax.random.key(0), problem), sales)
-
-
-def problem_of(market, **changes):
-    env, params = MARKETS[market]
-    return dataclasses.replace(env.problem(params), **changes)
+    return state_after(policy, problem, *zip(*history, strict=True))
 
 
 @pytest.mark.parametrize("name", ["ucb1", "ucb_tuned", "kl_ucb", "epsilon_greedy", "explore_then_commit"])
 def test_ties_go_to_the_lowest_index(name):
     policy = INDEX_POLICIES[name]("demand") if name in INDEX_POLICIES else policies.explore_then_commit(share=1.0)
-    problem = problem_of("bandit", horizon=np.int32(12))
+    problem = problem_of("bandit", horizon=12)
     key = jax.random.key(1)
     if name != "explore_then_commit":  # which starts with its own random order
         assert policy.act(key, policy.init(key, problem), jnp.zeros(3)) == 0
@@ -282,7 +217,7 @@ def test_means_not_sums_are_compared(name):
 
 
 @pytest.mark.parametrize("name", [*INDEX_POLICIES, "gaussian_thompson"])
-@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("market", NAMES)
 def test_what_is_kept_are_counts_and_sums_of_signals(name, market):
     """Also after the first update: what stands for an arm never pulled leaves no trace."""
     for signal in ("demand", "reward"):
@@ -319,28 +254,6 @@ def test_kl_upper_bound_grows_with_both():
     assert bounds.max() <= 1
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def act_many(policy, state, keys):
-    return jax.vmap(lambda key: policy.act(key, state, jnp.zeros(3)))(keys)
-
-
-def frequencies(policy, state, seed=0):
-    """How often each of the four arms is chosen, over `DRAWS` keys."""
-    actions = np.asarray(act_many(policy, state, jax.random.split(jax.random.key(seed), DRAWS)))
-    assert actions.min() >= 0 and actions.max() < 4
-    return np.bincount(actions, minlength=4) / DRAWS
-
-
-def assert_choices(policy, state, expected, against=()):
-    """Frequencies within 4 standard errors of `expected`, and the test strong enough to tell it from `against`."""
-    expected = np.asarray(expected, float)
-    assert abs(expected.sum() - 1) < 1e-6
-    error = np.sqrt(expected * (1 - expected) / DRAWS) + 1e-5
-    assert np.all(np.abs(frequencies(policy, state) - expected) < 4 * error), (frequencies(policy, state), expected)
-    for wrong in against:
-        assert np.abs((np.asarray(wrong) - expected) / error).max() > 10, (wrong, expected)
-
-
 def best_probabilities(laws, weights):
     """Probability of each arm that its weighted draw is the largest: independent scipy laws, weights above 0."""
 
@@ -371,10 +284,10 @@ def test_thompson_chooses_by_its_posterior(market, shapes):
     assert_choices(policy, state, choices(1), against)
 
 
-@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("market", NAMES)
 def test_thompson_counts_every_buyer(market):
     actions, signals, states = play(policies.thompson(a=1.5, b=2.0), market)
-    buyers = MARKETS[market][0].buyers
+    buyers = problem_of(market).buyers
     hot = actions[:-1, :, None] == np.arange(4)
     sold = np.cumsum(hot * np.round(buyers * signals["demand"][:-1, :, None]), axis=0)
     np.testing.assert_allclose(states.a[1:], 1.5 + sold, atol=1e-4)
@@ -390,7 +303,7 @@ def test_thompson_of_rewards_flips_a_coin():
     state = policy.init(jax.random.key(0), problem)
     reward = 2 * (0.7 - 0.3)
     x = reward / (3 * 0.6)  # largest margin: 0.9 - 0.3
-    sale = transition(jnp.int32(2), jnp.float32(0.7), jnp.float32(0.3), jnp.float32(2))
+    sale = Transition(None, jnp.int32(2), jnp.float32(0.7), jnp.float32(2), jnp.float32(reward), None)
     after = jax.jit(jax.vmap(lambda key: policy.update(key, state, sale)))(jax.random.split(jax.random.key(3), DRAWS))
     wins = np.asarray(after.a[:, 2]) - 1
     assert set(wins) == {0, 1}
@@ -438,7 +351,7 @@ def test_gaussian_thompson_takes_the_noise_of_the_market():
     assert policies.gaussian_thompson(noise=0.2).init(key, env.problem(params)).noise == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("market", NAMES)
 def test_exp3_weights_step_for_step(market):
     """Weights as published, not normalised: w *= exp(mixing x / (q K))."""
     actions, signals, states = play(policies.exp3(mixing=0.25), market)
@@ -462,9 +375,9 @@ def test_exp3_chooses_by_its_probabilities():
 
 @pytest.mark.parametrize("horizon", [1, 2, 10, 1000, 10**6])
 def test_exp3_tunes_its_mixing_to_the_horizon(horizon):
-    state = policies.exp3().init(jax.random.key(0), problem_of("bandit", horizon=np.int32(horizon)))
+    state = policies.exp3().init(jax.random.key(0), problem_of("bandit", horizon=horizon))
     best = math.sqrt(4 * math.log(4) / ((math.e - 1) * horizon))
-    assert float(state.mixing) == pytest.approx(min(1, best), rel=1e-5)
+    assert float(state.rates.mixing) == pytest.approx(min(1, best), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -534,7 +447,7 @@ def test_explore_then_commit_starts_anywhere():
     ],
 )
 def test_explore_then_commit_budget(share, horizon, budget):
-    problem = problem_of("pricing", horizon=np.int32(horizon))
+    problem = problem_of("pricing", horizon=horizon)
     assert policies.explore_then_commit(share=share).init(jax.random.key(0), problem).budget == budget
 
 
@@ -543,7 +456,7 @@ def test_random_price_is_uniform():
     assert_choices(policy, policy.init(jax.random.key(0), problem_of("pricing")), [0.25] * 4)
     env, params = jaxprice.make("PostedPrice", num_prices=None, low=2.0, high=5.0)
     state = policy.init(jax.random.key(0), env.problem(params))
-    prices = np.asarray(act_many(policy, state, jax.random.split(jax.random.key(0), DRAWS)))
+    prices = actions_of(policy, state)
     assert prices.min() >= 2 and prices.max() <= 5
     assert stats.kstest(prices.astype(float), stats.uniform(2, 3).cdf).pvalue > 1e-4
 
@@ -564,7 +477,7 @@ def test_fixed_price_is_the_nearest():
 
 
 def test_oracle_plays_the_best_price_inside_the_engine_only():
-    env, params = MARKETS["pricing"]
+    env, params = harness.market("pricing")
     result = jaxprice.simulate(env, policies.oracle(), lanes=4, horizon=5, params=params, traces=True)
     profits = market_margins("pricing") * np.maximum(1 - np.asarray(params.prices, float), 0)
     np.testing.assert_array_equal(result.trace_action, np.full((1, 5, 4), np.argmax(profits)))
@@ -588,12 +501,12 @@ def test_oracle_plays_the_best_price_inside_the_engine_only():
 )
 def test_a_traced_option_is_that_number(maker, option, values, rest):
     """A sweep in one `vmap` gives what a policy of that number gives, and the option matters."""
-    problem, market, uniforms = setting("pricing")
+    env, params = harness.market("pricing")
     lanes = jnp.arange(LANES, dtype=jnp.uint32)
 
     def sweep(value):
         policy = maker(**{option: value}, **rest)
-        return many_lanes.__wrapped__(policy, *market, start(policy, problem, lanes), uniforms, lanes)[0]
+        return harness.run.__wrapped__(env, policy, HORIZON, params, problem_of("pricing"), lanes)[1].action
 
     other, same = np.asarray(jax.jit(jax.vmap(sweep))(jnp.array(values, jnp.float32)))
     assert np.any(other != same)
@@ -601,7 +514,7 @@ def test_a_traced_option_is_that_number(maker, option, values, rest):
 
 
 def test_a_sweep_through_rollout_is_separate_runs():
-    env, params = MARKETS["pricing"]
+    env, params = harness.market("pricing")
 
     def regret(scale):
         return jaxprice.rollout(env, policies.ucb1(scale), seed=3, lanes=16, horizon=60, params=params)["regret"]
@@ -640,6 +553,11 @@ def test_no_two_addresses_are_one_key():
     assert np.unique(first, axis=0).shape == (keys.size, 2)
 
 
+def with_other_keys(policy):
+    """The policy, which draws from other keys."""
+    return Policy(*(lambda key, *rest, part=part: part(jax.random.fold_in(key, 1), *rest) for part in policy))
+
+
 @pytest.mark.parametrize(
     "policy",
     [
@@ -650,7 +568,8 @@ def test_no_two_addresses_are_one_key():
 )
 def test_policy_keys_alone_change_what_is_drawn(policy):
     """The same buyers, other keys for the seller: twice as many lanes, all different."""
-    first, second = (play(policy, "bandit", first_lane=lane)[0] for lane in (0, LANES))
+    other = with_other_keys(policy)
+    first, second = (play(seller, "bandit")[0] for seller in (policy, other))
     assert len({tuple(column) for column in np.concatenate([first, second], axis=1).T}) == 2 * LANES
 
 

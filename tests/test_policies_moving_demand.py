@@ -196,7 +196,7 @@ def regret(env, params, horizon, lanes, **rows):
     for name, policy in rows.items():
 
         def run(params, policy=policy):
-            return harness._run(env, policy, horizon, params, env.problem(params), numbers)[2]["regret"]
+            return harness.run(env, policy, horizon, params, env.problem(params), numbers)[2]["regret"]
 
         total = np.cumsum(np.asarray(jax.jit(run)(params), float), axis=0)[[horizon // 2 - 1, -1]]
         found[name] = total.mean(axis=1), total.std(axis=1) / math.sqrt(lanes)

@@ -135,7 +135,7 @@ def sweep(make, options, name, horizon=HORIZON, lanes=4):
     numbers = np.arange(lanes, dtype=np.uint32)
 
     def one(option):
-        return harness._run.__wrapped__(env, make(*option), horizon, params, env.problem(params), numbers)[1].price
+        return harness.run.__wrapped__(env, make(*option), horizon, params, env.problem(params), numbers)[1].price
 
     return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(options, jnp.float32)), float)
 

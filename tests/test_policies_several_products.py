@@ -172,7 +172,7 @@ def regret(name, horizon, lanes, **rows):
 
         def run(params, policy=policy):
             numbers = np.arange(lanes, dtype=np.uint32)
-            return harness._run(env, policy, horizon, params, env.problem(params), numbers)[2]["regret"]
+            return harness.run(env, policy, horizon, params, env.problem(params), numbers)[2]["regret"]
 
         found[label] = np.cumsum(np.asarray(jax.jit(run)(params), float), axis=0)[[horizon // 2 - 1, -1]]
     return found

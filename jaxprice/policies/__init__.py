@@ -122,7 +122,7 @@ from jaxprice.policies.wrappers.per_product import per_product as per_product
 from jaxprice.policies.wrappers.restart_on import restart_on as restart_on
 from jaxprice.policies.wrappers.sellers import sellers as sellers
 
-__all__ = [*sorted(["Card", "cards", "describe", "list", "make", *registry.names()])]
+__all__ = [*sorted(["Card", "cards", "describe", "list", "make", *registry.names()])]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def list():
