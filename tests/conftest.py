@@ -1,4 +1,4 @@
-"""Compiled code is kept between the processes of a test run, and for the next run of the same tests.
+"""Compiled code is shared by the processes of a test run, and cached for the next run of the same tests.
 
 Most of the time of a run is spent compiling small programs that run once. So the tests compile without optimisation. Three
 kinds of test are compiled with it: those marked `optimised`, which test the compiled code itself or run long; those marked

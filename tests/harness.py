@@ -1,7 +1,7 @@
-"""Play a policy in a small market and keep everything, for comparison with a reference written in NumPy.
+"""Play a policy in a small market and record everything, for comparison with a reference written in NumPy.
 
 `play` drives `init`, `act` and `update` of one policy through `reset_env` and `step_env` of one market, in `LANES` lanes
-that differ only in their random numbers, with the addressed keys of the engine. A reference is then told the same
+that differ only in their random numbers, with the addressed keys of the engine. A reference then receives the same
 transitions, one by one, in float64 and plain loops.
 """
 

@@ -1,10 +1,10 @@
-"""Mutation testing: change one token of the package, run the tests that should notice, and name the changes that survive.
+"""Mutation testing: change one token of the package, run the tests that should detect it, and list the surviving changes.
 
     python -m tests.mutate --number 200
 
 A mutant differs from the package in one token: an operator, a comparison, a constant, or a function such as `maximum`. It is
-dead if a default test of its file fails, or does not end in time. Each mutant runs in a process of its own, forked from one
-that has loaded the libraries but not the package, and nothing is written to the source tree.
+killed if a default test of its file fails or does not end in time. Each mutant runs in its own process, forked from one that
+has loaded the libraries but not the package, and nothing is written to the source tree.
 
 Mutations of one token are those of R. A. DeMillo, R. J. Lipton, F. G. Sayward (1978), "Hints on test data selection: help
 for the practicing programmer", doi:10.1109/C-M.1978.218136.

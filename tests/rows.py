@@ -1,4 +1,4 @@
-"""Rows of a table of tests: some at once, the others marked slow."""
+"""Rows of a table of tests: some run by default, the others are marked slow."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""Any market in another unit of money: every number of its params times the power of the unit that it is measured in.
+"""Any market in another unit of money: every number of its params is multiplied by the matching power of the unit.
 
 `scaled(env, params, factor)` is the same market with prices, costs and valuations `factor` times as large, and slopes of
-demand so much smaller. The buyers do what they did: sales and decisions are the same, and rewards are `factor` times as
-large. `rows()` makes one of every kind of market, small ones.
+demand smaller by the same factor. The buyers behave as before: sales and decisions are the same, and rewards are `factor`
+times as large. `rows()` makes one small market of every kind.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Checkpoints of training: found again by what made them and by its code, damaged ones are set aside, folders are ours."""
+"""Checkpoints of training: found again by configuration and code; damaged ones are set aside, foreign folders refused."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Files of agents: what is no agent, or a damaged or hostile one, is refused with a ValueError that names the file."""
+"""Files of agents: damaged, hostile or foreign files are refused with a ValueError that names the file."""
 
 import json
 import os

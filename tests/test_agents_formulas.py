@@ -1,6 +1,6 @@
 """Formulas of training against NumPy: steps of the optimiser, whole updates of PPO, A2C and imitation, the held-out score.
 
-A table of linear features stands in for network and market, so that every gradient can be written down.
+A table of linear features replaces network and market, so that every gradient can be written down.
 """
 
 import dataclasses

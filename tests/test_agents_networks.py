@@ -1,4 +1,4 @@
-"""Networks: one decision at a time equals all at once, memory is used, equivariance, refusals."""
+"""Networks: one decision at a time equals all at once; memory is used; equivariance; bad input is refused."""
 
 import re
 

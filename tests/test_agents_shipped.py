@@ -1,4 +1,4 @@
-"""The agents that come with the package: they load, say what they are, and earn what their cards say."""
+"""The agents in the package: they load, describe themselves, and earn the rewards on their cards."""
 
 import importlib.resources
 

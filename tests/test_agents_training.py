@@ -1,4 +1,4 @@
-"""Training of agents: probes, resume, invariance to devices, runs under one vmap, refusals; and what a trained agent is."""
+"""Training of agents: probes, resume, invariance to devices, runs in one vmap, bad input; and trained agents."""
 
 import dataclasses
 import re

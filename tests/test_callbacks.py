@@ -1,4 +1,4 @@
-"""Policies and markets that call Python: each runs its own function, and what a callback sees is up to date."""
+"""Policies and markets that call Python: each runs its own function, and a callback sees current values."""
 
 import functools
 import io

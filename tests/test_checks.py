@@ -1,4 +1,4 @@
-"""Checks of arguments: what they take, what they make of it, and what they refuse."""
+"""Checks of arguments: accepted values, their normal form, and refused values."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Policies made of policies: neutral options change nothing, states against plain loops, rules of prices, alarms, lanes."""
+"""Policies made of policies: neutral options change nothing; states against plain loops; price rules, alarms, lanes."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""Command lines: a bad value is one line on standard error and exit status 2; faults keep their traceback."""
+"""Command lines: a bad value gives one line on standard error and exit status 2; bugs keep their traceback."""
 
 import dataclasses
 import importlib

@@ -1,7 +1,7 @@
 """The views of gymnax and Gymnasium: their contracts, and agents of independent libraries that train on them.
 
-Libraries that are not installed are skipped. Random play earns .5 a period on the three arms .1, .5, .9, the best arm .9;
-agents must earn more than half-way, .7.
+Tests of libraries that are not installed are skipped. Random play earns .5 a period on the three arms .1, .5, .9, and the
+best arm .9; agents must earn more than the middle, .7.
 """
 
 import subprocess

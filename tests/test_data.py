@@ -1,4 +1,4 @@
-"""The choice models against independent NumPy and SciPy computations, and the shipped markets against their data."""
+"""The choice models against independent NumPy and SciPy computations, and the markets of the package against their data."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What `simulate` does under JAX's debugging switches, and what it says of Poisson draws, for which JAX wants threefry."""
+"""`simulate` with JAX's debugging switches, and its message for Poisson draws, for which JAX needs threefry."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Defaults: where a publication or the docstring says what they are, they are that; and a market has them only once."""
+"""Defaults equal the values in publications and docstrings, and a market defines each default only once."""
 
 import inspect
 

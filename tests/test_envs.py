@@ -1,4 +1,4 @@
-"""Markets: simulated against expected demand, oracles against brute force, autoreset, what sellers are told, refusals."""
+"""Markets: simulated against expected demand, oracles against brute force, autoreset, knowledge of sellers, bad input."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Bandits of published benchmarks: payouts, contexts and tables against brute force, what the seller sees, refusals."""
+"""Bandits of published benchmarks: payouts, contexts and tables against brute force, observations, bad input."""
 
 import functools
 import sys

@@ -1,4 +1,4 @@
-"""Generalised linear demand, fair pricing, multinomial logit prices and assortments: draws, oracles, regret, refusals."""
+"""Generalised linear demand, fair pricing, multinomial logit prices and assortments: draws, oracles, regret, bad input."""
 
 import dataclasses
 import functools

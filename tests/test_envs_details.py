@@ -1,6 +1,6 @@
-"""Details of markets: the clock, laws of drawn markets, rules at their edges, and what a sale, a customer and a row are.
+"""Details of markets: the clock, distributions of drawn markets, rules at their limits, and sales, customers and rows.
 
-Each has its value from a formula, from SciPy or from brute force.
+The expected values come from formulas, from SciPy or from brute force.
 """
 
 import itertools

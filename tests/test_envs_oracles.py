@@ -1,4 +1,4 @@
-"""Markets with context, stock, networks, change and rivals: their oracles against NumPy and SciPy, and what they refuse."""
+"""Markets with context, stock, networks, change and rivals: their oracles against NumPy and SciPy, and bad input."""
 
 import dataclasses
 import functools

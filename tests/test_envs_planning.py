@@ -1,4 +1,4 @@
-"""Reference prices, replenishment and storefronts: draws, regret, long-run totals, oracles found otherwise, refusals."""
+"""Reference prices, replenishment and storefronts: draws, regret, long-run totals, oracles by other methods, bad input."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Experiments: what is saved, resuming, and being killed."""
+"""Experiments: saved files, resuming, and killed runs."""
 
 import csv
 import errno

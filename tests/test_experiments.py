@@ -1,4 +1,4 @@
-"""Rows of the experiments that have no test of their own: each can be made and played, without playing it."""
+"""Rows of the experiments without tests of their own: each can be made and traced, without playing it."""
 
 import csv
 import dataclasses

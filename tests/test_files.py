@@ -1,4 +1,4 @@
-"""Files and cells: whole or not there, damage is seen, leftovers of the dead go and those of the living stay."""
+"""Files and cells: written completely or not at all; damage is detected; leftovers of ended processes are removed."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Fingerprints: what an edit changes and what it does not, the same text in every process, objects of all kinds."""
+"""Fingerprints: which edits change them, the same text in every process, objects of all kinds."""
 
 import collections
 import concurrent.futures

@@ -1,7 +1,7 @@
-"""What the oracle could earn does not depend on the seller: E sum optimal_reward = E sum (reward + regret).
+"""The sum of `optimal_reward` does not depend on the seller: E sum optimal_reward = E sum (reward + regret).
 
-Each market with its own form of it: exact with myopic oracles and in a season; with long-run averages up to the worth of the
-last state; as a bound in a network.
+Each kind of market has its own form of it: exact for myopic oracles and in a season; up to the worth of the last state for
+long-run averages; an inequality in a network.
 """
 
 import functools

@@ -1,7 +1,7 @@
-"""Lanes give the same numbers, bit by bit, on any number of devices and in chunks of any size, as users have them compiled.
+"""Lanes give the same numbers, bit for bit, on any number of devices and in chunks of any size, compiled as users compile.
 
-A process of its own shows eight devices. Policies are played in the first market of the harness that they take; the quick
-ones are some whose arithmetic XLA would rewrite otherwise for one device than for several.
+A separate process has eight devices. Policies play the first market of the harness that they accept. The default tests are
+policies whose arithmetic XLA would rewrite differently for one device and for several.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""One table of policies and markets, and what must hold in every cell of it.
+"""One table of policies and markets, and the conditions that hold in every cell of it.
 
-A cell is a policy, a market and a few lanes over a short horizon, all of ten prices, so that compiled code is shared.
-The table is run by a plain loop over compiled one-lane functions, with the addressed keys of the engine; the engine
-itself must then show the same prices and sales.
+A cell is a policy, a market and a few lanes over a short horizon, all with ten prices, so that compiled code is shared. A
+plain loop over compiled one-lane functions plays the table, with the addressed keys of the engine. The engine itself must
+then give the same prices and sales.
 """
 
 import dataclasses

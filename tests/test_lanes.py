@@ -1,4 +1,4 @@
-"""`widen` against `jax.vmap` with the lane axis last, one small function a rule."""
+"""`widen` against `jax.vmap` with the lane axis last, with one small function for each rule."""
 
 import functools
 

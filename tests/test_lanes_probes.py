@@ -1,4 +1,4 @@
-"""`widen` against `jax.vmap`: a wide table of what a policy may contain, most of it without a rule of its own."""
+"""`widen` against `jax.vmap`: a wide table of operations that policies may contain, most of them without their own rule."""
 
 import jax
 import jax.numpy as jnp

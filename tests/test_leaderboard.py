@@ -1,4 +1,4 @@
-"""The leaderboard: what a cell, a mean and a rank are, and one small run of it."""
+"""The leaderboard: definitions of cells, means and ranks, and one small run."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""Arguments of `make`, for every market and option: what is no value of its kind is refused by name, before any work."""
+"""Arguments of `make`, for every market and option: a value of the wrong kind is refused by name, before any work."""
 
 import inspect
 import time

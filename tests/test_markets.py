@@ -1,7 +1,7 @@
-"""One table of markets, and what must hold in every row of it.
+"""One table of markets, and the conditions that hold in every row of it.
 
-A row is played once by a random seller and once by the oracle: some hundreds of lanes in dozens of markets drawn, over a few
-periods, compiled as one program that takes the params as an argument.
+A random seller and the oracle each play a row once: some hundreds of lanes in dozens of drawn markets, over a few periods,
+compiled as one program that takes the params as an argument.
 """
 
 import dataclasses

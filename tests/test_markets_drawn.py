@@ -1,4 +1,4 @@
-"""Markets that `sample_params` draws are possible ones, and alike those that `make` gives, at extreme options too."""
+"""Markets drawn by `sample_params` are valid and have the structure of those of `make`, at extreme options too."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Mutation testing changes one token at a time, and the changed source is what is run."""
+"""Mutation testing changes one token at a time, and runs the changed source."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""The notebooks: each runs from top to bottom in its quick form; saved ones hold outputs, small and clean."""
+"""The notebooks: each runs from top to bottom in its short form; the saved ones have small, clean outputs."""
 
 import base64
 import os

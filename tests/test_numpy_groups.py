@@ -1,4 +1,4 @@
-"""The NumPy policies that the throughput is measured against earn what ours do, and their shortcuts are exact."""
+"""The NumPy references of the throughput script earn the same as our policies, and their shortcuts are exact."""
 
 import itertools
 

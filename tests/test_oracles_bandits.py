@@ -1,4 +1,4 @@
-"""Exact truths of Bernoulli bandits: golden values, brute force on ordered arms, identities, bounds, and simulation."""
+"""Exact solutions of Bernoulli bandits: known values, brute force on ordered arms, identities, bounds, and simulation."""
 
 import functools
 import importlib

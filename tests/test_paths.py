@@ -1,4 +1,4 @@
-"""How a market moves: the paths' formulas in NumPy, and the market and the regret that follow from them."""
+"""Paths of changing markets: their formulas in NumPy, and the resulting markets and regrets."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The sorted picture of shares: who is where, with which interval, under which name."""
+"""The sorted picture of shares: order, intervals and names."""
 
 import csv
 from pathlib import Path

@@ -1,9 +1,9 @@
 """Every policy against an independent NumPy reference: float64, scalar loops, written from the published formulas.
 
-A policy and its reference meet the same buyers: `play` drives `init`, `act` and `update` of the policy, and the
-reference is then told the same transitions, one by one. A deterministic policy must choose the reference's arm wherever
-the reference's best index leads by more than `LEAD`. A policy that draws must have the reference's posterior or weights,
-and act by them: choice frequencies over many keys are compared with exact probabilities, by quadrature.
+A policy and its reference meet the same buyers: `play` drives `init`, `act` and `update` of the policy, and the reference
+then receives the same transitions, one by one. A deterministic policy must choose the reference's arm if the reference's
+best index leads by more than `LEAD`. A randomised policy must have the reference's posterior or weights and act accordingly:
+choice frequencies over many keys are compared with exact probabilities, by quadrature.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Markets in which there is nothing to learn, or nothing to earn: prices stay allowed and finite, whatever was sold.
+"""Markets without anything to learn or to earn: prices stay valid and finite for any sales.
 
-Every seller of one product is told its market, or that market at a cost above every price, and then sees no sale at all, or
-nothing but sales. Policies of several products and of assortments see none.
+Every seller of one product plays its market, or that market with a cost above every price, and then sees no sales at all, or
+only sales. Policies of several products and of assortments see no sales.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Selling from a limited stock: policies against references in plain loops, programmes by brute force, known truths."""
+"""Selling from a limited stock: policies against references in plain loops, programmes by brute force, exact solutions."""
 
 import dataclasses
 import functools

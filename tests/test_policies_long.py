@@ -1,4 +1,4 @@
-"""Horizons beyond 2^24 periods: counts and sums go on growing, and running means go on moving."""
+"""Horizons beyond 2^24 periods: counts and sums keep growing, and running means keep moving."""
 
 import jax
 import jax.numpy as jnp

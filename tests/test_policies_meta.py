@@ -1,4 +1,4 @@
-"""Policies that learn from one product to the next, against dense linear algebra, quadrature and known truths."""
+"""Policies that learn from product to product, against dense linear algebra, quadrature and exact solutions."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Pricing when demand moves or remembers prices, against NumPy references written from the formulas."""
+"""Pricing if demand changes over time or depends on past prices, against NumPy references written from the formulas."""
 
 import dataclasses
 import math

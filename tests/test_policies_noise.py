@@ -1,4 +1,4 @@
-"""The noise of the mean of several buyers: what every policy takes for known, and what it is in the market."""
+"""The noise of the mean of several buyers: the value that every policy assumes, and the value in the market."""
 
 import dataclasses
 

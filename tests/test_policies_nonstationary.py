@@ -1,7 +1,7 @@
 """Policies for adversarial and for moving demand, against NumPy references written from the published formulas.
 
-A policy and its reference are told the same transitions by `harness.play`. With nothing to forget or to detect, each is
-the plain policy that it is built on; after a change, they earn what that one loses.
+A policy and its reference receive the same transitions from `harness.play`. Without forgetting or detection, each equals the
+plain policy on which it is built; after a change, it recovers the loss of that policy.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Contextual policies where all arms have one price: each tells them apart by default, or says which form would."""
+"""Contextual policies if all arms have one price: each distinguishes them by default, or its error names such a form."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pricing under differential privacy: the noise against its laws, the decisions against dense linear algebra."""
+"""Pricing with differential privacy: the noise against its distribution, the decisions against dense linear algebra."""
 
 import dataclasses
 import functools

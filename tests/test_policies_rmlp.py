@@ -1,4 +1,4 @@
-"""RMLP's penalty, quick; what it fits is in `test_policies_contextual_pricing`."""
+"""Quick tests of RMLP's penalty; for its fits see `test_policies_contextual_pricing`."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""Rewards of any sign and scale: no weight overflows and no arm is given up, in every policy of the exponential family."""
+"""Rewards of any sign and scale: no weight overflows and no arm is abandoned, in every policy of the exponential family."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Stochastic bandits on a price grid, against NumPy references in float64 and against what is known of each algorithm."""
+"""Stochastic bandits on a price grid, against NumPy references in float64 and known properties of each algorithm."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Learners over a table of states and prices: NumPy references in plain loops, and the fixed points that they go to."""
+"""Learners over a table of states and prices: NumPy references in plain loops, and the limits to which they converge."""
 
 import dataclasses
 import functools

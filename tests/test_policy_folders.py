@@ -1,4 +1,4 @@
-"""Where policies lie: a folder a family, with the parts that only it needs; `parts` has what serves several."""
+"""Places of policies: one folder a family, with the parts that only it needs; `parts` serves several families."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""Options of policies: what is refused, what stands for the same call, what a policy says of how it was made."""
+"""Options of policies: refused values, equal calls, and descriptions of calls."""
 
 import dataclasses
 

@@ -1,7 +1,7 @@
-"""One table of all policies, and what must hold in every row of it.
+"""One table of all policies, and the conditions that hold in every row of it.
 
-A policy is played in the first market of the harness that it takes: `init` refuses the others. The full cross of policies
-and markets is a slow test.
+A policy plays the first market of the harness that its `init` accepts. The full cross of policies and markets is a slow
+test.
 """
 
 import functools

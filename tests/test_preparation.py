@@ -1,4 +1,4 @@
-"""Arguments of `simulate` and `rollout`: what means the same, what is refused and how, and markets that terminate."""
+"""Arguments of `simulate` and `rollout`: equivalent forms, refused values and their messages, and markets that terminate."""
 
 import dataclasses
 

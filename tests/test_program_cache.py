@@ -1,4 +1,4 @@
-"""What is kept of compiled code: bounded for each kind of policy, and let go of altogether."""
+"""The cache of compiled code: bounded for each kind of policy, and cleared completely."""
 
 import gc
 import weakref

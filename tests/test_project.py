@@ -1,4 +1,4 @@
-"""What goes with the code: version, licence and type marker tell the same everywhere."""
+"""Project files: version, licence and type marker agree everywhere."""
 
 import importlib.resources
 import tomllib

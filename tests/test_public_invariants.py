@@ -1,4 +1,4 @@
-"""`jaxprice.invariants`: healthy policies and markets pass, and every mistake is called by its name."""
+"""`jaxprice.invariants`: correct policies and markets pass, and the error for every mistake names it."""
 
 import dataclasses
 import functools

@@ -1,8 +1,8 @@
-"""How regret grows: against a NumPy simulation, against published numbers, and against the exponents of theory.
+"""Growth of regret: against a NumPy simulation, against published numbers, and against theoretical exponents.
 
-All cells are bandits with ten Bernoulli arms whose means are evenly spaced from .1 to .9, so that the gaps are 4/45,
-8/45, ..., .8. No curve is stored: a mean is compared with a reference simulated here, with a number from the literature,
-or with a law. Tolerances of means are in standard errors over lanes.
+All cells are bandits with ten Bernoulli arms whose means are evenly spaced from .1 to .9, so that the gaps are 4/45, 8/45,
+..., .8. No curve is stored: a mean is compared with a reference simulated here, with a number from the literature, or with a
+rate. Tolerances of means are in standard errors over lanes.
 """
 
 import math

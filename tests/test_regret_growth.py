@@ -1,4 +1,4 @@
-"""`python -m experiments.regret_growth`: rows that are measured once, and a table of them."""
+"""`python -m experiments.regret_growth`: rows are measured once and saved, and form a table."""
 
 import csv
 

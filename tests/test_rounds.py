@@ -1,4 +1,4 @@
-"""A loop of as many rounds as the slowest lane needs."""
+"""A loop with as many rounds as the slowest lane needs."""
 
 import jax
 import jax.numpy as jnp

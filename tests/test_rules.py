@@ -1,4 +1,4 @@
-"""Impossible markets are refused wherever their numbers come from, one or in a batch, with the leaf and the row named."""
+"""Impossible markets from any source, single or in a batch, are refused; the message names the leaf and the row."""
 
 import dataclasses
 

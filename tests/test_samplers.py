@@ -1,4 +1,4 @@
-"""Samplers against SciPy: exact integration over the normals and uniforms they transform, no sampling error."""
+"""Samplers against SciPy: exact integration over the normals and uniforms that they transform, without sampling errors."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The engine: the documented surface, invariance of lanes, agreement with a plain loop, statistics, refusals."""
+"""The engine: the documented surface, invariance of lanes, agreement with a plain loop, statistics, bad input."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Policies whose functions stay the same objects while what they reach changes are played as they are now."""
+"""A policy whose functions stay the same objects while their data change is played with the current data."""
 
 import functools
 

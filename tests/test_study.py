@@ -1,4 +1,4 @@
-"""The frame of studies of published results: z, cells that resume, folders that are kept, the index."""
+"""The frame of studies of published results: z, cells that resume, folders that are not overwritten, the index."""
 
 import csv
 import hashlib

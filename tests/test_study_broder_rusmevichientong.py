@@ -1,4 +1,4 @@
-"""The study of Broder and Rusmevichientong (2012): its settings, its table on made-up results, and its certain cells."""
+"""The study of Broder and Rusmevichientong (2012): its settings, its table on invented results, and its exact cells."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The study of contextual bandits: exact values, printed numbers, its rows, and its surest cells."""
+"""The study of contextual bandits: exact values, printed numbers, its rows, and its most certain cells."""
 
 import importlib.util
 

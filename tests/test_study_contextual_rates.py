@@ -1,4 +1,4 @@
-"""The study of how regret grows with time and features."""
+"""The study of the growth of regret with time and features."""
 
 import math
 

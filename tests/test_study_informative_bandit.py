@@ -1,4 +1,4 @@
-"""The study of the informative bandit: exact values against enumeration, its rows, and its surest cells."""
+"""The study of the informative bandit: exact values against enumeration, its rows, and its most certain cells."""
 
 import itertools
 

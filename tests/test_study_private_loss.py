@@ -1,4 +1,4 @@
-"""The study of what privacy costs."""
+"""The study of the cost of privacy."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What `import jaxprice` gives: everything by its name, and nothing slow before it is asked for."""
+"""The public surface of `import jaxprice`: everything by its name, and slow modules only at first use."""
 
 import inspect
 import pkgutil

@@ -1,4 +1,4 @@
-"""The command that trains agents: what it refuses before any work, which run it keeps, and a small run from end to end."""
+"""The command that trains agents: input refused before any work, the choice of the kept run, and a small complete run."""
 
 import csv
 import dataclasses

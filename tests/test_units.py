@@ -1,9 +1,9 @@
-"""Money has no natural unit: a policy told the same market in another currency decides the same.
+"""Money has no natural unit: a policy decides the same in a market with another currency.
 
-Every policy plays its markets of the harness once. Then it is told that market in other units, prices, costs and rewards
-alike, and sees the same periods again: whatever it would do must be what it did, on a grid the same action, on an interval
-the same price in the other unit. Powers of two lose no digit, and nothing may differ; with powers of ten the last digit of
-a price does, which may turn a tie or move a price a little. That the markets themselves scale is tested with them.
+Every policy plays its markets of the harness once. Then the problem is given in other units, with prices, costs and rewards
+rescaled, and the policy sees the same periods again. Its decisions must be the same: on a grid the same action, on an
+interval the same price in the other unit. Powers of two lose no digit, and nothing may differ. Powers of ten change the last
+digit of a price, which may break a tie or move a price slightly. The tests also check that the markets themselves scale.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Money in another unit changes nothing but the unit: every market and its oracle, at prices from 1e-12 to 1e12."""
+"""Another unit of money changes only the unit: every market and its oracle, at prices from 1e-12 to 1e12."""
 
 import functools
 
