@@ -14,7 +14,6 @@ Files in `--out`: `leaderboard.md`, `leaderboard.csv`, `leaderboard.tex`, `leade
 all its statistics. A second run resumes, and computes cells again if their code was edited.
 """
 
-import csv
 import dataclasses
 import functools
 import math
@@ -215,14 +214,13 @@ def write(tracks, rows, out, lanes=None):
         latex += [r"\hline", r"\end{tabular}", ""]
     files.write(out / "leaderboard.md", "\n".join(markdown))
     files.write(out / "leaderboard.tex", "\n".join(latex))
-    with open(out / "leaderboard.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["version", "track", "environment", "policy", "share", "share_se", "rank in the track"])
-        for row in rows:
-            for label, (share, error) in row["cells"].items():
-                writer.writerow(
-                    [VERSION, row["track"], label, row["policy"], f"{share:.8g}", f"{error:.8g}", row["rank"] or ""]
-                )
+    cells = [
+        (VERSION, row["track"], label, row["policy"], f"{share:.8g}", f"{error:.8g}", row["rank"] or "")
+        for row in rows
+        for label, (share, error) in row["cells"].items()
+    ]
+    header = ("version", "track", "environment", "policy", "share", "share_se", "rank in the track")
+    files.write_csv(out / "leaderboard.csv", header, cells)
 
 
 def plot_figure(tracks, rows, path):
@@ -246,7 +244,7 @@ def plot_figure(tracks, rows, path):
     ax.set_yticks(range(len(names)), names, fontsize=8)
     figure.colorbar(image, label="% of the oracle's revenue lost")
     ax.set_title(f"Leaderboard {VERSION}")
-    figure.savefig(path, dpi=110)
+    files.write_figure(path, figure)
     plt.close(figure)
 
 

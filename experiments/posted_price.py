@@ -155,7 +155,7 @@ def _panels(results, path, width, height):
     for ax in axes.flat[len(results) :]:
         ax.set_axis_off()
     yield figure, dict(zip(results, axes.flat, strict=False))
-    figure.savefig(path, dpi=110)
+    files.write_figure(path, figure)
     plt.close(figure)
 
 

@@ -201,10 +201,7 @@ def train(name, recipe, options, console):
             score_of = float(curve["held_out"][-1, run]), -float(curve["held_out_regret"][-1, run])
             trained.append((score_of, dataclasses.replace(agent, told=told(name, recipe, row))))
     agents.save(options.out / f"{name}.npz", best_of(trained))
-    with files.whole(options.out / f"{name}.csv") as made, made.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_csv(options.out / f"{name}.csv", list(rows[0]), rows)
     plot_figure(name, recipe, curves, options.out / f"{name}.png")
     return rows
 
@@ -237,7 +234,7 @@ def plot_figure(name, recipe, curves, path):
         for run in range(curve["held_out"].shape[1]):
             axes.plot(curve["update"][:, run], curve["held_out"][:, run], lw=1)
     axes.set(xlabel="update", ylabel="share of the oracle's reward, held out", title=f"{name} ({recipe.method})")
-    figure.savefig(path, dpi=120)
+    files.write_figure(path, figure, dpi=120)
     plt.close(figure)
 
 
@@ -248,7 +245,7 @@ def main(options):
       ValueError: the results folder is read-only and does not hold the requested agents.
     """
     known, console = recipes(), Console()
-    writable = open_folder(options.out)
+    _, writable = files.open_folder(options.out, "out", "agents", lambda: True)
     for name in dict.fromkeys(options.only):
         if writable:
             train(name, known[name], options, console)
@@ -278,19 +275,6 @@ def stored(name, recipe, options, console):
         console.print(" ".join(f"{key}={value}" for key, value in row.items()))
     console.print(f"as saved: {options.out} cannot be written")
     return rows
-
-
-def open_folder(out):
-    """Create a results folder before training; returns whether it is writable.
-
-    Raises:
-      ValueError: it is a file, or cannot be created.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
-    return files.can_write(out)
 
 
 if __name__ == "__main__":

@@ -12,23 +12,18 @@ computed again, and a warning names them. The cells of the former code stay in t
     DIR/manifest.json            record of the run: options, versions, devices, date, and the origin and date of each cell
 """
 
-import csv
 import dataclasses
-import datetime
 import functools
-import importlib.metadata
-import platform
 import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
-from jaxprice import cells, checks, files, fingerprint, provenance, stats
+from jaxprice import cells, checks, files, fingerprint, manifest, stats
 from jaxprice.simulate import simulate
 from jaxprice.types import Environment, Policy
 
@@ -156,18 +151,11 @@ class Experiment:
         files.write_json(out / "manifest.json", self._manifest(abouts))
 
     def _manifest(self, abouts):
-        packages = ("jaxprice", "jax", "jaxlib", "numpy", "flax", "xarray")
-        made_by = ("title", "configuration", "revision", "date", "seconds")
-        return {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "revision": provenance.revision(),
-            "python": platform.python_version(),
-            "versions": {name: importlib.metadata.version(name) for name in packages},
-            "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
+        return manifest.of_run() | {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "environments": {name: repr(env) for name, (env, _) in self.environments.items()},
             "policies": {name: getattr(policy.act, "description", None) for name, policy in self.policies.items()},
-            "cells": {key: {name: about.get(name) for name in made_by} for key, about in abouts.items()},
+            "cells": manifest.of_cells(abouts, ("title", "configuration", "revision", "date", "seconds")),
         }
 
 
@@ -203,10 +191,8 @@ def table(results):
 
 def write_table(path, rows):
     """Write the columns `COLUMNS` of `table(...)` as CSV, atomically."""
-    with files.whole(path) as made, open(made, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    lines = [{k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    files.write_csv(path, COLUMNS, lines)
 
 
 def _tell(store, wanted, found):
@@ -226,25 +212,13 @@ def _open_folder(out):
     Raises:
       ValueError: it is a file, cannot be created, or holds other files than results of an experiment.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder, but {out} is a file")
     mark = out / "experiment.json"
-    held = [path for path in out.iterdir() if not files.is_temporary(path)] if out.is_dir() else []
-    if held and not _is_ours(out, mark):
-        raise ValueError(f"out must be empty or hold results of an experiment, but {out} holds other files")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        writable = files.can_write(out)
-        if writable:
-            files.sweep(out, out / "cells")
-            if held and not mark.exists():
-                told = f"{out} was filled by a version that did not keep the code of its cells: they stay, and are not used"
-                warnings.warn(told, stacklevel=3)
-            if files.read_json(mark) != MARK:
-                files.write_json(mark, MARK)
-            (out / "cells").mkdir(exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"out must be a folder that can be written, got {out}: {error.strerror}") from error
+    held, writable = files.open_folder(out, "out", "results of an experiment", lambda: _is_ours(out, mark), "cells")
+    if writable and files.read_json(mark) != MARK:
+        if held and not mark.exists():
+            told = f"{out} was filled by a version that did not keep the code of its cells: they stay, and are not used"
+            warnings.warn(told, stacklevel=3)
+        files.write_json(mark, MARK)
     if not (writable or (out / "cells").is_dir()):
         raise ValueError(f"out must be a folder that can be written, got {out}")
     return writable

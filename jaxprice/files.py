@@ -6,6 +6,7 @@ temporary files of running processes alone.
 """
 
 import contextlib
+import csv
 import itertools
 import json
 import os
@@ -72,6 +73,76 @@ def read_json(path):
         return json.loads(Path(path).read_text())
     except (OSError, ValueError):
         return None
+
+
+def write_csv(path, header, rows):
+    """Write a table as CSV, whole or not at all.
+
+    Args:
+      path: of the file.
+      header: names of the columns.
+      rows: one sequence a row, or a dict, of which the entries in the header are written.
+    """
+    lines = [[row.get(name, "") for name in header] if isinstance(row, dict) else row for row in rows]
+    with whole(path) as made, made.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+
+
+def write_figure(path, figure, dpi=110):
+    """Write a Matplotlib figure, whole or not at all; the ending of the path gives the format."""
+    with whole(path) as made:
+        figure.savefig(made, dpi=dpi, format=Path(path).suffix[1:])
+
+
+def open_folder(folder, name, holds, ours, *inside):
+    """Make a results folder, or check the one that is there.
+
+    Leftovers of dead processes are removed. Hidden files do not count as content.
+
+    Args:
+      folder: path.
+      name: of the argument, for messages.
+      holds: what such a folder holds, in words.
+      ours: function without arguments: whether the content is of this kind. It is asked if there is any.
+      *inside: names of folders in it that are made too.
+
+    Returns:
+      `(whether it had content, whether it can be written)`.
+
+    Raises:
+      ValueError: it is a file, it cannot be made, or it holds other files.
+    """
+    folder = Path(folder)
+    try:
+        taken = folder.exists() and not folder.is_dir()
+        held = [path.name for path in folder.iterdir() if not _ignored(path)] if folder.is_dir() else []
+    except (OSError, ValueError) as error:
+        raise _not_writable(folder, name, error) from error
+    if taken:
+        raise ValueError(f"{name} must be a folder, but {folder} is a file")
+    if held and not ours():
+        raise ValueError(
+            f"{name} must be empty or hold {holds}, but {folder} holds other files: {', '.join(sorted(held)[:5])}"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = can_write(folder)
+        if writable:
+            sweep(folder, *(folder / one for one in inside))
+            for one in inside:
+                (folder / one).mkdir(exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _not_writable(folder, name, error) from error
+    return bool(held), writable
+
+
+def _ignored(path):
+    return path.name[0] == "." or is_temporary(path)
+
+
+def _not_writable(folder, name, error):
+    reason = getattr(error, "strerror", None) or error
+    return ValueError(f"{name} must be a folder that can be written, got {str(folder)[-200:]!r}: {reason}")
 
 
 def set_aside(path, why):

@@ -9,10 +9,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-BOOKKEEPING = {  # modules that do not influence results
-    f"jaxprice.{name}"
-    for name in ("anatomy", "cells", "contents", "files", "fingerprint", "program_cache", "provenance", "registry")
-}
+NAMES = ("anatomy", "cells", "contents", "files", "fingerprint", "manifest", "program_cache", "provenance", "registry")
+BOOKKEEPING = {f"jaxprice.{name}" for name in NAMES}  # modules that do not influence results
 HERE = Path(__file__).resolve().parent
 PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 

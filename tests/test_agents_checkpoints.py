@@ -234,7 +234,7 @@ def test_folders_that_are_not_for_checkpoints_are_refused_before_any_work(tmp_pa
     (tmp_path / "file").write_text("mine")
     (tmp_path / "study" / "12").mkdir(parents=True)
     (tmp_path / "study" / "table.csv").write_text("mine")
-    cases = {"file": "", "file/below": "", "study": "holds ['12', 'table.csv']", "nul\0": "", "long" * 100: ""}
+    cases = {"file": "", "file/below": "", "study": "holds other files: 12, table.csv", "nul\0": "", "long" * 100: ""}
     if os.geteuid():
         (tmp_path / "locked").mkdir(mode=0o500)
         cases |= {"locked": "", "locked/below": ""}

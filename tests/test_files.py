@@ -251,3 +251,45 @@ def test_the_revision_is_that_of_the_package_or_none(tmp_path):
     with open(there / "vendor" / "jaxprice" / "plot.py", "a") as file:
         file.write("# edited\n")
     assert told(os.environ["PATH"], there / "vendor").endswith("+")
+
+
+def test_tables_and_figures_are_there_whole_or_not_at_all(tmp_path):
+    from matplotlib.figure import Figure
+
+    files.write_csv(tmp_path / "table.csv", ("a", "b"), [(1, "x, y"), {"b": 2, "a": None, "c": 3}, {"a": 4}])
+    assert (tmp_path / "table.csv").read_bytes() == b'a,b\r\n1,"x, y"\r\n,2\r\n4,\r\n'
+    files.write_figure(tmp_path / "figure.png", Figure())
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+    class Broken(Figure):
+        def savefig(self, path, **options):
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "no space")
+
+    before = (tmp_path / "figure.png").read_bytes()
+    with pytest.raises(OSError, match="no space"):
+        files.write_figure(tmp_path / "figure.png", Broken())
+    with pytest.raises(ZeroDivisionError):
+        files.write_csv(tmp_path / "table.csv", ("a",), ((1 / x,) for x in (1, 0)))
+    assert (tmp_path / "figure.png").read_bytes() == before and b"x, y" in (tmp_path / "table.csv").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_is_made_or_taken_if_its_content_is_of_the_kind(tmp_path):
+    """Hidden files and leftovers are no content; a leftover of a dead process goes."""
+    new = tmp_path / "a" / "new"
+    assert files.open_folder(new, "out", "results", lambda: False, "cells") == (False, True)
+    assert [path.name for path in new.iterdir()] == ["cells"]
+    (new / ".hidden").write_text("")
+    (new / "cells").rmdir()
+    (new / f"left.{files.HOST}.1234567.00000000.0.jaxprice-temporary").write_text("")
+    assert files.open_folder(new, "out", "results", lambda: False) == (False, True)
+    assert [path.name for path in new.iterdir()] == [".hidden"]
+    (new / "mine").write_text("")
+    assert files.open_folder(new, "out", "results", lambda: True) == (True, True)
+    with pytest.raises(ValueError, match=r"out must be empty or hold results, but .*new holds other files: mine"):
+        files.open_folder(new, "out", "results", lambda: False, "cells")
+    for path, said in ((new / "mine", "must be a folder, but"), (new / "mine" / "below", "can be written, got")):
+        with pytest.raises(ValueError, match=f"out {said if 'must' in said else f'must be a folder that {said}'}"):
+            files.open_folder(path, "out", "results", lambda: True)
+    assert sorted(path.name for path in new.iterdir()) == [".hidden", "mine"]

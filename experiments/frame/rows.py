@@ -96,11 +96,7 @@ def columns(row):
 
 def write(rows, path):
     """Write the columns `HEADER` as CSV, atomically."""
-    lines = [columns(row) for row in rows]
-    with files.whole(path) as made, made.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEADER)
-        writer.writeheader()
-        writer.writerows(lines)
+    files.write_csv(path, HEADER, [columns(row) for row in rows])
 
 
 def read(path):

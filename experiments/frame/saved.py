@@ -1,9 +1,8 @@
 """Saved results of experiments: their folders, and cells that are found again by the code that made them."""
 
 import contextlib
-import datetime
+import functools
 import hashlib
-import importlib.metadata
 import json
 import math
 import re
@@ -11,10 +10,9 @@ import time
 import warnings
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from jaxprice import cells, files, fingerprint, provenance
+from jaxprice import cells, files, fingerprint, manifest
 
 MARK = Path("cells", "configuration.json")
 
@@ -34,33 +32,24 @@ def open_folder(out, told):
     out = Path(out)
     for k in range(1, 1000):
         folder = out if k == 1 else out.with_name(f"{out.name}-{k}")
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"out must be a folder, but {folder} is a file")
-        held = [path for path in folder.iterdir() if not files.is_temporary(path)] if folder.is_dir() else []
-        if held and not _is_ours(folder):
-            raise ValueError(f"out must be empty or hold results of an experiment, but {folder} holds other files")
-        if held and not _same(folder, told):
+        if folder.is_dir() and _is_ours(folder) and not _same(folder, told):
             continue
+        ours = functools.partial(_is_ours, folder)
+        held, writable = files.open_folder(folder, "out", "results of an experiment", ours, "cells")
+        if not (held or writable):
+            raise ValueError(f"out must be a folder that can be written, got {folder}")
         if k > 1:
             print(f"{out} holds results of another configuration and is kept; writing to {folder}")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if held and not files.can_write(folder):
-                return folder
-            files.sweep(folder, folder / "cells")
-            (folder / "cells").mkdir(exist_ok=True)
-            if files.read_json(folder / MARK) != told:
-                files.write(folder / MARK, json.dumps(told, indent=1, sort_keys=True))
-        except OSError as error:
-            raise ValueError(f"out must be a folder that can be written, got {folder}: {error.strerror}") from error
+        if writable and files.read_json(folder / MARK) != told:
+            files.write(folder / MARK, json.dumps(told, indent=1, sort_keys=True))
         return folder
     raise ValueError(f"out must be a folder for this configuration, but {out} and a thousand beside it hold others")
 
 
 def _is_ours(folder):
     """Whether a folder holds results of an experiment."""
-    manifest = files.read_json(folder / "manifest.json")
-    if (folder / MARK).is_file() or (folder / "table.csv").is_file() or (isinstance(manifest, dict) and "study" in manifest):
+    known = files.read_json(folder / "manifest.json")
+    if (folder / MARK).is_file() or (folder / "table.csv").is_file() or (isinstance(known, dict) and "study" in known):
         return True
     inside = [path.name for path in folder.rglob("*") if not files.is_temporary(path)]
     return inside == ["cells"]  # the process was killed before it wrote the marker
@@ -71,9 +60,9 @@ def _same(folder, told):
     mark = files.read_json(folder / MARK)
     if mark is not None:
         return mark == told
-    manifest = files.read_json(folder / "manifest.json")
-    if isinstance(manifest, dict):
-        return manifest | told == manifest
+    known = files.read_json(folder / "manifest.json")
+    if isinstance(known, dict):
+        return known | told == known
     return not (folder / "table.csv").exists()
 
 
@@ -140,20 +129,11 @@ def command(name, preset="default"):
     return f"python -m experiments.studies.{name}" + ("" if preset == "default" else f" --preset {preset}")
 
 
-def manifest(name, title, preset, seconds, cpu_seconds):
+def told_of(name, title, preset, seconds, cpu_seconds):
     """Data about a run besides its configuration; the CPU seconds may be NaN (unknown)."""
-    return {
+    return manifest.of_run() | {
         "title": title,
         "command": command(name, preset),
         "seconds": round(float(seconds), 1),
         "cpu_seconds": None if math.isnan(cpu_seconds) else round(float(cpu_seconds), 1),
-        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()],
-        "versions": {name: importlib.metadata.version(name) for name in ("jaxprice", "jax", "numpy")},
-        "revision": provenance.revision(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def about_cells(abouts):
-    """Origin and date of each cell, for a manifest: name -> plain data."""
-    return {name: {key: about.get(key) for key in ("revision", "date", "seconds")} for name, about in abouts.items()}

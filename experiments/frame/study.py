@@ -28,7 +28,7 @@ from rich.table import Table
 from experiments.frame import command as command_line
 from experiments.frame import saved
 from experiments.frame.rows import AGREED, HEADER, KINDS, Row, agreement, columns, difference, number, read, write
-from jaxprice import checks, devices, files, fingerprint, stats
+from jaxprice import checks, devices, files, fingerprint, manifest, stats
 
 __all__ = ["AGREED", "HEADER", "KINDS", "Options", "Row", "Study", "agreement", "band", "chosen", "columns", "command",
            "difference", "main", "mean", "number", "plot_figure", "read", "show", "stored", "summary", "write"]  # fmt: skip
@@ -116,8 +116,8 @@ def main(study, options):
     if files.can_write(out):
         write(rows, out / "table.csv")
         plot_figure(study, sizes, results, rows, out / "figure.png")
-        about = told | saved.manifest(study.name, study.title, options.preset, *seconds) | {"public": study.public}
-        files.write_json(out / "manifest.json", about | {"cells": saved.about_cells(abouts)})
+        about = told | saved.told_of(study.name, study.title, options.preset, *seconds) | {"public": study.public}
+        files.write_json(out / "manifest.json", about | {"cells": manifest.of_cells(abouts)})
     show(study, rows, console)
     console.print(f"{summary(rows)}; {seconds[0]:.0f} s -> {out}/table.csv, figure.png")
     return rows, out
@@ -183,7 +183,7 @@ def plot_figure(study, sizes, results, rows, path):
 
     figure = plt.figure(figsize=(9, 5), layout="constrained")
     study.plot_figure(figure, sizes, results, rows)
-    figure.savefig(path, dpi=110)
+    files.write_figure(path, figure)
     plt.close(figure)
 
 

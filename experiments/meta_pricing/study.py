@@ -52,7 +52,7 @@ from experiments.frame import saved
 from experiments.meta_pricing import tables, tasks
 from experiments.meta_pricing.tables import HORIZON
 from experiments.meta_pricing.tasks import TASKS, Stage
-from jaxprice import agents, files, fingerprint, policies, provenance
+from jaxprice import agents, files, fingerprint, manifest, policies, provenance
 from jaxprice.agents import imitation, rl2
 
 SHIPPED = {"pricing_rl2": "logit-RL2-3", "pricing_in_context": "logit-distilled-0"}  # agents in the package
@@ -236,5 +236,5 @@ def main(options):
     files.write(out / "table.md", tables.markdown(rows))
     tables.plot_figure(rows, out / "regret.png")
     before = (files.read_json(out / "manifest.json") or {}).get("cells", {})
-    files.write_json(out / "manifest.json", {"revision": provenance.revision(), "cells": before | saved.about_cells(abouts)})
+    files.write_json(out / "manifest.json", {"revision": provenance.revision(), "cells": before | manifest.of_cells(abouts)})
     console.print(f"{out}/table.csv, table.md, regret.png")

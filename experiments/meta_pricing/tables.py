@@ -80,10 +80,7 @@ def rows_of(label, where, lost, sales=SALES):
 def write(path, rows):
     """Write rows as CSV, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.whole(path) as made, made.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEADER)
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_csv(path, HEADER, rows)
 
 
 def gather(folder, order):
@@ -173,5 +170,5 @@ def plot_figure(rows, path):
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("regret, % of the oracle's reward")
-    figure.savefig(path, dpi=110)
+    files.write_figure(path, figure)
     plt.close(figure)

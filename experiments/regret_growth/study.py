@@ -15,7 +15,6 @@ these; a row is measured again if its code was edited. A folder with rows of oth
 beside it is used.
 """
 
-import csv
 import dataclasses
 import functools
 import math
@@ -124,7 +123,7 @@ def main(options):
     with saved.resumable(out):
         for name, make in made.items():
             with console.status(name):
-                curves = saved.kept(out / "cells", name, make, walk)[0]["regret"]
+                curves = saved.load_or_make(out / "cells", name, make, walk)[0]["regret"]
             slope, error, regret, regret_error = measured(curves, times(options, name in ACROSS))
             low, high = stats.interval(slope, error, BATCHES)
             policy, market, expected = table[name]
@@ -133,12 +132,6 @@ def main(options):
             printed.add_row(name, *about, f"{slope:.3f}", f"{low:.3f} to {high:.3f}", regret_text)
             lines.append((name, *about, *(f"{x:.4g}" for x in (slope, low, high, regret, regret_error))))
             if writable:
-                write(lines, out / "table.csv")
+                files.write_csv(out / "table.csv", HEADER, lines)
     console.print(printed)
     console.print(f"{len(lines)} rows -> {out}/table.csv")
-
-
-def write(lines, path):
-    """Write the table as CSV, atomically."""
-    with files.whole(path) as made, made.open("w", newline="") as file:
-        csv.writer(file).writerows([HEADER, *lines])

@@ -67,21 +67,13 @@ def open_folder(folder):
     """
     if not isinstance(folder, str | os.PathLike):
         raise ValueError(f"folder must be a path, got {checks.shown(folder)}")
-    folder, shown = Path(folder).absolute(), repr(str(folder)[-200:])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.sweep(folder)
-        others = sorted(path.name for path in folder.iterdir() if not (path.name[0] == "." or files.is_temporary(path)))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"folder must be a folder that can be written, got {shown}: {reason}") from error
-    if others and MARK not in others:
-        raise ValueError(f"folder must be empty or hold checkpoints of training, but {shown} holds {others[:5]}")
-    writable = files.can_write(folder)
-    if not (writable or others):
-        raise ValueError(f"folder must be a folder that can be written, but {shown} is not")
-    if not others:
-        files.write_json(folder / MARK, {"holds": "checkpoints of jaxprice.agents"})
+    folder = Path(folder).absolute()
+    mark = folder / MARK
+    held, writable = files.open_folder(folder, "folder", "checkpoints of training", mark.exists)
+    if not (writable or held):
+        raise ValueError(f"folder must be a folder that can be written, but {str(folder)[-200:]!r} is not")
+    if not held:
+        files.write_json(mark, {"holds": "checkpoints of jaxprice.agents"})
     return folder, writable
 
 

@@ -45,7 +45,7 @@ import jaxprice
 from experiments.frame import saved
 from experiments.studies.rl2_bandits import baselines, table
 from experiments.studies.rl2_bandits.table import METHODS, PRINTED
-from jaxprice import agents, checks, devices, files, fingerprint, policies
+from jaxprice import agents, checks, devices, files, fingerprint, manifest, policies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,8 +275,8 @@ def main(options):
         about = {"options": dataclasses.asdict(options)}
         about["plan"] = plan._asdict() | {"cells": [str(cell) for cell in plan.cells]}
         title = "Duan et al. (2016), RL^2, Table 1: nine bandits, seven baselines, agents"
-        about |= saved.manifest("rl2_bandits", title, options.preset, time.perf_counter() - start, time.process_time())
-        files.write_json(out / "manifest.json", told | about | {"made": saved.about_cells(abouts)})
+        about |= saved.told_of("rl2_bandits", title, options.preset, time.perf_counter() - start, time.process_time())
+        files.write_json(out / "manifest.json", told | about | {"made": manifest.of_cells(abouts)})
     scores = [abs(row["z"]) for row in rows if row["method"] in METHODS]
     console.print(
         f"{sum(z <= 3 for z in scores)} of {len(scores)} baseline cells within 3 standard errors of the printed ones, "

@@ -1,6 +1,5 @@
 """The table of `rl2_bandits`: printed numbers of the papers, our rows, the table and the picture."""
 
-import csv
 import math
 
 from rich.table import Table
@@ -69,11 +68,8 @@ def mean_and_error(values):
 def write(rows, path):
     """Write the columns `HEADER` as CSV, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.whole(path) as made, made.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEADER, extrasaction="ignore")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: study.number(x, ".9g") if isinstance(x, float) else x for key, x in row.items()})
+    lines = [{key: study.number(x, ".9g") if isinstance(x, float) else x for key, x in row.items()} for row in rows]
+    files.write_csv(path, HEADER, lines)
 
 
 def show(rows, console):
@@ -129,5 +125,5 @@ def plot_figure(rows, path):
     figure.supxlabel(
         "lost to the finite-horizon Gittins index, % of the pulls (hollow: as printed in the papers)", fontsize=10
     )
-    figure.savefig(path, dpi=110)
+    files.write_figure(path, figure)
     plt.close(figure)
