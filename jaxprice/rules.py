@@ -166,6 +166,13 @@ def interval(params, cost=True):
     yield "low high", params.low < params.high, "low below high"
 
 
+def offers(params, on_grid):
+    """Prices that may be posted: an interval with a cost, and with `on_grid` a grid."""
+    yield from interval(params)
+    if on_grid:
+        yield from grid(params)
+
+
 def within(name, rules):
     """The rules of one field of the params, with the name of the field in front of the leaf names."""
     for names, holds, wanted in rules:

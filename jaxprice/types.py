@@ -1,5 +1,6 @@
 """The terms of jaxprice: environment, params, problem, policy, transition."""
 
+import abc
 import dataclasses
 import functools
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -215,12 +216,13 @@ class Oracle(Policy):
     """A policy that knows the market: the engine plays the environment's `optimal_action` instead of its `act`."""
 
 
-class Environment:
+class Environment(abc.ABC):
     """A simulated market for one lane. Subclasses are frozen dataclasses of static choices.
 
     The methods are those of gymnax 1.x. A subclass provides `default_params`, `sample_params`, `problem`, `reset_env`,
-    `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`; `step_env` returns an `info` that always holds
-    `price`, `demand` (float scalars, or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
+    `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`, or it cannot be made (`TypeError`); `jaxprice.envs`
+    says which base class has which of them. `step_env` returns an `info` that always holds `price`, `demand` (float scalars,
+    or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
 
     In some markets today's price changes tomorrow's market (stock, reference prices, loyalty). There the regret of a period
     is the loss in value under the oracle, `V(s) - E[r + V(s')]`. It is never negative, and zero for the oracle. Its sum is
@@ -248,13 +250,13 @@ class Environment:
         """Label of this market in results."""
         return type(self).__name__
 
+    @abc.abstractmethod
     def default_params(self):
         """One concrete market of this kind, as NumPy arrays."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sample_params(self, key):
         """A random market of the task distribution."""
-        raise NotImplementedError
 
     def draw_params(self, key, horizon):
         """A random market of the task distribution, played for `horizon` periods, an int scalar.
@@ -285,26 +287,27 @@ class Environment:
         if self.longest is not None:
             yield "max_steps_in_episode", steps <= self.longest, f"a max_steps_in_episode of at most {self.longest}"
 
+    @abc.abstractmethod
     def problem(self, params):
         """The facts that the seller may know about the market `params`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reset_env(self, key, params):
         """Start one selling horizon: `(observation, state)`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def step_env(self, key, state, action, params):
         """One period, without autoreset: `(observation, state, reward, terminated, info)`.
 
         `terminated` must be False before the horizon; otherwise `simulate` raises, because a lane is one full selling
         horizon. A season that ends early (no stock, no customers) must go on without sales.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def expected_reward(self, state, action, params):
         """Mean profit of a period with this action, float scalar. It is computed exactly, never sampled."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def optimal_reward(self, state, params):
         """The expected profit of the oracle that is assigned to this period, float scalar: the unit of `share`.
 
@@ -318,11 +321,10 @@ class Environment:
         profit of the best action in the state that the seller has reached is not. `invariants.check_market` tests this. If
         `endless`, the two sums differ by the values of the first and the last state, which do not grow with the horizon.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def optimal_action(self, state, params):
         """The action of the oracle."""
-        raise NotImplementedError
 
     def believed(self, observation, params, problem):
         """The market as the seller would know it if `params` were the truth: `(state, params)`, from the observation.

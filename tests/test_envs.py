@@ -12,7 +12,9 @@ from scipy import special, stats
 import jaxprice
 from jaxprice import demand, random
 from jaxprice.data import calibrated
-from jaxprice.types import Discrete, Interval
+from jaxprice.envs.market import ContextualMarket, MyopicMarket
+from jaxprice.envs.planning import LongRunMarket
+from jaxprice.types import Discrete, Environment, Interval
 
 DRAWS = 40_000
 SMALL = {"num_segments": 30, "num_prices": 8}
@@ -521,3 +523,24 @@ def test_drawn_markets_keep_the_rules_that_make_was_given(options):
     env, params = jaxprice.make("PostedPrice", demand="linear", **options)
     drawn = env.problem(env.sample_params(jax.random.key(0)))
     jax.tree.map(np.testing.assert_allclose, drawn, env.problem(params))
+
+
+def test_a_class_that_lacks_a_method_is_refused_when_it_is_made():
+    whole = {name: None for name in Environment.__abstractmethods__}
+    for name in sorted(Environment.__abstractmethods__):
+        with pytest.raises(TypeError, match=name):
+            type("Half", (Environment,), {other: None for other in whole if other != name})()
+    told = dict.fromkeys(("default_params", "sample_params", "problem", "draw"))
+    for base, more in ((MyopicMarket, {}), (ContextualMarket, {"start": None, "move": None})):
+        with pytest.raises(TypeError, match=r"Half .* lacks `table`, `mean_demand`, `best`"):
+            type("Half", (base,), told | more)()
+        with pytest.raises(TypeError, match=r"Half .* lacks `table`, `best`"):
+            type("Half", (base,), told | more | {"mean_demand": None})()
+        with pytest.raises(TypeError, match="draw"):
+            type("Half", (base,), told | more | {"table": None, "draw": base.draw})()
+        type("Whole", (base,), told | more | {"table": None})()
+        type("Whole", (base,), told | more | {"mean_demand": None, "best": None})()
+    with pytest.raises(TypeError, match="move"):
+        type("Half", (ContextualMarket,), told | {"table": None, "start": None})()
+    with pytest.raises(TypeError, match="optimal_action"):
+        type("Half", (LongRunMarket,), {name: None for name in whole if name not in ("optimal_action", "optimal_reward")})()

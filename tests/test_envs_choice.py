@@ -62,7 +62,7 @@ def worlds(name):
             "state": state,
             "actions": actions,
             "prices": prices,
-            "means": jax.vmap(lambda p: env.mean_demand(state, p, params))(prices),
+            "means": jax.vmap(lambda p: env.mean_demand(p, params, state))(prices),
             "rewards": jax.vmap(lambda a: env.expected_reward(state, a, params))(actions),
             "optimal": env.optimal_reward(state, params),
             "info": info,
@@ -307,8 +307,8 @@ def test_fair_instances(lam):
     env, params = fair_pricing.make("linear", fairness=lam)
     np.testing.assert_allclose(env.own_prices(params), [3, 4], rtol=1e-6)
     state = env.reset_env(None, params)[1]
-    np.testing.assert_allclose(state.best, [3.5 - lam / 2, 3.5 + lam / 2], rtol=1e-6)
-    assert float(state.optimal) == pytest.approx(2.5 - (1 - lam) ** 2 / 20, rel=1e-6)
+    np.testing.assert_allclose(state.best_action, [3.5 - lam / 2, 3.5 + lam / 2], rtol=1e-6)
+    assert float(state.best_reward) == pytest.approx(2.5 - (1 - lam) ** 2 / 20, rel=1e-6)
     env, params = fair_pricing.make("exponential", fairness=lam)
     np.testing.assert_allclose(env.own_prices(params), [1, 2], rtol=1e-6)
     state = env.reset_env(None, params)[1]
@@ -317,9 +317,9 @@ def test_fair_instances(lam):
         return (1 - p) * np.exp(1 - p) + (1 - (p + lam) / 2) * np.exp(1 - (p + lam) / 2)
 
     first = 1.0 if lam == 1 else optimize.brentq(slope, 1, 2 - lam)
-    np.testing.assert_allclose(state.best, [first, first + lam], atol=2e-3)
+    np.testing.assert_allclose(state.best_action, [first, first + lam], atol=2e-3)
     exact = 0.5 * (first * np.exp(1 - first) + (first + lam) * np.exp(1 - (first + lam) / 2))
-    assert float(state.optimal) == pytest.approx(exact, rel=1e-6)
+    assert float(state.best_reward) == pytest.approx(exact, rel=1e-6)
 
 
 def test_unfair_prices_are_told_and_win_nothing():
@@ -329,28 +329,28 @@ def test_unfair_prices_are_told_and_win_nothing():
         info = env.step_env(jax.random.key(0), state, np.float32(prices), params)[4]
         assert float(info["violation"]) == pytest.approx(violation, abs=1e-5)
         assert float(info["regret"]) >= 0
-    assert float(env.expected_reward(state, np.float32([3, 4]), params)) > float(state.optimal) + 0.01
+    assert float(env.expected_reward(state, np.float32([3, 4]), params)) > float(state.best_reward) + 0.01
     assert float(env.problem(params).details["fairness"]) == 0.5
 
 
 def test_known_logit_prices():
     env, params = mnl_pricing.make(quality=[2, 2], cost=[1, 1], scale=0.25, low=1, high=2.5)  # Calvano et al.
-    np.testing.assert_allclose(env.reset_env(None, params)[1].best, 1.924981, atol=2e-6)
+    np.testing.assert_allclose(env.reset_env(None, params)[1].best_action, 1.924981, atol=2e-6)
     env, params = mnl_pricing.make(quality=[1], scale=1, high=8)
     state = env.reset_env(None, params)[1]
-    np.testing.assert_allclose(state.best, 1.5671433, rtol=1e-6)
-    assert float(state.optimal) == pytest.approx(0.5671433, rel=1e-6)
+    np.testing.assert_allclose(state.best_action, 1.5671433, rtol=1e-6)
+    assert float(state.best_reward) == pytest.approx(0.5671433, rel=1e-6)
     curve = jaxprice.make("PostedPrice", demand="logit", num_prices=None)
     posted = curve[0].reset(jax.random.key(0), curve[1])[1]
-    assert float(posted.best_action) == pytest.approx(float(state.best[0]), rel=1e-6)
+    assert float(posted.best_action) == pytest.approx(float(state.best_action[0]), rel=1e-6)
 
 
 def test_a_known_assortment():
     """The product that brings .6 would take buyers from the two that bring 1."""
     env, params = mnl_assortment.make(revenues=[1, 0.6, 1, 0.9], weights=[2, 5, 1, 1], size=3)
     state = env.reset_env(None, params)[1]
-    assert np.asarray(state.best).tolist() == [True, False, True, True]
-    assert float(state.optimal) == pytest.approx((2 + 1 + 0.9) / 5)
+    assert np.asarray(state.best_action).tolist() == [True, False, True, True]
+    assert float(state.best_reward) == pytest.approx((2 + 1 + 0.9) / 5)
     obs = env.step_env(jax.random.key(0), state, np.array([False, True, False, False]), params)[0]
     np.testing.assert_allclose(obs[1:5], [0, 0.6, 0, 0])
 
@@ -378,8 +378,8 @@ def test_every_number_matters_and_refresh_starts_afresh(name):
         assert not all(jax.tree.leaves(same)), field.name
     if name not in CONTEXTUAL:
         moved = jax.device_get(behaviour(arrays(nth(world["params"], 1))))[0]
-        np.testing.assert_allclose(moved.best, world["state"].best[1], atol=1e-3)
-        assert moved.optimal == pytest.approx(world["state"].optimal[1], rel=1e-5)
+        np.testing.assert_allclose(moved.best_action, world["state"].best_action[1], atol=1e-3)
+        assert moved.best_reward == pytest.approx(world["state"].best_reward[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", some(["fair linear", "assortment"], "assortment"))

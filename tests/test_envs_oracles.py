@@ -221,7 +221,9 @@ def test_multi_product_oracle(family):
 def test_keskin_and_zeevis_market():
     env, params = jaxprice.make("MultiProduct", num_products=1)
     _, state = env.reset_env(jax.random.key(0), params)
-    assert float(state.best[0]) == pytest.approx(1.1, abs=1e-6) and float(state.optimal) == pytest.approx(0.605, abs=1e-6)
+    assert float(state.best_action[0]) == pytest.approx(1.1, abs=1e-6) and float(state.best_reward) == pytest.approx(
+        0.605, abs=1e-6
+    )
     env, params = jaxprice.make("ParametricDemand", family="keskin_zeevi")
     _, state = env.reset_env(jax.random.key(0), params)
     assert float(state.best_action) == pytest.approx(1.1, abs=1e-6) and float(state.best_reward) == pytest.approx(0.605)

@@ -477,7 +477,7 @@ def test_kiefer_wolfowitz_climbs_to_the_top():
     name = ("PostedPrice", options)
     prices = sweep(policies.kiefer_wolfowitz, [[1.0, 0.2], [0.02, 0.2]], name, 400)[:, -2:].mean(axis=(1, 2))
     env, params = market(name)
-    best = float(env.best_price(params))
+    best = float(env.best(params))
     assert abs(prices[0] - best) < 0.01
     assert abs(prices[1] - best) > 0.02  # steps that are too small
 

@@ -282,7 +282,7 @@ def test_one_period_estimates_the_gradient(baseline):
     @jax.vmap
     def moves(key):
         price = policy.act(key, state, None)
-        demand = env.mean_demand(None, price, params)
+        demand = env.mean_demand(price, params)
         sale = Transition(None, price, price, demand, jnp.sum(price * demand), None)
         return (policy.update(key, state, sale).ball.centre - ball.centre) * (1e5 / ball.step)
 

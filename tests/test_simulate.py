@@ -246,6 +246,15 @@ class Probe(Environment):
         info["optimal_reward"] = part(state.phase + params.level)
         return {"phase": state.phase, "time": state.time}, state, demand, jnp.bool_(False), info
 
+    def expected_reward(self, state, action, params):
+        return state.phase
+
+    def optimal_reward(self, state, params):
+        return part(state.phase + params.level)
+
+    def optimal_action(self, state, params):
+        return jnp.int32(0)
+
 
 def part(x):
     """The fractional part, exact for the numbers above."""

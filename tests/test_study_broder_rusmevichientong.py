@@ -37,7 +37,7 @@ def test_settings_are_those_of_the_paper():
     policy = policies.mle_cycle(first=0.0, second=0.5)
     played = jaxprice.simulate(env, policy, lanes=1, horizon=2, params=params, traces=True)
     np.testing.assert_allclose(played["trace_price"].values.ravel(), [0.5, 4.25])
-    assert float(env.best_price(params)) == pytest.approx(1.5671433, rel=1e-6)
+    assert float(env.best(params)) == pytest.approx(1.5671433, rel=1e-6)
 
 
 def test_rows():

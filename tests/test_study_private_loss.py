@@ -21,7 +21,7 @@ def test_demand_noise_and_optima(demand):
     for x1, x2, price in ((0.0, 0.0, 4.5), (0.3, 0.9, 2.0), (1.0, 1.0, 0.5)):
         visit = Visit(jnp.int32(0), jnp.float32([1, x1 / 3**0.5, x2 / 3**0.5]))
         wanted = constant + weights[0] * x1 + weights[1] * x2 - 0.2 * price
-        assert float(env.mean_demand(visit, jnp.float32(price), params)) == pytest.approx(wanted, abs=1e-6)
+        assert float(env.mean_demand(jnp.float32(price), params, visit)) == pytest.approx(wanted, abs=1e-6)
     noise = jax.vmap(lambda key: env.draw(key, None, jnp.float32(0), params))(jax.random.split(jax.random.key(0), 4000))
     assert float(jnp.max(jnp.abs(noise))) <= 0.1
     assert float(jnp.std(noise)) == pytest.approx(0.1 / 3**0.5, rel=0.05)  # 1.1 % is the standard error

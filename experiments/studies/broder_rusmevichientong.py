@@ -100,7 +100,7 @@ def batch_cell(seller, sizes, seed, batch):
     greedy = seller == "MLE-GREEDY"
     policy = policies.mle_greedy(first=0.5) if greedy else policies.mle_cycle(first=0.0, second=0.5)
     env, params = jaxprice.make("ParametricDemand", family="logit", parameters=(1.0, 0.0) if greedy else MARKET)
-    price = env.best_price(params)
+    price = env.best(params)
     best = float(price * env.mean_demand(price, params))
     horizon = sizes.greedy_periods if greedy else sizes.cycle_periods
     times = np.unique(np.round(np.geomspace(10, horizon, 8 * round(math.log10(horizon)) - 7)).astype(int))

@@ -18,7 +18,7 @@ from flax import struct
 
 from jaxprice import checks
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit, Params
-from jaxprice.envs.stationary import State
+from jaxprice.envs.market import State
 
 NAMES = ("one_arm", "best_arm", "flip", "delayed")
 

@@ -1,4 +1,19 @@
-"""Markets, one a file, and `make`, which builds any of them by name."""
+"""Markets, one a file, and `make`, which builds any of them by name.
+
+Which base class a market of your own takes:
+
+| market | base class | what you write |
+|---|---|---|
+| stays as it is; arms, or a price grid | `market.MyopicMarket` | `num_actions`, `table`, `draw` |
+| stays as it is; any price, or several products | `market.MyopicMarket` | `mean_demand`, `best`, `draw` |
+| its buyers have features that the seller sees | `market.ContextualMarket` | the same, and `start`, `move` |
+| today's price changes tomorrow's market, without end | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
+| anything else: a season's stock, rival sellers, a wrapper | `types.Environment` | all |
+
+References, loyalty and stock that is ordered anew are markets of the fourth kind. Every market also says what its numbers are
+(`default_params`), how they are drawn (`sample_params`), what must hold of them (`rules`) and what the seller is told
+(`problem`). The methods that a class leaves out are named by a `TypeError` when it is made.
+"""
 
 import contextlib
 import functools

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, rules
-from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Discrete, Problem
 
 
@@ -37,7 +37,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class BernoulliBandit(StationaryMarket):
+class BernoulliBandit(MyopicMarket):
     """Bernoulli arms, each mean U[0, 1] under the prior.
 
     Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
@@ -90,7 +90,7 @@ class BernoulliBandit(StationaryMarket):
             noise=self.noise,
         )
 
-    def table(self, params):
+    def table(self, params, state=None):
         return jnp.asarray(params.means)
 
     def draw(self, key, action, mean, params):

@@ -34,7 +34,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise, rules
 from jaxprice import demand as demand_curves
-from jaxprice.envs.market import SettledMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Interval, Problem
 
 LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
@@ -66,7 +66,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class FairPricing(SettledMarket):
+class FairPricing(MyopicMarket):
     """Two groups and a fairness constraint; see the module.
 
     Observation: share of the horizon gone, last prices, last sales; float `[5]`.
@@ -147,7 +147,7 @@ class FairPricing(SettledMarket):
             details={"fairness": params.fairness},
         )
 
-    def best(self, params):
+    def best(self, params, state=None):
         return jnp.asarray(self.fair_prices(params), jnp.float32)
 
     def own_prices(self, params):
@@ -185,19 +185,19 @@ class FairPricing(SettledMarket):
     def price(self, action, params):
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         return self._mean(price, params.level, params.rate)
 
     def _mean(self, price, level, rate):
         """Purchase probabilities at prices `[2, ...]`."""
         return level - rate * price if self.curve == "linear" else jnp.minimum(level * jnp.exp(-rate * price), 1.0)
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "bernoulli")
 
     def step_env(self, key, state, action, params):
         obs, new_state, reward, terminated, info = super().step_env(key, state, action, params)
-        gap, allowed = jnp.abs(info["price"][1] - info["price"][0]), jnp.abs(state.best[1] - state.best[0])
+        gap, allowed = jnp.abs(info["price"][1] - info["price"][0]), jnp.abs(state.best_action[1] - state.best_action[0])
         excess = gap - allowed
         violation = jnp.where(excess > ROUNDING * params.high, excess, 0.0)
         more = {"regret": jnp.maximum(info["regret"], 0.0), "violation": jnp.asarray(violation, jnp.float32)}

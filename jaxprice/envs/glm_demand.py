@@ -41,7 +41,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.envs.market import ContextualMarket, Visit
+from jaxprice.envs.market import ContextualMarket, Visit, first_best
 from jaxprice.numerics import wright_omega
 from jaxprice.types import Discrete, Interval, Problem
 
@@ -146,6 +146,7 @@ class GLMDemand(ContextualMarket):
 
     def rules(self, params):
         yield from super().rules(params)
+        yield from rules.offers(params, self.num_prices)
         yield from rules.at_least(params, 0, *([] if params.noise_scale is None else ["noise_scale"]))
         alpha, beta = params.alpha.astype(float), params.beta.astype(float)
         low, high = params.low[:, None], params.high[:, None]
@@ -196,17 +197,17 @@ class GLMDemand(ContextualMarket):
             return (d**-0.5 * u).at[0].set(1.0)
         return d**-0.5 * (1 + u)
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         a, b = self._effects(state, params)
         return jax.nn.sigmoid(a - b * price) if self.link == "logit" else a - b * price
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, LINKS[self.link], scale=params.noise_scale)
 
-    def optimal_action(self, state, params):
+    def best(self, params, state=None):
         if self.num_prices:
             prices = jnp.asarray(params.prices)
-            return self.grid_action((prices - params.cost) * self.mean_demand(state, prices, params))
+            return first_best((prices - params.cost) * self.mean_demand(prices, params, state))
         a, b = self._effects(state, params)
         slope = jnp.where(b > 0, b, 1.0)
         if self.link == "logit":

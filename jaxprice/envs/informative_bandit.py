@@ -22,7 +22,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, rules
-from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Discrete, Problem
 
 
@@ -43,7 +43,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class InformativeBandit(StationaryMarket):
+class InformativeBandit(MyopicMarket):
     """The informative bandit; under the prior each candidate is the target with the same probability.
 
     Observation: share of the horizon gone, last price, last demand, and the last payout once more, one-hot, as the paper
@@ -103,17 +103,17 @@ class InformativeBandit(StationaryMarket):
             noise=self.noise,
         )
 
-    def table(self, params):
+    def table(self, params, state=None):
         return jnp.asarray(params.means)
 
     def draw(self, key, action, mean, params):
         return mean
 
-    def _observe(self, state, price, demand, params):
+    def observation(self, state, price, demand, params):
         n = self.num_arms - 1
         place = jnp.clip(jnp.round(n * self.prize * jnp.asarray(demand, jnp.float32)) - 1, 0, n).astype(jnp.int32)
         coded = (jnp.arange(n + 1, dtype=jnp.int32) == place) & (state.time > 0)
-        return jnp.concatenate([super()._observe(state, price, demand, params), coded.astype(jnp.float32)])
+        return jnp.concatenate([super().observation(state, price, demand, params), coded.astype(jnp.float32)])
 
 
 def make(target=0, *, num_arms=11, prize=5.0, horizon=5):

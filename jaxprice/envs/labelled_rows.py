@@ -29,8 +29,8 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.envs.contextual_bandit import ContextualBandit
-from jaxprice.types import Discrete, Problem
+from jaxprice.envs.market import ContextualMarket
+from jaxprice.types import Discrete, Environment, Problem
 
 DATA = ("digits", "breast_cancer", "wine")
 SPREAD = 0.5  # of rows drawn, around the centre of their label
@@ -67,7 +67,7 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledRows(ContextualBandit):
+class LabelledRows(ContextualMarket):
     """Labels as arms; see the module.
 
     Observation: share of the horizon gone, last price (always 1), last reward, context; float `[3 + d]`.
@@ -152,11 +152,13 @@ class LabelledRows(ContextualBandit):
         row = jax.random.randint(key, (), 0, self.num_rows, jnp.int32)
         return State(time, jnp.asarray(params.labels)[row], jnp.asarray(params.rows)[row])
 
-    def means(self, state, params):
+    def table(self, params, state=None):
         right = jnp.arange(self.num_arms, dtype=jnp.int32) == state.label
         return jnp.where(right, params.hit, params.miss)
 
-    def draw(self, key, mean, params):
+    believed = Environment.believed  # none: the features of a row do not tell its label
+
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "bernoulli")
 
 

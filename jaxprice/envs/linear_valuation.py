@@ -28,7 +28,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.envs.market import ContextualMarket, Visit
+from jaxprice.envs.market import ContextualMarket, Visit, first_best
 from jaxprice.oracles import linear_valuation as oracle
 from jaxprice.types import Discrete, Interval, Problem
 
@@ -139,6 +139,7 @@ class LinearValuation(ContextualMarket):
 
     def rules(self, params):
         yield from super().rules(params)
+        yield from rules.offers(params, self.num_prices)
         yield from rules.above(params, 0, "scale")
         spread, middle = params.scale, 0.0
         if self.law == "mixture":
@@ -201,17 +202,17 @@ class LinearValuation(ContextualMarket):
             time = 31 - jax.lax.clz(time + 1)
         return jnp.asarray(params.contexts)[time % params.contexts.shape[0]]
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         return oracle.survival(self.law, price - self._utility(state, params), **self._law(params))
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "bernoulli")
 
-    def optimal_action(self, state, params):
+    def best(self, params, state=None):
         utility = self._utility(state, params)
         if self.num_prices:
             mean = oracle.survival(self.law, jnp.asarray(params.prices) - utility, **self._law(params))
-            return self.grid_action((params.prices - params.cost) * mean)
+            return first_best((params.prices - params.cost) * mean)
         price = oracle.optimal_price(utility - params.cost, self.law, **self._law(params)) + params.cost
         return jnp.clip(price, params.low, params.high)
 

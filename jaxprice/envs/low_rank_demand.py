@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.envs.market import SettledMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
@@ -50,7 +50,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class LowRankDemand(SettledMarket):
+class LowRankDemand(MyopicMarket):
     """Linear demand of low rank; see the module.
 
     Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
@@ -128,7 +128,7 @@ class LowRankDemand(SettledMarket):
             noise="gaussian",
         )
 
-    def best(self, params):
+    def best(self, params, state=None):
         slopes, level = jnp.asarray(params.slopes), jnp.asarray(params.level)
         values, vectors = jnp.linalg.eigh(slopes + slopes.T)
         along = dot(vectors.T, level)
@@ -152,13 +152,13 @@ class LowRankDemand(SettledMarket):
         action = jnp.asarray(action, jnp.float32)
         return action * jnp.minimum(1.0, params.radius / jnp.maximum(jnp.sqrt(jnp.sum(action**2)), 1e-30))
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         features, slopes = jnp.asarray(params.features), jnp.asarray(params.slopes)
         x = dot(price, features)
         along = params.level - jnp.sum(slopes * x[None], axis=1)
         return dot(features, along)
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "gaussian", scale=params.noise_scale)
 
 

@@ -1,20 +1,21 @@
-"""Markets whose numbers or context may move, but not because of the price: what they share.
+"""Markets that no price changes: one class for those that stay as they are, one for buyers with features.
 
 A period is a price, the mean demand at it, a draw around the mean, and the best that could have been earned. Today's price
 does not change tomorrow's market, so the oracle is myopic and the regret of a period is r(p*) - r(p): in every period
 E optimal_reward = E (reward + regret), and what the best could earn does not depend on the seller.
 
-The keys of a period: demand is drawn with the period's key itself, and what moves by itself (contexts, regimes) with
-`moving(key)`, so that two markets which differ only in how they move face the same buyers.
+Demand is drawn with the key of the period itself. What moves by itself (contexts, regimes) moves with `moving(key)`, so that
+two markets which differ only in how they move face the same buyers.
 """
 
+import abc
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxprice import rules
 from jaxprice.types import Environment
 
 
@@ -39,115 +40,152 @@ def same(action, best):
     return jnp.all(action == best)
 
 
-class MyopicMarket(Environment):
-    """Shared steps of markets with a myopic oracle.
+def first_best(rewards):
+    """The first action with the largest expected reward, int32 scalar."""
+    return jnp.argmax(rewards).astype(jnp.int32)
 
-    A subclass has params with `cost` and `max_steps_in_episode`, a state with `time`, and the methods below. Prices and
-    demand are scalars, or `[n]` with n products.
+
+@struct.dataclass
+class State:
+    """State of a market that stays as it is.
+
+    Attributes:
+      time: periods played, int scalar.
+      mean_demand: expected demand of one buyer at each action of a table, float `[num_actions]`; `[0]` without a table.
+      best_action: what the oracle plays.
+      best_reward: its expected reward in a period, float scalar.
+    """
+
+    time: jax.Array
+    mean_demand: jax.Array
+    best_action: jax.Array
+    best_reward: jax.Array
+
+
+class MyopicMarket(Environment):
+    """A market that stays as it is: the best action is worked out once, at the start, and kept in the state.
+
+    A subclass has params with `cost` and `max_steps_in_episode`, and the method `draw`. Where it has `num_actions`, mean
+    demand is a `table` over them, and params have the `prices` of the actions. Otherwise it has the methods `mean_demand` and
+    `best`. Prices and demand are scalars, or `[n]` with n products.
+
+    Attributes:
+      buyers: buyers a period.
+      num_actions: number of arms, or of prices of a grid, whose mean demand is a table; 0: no table.
+      num_prices: size of a price grid; None: any price in `[low, high]`, or arms.
     """
 
     buyers: int = 1
+    num_actions: int = 0
+    num_prices: int | None = None
+
+    def __new__(cls, *args, **options):
+        del args, options
+        made = super().__new__(cls)
+        lacks = [name for name in ("table", "mean_demand", "best") if getattr(cls, name) is getattr(MyopicMarket, name)]
+        if "table" in lacks and len(lacks) > 1:
+            missing = ", ".join(f"`{name}`" for name in lacks)
+            raise TypeError(f"{cls.__name__} needs the method `table`, or both `mean_demand` and `best`: it lacks {missing}")
+        return made
+
+    @abc.abstractmethod
+    def draw(self, key, action, mean, params):
+        """Units sold to all buyers when the mean of one is `mean`."""
+
+    def table(self, params, state=None):
+        """Expected demand of one buyer at each action, float `[num_actions]`; `state`: where demand depends on it."""
+        raise NotImplementedError
+
+    def mean_demand(self, price, params, state=None):
+        """Expected units sold to one buyer at a price; `state`: where demand depends on more than the price."""
+        raise NotImplementedError
+
+    def best(self, params, state=None):
+        """The best action where there is no table."""
+        raise NotImplementedError
 
     def price(self, action, params):
-        """The price that an action posts."""
-        raise NotImplementedError
-
-    def mean_demand(self, state, price, params):
-        """Expected units sold to one buyer."""
-        raise NotImplementedError
-
-    def draw(self, key, state, mean, params):
-        """Units sold to all buyers when the mean of one is `mean`."""
-        raise NotImplementedError
-
-    def optimal_action(self, state, params):
-        raise NotImplementedError
-
-    def start(self, key, params):
-        """The state before the first period."""
-        raise NotImplementedError
-
-    def move(self, key, state, params):
-        """The state of the next period, but for its time."""
-        del key, params
-        return state
-
-    def extras(self, state, params):
-        """What the seller sees beyond time, last price and last demand; the context last. A tuple."""
-        del state, params
-        return ()
-
-    def reset_env(self, key, params):
-        state = self.start(key, params)
-        nothing = jnp.zeros(self.demand_shape, jnp.float32)
-        return self._see(state, nothing, nothing, params), state
+        """The price that an action posts: that of the grid, or the action itself, brought into `[low, high]`."""
+        if self.num_actions or self.num_prices:
+            return jnp.asarray(params.prices)[action]
+        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
     @property
     def demand_shape(self):
         """Shape of prices and of demand: `()`, or `(n,)` with n products."""
         return ()
 
+    def reset_env(self, key, params):
+        state = self.start(key, params)
+        nothing = jnp.zeros(self.demand_shape, jnp.float32)
+        return self.observation(state, nothing, nothing, params), state
+
+    def start(self, key, params):
+        """The state before the first period."""
+        del key
+        empty = State(jnp.int32(0), jnp.zeros(0, jnp.float32), None, None)
+        return self.refresh(empty, params)
+
+    def refresh(self, state, params):
+        if self.num_actions:
+            mean = jnp.asarray(self.table(params), jnp.float32)
+            rewards = self.profit(jnp.asarray(params.prices), mean, params)
+            best = first_best(rewards)
+            return State(state.time, mean, best, rewards[best])
+        best = self.best(params)
+        reward = self.expected_reward(state, best, params)
+        return State(state.time, state.mean_demand, best, jnp.asarray(reward, jnp.float32))
+
+    def next(self, key, state, params):
+        """The state of the next period, but for its time."""
+        del key, params
+        return state
+
     def step_env(self, key, state, action, params):
+        price, mean = self.price_and_mean(state, action, params)
+        demand = self.draw(key, action, mean, params)
+        info = self.sold(state, action, price, mean, demand, params)
+        state = dataclasses.replace(self.next(key, state, params), time=state.time + 1)
+        return self.observation(state, price, demand, params), state, info["reward"], jnp.bool_(False), info
+
+    def price_and_mean(self, state, action, params):
+        """What an action posts, and expected demand of one buyer at it."""
+        if self.num_actions:
+            return jnp.asarray(params.prices)[action], state.mean_demand[action]
         price = self.price(action, params)
-        mean = self.mean_demand(state, price, params)
-        demand = self.draw(key, state, mean, params)
-        best = self.optimal_action(state, params)
-        optimal = self.optimal_reward(state, params)
+        return price, self.mean_demand(price, params, state)
+
+    def sold(self, state, action, price, mean, demand, params):
+        """The `info` of a period; its regret is exactly zero for the oracle's action, whatever the rounding."""
+        best, optimal = self.optimal_action(state, params), self.optimal_reward(state, params)
         regret = jnp.where(same(action, best), 0.0, optimal - self.profit(price, mean, params))
-        reward = jnp.sum((price - params.cost) * demand)
-        info = sale(price, demand, reward, regret, optimal)
-        state = dataclasses.replace(self.move(moving(key), state, params), time=state.time + 1)
-        return self._see(state, price, demand, params), state, info["reward"], jnp.bool_(False), info
+        reward = (price - params.cost) * demand
+        return sale(price, demand, jnp.sum(reward) if self.demand_shape else reward, regret, optimal)
 
     def profit(self, price, mean, params):
-        """Expected profit of a period."""
-        return self.buyers * jnp.sum((price - params.cost) * mean)
+        """Expected profit of a period; summed over products where there are several."""
+        if self.demand_shape:
+            return self.buyers * jnp.sum((price - params.cost) * mean)
+        return self.buyers * (price - params.cost) * mean
 
     def expected_reward(self, state, action, params):
-        price = self.price(action, params)
-        return self.profit(price, self.mean_demand(state, price, params), params)
+        return self.profit(*self.price_and_mean(state, action, params), params)
+
+    def optimal_action(self, state, params):
+        return state.best_action
 
     def optimal_reward(self, state, params):
-        return self.expected_reward(state, self.optimal_action(state, params), params)
+        return state.best_reward
 
-    def _see(self, state, price, demand, params):
+    def observation(self, state, price, demand, params) -> Any:
+        """What the seller sees: share of the horizon gone, last prices, last demands of one buyer, then `extras`."""
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand / self.buyers, *self.extras(state, params))
 
-    def grid_action(self, rewards):
-        """The first price of the grid with the largest expected profit, int32 scalar."""
-        return jnp.argmax(rewards).astype(jnp.int32)
-
-
-@struct.dataclass
-class Settled:
-    """Periods played, int scalar; the oracle's action; and its expected reward in a period, float scalar."""
-
-    time: jax.Array
-    best: jax.Array
-    optimal: jax.Array
-
-
-class SettledMarket(MyopicMarket):
-    """A market whose best action stays the same: it is worked out at the start and kept in the state."""
-
-    def best(self, params):
-        """The best action."""
-        raise NotImplementedError
-
-    def start(self, key, params):
-        del key
-        return self.refresh(Settled(jnp.int32(0), None, None), params)
-
-    def refresh(self, state, params):
-        best = self.best(params)
-        return Settled(state.time, best, self.expected_reward(state, best, params))
-
-    def optimal_action(self, state, params):
-        return state.best
-
-    def optimal_reward(self, state, params):
-        return state.optimal
+    def extras(self, state, params):
+        """What the seller sees beyond time, last price and last demand; the context last. A tuple."""
+        del state, params
+        return ()
 
 
 @struct.dataclass
@@ -159,28 +197,50 @@ class Visit:
 
 
 class ContextualMarket(MyopicMarket):
-    """A market with one product, whose buyers have features that the seller sees; on a price grid or an interval."""
+    """A market whose buyers have features that the seller sees: the best action is worked out for the buyer who is here.
 
-    num_prices: int | None
+    The state has `time` and `context`, as a `Visit` has. A subclass also says where buyers come from, `start` and `move`; its
+    `table`, or `mean_demand` and `best`, are told the state.
+    """
 
-    def rules(self, params):
-        yield from super().rules(params)
-        yield from rules.interval(params)
-        if self.num_prices:
-            yield from rules.grid(params)
+    @abc.abstractmethod
+    def start(self, key, params):
+        """The state before the first period."""
+
+    @abc.abstractmethod
+    def move(self, key, state, params):
+        """The state of the next period, but for its time."""
+
+    def next(self, key, state, params):
+        return self.move(moving(key), state, params)
+
+    def refresh(self, state, params):
+        del params
+        return state
 
     def extras(self, state, params):
         return (state.context,)
 
-    def price(self, action, params):
-        if self.num_prices:
-            return jnp.asarray(params.prices)[action]
-        return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
+    def price_and_mean(self, state, action, params):
+        if self.num_actions:
+            return jnp.asarray(params.prices)[action], self.table(params, state)[action]
+        return super().price_and_mean(state, action, params)
+
+    def optimal_action(self, state, params):
+        return first_best(self._rewards(state, params)) if self.num_actions else self.best(params, state)
+
+    def optimal_reward(self, state, params):
+        if self.num_actions:
+            return jnp.max(self._rewards(state, params))
+        return self.expected_reward(state, self.optimal_action(state, params), params)
+
+    def _rewards(self, state, params):
+        """Expected reward of each action of a table, float `[num_actions]`."""
+        return self.profit(jnp.asarray(params.prices), self.table(params, state), params)
 
     def believed(self, observation, params, problem):
         return Visit(jnp.int32(0), observation[-problem.context_size :]), params
 
     def offer(self, state, action, params):
-        price = self.price(action, params)
-        mean = self.mean_demand(state, price, params)
+        price, mean = self.price_and_mean(state, action, params)
         return mean, self.profit(price, mean, params)

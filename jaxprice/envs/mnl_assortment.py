@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, rules
-from jaxprice.envs.market import SettledMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.envs.mnl_pricing import units
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Problem, Subset
@@ -47,7 +47,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class MNLAssortment(SettledMarket):
+class MNLAssortment(MyopicMarket):
     """Assortments under multinomial logit choice; see the module.
 
     Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry is
@@ -99,7 +99,7 @@ class MNLAssortment(SettledMarket):
             action_space=Subset(self.num_products, self.size),
         )
 
-    def best(self, params):
+    def best(self, params, state=None):
         return logit_pricing.assortment(params.revenues, params.weights, self.size)[0]
 
     def price(self, action, params):
@@ -107,11 +107,11 @@ class MNLAssortment(SettledMarket):
         offered = action & (jnp.cumsum(action) <= self.size)
         return jnp.where(offered, jnp.asarray(params.revenues), 0.0)
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         weights = jnp.where(price > 0, jnp.asarray(params.weights), 0.0)  # revenues are positive: a price of 0 is no offer
         return weights / (1 + jnp.sum(weights))
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return units(jax.random.uniform(key, (1,), jnp.float32), mean)
 
 

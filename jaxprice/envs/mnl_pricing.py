@@ -24,7 +24,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, random, rules
-from jaxprice.envs.market import SettledMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Interval, Problem
 
@@ -52,7 +52,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class MNLPricing(SettledMarket):
+class MNLPricing(MyopicMarket):
     """Multinomial logit demand for several products; see the module.
 
     Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`.
@@ -133,16 +133,16 @@ class MNLPricing(SettledMarket):
             buyers=self.buyers,
         )
 
-    def best(self, params):
+    def best(self, params, state=None):
         return jnp.asarray(logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)[0], jnp.float32)
 
     def price(self, action, params):
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         return logit_pricing.choice_probabilities(price, params.quality, params.scale, params.outside)
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return units(jax.random.uniform(key, (self.buyers,), jnp.float32), mean)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, noise, rules
-from jaxprice.envs.market import SettledMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
@@ -53,7 +53,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiProduct(SettledMarket):
+class MultiProduct(MyopicMarket):
     """Linear or exponential demand for several products; see the module.
 
     Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
@@ -150,7 +150,7 @@ class MultiProduct(SettledMarket):
             noise=FAMILIES[self.family],
         )
 
-    def best(self, params):
+    def best(self, params, state=None):
         slopes, low, high, cost = (jnp.asarray(x) for x in (params.slopes, params.low, params.high, params.cost))
         if self.family == "exponential":
             return jnp.clip(cost + 1 / jnp.diag(slopes), low, high)
@@ -169,13 +169,13 @@ class MultiProduct(SettledMarket):
     def price(self, action, params):
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
 
-    def mean_demand(self, state, price, params):
+    def mean_demand(self, price, params, state=None):
         across = jnp.sum(jnp.asarray(params.slopes) * price[None], axis=1)
         if self.family == "linear":
             return params.intercept - across
         return params.intercept * jnp.exp(-across)
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return noise.draw(key, mean, FAMILIES[self.family], scale=params.noise_scale)
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, rules
-from jaxprice.envs.stationary import State as StationaryState
+from jaxprice.envs.market import State as MyopicState
 from jaxprice.types import Environment
 
 
@@ -279,7 +279,7 @@ class NonStationary(Environment):
         obs, market, reward, terminated, info = self.base.step_env(key, state.market, action, now)
         path = params.path.move(jax.random.fold_in(key, 2), state.path, state.time + 1)
         moved = self.base.refresh(market, self.market(path, params))
-        if isinstance(market, StationaryState) and market.mean_demand.size:
+        if isinstance(market, MyopicState) and market.mean_demand.size:
             info = info | {"variation": jnp.max(jnp.abs(moved.mean_demand - market.mean_demand))}
         return obs, State(state.time + 1, path, moved), reward, terminated, info
 

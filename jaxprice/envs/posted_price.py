@@ -12,13 +12,14 @@ Source: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve",
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from jaxprice import checks, devices, rules
 from jaxprice import demand as demand_curves
 from jaxprice import noise as noises
-from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Discrete, Interval, Problem
 
 
@@ -45,7 +46,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class PostedPrice(StationaryMarket):
+class PostedPrice(MyopicMarket):
     """Posted price with a named demand curve.
 
     Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
@@ -143,16 +144,16 @@ class PostedPrice(StationaryMarket):
             params, demand=None
         )
 
-    def table(self, params):
+    def table(self, params, state=None):
         return self.mean_demand(params.prices, params)
 
-    def mean_demand(self, price, params):
+    def mean_demand(self, price, params, state=None):
         """Expected demand of one buyer at `price`, float like `price`."""
         return params.demand.mean(price)
 
-    def best_price(self, params):
+    def best(self, params, state=None):
         """The best price of the interval."""
-        return params.demand.optimal_price(params.cost, params.low, params.high)
+        return jnp.asarray(params.demand.optimal_price(params.cost, params.low, params.high), jnp.float32)
 
     def draw(self, key, action, mean, params):
         return noises.draw(key, mean, self.noise, scale=params.noise_scale, buyers=self.buyers)

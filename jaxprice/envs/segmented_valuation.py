@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, rules, samplers
-from jaxprice.envs.stationary import StationaryMarket
+from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Discrete, Problem
 
 LAWS = ("beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)", "two points")
@@ -63,7 +63,7 @@ class Observation:
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentedValuation(StationaryMarket):
+class SegmentedValuation(MyopicMarket):
     """Segmented valuations with midpoints from one of `LAWS`.
 
     Observation: `Observation`: segments and purchases of the period's consumers, the price, and the shares of segments.
@@ -136,25 +136,31 @@ class SegmentedValuation(StationaryMarket):
             details={"shares": params.shares},
         )
 
-    def table(self, params):
+    def table(self, params, state=None):
         def at(price):
             reach = (params.midpoints + params.half_width - price) / (2 * params.half_width)
             return jnp.sum(params.shares * jnp.clip(reach, 0.0, 1.0))
 
         return jax.lax.map(at, jnp.asarray(params.prices))
 
-    def step_env(self, key, state, action, params):
-        price, mean = self._price_and_mean(state, action, params)
+    def draw(self, key, action, mean, params):
+        return jnp.sum(self._consumers(key, jnp.asarray(params.prices)[action], params)[1].astype(jnp.float32))
+
+    def _consumers(self, key, price, params):
+        """The segment of each consumer, int `[buyers]`, and whether it buys at the price, bool `[buyers]`."""
         words = jax.random.bits(key, (2, self.buyers), jnp.uint32)
         segments = random.choose(samplers.uniform(words[0]), params.shares)
         valuations = jnp.asarray(params.midpoints)[segments] + params.half_width * (2 * samplers.uniform(words[1]) - 1)
-        purchases = valuations >= price
-        demand = jnp.sum(purchases.astype(jnp.float32))
-        state, reward, info = self._sell(state, action, price, mean, demand, params)
-        obs = Observation(segments, purchases, price, jnp.asarray(params.shares))
-        return obs, state, reward, jnp.bool_(False), info
+        return segments, valuations >= price
 
-    def _observe(self, state, price, demand, params):
+    def step_env(self, key, state, action, params):
+        price, mean = self.price_and_mean(state, action, params)
+        segments, purchases = self._consumers(key, price, params)
+        info = self.sold(state, action, price, mean, jnp.sum(purchases.astype(jnp.float32)), params)
+        obs = Observation(segments, purchases, price, jnp.asarray(params.shares))
+        return obs, dataclasses.replace(state, time=state.time + 1), info["reward"], jnp.bool_(False), info
+
+    def observation(self, state, price, demand, params):
         nobody = jnp.full((self.buyers,), -1, jnp.int32)
         return Observation(nobody, jnp.zeros((self.buyers,), bool), jnp.float32(0), jnp.asarray(params.shares))
 

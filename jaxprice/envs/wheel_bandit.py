@@ -26,8 +26,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, rules
-from jaxprice.envs.contextual_bandit import ContextualBandit
-from jaxprice.envs.market import Visit
+from jaxprice.envs.market import ContextualMarket, Visit
 from jaxprice.types import Discrete, Problem
 
 ARMS = 5
@@ -54,7 +53,7 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class WheelBandit(ContextualBandit):
+class WheelBandit(ContextualMarket):
     """The wheel; see the module.
 
     Observation: share of the horizon gone, last price, last demand, context; float `[3 + 2]`, or `[3 + 3]` with intercept.
@@ -128,14 +127,14 @@ class WheelBandit(ContextualBandit):
         x = [radius * jnp.cos(angle), radius * jnp.sin(angle)]
         return jnp.stack([jnp.float32(1), *x] if self.intercept else x)
 
-    def means(self, state, params):
+    def table(self, params, state=None):
         x, y = state.context[-2], state.context[-1]
         quadrant = 1 + 2 * (x <= 0).astype(jnp.int32) + (y <= 0).astype(jnp.int32)
         arms = jnp.arange(ARMS, dtype=jnp.int32)
         rim, levels = x * x + y * y >= params.delta**2, jnp.asarray(params.levels)
         return jnp.where(rim & (arms == quadrant), levels[2], jnp.where(arms == 0, levels[0], levels[1]))
 
-    def draw(self, key, mean, params):
+    def draw(self, key, action, mean, params):
         return mean + params.noise_scale * jax.random.normal(key, (), jnp.float32)
 
 

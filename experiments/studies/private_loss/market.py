@@ -27,7 +27,7 @@ class UniformNoise(GLMDemand):
 
     signed: ClassVar[bool] = True
 
-    def draw(self, key, state, mean, params):
+    def draw(self, key, action, mean, params):
         return mean + WIDTH * (2 * jax.random.uniform(key, (), jnp.float32) - 1)
 
 

@@ -101,7 +101,7 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
     """Thompson sampling with the task distribution of `env` as its prior.
 
     Args:
-      env: an environment with a grid of prices: one whose state has the `mean_demand` of each price (`StationaryMarket`),
+      env: an environment with a grid of prices: one whose state has the `mean_demand` of each price (`MyopicMarket`),
         one with `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`), or a wrapper of these.
       markets: number M of drawn markets, at most 100,000. Each takes one number in the state of a lane.
       seed: seed of that draw; the markets differ from those that `simulate` draws with the same seed.
