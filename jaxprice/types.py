@@ -89,6 +89,30 @@ class Problem:
     law: str = struct.field(pytree_node=False, default="")
     context_size: int = struct.field(pytree_node=False, default=0)
 
+    @classmethod
+    def of(cls, params, action_space=None, **told):
+        """The problem of the market `params`: what params hold under the same name is told, unless it is given here.
+
+        Args:
+          params: a market with `max_steps_in_episode`. `prices`, `low`, `high`, `cost` and `noise_scale` are taken from it:
+            without `prices` there is no grid, without `low` and `high` they are the ends of the grid, and without
+            `noise_scale` there is no Gaussian noise.
+          action_space: by default the indices of the prices, or without a grid any price.
+          **told: other fields.
+        """
+        shape = () if action_space is None else action_space.shape
+        prices = told.setdefault("prices", getattr(params, "prices", np.zeros((0, *shape), np.float32)))
+        for name, end in (("low", 0), ("high", -1)):
+            if name not in told:
+                told[name] = getattr(params, name) if hasattr(params, name) else prices[end]
+        if "cost" not in told:
+            told["cost"] = params.cost
+        if told.setdefault("noise_scale", getattr(params, "noise_scale", None)) is None:
+            told["noise_scale"] = np.float32(0)
+        if action_space is None:
+            action_space = Discrete(prices.shape[0]) if prices.shape[0] else Interval()
+        return cls(horizon=params.max_steps_in_episode, action_space=action_space, **told)
+
     @property
     def num_prices(self):
         """Number of prices on the grid, 0 for an interval."""

@@ -10,9 +10,9 @@ Which base class a market of your own takes:
 | today's price changes tomorrow's market, without end | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
 | anything else: a season's stock, rival sellers, a wrapper | `types.Environment` | all |
 
-References, loyalty and stock that is ordered anew are markets of the fourth kind. Every market also says what its numbers are
-(`default_params`), how they are drawn (`sample_params`), what must hold of them (`rules`) and what the seller is told
-(`problem`). The methods that a class leaves out are named by a `TypeError` when it is made.
+References, loyalty and stock that is ordered anew are markets of the fourth kind. Every market also says what its numbers
+are (`default_params`), how they are drawn (`sample_params`), what must hold of them (`rules`) and what the seller is told
+(`problem`). A `TypeError` names the methods that a class lacks when it is made.
 """
 
 import contextlib

@@ -15,7 +15,7 @@ from flax import struct
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 
 @struct.dataclass
@@ -79,16 +79,7 @@ class BernoulliBandit(MyopicMarket):
             yield from rules.shares(params, "means")
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=np.float32(1),
-            high=np.float32(1),
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.stds.mean(),
-            action_space=Discrete(self.num_arms),
-            noise=self.noise,
-        )
+        return Problem.of(params, low=np.float32(1), high=np.float32(1), noise_scale=params.stds.mean(), noise=self.noise)
 
     def table(self, params, state=None):
         return jnp.asarray(params.means)

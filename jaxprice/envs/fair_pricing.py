@@ -136,16 +136,7 @@ class FairPricing(MyopicMarket):
         yield names, most > np.finfo(np.float32).tiny, "demand of both groups at the lowest price: nobody buys at any price"
 
     def problem(self, params):
-        return Problem(
-            prices=np.zeros((0, 2), np.float32),
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Interval((2,)),
-            details={"fairness": params.fairness},
-        )
+        return Problem.of(params, Interval((2,)), details={"fairness": params.fairness})
 
     def best(self, params, state=None):
         return jnp.asarray(self.fair_prices(params), jnp.float32)

@@ -34,7 +34,7 @@ from jaxprice import checks, devices, rules
 from jaxprice import demand as demand_curves
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.oracles.inventory import marginal_values
-from jaxprice.types import Discrete, Environment, Interval, Problem
+from jaxprice.types import Environment, Problem
 
 DEFAULT_DEMAND = (0.8, 0.6, 0.3, 0.1)
 
@@ -183,17 +183,7 @@ class FiniteInventory(Environment):
 
     def problem(self, params):
         prices = jnp.append(jnp.asarray(params.prices), params.cost) if self.shut_off else params.prices
-        return Problem(
-            prices=prices,
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_prices + self.shut_off) if self.num_prices else Interval(),
-            stock=params.stock,
-            details={"salvage": params.salvage},
-        )
+        return Problem.of(params, prices=prices, stock=params.stock, details={"salvage": params.salvage})
 
     def reset_env(self, key, params):
         del key

@@ -43,7 +43,7 @@ from flax import struct
 from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import ContextualMarket, Visit, first_best
 from jaxprice.numerics import wright_omega
-from jaxprice.types import Discrete, Interval, Problem
+from jaxprice.types import Problem
 
 LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # the noise of each
 CONTEXTS = ("positive", "unit", "sphere", "uniform")
@@ -165,18 +165,7 @@ class GLMDemand(ContextualMarket):
             yield names, most > -80, "demand at the lowest price: nobody buys at any price"
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0) if params.noise_scale is None else params.noise_scale,
-            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
-            noise=LINKS[self.link],
-            law=self.link,
-            context_size=self.dimension,
-        )
+        return Problem.of(params, noise=LINKS[self.link], law=self.link, context_size=self.dimension)
 
     def start(self, key, params):
         return Visit(jnp.int32(0), self._fresh(key))

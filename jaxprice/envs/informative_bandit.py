@@ -23,7 +23,7 @@ from flax import struct
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 
 @struct.dataclass
@@ -92,16 +92,7 @@ class InformativeBandit(MyopicMarket):
         yield from rules.shares(params, "means")
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.prices[0],
-            high=params.prices[0],
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_arms),
-            noise=self.noise,
-        )
+        return Problem.of(params, noise=self.noise)
 
     def table(self, params, state=None):
         return jnp.asarray(params.means)

@@ -30,7 +30,7 @@ from flax import struct
 
 from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import ContextualMarket
-from jaxprice.types import Discrete, Environment, Problem
+from jaxprice.types import Environment, Problem
 
 DATA = ("digits", "breast_cancer", "wine")
 SPREAD = 0.5  # of rows drawn, around the centre of their label
@@ -131,14 +131,10 @@ class LabelledRows(ContextualMarket):
         yield "labels", known, f"labels in [0, {self.num_arms})"
 
     def problem(self, params):
-        return Problem(
+        return Problem.of(
+            params,
             prices=np.ones(self.num_arms, np.float32),  # known before tracing: policies tell the arms apart by it
-            low=np.float32(1),
-            high=np.float32(1),
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
             noise_scale=np.float32(0.5),
-            action_space=Discrete(self.num_arms),
             context_size=self.num_features,
         )
 

@@ -30,7 +30,7 @@ from flax import struct
 from jaxprice import checks, devices, noise, rules
 from jaxprice.envs.market import ContextualMarket, Visit, first_best
 from jaxprice.oracles import linear_valuation as oracle
-from jaxprice.types import Discrete, Interval, Problem
+from jaxprice.types import Problem
 
 LAWS = ("logistic", "gaussian", "uniform", "mixture")
 CONTEXTS = ("gaussian", "uniform", "autoregressive", "adversarial", "schedule")
@@ -160,17 +160,8 @@ class LinearValuation(ContextualMarket):
         return reach * free + (theta[:, 0] if self.intercept else 0.0)
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
-            details={"scale": params.scale} if self.scale_known else {},
-            context_size=self.dimension,
-            law=self.law,
+        return Problem.of(
+            params, details={"scale": params.scale} if self.scale_known else {}, context_size=self.dimension, law=self.law
         )
 
     def start(self, key, params):

@@ -166,16 +166,7 @@ class LogitOligopoly(Environment):
 
     def problem(self, params):
         grid = self.grid(params)
-        return Problem(
-            prices=grid,
-            low=grid[0],
-            high=grid[-1],
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale,
-            action_space=Discrete(self.num_prices, (self.num_sellers,)),
-            noise="gaussian",
-        )
+        return Problem.of(params, Discrete(self.num_prices, (self.num_sellers,)), prices=grid, noise="gaussian")
 
     def reset_env(self, key, params):
         del key

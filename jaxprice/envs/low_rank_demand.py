@@ -116,14 +116,12 @@ class LowRankDemand(MyopicMarket):
         yield "features", apart < 10 * rules.ROUNDING, "orthonormal columns of features"
 
     def problem(self, params):
-        return Problem(
-            prices=np.zeros((0, self.num_products), np.float32),
-            low=-params.radius * np.ones(self.num_products, np.float32),
-            high=params.radius * np.ones(self.num_products, np.float32),
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale,
-            action_space=Interval((self.num_products,)),
+        ones = np.ones(self.num_products, np.float32)
+        return Problem.of(
+            params,
+            Interval((self.num_products,)),
+            low=-params.radius * ones,
+            high=params.radius * ones,
             details={"radius": params.radius} | ({"features": params.features} if self.features_known else {}),
             noise="gaussian",
         )

@@ -65,9 +65,9 @@ class State:
 class MyopicMarket(Environment):
     """A market that stays as it is: the best action is worked out once, at the start, and kept in the state.
 
-    A subclass has params with `cost` and `max_steps_in_episode`, and the method `draw`. Where it has `num_actions`, mean
-    demand is a `table` over them, and params have the `prices` of the actions. Otherwise it has the methods `mean_demand` and
-    `best`. Prices and demand are scalars, or `[n]` with n products.
+    A subclass has params with `cost` and `max_steps_in_episode`, and the method `draw`. With `num_actions`, mean demand is a
+    `table` over the actions, and params have the `prices` of them. Without, there are the methods `mean_demand` and `best`.
+    Prices and demand are scalars, or `[n]` with n products.
 
     Attributes:
       buyers: buyers a period.
@@ -199,8 +199,8 @@ class Visit:
 class ContextualMarket(MyopicMarket):
     """A market whose buyers have features that the seller sees: the best action is worked out for the buyer who is here.
 
-    The state has `time` and `context`, as a `Visit` has. A subclass also says where buyers come from, `start` and `move`; its
-    `table`, or `mean_demand` and `best`, are told the state.
+    The state has `time` and `context`, as a `Visit` has. A subclass also says where buyers come from, with `start` and
+    `move`. Its `table`, or `mean_demand` and `best`, are given the state.
     """
 
     @abc.abstractmethod

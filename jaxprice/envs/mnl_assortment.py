@@ -89,15 +89,7 @@ class MNLAssortment(MyopicMarket):
         yield "weights", (params.weights > 0).any(axis=1), "weights of which one is positive: nobody buys anything"
 
     def problem(self, params):
-        return Problem(
-            prices=np.zeros((0, self.num_products), np.float32),
-            low=params.revenues,
-            high=params.revenues,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Subset(self.num_products, self.size),
-        )
+        return Problem.of(params, Subset(self.num_products, self.size), low=params.revenues, high=params.revenues)
 
     def best(self, params, state=None):
         return logit_pricing.assortment(params.revenues, params.weights, self.size)[0]

@@ -122,16 +122,7 @@ class MNLPricing(MyopicMarket):
         yield names, ((params.quality - params.low - outside) / scale).max(axis=1) > -80, "buyers: nobody buys at any price"
 
     def problem(self, params):
-        return Problem(
-            prices=np.zeros((0, self.num_products), np.float32),
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Interval((self.num_products,)),
-            buyers=self.buyers,
-        )
+        return Problem.of(params, Interval((self.num_products,)), buyers=self.buyers)
 
     def best(self, params, state=None):
         return jnp.asarray(logit_pricing.monopoly(params.quality, params.cost, params.scale, params.outside)[0], jnp.float32)

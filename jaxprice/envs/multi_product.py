@@ -139,16 +139,7 @@ class MultiProduct(MyopicMarket):
         yield "intercept", (most > np.finfo(np.float32).tiny) & (most <= limit), f"Poisson demand in (0, {limit:g}] a period"
 
     def problem(self, params):
-        return Problem(
-            prices=np.zeros((0, self.num_products), np.float32),
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale if self.family == "linear" else np.float32(0),
-            action_space=Interval((self.num_products,)),
-            noise=FAMILIES[self.family],
-        )
+        return Problem.of(params, Interval((self.num_products,)), noise=FAMILIES[self.family])
 
     def best(self, params, state=None):
         slopes, low, high, cost = (jnp.asarray(x) for x in (params.slopes, params.low, params.high, params.cost))

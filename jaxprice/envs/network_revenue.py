@@ -34,7 +34,7 @@ from jaxprice import noise as noises
 from jaxprice.envs.market import observe, sale
 from jaxprice.numerics import dot
 from jaxprice.oracles.fluid_lp import fluid_lp
-from jaxprice.types import Discrete, Environment, Problem
+from jaxprice.types import Environment, Problem
 
 PRICES = ((1.0, 1.5), (1.0, 2.0), (2.0, 3.0), (4.0, 4.0), (4.0, 6.5))
 CONSUMPTION = ((1.0, 3.0, 0.0), (1.0, 1.0, 5.0))
@@ -167,14 +167,12 @@ class NetworkRevenue(Environment):
 
     def problem(self, params):
         prices = jnp.asarray(params.prices)
-        return Problem(
+        return Problem.of(
+            params,
             prices=jnp.append(prices, jnp.zeros((1, self.num_products)), axis=0),
             low=jnp.min(prices, axis=0),
             high=jnp.max(prices, axis=0),
             cost=np.zeros(self.num_products, np.float32),
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_prices + 1),
             stock=params.stock,
             consumption=params.consumption,
             noise=self.noise,

@@ -20,7 +20,7 @@ from jaxprice import checks, devices, rules
 from jaxprice import demand as demand_curves
 from jaxprice import noise as noises
 from jaxprice.envs.market import MyopicMarket
-from jaxprice.types import Discrete, Interval, Problem
+from jaxprice.types import Problem
 
 
 @struct.dataclass
@@ -125,17 +125,7 @@ class PostedPrice(MyopicMarket):
         yield from demand_curves.falls(params.demand, ends, buyers=buyers, most=most)
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale,
-            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
-            buyers=self.buyers,
-            noise=self.noise,
-        )
+        return Problem.of(params, buyers=self.buyers, noise=self.noise)
 
     def specialise(self, params):
         if not self.num_prices:

@@ -35,7 +35,7 @@ from flax import struct
 from jaxprice import checks, devices, rules
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
-from jaxprice.types import Discrete, Interval, Problem
+from jaxprice.types import Problem
 
 
 def usual_demand(low, high):
@@ -168,16 +168,7 @@ class ReferencePrice(LongRunMarket):
         yield names, params.intercept > params.slope * params.low, "demand at the lowest price: nobody buys at any price"
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.low,
-            high=params.high,
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale,
-            action_space=Discrete(self.num_prices) if self.num_prices else Interval(),
-            noise="gaussian",
-        )
+        return Problem.of(params, noise="gaussian")
 
     def reset_env(self, key, params):
         del key

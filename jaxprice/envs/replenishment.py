@@ -31,7 +31,7 @@ from jaxprice import checks, devices, random, rules
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.oracles import dynamic_programming
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 PRICES = (4.0, 5.0, 6.0, 7.0, 8.0)
 LAWS = ("poisson", "binomial")
@@ -206,17 +206,12 @@ class Replenishment(LongRunMarket):
     def problem(self, params):
         prices, levels = jnp.asarray(params.prices), jnp.asarray(self.levels)
         costs = {name: getattr(params, name) for name in ("fixed", "holding", "shortage")}
-        return Problem(
+        sales = {"noise": "poisson"} if self.law == "poisson" else {"noise": "bernoulli", "buyers": self.largest_demand}
+        return Problem.of(
+            params,
             prices=jnp.repeat(prices, self.num_levels),
-            low=prices[0],
-            high=prices[-1],
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_prices * self.num_levels),
             details={"levels": jnp.tile(levels, self.num_prices), **costs},
-            buyers=1 if self.law == "poisson" else self.largest_demand,
-            noise="poisson" if self.law == "poisson" else "bernoulli",
+            **sales,
         )
 
     def reset_env(self, key, params):

@@ -19,7 +19,7 @@ from flax import struct
 
 from jaxprice import checks, random, rules, samplers
 from jaxprice.envs.market import MyopicMarket
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 LAWS = ("beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)", "two points")
 
@@ -123,18 +123,7 @@ class SegmentedValuation(MyopicMarket):
         yield "prices midpoints", most > params.prices[:, 0], "a price at which somebody buys"
 
     def problem(self, params):
-        return Problem(
-            prices=params.prices,
-            low=params.prices[0],
-            high=params.prices[-1],
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_prices),
-            buyers=self.buyers,
-            noise="bernoulli",
-            details={"shares": params.shares},
-        )
+        return Problem.of(params, buyers=self.buyers, noise="bernoulli", details={"shares": params.shares})
 
     def table(self, params, state=None):
         def at(price):

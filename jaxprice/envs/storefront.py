@@ -30,7 +30,7 @@ from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, choices, compone
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.oracles import dynamic_programming
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 SMALL, MEDIUM = (1, 2, 1, 2, 2, 2), (3, 2, 2, 4, 3, 3)  # ages, incomes, browsings, phases, competitor and loyalty levels
 
@@ -231,15 +231,9 @@ class Storefront(LongRunMarket):
     def problem(self, params):
         price, offer, product, exposure = self._parts(jnp.arange(self.num_actions))
         terms = ("discount", "coupon", "saving", "threshold", "exposure_cost", "competitor_prices", "weights")
-        prices = jnp.asarray(params.prices)
-        return Problem(
-            prices=prices[price],
-            low=prices[0],
-            high=prices[-1],
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=np.float32(0),
-            action_space=Discrete(self.num_actions),
+        return Problem.of(
+            params,
+            prices=jnp.asarray(params.prices)[price],
             details={"offer": offer, "product": product, "exposure": exposure}
             | {name: getattr(params, name) for name in terms},
             buyers=self.units,

@@ -27,7 +27,7 @@ from flax import struct
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import ContextualMarket, Visit
-from jaxprice.types import Discrete, Problem
+from jaxprice.types import Problem
 
 ARMS = 5
 
@@ -103,14 +103,9 @@ class WheelBandit(ContextualMarket):
         yield "levels", (low < safe) & (safe < high), "levels (safe, low, high) with low below safe and safe below high"
 
     def problem(self, params):
-        return Problem(
+        return Problem.of(
+            params,
             prices=np.full(ARMS, self.high, np.float32),  # known before tracing: policies tell the arms apart by it
-            low=np.float32(self.high),
-            high=np.float32(self.high),
-            cost=params.cost,
-            horizon=params.max_steps_in_episode,
-            noise_scale=params.noise_scale,
-            action_space=Discrete(ARMS),
             noise="gaussian",
             context_size=2 + self.intercept,
         )
