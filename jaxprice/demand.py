@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import rules
+from jaxprice import checks, rules
 from jaxprice.numerics import maximise, wright_omega
 
 Leaf = jax.Array | np.ndarray | float
@@ -340,6 +340,23 @@ def curves():
         "mixture": Mixture,
         "atoms": Atoms,
     }
+
+
+def named(demand):
+    """`(name, curve)` of the name of a curve, or of a curve.
+
+    Raises:
+      ValueError: it is neither, or a curve of what are no numbers.
+    """
+    known = curves()
+    if isinstance(demand, str):
+        return checks.choice("demand", demand, known), known[demand]()
+    names = {cls: name for name, cls in known.items()}
+    if type(demand) not in names:
+        raise ValueError(f"demand must be a curve of jaxprice.demand or its name, got {demand!r}")
+    for leaf in jax.tree.leaves(demand):
+        checks.number("the numbers of demand", leaf)
+    return names[type(demand)], demand
 
 
 def usual(name, form=()):

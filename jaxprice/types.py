@@ -269,6 +269,31 @@ class Environment(abc.ABC):
         if "default_params" in vars(cls):
             cls.default_params = _now(cls.default_params)
 
+    def __post_init__(self):
+        """Check the fields that are options (`jaxprice.envs.options`), each by itself and then together."""
+        for field in dataclasses.fields(self):
+            check = field.metadata.get("check")
+            if check is not None:
+                object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+        self.check_options()
+
+    def check_options(self):
+        """Refuse options that do not go together: a ValueError. A subclass says which."""
+        return None
+
+    @classmethod
+    def make(cls, **choices):
+        """A market and its params, `(environment, params)`; by default those of `default_params`.
+
+        Args:
+          **choices: options, which are fields of the class.
+
+        Raises:
+          ValueError: a bad value.
+        """
+        env = cls(**choices)
+        return env, env.default_params()
+
     @property
     def name(self):
         """Label of this market in results."""

@@ -13,22 +13,22 @@ from scipy import optimize, special
 
 import jaxprice
 from jaxprice import envs, policies
-from jaxprice.envs import fair_pricing, glm_demand, mnl_assortment, mnl_pricing
+from jaxprice.envs import fair_pricing, glm_demand, mnl_pricing
 from jaxprice.types import Discrete, Subset
 
 MARKETS = {
-    "logit": (glm_demand, {"dimension": 4, "cost": 0.3}),
-    "logit, sparse grid": (glm_demand, {"dimension": 5, "sparsity": 2, "context": "sphere", "num_prices": 7}),
-    "linear": (glm_demand, {"link": "linear", "context": "uniform", "cost": 0.5, "high": 4.0, "noise_scale": 0.3}),
-    "linear, unit grid": (glm_demand, {"link": "linear", "context": "unit", "num_prices": 9, "high": 1.0}),
-    "fair exponential": (fair_pricing, {"cost": 0.4, "fairness": 0.3}),
-    "fair linear": (fair_pricing, {"curve": "linear", "cost": 0.4, "fairness": 0.6}),
-    "prices": (mnl_pricing, {"num_products": 3, "buyers": 4}),
-    "many prices": (mnl_pricing, {"num_products": 40, "low": 1.0, "high": 5.0}),
-    "assortment": (mnl_assortment, {"num_products": 8, "size": 3}),
-    "free assortment": (mnl_assortment, {"num_products": 6, "size": 6}),
+    "logit": (envs.GLMDemand, {"dimension": 4, "cost": 0.3}),
+    "logit, sparse grid": (envs.GLMDemand, {"dimension": 5, "sparsity": 2, "context": "sphere", "num_prices": 7}),
+    "linear": (envs.GLMDemand, {"link": "linear", "context": "uniform", "cost": 0.5, "high": 4.0, "noise_scale": 0.3}),
+    "linear, unit grid": (envs.GLMDemand, {"link": "linear", "context": "unit", "num_prices": 9, "high": 1.0}),
+    "fair exponential": (envs.FairPricing, {"cost": 0.4, "fairness": 0.3}),
+    "fair linear": (envs.FairPricing, {"curve": "linear", "cost": 0.4, "fairness": 0.6}),
+    "prices": (envs.MNLPricing, {"num_products": 3, "buyers": 4}),
+    "many prices": (envs.MNLPricing, {"num_products": 40, "low": 1.0, "high": 5.0}),
+    "assortment": (envs.MNLAssortment, {"num_products": 8, "size": 3}),
+    "free assortment": (envs.MNLAssortment, {"num_products": 6, "size": 6}),
 }
-CONTEXTUAL = [name for name in MARKETS if MARKETS[name][0] is glm_demand]
+CONTEXTUAL = [name for name in MARKETS if MARKETS[name][0] is envs.GLMDemand]
 COUNT, ACTIONS, DRAWS = 300, 12, 20_000
 EVERY = pytest.mark.parametrize("name", some(MARKETS, "logit", "fair linear", "prices", "assortment"))
 
@@ -262,13 +262,13 @@ def first_periods(env, params, count):
 
 @pytest.mark.parametrize("dimension", [1, 4, 25])
 def test_instances_of_zhao(dimension):
-    env, params = glm_demand.make(instance="S1", dimension=dimension)
+    env, params = envs.GLMDemand.make(instance="S1", dimension=dimension)
     contexts, prices = first_periods(env, params, 2000)
     assert np.all((prices > 1.3403) & (prices < 1.8104))  # in [.91, 2.68], what alpha'x and beta'x each by itself allow
     exact = contexts.astype(float).sum(1) * dimension**-0.5
     np.testing.assert_allclose(prices, (1 + special.lambertw(np.exp(1.6 * exact - 1)).real) / exact, rtol=2e-6)
     assert np.all((contexts >= 0.999 * dimension**-0.5) & (contexts <= 2.001 * dimension**-0.5))
-    env, params = glm_demand.make(instance="S2", dimension=dimension)
+    env, params = envs.GLMDemand.make(instance="S2", dimension=dimension)
     contexts, prices = first_periods(env, params, 2000)
     np.testing.assert_allclose(prices, 1.567143, atol=1e-6)
     np.testing.assert_array_equal(np.sort(contexts, 1)[:, -1], 1)
@@ -281,19 +281,19 @@ def test_contexts_stay_where_the_checks_look():
     """`lowest` is the infimum over drawn contexts: below all of them, and reached at the corners."""
     rng = np.random.default_rng(3)
     for context in glm_demand.CONTEXTS:
-        env, params = glm_demand.make(dimension=3, context=context)
+        env, params = envs.GLMDemand.make(dimension=3, context=context)
         contexts = first_periods(env, params, 4000)[0].astype(float)
         for effect in rng.normal(size=(20, 3)):
             least = glm_demand.lowest(effect, context)
             assert (contexts @ effect).min() >= least - 1e-6
             assert (contexts @ effect).min() <= least + 0.5
     np.testing.assert_allclose(
-        np.linalg.norm(first_periods(*glm_demand.make(context="sphere"), 50)[0], axis=1), 1, rtol=1e-6
+        np.linalg.norm(first_periods(*envs.GLMDemand.make(context="sphere"), 50)[0], axis=1), 1, rtol=1e-6
     )
 
 
 def test_contexts_are_drawn_anew_whatever_the_price():
-    env, params = glm_demand.make(dimension=3)
+    env, params = envs.GLMDemand.make(dimension=3)
     obs, state = env.reset_env(jax.random.key(0), params)
     after = [env.step_env(jax.random.key(4), state, price, params)[:2] for price in (0.5, 2.0)]
     np.testing.assert_array_equal(after[0][1].context, after[1][1].context)
@@ -304,12 +304,12 @@ def test_contexts_are_drawn_anew_whatever_the_price():
 
 @pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 0.8, 1.0])
 def test_fair_instances(lam):
-    env, params = fair_pricing.make("linear", fairness=lam)
+    env, params = envs.FairPricing.make(curve="linear", fairness=lam)
     np.testing.assert_allclose(env.own_prices(params), [3, 4], rtol=1e-6)
     state = env.reset_env(None, params)[1]
     np.testing.assert_allclose(state.best_action, [3.5 - lam / 2, 3.5 + lam / 2], rtol=1e-6)
     assert float(state.best_reward) == pytest.approx(2.5 - (1 - lam) ** 2 / 20, rel=1e-6)
-    env, params = fair_pricing.make("exponential", fairness=lam)
+    env, params = envs.FairPricing.make(fairness=lam)
     np.testing.assert_allclose(env.own_prices(params), [1, 2], rtol=1e-6)
     state = env.reset_env(None, params)[1]
 
@@ -323,7 +323,7 @@ def test_fair_instances(lam):
 
 
 def test_unfair_prices_are_told_and_win_nothing():
-    env, params = fair_pricing.make("linear", fairness=0.5)
+    env, params = envs.FairPricing.make(curve="linear", fairness=0.5)
     state = env.reset_env(None, params)[1]
     for prices, violation in (([3.0, 4.0], 0.5), ([3.9, 3.0], 0.4), ([3.25, 3.75], 0.0), ([3.6, 3.6], 0.0), ([-1, 9], 4.5)):
         info = env.step_env(jax.random.key(0), state, np.float32(prices), params)[4]
@@ -334,9 +334,9 @@ def test_unfair_prices_are_told_and_win_nothing():
 
 
 def test_known_logit_prices():
-    env, params = mnl_pricing.make(quality=[2, 2], cost=[1, 1], scale=0.25, low=1, high=2.5)  # Calvano et al.
+    env, params = envs.MNLPricing.make(quality=[2, 2], cost=[1, 1], scale=0.25, low=1, high=2.5)  # Calvano et al.
     np.testing.assert_allclose(env.reset_env(None, params)[1].best_action, 1.924981, atol=2e-6)
-    env, params = mnl_pricing.make(quality=[1], scale=1, high=8)
+    env, params = envs.MNLPricing.make(quality=[1], scale=1, high=8)
     state = env.reset_env(None, params)[1]
     np.testing.assert_allclose(state.best_action, 1.5671433, rtol=1e-6)
     assert float(state.best_reward) == pytest.approx(0.5671433, rel=1e-6)
@@ -347,7 +347,7 @@ def test_known_logit_prices():
 
 def test_a_known_assortment():
     """The product that brings .6 would take buyers from the two that bring 1."""
-    env, params = mnl_assortment.make(revenues=[1, 0.6, 1, 0.9], weights=[2, 5, 1, 1], size=3)
+    env, params = envs.MNLAssortment.make(revenues=[1, 0.6, 1, 0.9], weights=[2, 5, 1, 1], size=3)
     state = env.reset_env(None, params)[1]
     assert np.asarray(state.best_action).tolist() == [True, False, True, True]
     assert float(state.best_reward) == pytest.approx((2 + 1 + 0.9) / 5)
@@ -397,50 +397,50 @@ def test_in_the_engine(name):
 @pytest.mark.parametrize(
     ("kind", "options", "named"),
     [
-        (glm_demand, {"link": "logistic"}, "link"),
-        (glm_demand, {"context": "gaussian"}, "context"),
-        (glm_demand, {"instance": "S3"}, "instance"),
-        (glm_demand, {"instance": "S1", "context": "unit"}, "context"),
-        (glm_demand, {"instance": "S2", "link": "linear"}, "link"),
-        (glm_demand, {"instance": "S2", "alpha": [1.0], "beta": [1.0]}, "alpha, beta"),
-        (glm_demand, {"dimension": 0}, "dimension"),
-        (glm_demand, {"dimension": 3, "sparsity": 4}, "sparsity"),
-        (glm_demand, {"dimension": 3, "sparsity": 2, "context": "unit"}, "sparsity"),
-        (glm_demand, {"alpha": [1.0, 2.0]}, "alpha and beta"),
-        (glm_demand, {"alpha": [1.0, 2.0], "beta": [1.0]}, "beta"),
-        (glm_demand, {"alpha": [1.0, 2.0], "beta": [1.0, np.nan]}, "beta"),
-        (glm_demand, {"alpha": [1.0, 2.0], "beta": [1.0, -0.6]}, "beta"),
-        (glm_demand, {"alpha": [1.0, 2.0], "beta": [1.0, -0.1], "context": "sphere"}, "beta"),
-        (glm_demand, {"link": "linear", "alpha": [4.0, 1.0], "beta": [1.0, 0.5], "context": "unit"}, "high or beta"),
-        (glm_demand, {"low": 3.0}, "low"),
-        (glm_demand, {"cost": -1.0}, "cost"),
-        (glm_demand, {"noise_scale": -1.0}, "noise_scale"),
-        (glm_demand, {"num_prices": 0}, "num_prices"),
-        (glm_demand, {"horizon": 0}, "horizon"),
-        (fair_pricing, {"curve": "logit"}, "curve"),
-        (fair_pricing, {"fairness": 1.2}, "fairness"),
-        (fair_pricing, {"level": [0.5]}, "level"),
-        (fair_pricing, {"rate": [0.0, 1.0]}, "rate"),
-        (fair_pricing, {"curve": "linear", "rate": [0.2, 0.1]}, "rate"),
-        (fair_pricing, {"curve": "linear", "level": [1.1, 0.8]}, "level"),
-        (fair_pricing, {"low": 6.0}, "low"),
-        (fair_pricing, {"cost": 5.0}, "cost"),
-        (mnl_pricing, {"num_products": 0}, "num_products"),
-        (mnl_pricing, {"quality": [2.0, 2.0], "cost": [1.0]}, "cost"),
-        (mnl_pricing, {"quality": [2.0, 2.0], "scale": 0.0}, "scale"),
-        (mnl_pricing, {"quality": [2.0, 2.0], "outside": np.inf}, "outside"),
-        (mnl_pricing, {"scale": 0.3}, "quality"),
-        (mnl_pricing, {"quality": [9.0, 2.0]}, "high"),
-        (mnl_pricing, {"quality": [1.0], "low": 1.0, "high": 2.0}, "low"),
-        (mnl_pricing, {"buyers": 0}, "buyers"),
-        (mnl_assortment, {"num_products": 3}, "size"),
-        (mnl_assortment, {"size": 0}, "size"),
-        (mnl_assortment, {"revenues": [1.0, 0.0], "size": 1}, "revenues"),
-        (mnl_assortment, {"revenues": [1.0, 2.0], "weights": [1.0], "size": 1}, "weights"),
-        (mnl_assortment, {"weights": [1.0, -2.0], "size": 1}, "weights"),
-        (mnl_assortment, {"horizon": 1.5}, "horizon"),
+        (envs.GLMDemand, {"link": "logistic"}, "link"),
+        (envs.GLMDemand, {"context": "gaussian"}, "context"),
+        (envs.GLMDemand, {"instance": "S3"}, "instance"),
+        (envs.GLMDemand, {"instance": "S1", "context": "unit"}, "context"),
+        (envs.GLMDemand, {"instance": "S2", "link": "linear"}, "link"),
+        (envs.GLMDemand, {"instance": "S2", "alpha": [1.0], "beta": [1.0]}, "alpha, beta"),
+        (envs.GLMDemand, {"dimension": 0}, "dimension"),
+        (envs.GLMDemand, {"dimension": 3, "sparsity": 4}, "sparsity"),
+        (envs.GLMDemand, {"dimension": 3, "sparsity": 2, "context": "unit"}, "sparsity"),
+        (envs.GLMDemand, {"alpha": [1.0, 2.0]}, "alpha and beta"),
+        (envs.GLMDemand, {"alpha": [1.0, 2.0], "beta": [1.0]}, "beta"),
+        (envs.GLMDemand, {"alpha": [1.0, 2.0], "beta": [1.0, np.nan]}, "beta"),
+        (envs.GLMDemand, {"alpha": [1.0, 2.0], "beta": [1.0, -0.6]}, "beta"),
+        (envs.GLMDemand, {"alpha": [1.0, 2.0], "beta": [1.0, -0.1], "context": "sphere"}, "beta"),
+        (envs.GLMDemand, {"link": "linear", "alpha": [4.0, 1.0], "beta": [1.0, 0.5], "context": "unit"}, "high or beta"),
+        (envs.GLMDemand, {"low": 3.0}, "low"),
+        (envs.GLMDemand, {"cost": -1.0}, "cost"),
+        (envs.GLMDemand, {"noise_scale": -1.0}, "noise_scale"),
+        (envs.GLMDemand, {"num_prices": 0}, "num_prices"),
+        (envs.GLMDemand, {"horizon": 0}, "horizon"),
+        (envs.FairPricing, {"curve": "logit"}, "curve"),
+        (envs.FairPricing, {"fairness": 1.2}, "fairness"),
+        (envs.FairPricing, {"level": [0.5]}, "level"),
+        (envs.FairPricing, {"rate": [0.0, 1.0]}, "rate"),
+        (envs.FairPricing, {"curve": "linear", "rate": [0.2, 0.1]}, "rate"),
+        (envs.FairPricing, {"curve": "linear", "level": [1.1, 0.8]}, "level"),
+        (envs.FairPricing, {"low": 6.0}, "low"),
+        (envs.FairPricing, {"cost": 5.0}, "cost"),
+        (envs.MNLPricing, {"num_products": 0}, "num_products"),
+        (envs.MNLPricing, {"quality": [2.0, 2.0], "cost": [1.0]}, "cost"),
+        (envs.MNLPricing, {"quality": [2.0, 2.0], "scale": 0.0}, "scale"),
+        (envs.MNLPricing, {"quality": [2.0, 2.0], "outside": np.inf}, "outside"),
+        (envs.MNLPricing, {"scale": 0.3}, "quality"),
+        (envs.MNLPricing, {"quality": [9.0, 2.0]}, "high"),
+        (envs.MNLPricing, {"quality": [1.0], "low": 1.0, "high": 2.0}, "low"),
+        (envs.MNLPricing, {"buyers": 0}, "buyers"),
+        (envs.MNLAssortment, {"num_products": 3}, "size"),
+        (envs.MNLAssortment, {"size": 0}, "size"),
+        (envs.MNLAssortment, {"revenues": [1.0, 0.0], "size": 1}, "revenues"),
+        (envs.MNLAssortment, {"revenues": [1.0, 2.0], "weights": [1.0], "size": 1}, "weights"),
+        (envs.MNLAssortment, {"weights": [1.0, -2.0], "size": 1}, "weights"),
+        (envs.MNLAssortment, {"horizon": 1.5}, "horizon"),
     ],
 )
 def test_bad_input_is_refused_by_name(kind, options, named):
     with pytest.raises(ValueError, match=named):
-        jaxprice.make(next(one.__name__ for one, module in envs._KINDS.items() if module is kind), **options)
+        jaxprice.make(kind.__name__, **options)

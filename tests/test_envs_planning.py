@@ -13,7 +13,7 @@ from scipy import optimize
 
 import jaxprice
 from jaxprice import envs, policies
-from jaxprice.envs import customers, reference_price, replenishment, storefront
+from jaxprice.envs import customers, reference_price, replenishment
 from jaxprice.oracles import dynamic_programming
 from jaxprice.oracles import reference_price as reference_oracle
 from jaxprice.oracles import replenishment as replenishment_oracle
@@ -21,14 +21,14 @@ from jaxprice.types import Discrete
 
 WEIGHTS = (0.5, 0.2, 0.0, 0.2, 0.1)
 MARKETS = {
-    "reference": (reference_price, {}),
+    "reference": (envs.ReferencePrice, {}),
     "reference, grid": (
-        reference_price,
+        envs.ReferencePrice,
         {"gain": 0.3, "loss": 0.1, "memory": 0.5, "num_prices": 7, "cost": 0.2, "observe_reference": True},
     ),
-    "lost sales": (replenishment, {}),
-    "backlog": (replenishment, {"law": "binomial", "largest_demand": 9, "backlog": True, "largest_backlog": 6}),
-    "storefront": (storefront, {"size": "small", "num_products": 2, "num_exposures": 2, "weights": WEIGHTS}),
+    "lost sales": (envs.Replenishment, {}),
+    "backlog": (envs.Replenishment, {"law": "binomial", "largest_demand": 9, "backlog": True, "largest_backlog": 6}),
+    "storefront": (envs.Storefront, {"size": "small", "num_products": 2, "num_exposures": 2, "weights": WEIGHTS}),
 }
 EVERY = pytest.mark.parametrize("name", some(MARKETS, "reference, grid", "lost sales", "storefront"))
 LANES, WALK, ACTIONS, DRAWS = 2000, 60, 8, 20_000
@@ -192,7 +192,7 @@ def path(env, params, length, reference=0.8):
 def test_reference_price_settles_where_no_reference_would(loss, memory, cost, resolution):
     """Loss-averse or neutral buyers: the best long-run price is that of demand a - b p."""
     options = {"intercept": 1.0731, "gain": 0.2, "loss": loss, "memory": memory, "cost": cost}
-    env, params = reference_price.make(resolution=resolution, **options)
+    env, params = envs.ReferencePrice.make(resolution=resolution, **options)
     best = (1.0731 / 0.5 + cost) / 2
     assert float(params.value) == pytest.approx(
         (best - cost) * (1.0731 - 0.5 * best), abs=2e-5 if resolution == 101 else 5e-6
@@ -203,7 +203,7 @@ def test_reference_price_settles_where_no_reference_would(loss, memory, cost, re
 
 @pytest.mark.parametrize("resolution", [101, 401])
 def test_discounted_reference_price_settles_at_the_steady_price(resolution):
-    env, params = reference_price.make(gain=0.2, loss=0.2, resolution=resolution)
+    env, params = envs.ReferencePrice.make(gain=0.2, loss=0.2, resolution=resolution)
 
     def solve():
         def step(_, worth):
@@ -220,7 +220,7 @@ def test_discounted_reference_price_settles_at_the_steady_price(resolution):
 
 def test_gain_seeking_buyers_are_worth_a_cycle_of_prices():
     """The best cycle of up to five prices, found by a search; the oracle's own path earns the gain."""
-    env, params = reference_price.make(gain=0.3, loss=0.1, memory=0.3)
+    env, params = envs.ReferencePrice.make(gain=0.3, loss=0.1, memory=0.3)
 
     def earned(prices):
         reference = prices[0]
@@ -265,7 +265,7 @@ def replenishment_mdp(env, params):
 @pytest.mark.parametrize("backlog", [False, True])
 def test_replenishment_oracle_is_the_tabular_one(backlog):
     options = {"prices": [4, 6, 7.5], "demand": [3.1, 2.2, 1.1], "law": "poisson", "largest_demand": 7}
-    env, params = replenishment.make(**options, backlog=backlog, largest=8, fixed=3.0)
+    env, params = envs.Replenishment.make(**options, backlog=backlog, largest=8, fixed=3.0)
     gain, _, q = dynamic_programming.relative_value_iteration(*replenishment_mdp(env, params))
     assert float(params.value) == pytest.approx(float(gain), abs=1e-4)
     np.testing.assert_allclose(params.regrets, np.max(q, axis=1, keepdims=True) - q, atol=2e-3)
@@ -274,7 +274,7 @@ def test_replenishment_oracle_is_the_tabular_one(backlog):
 
 @pytest.mark.parametrize("law", replenishment.LAWS)
 def test_replenishment_with_backlog_and_no_fixed_cost_is_myopic(law):
-    env, params = replenishment.make(law=law, backlog=True, fixed=0.0, largest_demand=16)
+    env, params = envs.Replenishment.make(law=law, backlog=True, fixed=0.0, largest_demand=16)
     args = params.pmf, params.prices, params.cost, params.holding, params.shortage
     price, level, value = replenishment_oracle.myopic_base_stock(*args)
     assert float(params.value) == pytest.approx(float(value), rel=1e-5)
@@ -343,7 +343,7 @@ def test_storefront_oracle_is_the_tabular_one():
 
 def test_stationary_rewards_of_a_medium_storefront_are_its_gain():
     """Value iteration against the stationary distribution of its policy, of four phases."""
-    env, params = storefront.make()
+    env, params = envs.Storefront.make()
     gains, chosen = jax.jit(env.pareto_front)(params, params.weights[None])
     np.testing.assert_array_equal(chosen[0], params.best)
     assert float(gains[0] @ params.weights) == pytest.approx(float(params.value), abs=2e-6)
@@ -351,14 +351,14 @@ def test_stationary_rewards_of_a_medium_storefront_are_its_gain():
 
 
 def test_competitor_follows_the_price():
-    _, params = storefront.make("small", reaction=0.6, drift=0.2)
+    _, params = envs.Storefront.make("small", reaction=0.6, drift=0.2)
     low, high = params.competition[:, 0], params.competition[:, 1]
     np.testing.assert_allclose(low, [[0.9, 0.1], [0.7, 0.3]], atol=1e-6)
     np.testing.assert_allclose(high, [[0.3, 0.7], [0.1, 0.9]], atol=1e-6)
 
 
 def test_no_point_of_the_pareto_front_is_dominated():
-    env, params = storefront.make("small")
+    env, params = envs.Storefront.make("small")
     weights = np.random.default_rng(0).dirichlet(np.full(5, 0.6), 24).astype(np.float32)
     weights = np.concatenate([weights, params.weights[None]])
     gains, chosen = (np.asarray(x) for x in jax.jit(env.pareto_front)(params, weights))
@@ -373,32 +373,32 @@ def test_no_point_of_the_pareto_front_is_dominated():
 
 
 BAD = [
-    (reference_price, {"loss": 0.4}, "demand that is not negative"),
-    (reference_price, {"memory": 1.0}, "memory"),
-    (reference_price, {"low": 2.0}, "low must be below"),
-    (reference_price, {"start": 3.0}, "start"),
-    (reference_price, {"resolution": 2}, "resolution"),
-    (reference_price, {"slope": 0.0}, "slope"),
-    (reference_price, {"prices": [1.0, 0.5]}, "increasing"),
-    (replenishment, {"law": "poison"}, "did you mean 'poisson'"),
-    (replenishment, {"demand": [1.0, 2.0]}, "demand"),
-    (replenishment, {"demand": np.full((5, 4), 0.3)}, "demand"),
-    (replenishment, {"demand": [30, 9, 8, 7, 6]}, "demand"),
-    (replenishment, {"fixed": -1.0}, "fixed"),
-    (replenishment, {"largest_backlog": 3}, "backlog=True"),
-    (replenishment, {"stock": -1}, "stock"),
-    (storefront, {"offers": ("none", "percent")}, "did you mean 'percentage'"),
-    (storefront, {"offers": ()}, "offers"),
-    (storefront, {"weights": (0.5, 0.5, 0.5, 0, 0)}, "weights must sum to one"),
-    (storefront, {"weights": (1.5, -0.5, 0, 0, 0)}, "weights"),
-    (storefront, {"weights": (1.0, 0.0)}, "weights"),
-    (storefront, {"size": "huge"}, "size"),
-    (storefront, {"reaction": 0.8, "drift": 0.3}, "reaction and drift"),
-    (storefront, {"size": "small", "reaction": 0.0, "drift": 0.0}, "never left"),
+    (envs.ReferencePrice, {"loss": 0.4}, "demand that is not negative"),
+    (envs.ReferencePrice, {"memory": 1.0}, "memory"),
+    (envs.ReferencePrice, {"low": 2.0}, "low must be below"),
+    (envs.ReferencePrice, {"start": 3.0}, "start"),
+    (envs.ReferencePrice, {"resolution": 2}, "resolution"),
+    (envs.ReferencePrice, {"slope": 0.0}, "slope"),
+    (envs.ReferencePrice, {"prices": [1.0, 0.5]}, "increasing"),
+    (envs.Replenishment, {"law": "poison"}, "did you mean 'poisson'"),
+    (envs.Replenishment, {"demand": [1.0, 2.0]}, "demand"),
+    (envs.Replenishment, {"demand": np.full((5, 4), 0.3)}, "demand"),
+    (envs.Replenishment, {"demand": [30, 9, 8, 7, 6]}, "demand"),
+    (envs.Replenishment, {"fixed": -1.0}, "fixed"),
+    (envs.Replenishment, {"largest_backlog": 3}, "backlog=True"),
+    (envs.Replenishment, {"stock": -1}, "stock"),
+    (envs.Storefront, {"offers": ("none", "percent")}, "did you mean 'percentage'"),
+    (envs.Storefront, {"offers": ()}, "offers"),
+    (envs.Storefront, {"weights": (0.5, 0.5, 0.5, 0, 0)}, "weights must sum to one"),
+    (envs.Storefront, {"weights": (1.5, -0.5, 0, 0, 0)}, "weights"),
+    (envs.Storefront, {"weights": (1.0, 0.0)}, "weights"),
+    (envs.Storefront, {"size": "huge"}, "size"),
+    (envs.Storefront, {"reaction": 0.8, "drift": 0.3}, "reaction and drift"),
+    (envs.Storefront, {"size": "small", "reaction": 0.0, "drift": 0.0}, "never left"),
 ]
 
 
 @pytest.mark.parametrize("kind, options, message", BAD)
 def test_bad_input_is_refused(kind, options, message):
     with pytest.raises(ValueError, match=message):
-        jaxprice.make(next(one.__name__ for one, module in envs._KINDS.items() if module is kind), **options)
+        jaxprice.make(kind.__name__, **options)

@@ -1,6 +1,7 @@
 """Arguments of `make`, for every market and option: a value of the wrong kind is refused by name, before any work."""
 
-import inspect
+import dataclasses
+import re
 import time
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 import jaxprice
 from jaxprice import envs
+from jaxprice.data import calibrated
 
 NEVER = (object(), b"x", 1j, np.array(["a"]), lambda: 1, np.zeros((0, 2)))
 NO_NUMBER = (True, np.array(True), "1", [1.0], [[1.0, 2.0]], [], {}, float("nan"), float("inf"), np.array([1, 2]))
@@ -20,7 +22,7 @@ MARKETS = [name for name in jaxprice.list_envs() if name not in ("catsup", "crac
 
 def options(name):
     """Option -> default."""
-    return {option: p.default for option, p in inspect.signature(envs._makers()[name]).parameters.items()}
+    return envs.card(name).options
 
 
 def refused(name, option, value):
@@ -91,3 +93,37 @@ def test_features_that_are_constant_are_refused():
             jaxprice.make("LabelledRows", features=[[1.0, 2.0], [1.0, 2.0]], labels=[0, 1], intercept=intercept)
     env, params = jaxprice.make("LabelledRows", features=[[1.0, 2e-9], [1.0, 1e-9]], labels=[0, 1])
     assert env.num_features == 2 and np.ptp(params.rows[:, 1]) > 1  # small in the unit it is measured in, and not constant
+
+
+@pytest.mark.parametrize("name", jaxprice.list_envs())
+def test_the_docstring_of_a_market_tells_every_option(name):
+    cls = envs.CalibratedMarket if name in calibrated.names() else getattr(envs, name)
+    told = cls.__doc__.partition("Options of `make`:\n")[2]
+    entries = re.findall(r"^  ([a-z_, ]+): \S", told, re.MULTILINE)
+    named = [option for entry in entries for option in entry.split(", ")]
+    assert sorted(named) == sorted({*options(name), *(["market"] if cls is envs.CalibratedMarket else [])})
+
+
+def test_the_constructor_checks_what_make_checks():
+    for cls, option, value in (
+        (envs.FairPricing, "fairness", 1.5),
+        (envs.PostedPrice, "noise", "gauss"),
+        (envs.LinearValuation, "sparsity", 4),
+        (envs.WheelBandit, "safe", 60.0),
+        (envs.Storefront, "weights", (1.0, 1.0, 0.0, 0.0, 0.0)),
+        (envs.ReferencePrice, "start", 2.0),
+    ):
+        with pytest.raises(ValueError, match=option):
+            cls(**{option: value})
+        with pytest.raises(ValueError, match=option):
+            dataclasses.replace(cls(), **{option: value})
+        with pytest.raises(ValueError, match=option):
+            jaxprice.make(cls.__name__, **{option: value})
+    assert envs.PostedPrice(prices=[1, np.float64(2)]) == envs.PostedPrice(num_prices=np.int64(2), prices=(1.0, 2.0))
+
+
+def test_the_table_of_markets_is_up_to_date():
+    """`python -m experiments.tools.market_table --write` writes it."""
+    from experiments.tools.market_table import PAGE, page
+
+    assert PAGE.read_text() == page()

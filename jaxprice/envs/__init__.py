@@ -13,113 +13,50 @@ Which base class a market of your own takes:
 References, loyalty and stock that is ordered anew are markets of the fourth kind. Every market also says what its numbers
 are (`default_params`), how they are drawn (`sample_params`), what must hold of them (`rules`) and what the seller is told
 (`problem`). A `TypeError` names the methods that a class lacks when it is made.
+
+A market that `make` knows is a file here, whose class carries `options.market` and has `options.option`s as fields; a line
+below; and a row of the table in `experiments/README.md`, which `python -m experiments.tools.market_table --write` makes.
 """
 
 import contextlib
-import functools
-import inspect
 
 import jax
 
-from jaxprice import checks, devices, fingerprint
-from jaxprice.data import calibrated
-from jaxprice.envs import (
-    bernoulli_bandit,
-    calibrated_market,
-    calibrated_products,
-    fair_pricing,
-    finite_inventory,
-    gaussian_bandit,
-    glm_demand,
-    informative_bandit,
-    labelled_rows,
-    linear_valuation,
-    logit_oligopoly,
-    low_rank_demand,
-    mnl_assortment,
-    mnl_pricing,
-    multi_product,
-    network_revenue,
-    non_stationary,
-    parametric_demand,
-    posted_price,
-    reference_price,
-    related_products,
-    replenishment,
-    segmented_valuation,
-    storefront,
-    wheel_bandit,
-)
-from jaxprice.envs.bernoulli_bandit import BernoulliBandit
-from jaxprice.envs.calibrated_market import CalibratedMarket
-from jaxprice.envs.calibrated_products import CalibratedProducts
-from jaxprice.envs.fair_pricing import FairPricing
-from jaxprice.envs.finite_inventory import FiniteInventory
-from jaxprice.envs.gaussian_bandit import GaussianBandit
-from jaxprice.envs.glm_demand import GLMDemand
-from jaxprice.envs.informative_bandit import InformativeBandit
-from jaxprice.envs.labelled_rows import LabelledRows
-from jaxprice.envs.linear_valuation import LinearValuation
-from jaxprice.envs.logit_oligopoly import LogitOligopoly
-from jaxprice.envs.low_rank_demand import LowRankDemand
-from jaxprice.envs.mnl_assortment import MNLAssortment
-from jaxprice.envs.mnl_pricing import MNLPricing
-from jaxprice.envs.multi_product import MultiProduct
-from jaxprice.envs.network_revenue import NetworkRevenue
-from jaxprice.envs.non_stationary import NonStationary
-from jaxprice.envs.parametric_demand import ParametricDemand
-from jaxprice.envs.posted_price import PostedPrice
-from jaxprice.envs.reference_price import ReferencePrice
-from jaxprice.envs.related_products import RelatedProducts
-from jaxprice.envs.replenishment import Replenishment
-from jaxprice.envs.segmented_valuation import SegmentedValuation
-from jaxprice.envs.storefront import Storefront
-from jaxprice.envs.wheel_bandit import WheelBandit
+from jaxprice import checks, devices
+from jaxprice.envs.bernoulli_bandit import BernoulliBandit as BernoulliBandit
+from jaxprice.envs.calibrated_market import CalibratedMarket as CalibratedMarket
+from jaxprice.envs.calibrated_products import CalibratedProducts as CalibratedProducts
+from jaxprice.envs.fair_pricing import FairPricing as FairPricing
+from jaxprice.envs.finite_inventory import FiniteInventory as FiniteInventory
+from jaxprice.envs.gaussian_bandit import GaussianBandit as GaussianBandit
+from jaxprice.envs.glm_demand import GLMDemand as GLMDemand
+from jaxprice.envs.informative_bandit import InformativeBandit as InformativeBandit
+from jaxprice.envs.labelled_rows import LabelledRows as LabelledRows
+from jaxprice.envs.linear_valuation import LinearValuation as LinearValuation
+from jaxprice.envs.logit_oligopoly import LogitOligopoly as LogitOligopoly
+from jaxprice.envs.low_rank_demand import LowRankDemand as LowRankDemand
+from jaxprice.envs.mnl_assortment import MNLAssortment as MNLAssortment
+from jaxprice.envs.mnl_pricing import MNLPricing as MNLPricing
+from jaxprice.envs.multi_product import MultiProduct as MultiProduct
+from jaxprice.envs.network_revenue import NetworkRevenue as NetworkRevenue
+from jaxprice.envs.non_stationary import NonStationary as NonStationary
+from jaxprice.envs.options import MAKERS, card
+from jaxprice.envs.options import cards as cards
+from jaxprice.envs.parametric_demand import ParametricDemand as ParametricDemand
+from jaxprice.envs.posted_price import PostedPrice as PostedPrice
+from jaxprice.envs.reference_price import ReferencePrice as ReferencePrice
+from jaxprice.envs.related_products import RelatedProducts as RelatedProducts
+from jaxprice.envs.replenishment import Replenishment as Replenishment
+from jaxprice.envs.segmented_valuation import SegmentedValuation as SegmentedValuation
+from jaxprice.envs.storefront import Storefront as Storefront
+from jaxprice.envs.wheel_bandit import WheelBandit as WheelBandit
 
-_KINDS = {
-    Storefront: storefront,
-    Replenishment: replenishment,
-    ReferencePrice: reference_price,
-    MNLPricing: mnl_pricing,
-    MNLAssortment: mnl_assortment,
-    GLMDemand: glm_demand,
-    FairPricing: fair_pricing,
-    BernoulliBandit: bernoulli_bandit,
-    FiniteInventory: finite_inventory,
-    GaussianBandit: gaussian_bandit,
-    LinearValuation: linear_valuation,
-    LogitOligopoly: logit_oligopoly,
-    MultiProduct: multi_product,
-    NetworkRevenue: network_revenue,
-    NonStationary: non_stationary,
-    PostedPrice: posted_price,
-    CalibratedProducts: calibrated_products,
-    SegmentedValuation: segmented_valuation,
-    RelatedProducts: related_products,
-    ParametricDemand: parametric_demand,
-    LowRankDemand: low_rank_demand,
-    InformativeBandit: informative_bandit,
-    WheelBandit: wheel_bandit,
-    LabelledRows: labelled_rows,
-}
-
-__all__ = ["CalibratedMarket", "list_envs", "make", *(kind.__name__ for kind in _KINDS)]
-
-
-_MAKERS = fingerprint.Registry(
-    "markets",
-    {kind.__name__: module.make for kind, module in _KINDS.items()}
-    | {name: functools.partial(calibrated_market.make, name) for name in calibrated.names()},
-)
-
-
-def _makers():
-    return _MAKERS
+__all__ = [*sorted(["CalibratedMarket", "cards", "list_envs", "make", *(name for name in MAKERS if name[0].isupper())])]
 
 
 def list_envs():
     """Names that `make` knows: kinds of markets, and markets calibrated from real purchases."""
-    return sorted(_makers())
+    return sorted(MAKERS)
 
 
 def make(name, **options):
@@ -127,7 +64,7 @@ def make(name, **options):
 
     Args:
       name: one of `list_envs()`.
-      **options: arguments of the market's own `make`, for instance `means=[.1, .9]` of "BernoulliBandit" or
+      **options: options of the market, which `help` on its class tells: `means=[.1, .9]` of "BernoulliBandit", or
         `demand="logit", num_prices=10` of "PostedPrice".
 
     Returns:
@@ -136,13 +73,12 @@ def make(name, **options):
     Raises:
       ValueError: an unknown name or option (the message names the nearest), or a bad value.
     """
-    makers = _makers()
-    checks.choice("environment", name, makers)
+    checks.choice("environment", name, MAKERS)
     devices.use_cpu_cores()
     for option in options:
-        checks.choice(f"option of {name}", option, inspect.signature(makers[name]).parameters)
+        checks.choice(f"option of {name}", option, card(name).options)
     # numbers are computed now, whatever is being traced around the call, unless some of them are traced themselves
     with contextlib.nullcontext() if checks.is_traced(options) else jax.ensure_compile_time_eval():
-        env, params = makers[name](**options)
+        env, params = MAKERS[name](**options)
         env.check_params(params)
     return env, params

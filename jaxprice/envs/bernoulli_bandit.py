@@ -15,6 +15,7 @@ from flax import struct
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import market, option, whole
 from jaxprice.types import Problem
 
 
@@ -36,6 +37,7 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(kind="bandit", what="plain arms that pay or not", paper="Robbins (1952)", oracle="best arm")
 @dataclasses.dataclass(frozen=True)
 class BernoulliBandit(MyopicMarket):
     """Bernoulli arms, each mean U[0, 1] under the prior.
@@ -46,9 +48,38 @@ class BernoulliBandit(MyopicMarket):
     Oracle: the arm with the largest mean, and its mean.
     """
 
-    num_arms: int = 10
-    buyers = 1
+    num_arms: int = option(10, "number of arms; with `means`, as many", whole)
     noise = "bernoulli"
+
+    def check_options(self):
+        checks.fits(num_arms=self.num_arms)
+
+    @classmethod
+    def make(cls, means=None, *, num_arms=None, horizon=1000):
+        """A bandit and its params.
+
+        Args:
+          means: success probabilities, `[num_arms]`; by default evenly spaced from .1 to .9.
+          num_arms: number of arms where `means` is not given, 10 by default.
+          horizon: pulls in an episode.
+        """
+        env, means = cls.with_means(means, num_arms, low=0.0, high=1.0)
+        return env, env.params_of(means, horizon=whole("horizon", horizon))
+
+    @classmethod
+    def with_means(cls, means, num_arms, *, low, high):
+        """A bandit of the given size, and its means: float `[num_arms]` in `[low, high]`, or evenly spaced.
+
+        Raises:
+          ValueError: bad means, no arms, or a number of arms that contradicts the means.
+        """
+        if means is None:
+            env = cls(10 if num_arms is None else num_arms)
+            return env, np.linspace(0.1, 0.9, env.num_arms)
+        means = checks.array("means", means, (None,), low=low, high=high)
+        if num_arms is not None and whole("num_arms", num_arms) != means.size:
+            raise ValueError(f"num_arms is {num_arms}, but means has {means.size} entries")
+        return cls(means.size), means
 
     @property
     def num_actions(self):
@@ -86,34 +117,3 @@ class BernoulliBandit(MyopicMarket):
 
     def draw(self, key, action, mean, params):
         return (jax.random.uniform(key) < mean).astype(jnp.float32)
-
-
-def make(means=None, *, num_arms=None, horizon=1000):
-    """A Bernoulli bandit and its params.
-
-    Args:
-      means: success probabilities, `[num_arms]`; by default evenly spaced from .1 to .9.
-      num_arms: number of arms where `means` is not given, 10 by default.
-      horizon: pulls in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: means outside [0, 1], no arms, or a number of arms that contradicts the means.
-    """
-    means = arms(means, num_arms, low=0.0, high=1.0)
-    env = BernoulliBandit(num_arms=means.size)
-    return env, env.params_of(means, horizon=checks.positive_int("horizon", horizon))
-
-
-def arms(means, num_arms, *, low, high):
-    """Check the means of a bandit; float `[num_arms]`."""
-    if means is None:
-        num_arms = checks.positive_int("num_arms", 10 if num_arms is None else num_arms)
-        checks.fits(num_arms=num_arms)
-        return np.linspace(0.1, 0.9, num_arms)
-    means = checks.array("means", means, (None,), low=low, high=high)
-    if num_arms is not None and checks.positive_int("num_arms", num_arms) != means.size:
-        raise ValueError(f"num_arms is {num_arms}, but means has {means.size} entries")
-    return means

@@ -9,6 +9,7 @@ Sources: the data sets named in each market's provenance.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,16 @@ import numpy as np
 from jaxprice import demand
 from jaxprice.data import calibrated
 from jaxprice.envs import posted_price
+from jaxprice.envs.options import amount, market, option
 
 
+@market(
+    kind="one product",
+    what="fitted to real purchases",
+    paper="see `jaxprice/data`",
+    oracle="best price",
+    names={name: {"market": name} for name in calibrated.names()},
+)
 @dataclasses.dataclass(frozen=True)
 class CalibratedMarket(posted_price.PostedPrice):
     """Posted price with a fitted logit curve.
@@ -32,7 +41,26 @@ class CalibratedMarket(posted_price.PostedPrice):
       market: name of the calibration, one of `jaxprice.data.calibrated.names()`.
     """
 
+    derived: ClassVar = ("low", "high", "noise_scale")
+    cost: float = option(0.0, "unit cost, in the unit of the data; zero maximises revenue", amount)
     market: str = "apple"
+
+    @classmethod
+    def make(cls, market="apple", **choices):
+        """A market and its params.
+
+        Args:
+          market: one of `jaxprice.data.calibrated.names()`.
+          **choices: fields of the class; prices are in the unit of the data.
+
+        Raises:
+          ValueError: an unknown market, or bad values as in `make("PostedPrice")`.
+        """
+        fit = calibrated.load(market)
+        if choices.get("prices") is None:
+            choices |= {"low": fit.price_low, "high": fit.price_high}
+        env = cls(market=market, **choices)
+        return env, env.default_params()
 
     @property
     def name(self):
@@ -53,38 +81,3 @@ class CalibratedMarket(posted_price.PostedPrice):
         root = np.linalg.cholesky(np.asarray(fit.curve_covariance)).astype(np.float32)
         intercept, slope = jnp.asarray([fit.intercept, fit.slope], jnp.float32) + root @ jax.random.normal(key, (2,))
         return self.params_of(demand.Logit(jnp.maximum(slope, 0.01 * fit.slope), intercept))
-
-
-def make(market="apple", *, num_prices=10, prices=None, cost=0.0, noise="bernoulli", buyers=1, horizon=1000):
-    """A calibrated market and its params.
-
-    Args:
-      market: one of `jaxprice.data.calibrated.names()`.
-      num_prices: size of the grid over the observed prices; None: any price between them.
-      prices: the grid itself, `[num_prices]`, in the unit of the data.
-      cost: unit cost in the same unit; zero maximises revenue.
-      noise: "bernoulli" or "poisson".
-      buyers: buyers a period.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown market, or bad values as in `make("PostedPrice")`.
-    """
-    fit = calibrated.load(market)
-    env, params = posted_price.make(
-        demand.Logit(fit.slope, fit.intercept),
-        num_prices=num_prices,
-        prices=prices,
-        low=fit.price_low if prices is None else None,
-        high=fit.price_high if prices is None else None,
-        cost=cost,
-        noise=noise,
-        buyers=buyers,
-        horizon=horizon,
-    )
-    return CalibratedMarket(
-        **{field.name: getattr(env, field.name) for field in dataclasses.fields(env)}, market=market
-    ), params

@@ -14,6 +14,7 @@ Sources: the data sets named in each calibration's provenance.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,15 @@ import numpy as np
 from jaxprice import checks, demand
 from jaxprice.data import calibrated
 from jaxprice.envs import posted_price
+from jaxprice.envs.options import amount, market, option
 
 
+@market(
+    kind="one product",
+    what="the fitted products, drawn at random at prices in units of their highest: a task distribution of real products",
+    paper="see `jaxprice/data`",
+    oracle="best price",
+)
 @dataclasses.dataclass(frozen=True)
 class CalibratedProducts(posted_price.PostedPrice):
     """Posted price with the fitted logit curve of one of several products.
@@ -38,7 +46,32 @@ class CalibratedProducts(posted_price.PostedPrice):
       markets: names of the calibrations, some of `jaxprice.data.calibrated.names()`.
     """
 
+    derived: ClassVar = ("prices", "low", "high", "noise_scale")
+    cost: float = option(0.0, "unit cost, in units of the highest price", amount)
     markets: tuple[str, ...] = ()
+
+    @classmethod
+    def make(cls, markets=None, **choices):
+        """A market and its params, those of the first product at its estimate.
+
+        Args:
+          markets: names of calibrations, some of `jaxprice.data.calibrated.names()`; None: all.
+          **choices: fields of the class; the grid is over the prices that were observed for all calibrations.
+
+        Raises:
+          ValueError: unknown markets or none, or bad values as in `make("PostedPrice")`.
+        """
+        known = calibrated.names()
+        if not isinstance(markets, str | tuple | list | None):
+            raise ValueError(f"markets must be names out of {known}, got {checks.shown(markets)}")
+        markets = tuple(known if markets is None else (markets,) if isinstance(markets, str) else markets)
+        if not markets:
+            raise ValueError(f"markets must name at least one of {known}, got none")
+        for name in markets:
+            checks.choice("calibration in markets", name, known)
+        everywhere = max(calibrated.load(name).price_low / calibrated.load(name).price_high for name in known)
+        env = cls(low=everywhere, high=1.0, markets=markets, **choices)
+        return env, env.default_params()
 
     @property
     def name(self):
@@ -58,44 +91,3 @@ class CalibratedProducts(posted_price.PostedPrice):
         intercept, slope = jnp.asarray(means)[k] + jnp.asarray(roots)[k] @ jax.random.normal(noise, (2,), jnp.float32)
         slope = jnp.maximum(slope, 0.01 * jnp.asarray(means)[k, 1])
         return self.params_of(demand.Logit(slope * jnp.asarray(highs)[k], intercept))
-
-
-def make(markets=None, *, num_prices=10, cost=0.0, noise="bernoulli", buyers=1, horizon=1000):
-    """Products calibrated from real purchases, and the params of the first of them at its estimate.
-
-    Args:
-      markets: names of calibrations, some of `jaxprice.data.calibrated.names()`; None: all.
-      num_prices: size of an evenly spaced grid over the prices that were observed for all of them; None: any price there.
-      cost: unit cost, in units of the highest price.
-      noise: "bernoulli" or "poisson".
-      buyers: buyers a period.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: unknown markets or none, or bad values as in `make("PostedPrice")`.
-    """
-    known = calibrated.names()
-    if not isinstance(markets, str | tuple | list | None):
-        raise ValueError(f"markets must be names out of {known}, got {checks.shown(markets)}")
-    markets = tuple(known if markets is None else (markets,) if isinstance(markets, str) else markets)
-    if not markets:
-        raise ValueError(f"markets must name at least one of {known}, got none")
-    for market in markets:
-        checks.choice("calibration in markets", market, known)
-    everywhere = max(calibrated.load(market).price_low / calibrated.load(market).price_high for market in known)
-    first = calibrated.load(markets[0])
-    env, params = posted_price.make(
-        demand.Logit(first.slope * first.price_high, first.intercept),
-        num_prices=num_prices,
-        low=everywhere,
-        high=1.0,
-        cost=cost,
-        noise=noise,
-        buyers=buyers,
-        horizon=horizon,
-    )
-    fields = {field.name: getattr(env, field.name) for field in dataclasses.fields(env)}
-    return CalibratedProducts(**fields, markets=markets), params

@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxprice import checks
+
 OFFERS = ("none", "percentage", "coupon", "spend_and_save")
 COMPONENTS = ("profit", "conversion", "order_value", "market_share", "satisfaction")
 
@@ -187,3 +189,32 @@ def usual(deviation, sizes, units, num_products, scale):
         "threshold": 2.5 * scale,
         "exposure_cost": 0.05 * scale,
     }
+
+
+def weights_of(weights, shape):
+    """`weights` as float32, not negative, rows summing to one; traced values pass."""
+    if checks.is_traced(weights):
+        return weights
+    weights = checks.array("weights", weights, shape, low=0)
+    if not np.allclose(weights.sum(axis=-1), 1, rtol=0, atol=1e-5):
+        raise ValueError(f"weights must sum to one, got {weights.tolist()}")
+    return weights
+
+
+def offers_of(name, value):
+    """The option `offers`."""
+    try:
+        offers = (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise ValueError(f"{name} must be names out of {', '.join(OFFERS)}, got {checks.shown(value)}") from None
+    for offer in offers:
+        checks.choice(f"name in {name}", offer, OFFERS)
+    if not offers or len(set(offers)) < len(offers):
+        raise ValueError(f"{name} must be different names, at least one, got {offers}")
+    return offers
+
+
+def weighting_of(name, value):
+    """The option `weights`."""
+    del name
+    return tuple(weights_of(value, (len(COMPONENTS),)).tolist())

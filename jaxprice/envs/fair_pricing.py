@@ -32,9 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, noise, rules
 from jaxprice import demand as demand_curves
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, choice, market, option, periods, share
 from jaxprice.types import Interval, Problem
 
 LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
@@ -65,6 +66,13 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="one product",
+    what="two groups, a limit on their price gap",
+    paper="Chen, Lyu, Zhang and Zhou (2021)",
+    oracle="constrained optimum",
+    merit="regret, violation",
+)
 @dataclasses.dataclass(frozen=True)
 class FairPricing(MyopicMarket):
     """Two groups and a fairness constraint; see the module.
@@ -74,18 +82,36 @@ class FairPricing(MyopicMarket):
     Reward: sum of (price - cost) * sale over the groups. `info` also holds "violation", by how much the prices are too far
       apart.
     Oracle: the best fair prices, float `[2]`, and their expected profit in a period (money).
-
-    Attributes:
-      curve: "exponential" or "linear".
-      fairness, low, high, cost, horizon: of every market drawn.
     """
 
-    curve: str = "exponential"
-    fairness: float = 0.5
-    low: float = 0.0
-    high: float = 5.0
-    cost: float = 0.0
-    horizon: int = 1000
+    curve: str = choice("exponential", "curve of demand", LEVELS)
+    fairness: float = option(0.5, "largest price gap as a share of the gap between the groups' own best prices", share)
+    low: float = option(0.0, "lowest price", amount)
+    high: float = option(5.0, "highest price", amount)
+    cost: float = option(0.0, "unit cost of both groups, below `high`", amount)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.price_interval(self.low, self.high, self.cost)
+        if self.cost >= self.high:
+            raise ValueError(f"cost must be below high, got cost={self.cost!r} and high={self.high!r}")
+
+    @classmethod
+    def make(cls, *, level=None, rate=None, **choices):
+        """A market and its params.
+
+        Args:
+          level: demand of each group at price zero before any cut-off, positive, `[2]`; by default that of the instance.
+          rate: how fast it falls with the price, positive, `[2]`.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range, linear demand outside [0, 1] at some price.
+        """
+        env, tiny = cls(**choices), float(np.finfo(np.float32).tiny)
+        level = checks.array("level", LEVELS[env.curve] if level is None else level, (2,), low=tiny)
+        rate = checks.array("rate", RATES[env.curve] if rate is None else rate, (2,), low=tiny)
+        return env, env.params_of(level, rate)
 
     @property
     def name(self):
@@ -193,39 +219,3 @@ class FairPricing(MyopicMarket):
         violation = jnp.where(excess > ROUNDING * params.high, excess, 0.0)
         more = {"regret": jnp.maximum(info["regret"], 0.0), "violation": jnp.asarray(violation, jnp.float32)}
         return obs, new_state, reward, terminated, info | more
-
-
-def make(curve="exponential", *, level=None, rate=None, fairness=0.5, low=0.0, high=5.0, cost=0.0, horizon=1000):
-    """A market of two groups with a fairness constraint, and its params.
-
-    Args:
-      curve: "exponential" or "linear".
-      level: demand of each group at price zero before any cut-off, positive, `[2]`; by default that of the instance.
-      rate: how fast it falls with the price, positive, `[2]`.
-      fairness: largest price gap as a share of the gap between the groups' own best prices, in [0, 1].
-      low, high, cost: price interval and unit cost of both groups.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown curve, numbers out of range, linear demand outside [0, 1] at some price.
-    """
-    checks.choice("curve", curve, LEVELS)
-    low, high, cost = checks.price_interval(low, high, cost)
-    if cost >= high:
-        raise ValueError(f"cost must be below high, got cost={cost!r} and high={high!r}")
-    env = FairPricing(
-        curve=curve,
-        fairness=float(checks.number("fairness", fairness, low=0, high=1, scalar=True)),
-        low=low,
-        high=high,
-        cost=cost,
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    tiny = float(np.finfo(np.float32).tiny)
-    level = checks.array("level", LEVELS[curve] if level is None else level, (2,), low=tiny)
-    rate = checks.array("rate", RATES[curve] if rate is None else rate, (2,), low=tiny)
-    return env, env.params_of(level, rate)

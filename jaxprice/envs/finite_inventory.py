@@ -30,13 +30,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
 from jaxprice.envs.market import observe, sale, same
+from jaxprice.envs.options import amount, grid, market, option, optional, share, switch, whole
 from jaxprice.oracles.inventory import marginal_values
 from jaxprice.types import Environment, Problem
 
-DEFAULT_DEMAND = (0.8, 0.6, 0.3, 0.1)
+DEFAULT_DEMAND, PRICES = (0.8, 0.6, 0.3, 0.1), (29.9, 34.9, 39.9, 44.9)
 
 
 @struct.dataclass
@@ -82,6 +83,13 @@ class State:
     optimal: jax.Array
 
 
+@market(
+    kind="limited stock",
+    what="a season's stock, one product, salvage; Gallego and van Ryzin discretised",
+    paper="Gallego and van Ryzin (1994); Ferreira, Simchi-Levi and Wang (2018)",
+    oracle="finite-horizon DP",
+    merit="share of the DP",
+)
 @dataclasses.dataclass(frozen=True)
 class FiniteInventory(Environment):
     """A season with a finite stock; see the module.
@@ -94,26 +102,30 @@ class FiniteInventory(Environment):
 
     Attributes:
       curve: name of the demand curve (`jaxprice.demand.curves()`), or None: `params.demand` is a table.
-      num_prices: size of the price grid, or None: any price in `[low, high]`.
       capacity: largest stock that the oracle's table covers.
       horizon: periods in the season, the most that can be simulated.
-      shut_off: whether one more action offers nothing; it is listed at a price equal to the cost.
-      prices: the grid, where it is not evenly spaced.
-      low, high, cost, arrival, salvage: of every market drawn.
       form: what draws of the curve have to be told beyond its name, see `Curve.form`.
     """
 
     curve: str | None = None
-    num_prices: int | None = 4
+    num_prices: int | None = option(
+        None,
+        "size of an evenly spaced grid on `[low, high]`; with a curve, None: any price in the interval",
+        optional(whole),
+    )
     capacity: int = 25
-    horizon: int = 100
-    shut_off: bool = False
-    prices: tuple[float, ...] | None = (29.9, 34.9, 39.9, 44.9)
-    low: float = 29.9
-    high: float = 44.9
-    cost: float = 0.0
-    arrival: float = 1.0
-    salvage: float = 0.0
+    horizon: int = option(100, "periods in the season", whole)
+    shut_off: bool = option(
+        False, "whether one more action offers nothing; it is listed at a price equal to the cost", switch
+    )
+    prices: tuple[float, ...] | None = option(
+        None, "the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`", optional(grid)
+    )
+    low: float | None = option(None, "lowest price; by default that of the curve", optional(amount))
+    high: float | None = option(None, "highest price; by default that of the curve", optional(amount))
+    cost: float = option(0.0, "unit cost", amount)
+    arrival: float = option(1.0, "probability that a customer comes in a period", share)
+    salvage: float = option(0.0, "value of a unit left at the end, at most the highest price minus the cost", amount)
     form: tuple = ()
 
     tables: ClassVar = ("values",)
@@ -121,6 +133,64 @@ class FiniteInventory(Environment):
     @property
     def longest(self):
         return self.horizon
+
+    def check_options(self):
+        checks.whole("stock", self.capacity, 0, checks.LARGEST)
+        checks.fits(stock=self.capacity + 1, horizon=self.horizon + 1)
+        if self.curve is None and self.num_prices is None and self.prices is None:
+            object.__setattr__(self, "prices", PRICES)
+        span = (0.1, 1.0) if self.curve is None else demand_curves.curves()[self.curve].price_range
+        if self.prices is not None:
+            ends = {"num_prices": len(self.prices), "low": self.prices[0], "high": self.prices[-1]}
+        else:
+            ends = {"low": span[0] if self.low is None else self.low, "high": span[1] if self.high is None else self.high}
+            checks.price_interval(**ends)
+            if self.num_prices is None and self.shut_off:
+                raise ValueError("shut_off is one more action of a price grid: give prices or num_prices")
+        for name, value in ends.items():
+            object.__setattr__(self, name, value)
+        checks.fits(num_prices=self.num_prices or 1)
+        checks.number("salvage", self.salvage, low=0, high=max(self.high - self.cost, 0.0), scalar=True)
+
+    @classmethod
+    def make(cls, demand=None, *, stock=None, arrivals=None, **choices):
+        """A market and its params.
+
+        Args:
+          demand: purchase probability at each price, `[num_prices]`, or the name of a curve, or a curve; by default
+            (.8, .6, .3, .1) at the prices 29.90, 34.90, 39.90 and 44.90.
+          stock: units at the start; by default a quarter of the horizon.
+          arrivals: expected number of customers in the season, instead of `arrival`.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: purchase or arrival probabilities outside [0, 1], bad prices, a negative stock, a salvage value above
+            what a sale can bring.
+        """
+        prices, num_prices, low, high = (choices.get(name) for name in ("prices", "num_prices", "low", "high"))
+        if demand is None and prices is None and num_prices is None:
+            demand, choices["prices"] = DEFAULT_DEMAND, PRICES
+        if demand is None:
+            raise ValueError("demand is missing: prices or num_prices are given, which it has to go with")
+        if choices.get("prices") is not None and not (low is None and high is None):
+            got = f"low={low!r}, high={high!r}"
+            raise ValueError(f"prices is the grid itself: give either prices, or low and high, got {got}")
+        if isinstance(demand, str | demand_curves.Curve):
+            name, demand = demand_curves.named(demand)
+            env = cls(curve=name, form=demand.form(), **choices)
+        elif choices.get("prices") is None and num_prices is None:
+            raise ValueError("demand is a table, which needs prices or num_prices")
+        else:
+            env = cls(**choices)
+            demand = checks.array("demand", demand, (env.num_prices,), low=0, high=1)
+        stock = max(env.horizon // 4, 1) if stock is None else checks.whole("stock", stock, 0, checks.LARGEST)
+        env = dataclasses.replace(env, capacity=stock)
+        if arrivals is not None:
+            arrivals = checks.number("arrivals", arrivals, low=0, high=env.horizon, scalar=True)
+            env = dataclasses.replace(env, arrival=arrivals / env.horizon)
+        params = env.params_of(demand)
+        env.check_params(params)
+        return env, env.solved(params)
 
     def params_of(self, demand):
         """Params with the given demand, not solved yet, with the prices and the stock of this environment."""
@@ -270,100 +340,3 @@ class FiniteInventory(Environment):
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand, state.stock / jnp.maximum(params.stock, 1))
-
-
-def make(
-    demand=None,
-    *,
-    prices=None,
-    num_prices=None,
-    low=None,
-    high=None,
-    cost=0.0,
-    stock=None,
-    horizon=100,
-    arrival=1.0,
-    arrivals=None,
-    salvage=0.0,
-    shut_off=False,
-):
-    """A season with a finite stock, and its params.
-
-    Args:
-      demand: purchase probability at each price, `[num_prices]`, or the name of a curve, or a curve; by default
-        (.8, .6, .3, .1) at the prices 29.90, 34.90, 39.90 and 44.90.
-      prices: the grid, increasing, `[num_prices]`.
-      num_prices: instead, the size of an evenly spaced grid on `[low, high]`; with a curve, None: any price in the interval.
-      low, high: price interval; by default that of the curve.
-      cost: unit cost.
-      stock: units at the start; by default a quarter of the horizon.
-      horizon: periods in the season.
-      arrival: probability that a customer comes in a period.
-      arrivals: instead, the expected number of customers in the season.
-      salvage: value of a unit left at the end, at most the highest price minus the cost.
-      shut_off: whether one more action offers nothing.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: purchase or arrival probabilities outside [0, 1], bad prices, a negative stock, a salvage value above what
-        a sale can bring.
-    """
-    horizon = checks.positive_int("horizon", horizon)
-    stock = max(horizon // 4, 1) if stock is None else checks.whole("stock", stock, 0, checks.LARGEST)
-    checks.fits(stock=stock + 1, horizon=horizon + 1)
-    if arrivals is not None:
-        checks.number("arrivals", arrivals, low=0, high=horizon, scalar=True)
-        arrival = arrivals / horizon
-    checks.number("arrival", arrival, low=0, high=1, scalar=True)
-    known = demand_curves.curves()
-    names = {cls: name for name, cls in known.items()}
-    if demand is None and prices is None and num_prices is None:
-        demand, prices = DEFAULT_DEMAND, (29.9, 34.9, 39.9, 44.9)
-    if demand is None:
-        raise ValueError("demand is missing: prices or num_prices are given, which it has to go with")
-    if prices is not None and not (low is None and high is None):
-        raise ValueError(f"prices is the grid itself: give either prices, or low and high, got low={low!r}, high={high!r}")
-    if isinstance(demand, str):
-        checks.choice("demand", demand, known)
-        demand = known[demand]()
-    curve = names.get(type(demand))
-    if prices is not None:
-        prices = checks.price_grid(prices)
-        num_prices, low, high = prices.size, prices[0], prices[-1]
-    elif num_prices is not None:
-        num_prices = checks.positive_int("num_prices", num_prices)
-        checks.fits(num_prices=num_prices)
-    elif checks.boolean("shut_off", shut_off):
-        raise ValueError("shut_off is one more action of a price grid: give prices or num_prices")
-    if curve is None:
-        if num_prices is None:
-            raise ValueError("demand is a table, which needs prices or num_prices")
-        low, high = (0.1, 1.0) if low is None else (low, high)
-        demand = checks.array("demand", demand, (num_prices,), low=0, high=1)
-    else:
-        lowest, highest = type(demand).price_range
-        low, high = lowest if low is None else low, highest if high is None else high
-    cost = float(checks.number("cost", cost, low=0, scalar=True))
-    if prices is None:
-        checks.price_interval(low, high)
-    checks.number("salvage", salvage, low=0, high=max(float(high) - cost, 0.0), scalar=True)
-    env = FiniteInventory(
-        curve=curve,
-        num_prices=num_prices,
-        capacity=stock,
-        horizon=horizon,
-        shut_off=checks.boolean("shut_off", shut_off),
-        prices=None if prices is None else tuple(prices.tolist()),
-        low=float(low),
-        high=float(high),
-        cost=cost,
-        arrival=float(arrival),
-        salvage=float(salvage),
-        form=() if curve is None else demand.form(),
-    )
-    devices.use_cpu_cores()
-    params = env.params_of(demand)
-    env.check_params(params)
-    return env, env.solved(params)

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.envs import bernoulli_bandit
+from jaxprice.envs.bernoulli_bandit import BernoulliBandit
+from jaxprice.envs.options import market, whole
 
 
+@market(kind="bandit", what="plain arms with Gaussian rewards", paper="Katehakis and Robbins (1995)", oracle="best arm")
 @dataclasses.dataclass(frozen=True)
-class GaussianBandit(bernoulli_bandit.BernoulliBandit):
+class GaussianBandit(BernoulliBandit):
     """Gaussian arms; under the prior each mean is U[0, 1] and each standard deviation one.
 
     Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
@@ -25,28 +27,21 @@ class GaussianBandit(bernoulli_bandit.BernoulliBandit):
 
     noise = "gaussian"
 
+    @classmethod
+    def make(cls, means=None, stds=1.0, *, num_arms=None, horizon=1000):
+        """A bandit and its params.
+
+        Args:
+          means: mean rewards, `[num_arms]`; by default evenly spaced from .1 to .9.
+          stds: standard deviations, `[num_arms]` or one for all.
+          num_arms: number of arms where `means` is not given, 10 by default.
+          horizon: pulls in an episode.
+        """
+        env, means = cls.with_means(means, num_arms, low=-np.inf, high=np.inf)
+        stds = np.asarray(checks.number("stds", stds, low=0))
+        if stds.ndim > 1 or stds.size not in (1, means.size):
+            raise ValueError(f"stds must be one number or one for each of the {means.size} arms, got shape {stds.shape}")
+        return env, env.params_of(means, stds, horizon=whole("horizon", horizon))
+
     def draw(self, key, action, mean, params):
         return mean + jnp.asarray(params.stds)[action] * jax.random.normal(key)
-
-
-def make(means=None, stds=1.0, *, num_arms=None, horizon=1000):
-    """A Gaussian bandit and its params.
-
-    Args:
-      means: mean rewards, `[num_arms]`; by default evenly spaced from .1 to .9.
-      stds: standard deviations, `[num_arms]` or one for all.
-      num_arms: number of arms where `means` is not given, 10 by default.
-      horizon: pulls in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: means that are not finite, negative standard deviations, contradicting sizes.
-    """
-    means = bernoulli_bandit.arms(means, num_arms, low=-np.inf, high=np.inf)
-    stds = np.asarray(checks.number("stds", stds, low=0))
-    if stds.ndim > 1 or stds.size not in (1, means.size):
-        raise ValueError(f"stds must be one number or one for each of the {means.size} arms, got shape {stds.shape}")
-    env = GaussianBandit(num_arms=means.size)
-    return env, env.params_of(means, stds, horizon=checks.positive_int("horizon", horizon))

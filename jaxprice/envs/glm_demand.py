@@ -40,8 +40,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, noise, rules
 from jaxprice.envs.market import ContextualMarket, Visit, first_best
+from jaxprice.envs.options import amount, choice, market, option, optional, periods, whole
 from jaxprice.numerics import wright_omega
 from jaxprice.types import Problem
 
@@ -74,6 +75,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="buyers with features",
+    what="features move intercept and elasticity; logit or linear link",
+    paper="Zhao, Jiang and Yu (2024); Ban and Keskin (2021)",
+    oracle="Lambert W for each buyer",
+)
 @dataclasses.dataclass(frozen=True)
 class GLMDemand(ContextualMarket):
     """Generalised linear demand with features; see the module.
@@ -82,28 +89,60 @@ class GLMDemand(ContextualMarket):
     Action: index of the grid, or a price.
     Reward: (price - cost) * demand. The seller is told the link as `problem.law`.
     Oracle: the best price for the buyer who is here, and its expected profit (money).
-
-    Attributes:
-      dimension: number of features d.
-      link: "logit" or "linear".
-      context: kind of contexts, one of `CONTEXTS`.
-      sparsity: features that matter in drawn markets, the first ones; None: all.
-      num_prices: size of the price grid, or None: any price in `[low, high]`.
-      low, high, cost, noise_scale, horizon: of every market drawn.
     """
 
     signed: ClassVar[bool] = False  # whether linear demand may be negative
 
-    dimension: int = 3
-    link: str = "logit"
-    context: str = "positive"
-    sparsity: int | None = None
-    num_prices: int | None = None
-    low: float = 0.0
-    high: float = 3.0
-    cost: float = 0.0
-    noise_scale: float = 0.1
-    horizon: int = 1000
+    dimension: int = option(3, "number of features d; with `alpha` and `beta`, as many", whole)
+    link: str = choice("logit", "a sale or none, or Gaussian demand", LINKS)
+    context: str = choice("positive", "kind of contexts", CONTEXTS)
+    sparsity: int | None = option(
+        None, "features that matter in drawn markets, the first ones, at most `dimension`; None: all", optional(whole)
+    )
+    num_prices: int | None = option(None, "size of an evenly spaced grid; None: any price in `[low, high]`", optional(whole))
+    low: float = option(0.0, "lowest price", amount)
+    high: float = option(3.0, "highest price", amount)
+    cost: float = option(0.0, "unit cost", amount)
+    noise_scale: float = option(0.1, "standard deviation of linear demand", amount)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.fits(dimension=self.dimension, num_prices=self.num_prices or 1)
+        checks.price_interval(self.low, self.high, self.cost)
+        if self.sparsity is not None:
+            checks.whole("sparsity", self.sparsity, 1, self.dimension)
+            if self.context == "unit" and self.sparsity < self.dimension:
+                alone = "with unit contexts, where a buyer has one feature only"
+                raise ValueError(f"sparsity must be None {alone}, got {self.sparsity}")
+
+    @classmethod
+    def make(cls, link="logit", *, instance=None, alpha=None, beta=None, context=None, sparsity=None, **choices):
+        """A market and its params.
+
+        Args:
+          link: "logit" (a sale or none) or "linear" (Gaussian demand).
+          instance: "S1" or "S2", which set `alpha`, `beta` and `context`; None: these, or a drawn market.
+          alpha: effect of each feature on demand, `[dimension]`; drawn by default, as is `beta`.
+          beta: effect of each feature on price sensitivity, `[dimension]`; given together with `alpha`.
+          context: kind of contexts: "positive" (the default), "unit", "sphere" or "uniform".
+          sparsity: features that matter in drawn markets, at most `dimension`; None: all.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown link, instance or kind of contexts, numbers out of range, arrays of a wrong shape, a price
+            sensitivity or a linear demand that is negative for some context and price.
+        """
+        if instance is not None:
+            told = {"alpha": alpha, "beta": beta, "context": context, "sparsity": sparsity}
+            alpha, beta, context = _instance(instance, link, choices.get("dimension", 3), told)
+        if (alpha is None) != (beta is None):
+            raise ValueError("alpha and beta make up a market together: give both or neither")
+        if alpha is not None:
+            alpha = checks.array("alpha", alpha, (None,))
+            beta = checks.array("beta", beta, (alpha.size,))
+            choices["dimension"] = alpha.size
+        env = cls(link=link, context="positive" if context is None else context, sparsity=sparsity, **choices)
+        return env, env.default_params() if alpha is None else env.params_of(alpha, beta)
 
     @property
     def name(self):
@@ -210,84 +249,15 @@ class GLMDemand(ContextualMarket):
         return tuple(jnp.sum(jnp.asarray(effect) * state.context) for effect in (params.alpha, params.beta))
 
 
-def make(
-    link="logit",
-    *,
-    instance=None,
-    dimension=3,
-    alpha=None,
-    beta=None,
-    context=None,
-    sparsity=None,
-    num_prices=None,
-    low=0.0,
-    high=3.0,
-    cost=0.0,
-    noise_scale=0.1,
-    horizon=1000,
-):
-    """A contextual market with generalised linear demand, and its params.
-
-    Args:
-      link: "logit" (a sale or none) or "linear" (Gaussian demand).
-      instance: "S1" or "S2", which set `alpha`, `beta` and `context`; None: these, or a drawn market.
-      dimension: number of features; or give `alpha` and `beta`.
-      alpha: effect of each feature on demand, `[dimension]`; drawn by default, as is `beta`.
-      beta: effect of each feature on price sensitivity, `[dimension]`; given together with `alpha`.
-      context: "positive" (the default), "unit", "sphere" or "uniform".
-      sparsity: features that matter in drawn markets, at most `dimension`.
-      num_prices: size of an evenly spaced grid; None: any price in `[low, high]`.
-      low, high, cost: price interval and unit cost.
-      noise_scale: standard deviation of linear demand.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown link, instance or kind of contexts, numbers out of range, arrays of a wrong shape, a price
-        sensitivity or a linear demand that is negative for some context and price.
-    """
-    checks.choice("link", link, LINKS)
-    given = {"alpha": alpha, "beta": beta, "context": context, "sparsity": sparsity}
-    if instance is not None:
-        checks.choice("instance", instance, INSTANCES)
-        taken = [name for name, value in given.items() if value is not None]
-        if taken or link != "logit":
-            raise ValueError(f"instance {instance} is a logit market of its own: leave out {', '.join(taken) or 'the link'}")
-        size = checks.positive_int("dimension", dimension)
-        beta = np.full(size, size**-0.5 if instance == "S1" else 1.0)
-        alpha, context = 1.6 * beta if instance == "S1" else beta, INSTANCES[instance]
-    context = checks.choice("context", "positive" if context is None else context, CONTEXTS)
-    if (alpha is None) != (beta is None):
-        raise ValueError("alpha and beta make up a market together: give both or neither")
-    if alpha is not None:
-        alpha = checks.array("alpha", alpha, (None,))
-        beta = checks.array("beta", beta, (alpha.size,))
-        dimension = alpha.size
-    dimension = checks.positive_int("dimension", dimension)
-    if sparsity is not None:
-        sparsity = checks.whole("sparsity", sparsity, 1, dimension)
-        if context == "unit" and sparsity < dimension:
-            raise ValueError(f"sparsity must be None with unit contexts, where a buyer has one feature only, got {sparsity}")
-    low, high, cost = checks.price_interval(low, high, cost)
-    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
-    checks.fits(dimension=dimension, num_prices=num_prices or 1)
-    env = GLMDemand(
-        dimension=dimension,
-        link=link,
-        context=context,
-        sparsity=sparsity,
-        num_prices=num_prices,
-        low=low,
-        high=high,
-        cost=cost,
-        noise_scale=float(checks.number("noise_scale", noise_scale, low=0, scalar=True)),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    params = env.default_params() if alpha is None else env.params_of(alpha, beta)
-    return env, params
+def _instance(instance, link, dimension, told):
+    """`(alpha, beta, context)` of an instance, which leaves nothing of these to be `told`."""
+    checks.choice("instance", instance, INSTANCES)
+    taken = [name for name, value in told.items() if value is not None]
+    if taken or link != "logit":
+        raise ValueError(f"instance {instance} is a logit market of its own: leave out {', '.join(taken) or 'the link'}")
+    size = whole("dimension", dimension)
+    beta = np.full(size, size**-0.5 if instance == "S1" else 1.0)
+    return 1.6 * beta if instance == "S1" else beta, beta, INSTANCES[instance]
 
 
 def lowest(effect, context):

@@ -23,6 +23,7 @@ from flax import struct
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, market, option, whole
 from jaxprice.types import Problem
 
 
@@ -42,6 +43,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="bandit",
+    what="one arm tells which of the others is the target",
+    paper="Wang et al. (2016)",
+    oracle="the target; Bayes optimum by DP in the study",
+)
 @dataclasses.dataclass(frozen=True)
 class InformativeBandit(MyopicMarket):
     """The informative bandit; under the prior each candidate is the target with the same probability.
@@ -52,16 +59,33 @@ class InformativeBandit(MyopicMarket):
     Action: index of an arm, int scalar.
     Reward: the payout, float scalar; nothing is random but the target.
     Oracle: the target. What can be earned without being told it is less (`experiments.studies.informative_bandit`).
-
-    Attributes:
-      num_arms: candidates and the informative arm.
-      prize: payout of the target.
     """
 
-    num_arms: int = 11
-    prize: float = 5.0
-    buyers = 1
+    num_arms: int = option(11, "arms, the informative one among them; at least 3", whole)
+    prize: float = option(5.0, "payout of the target, above 1", amount)
     noise = "gaussian"
+
+    def check_options(self):
+        checks.whole("num_arms", self.num_arms, 3, checks.LARGEST)
+        checks.fits(num_arms=self.num_arms)
+        if not self.prize > 1:
+            raise ValueError(f"prize must be above 1, what the other candidates pay, got {self.prize!r}")
+
+    @classmethod
+    def make(cls, target=0, *, horizon=5, **choices):
+        """A bandit and its params.
+
+        Args:
+          target: index of the target, below num_arms - 1.
+          horizon: pulls in an episode.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range.
+        """
+        env = cls(**choices)
+        target = checks.whole("target", target, 0, env.num_arms - 2)
+        return env, env.params_of(target, whole("horizon", horizon))
 
     @property
     def num_actions(self):
@@ -105,27 +129,3 @@ class InformativeBandit(MyopicMarket):
         place = jnp.clip(jnp.round(n * self.prize * jnp.asarray(demand, jnp.float32)) - 1, 0, n).astype(jnp.int32)
         coded = (jnp.arange(n + 1, dtype=jnp.int32) == place) & (state.time > 0)
         return jnp.concatenate([super().observation(state, price, demand, params), coded.astype(jnp.float32)])
-
-
-def make(target=0, *, num_arms=11, prize=5.0, horizon=5):
-    """An informative bandit and its params.
-
-    Args:
-      target: index of the target, below num_arms - 1.
-      num_arms: arms, the informative one among them; at least 3.
-      prize: what the target pays, above 1.
-      horizon: pulls in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range.
-    """
-    num_arms = checks.whole("num_arms", num_arms, 3, checks.LARGEST)
-    checks.fits(num_arms=num_arms)
-    target = checks.whole("target", target, 0, num_arms - 2)
-    if not checks.number("prize", prize, low=1, scalar=True) > 1:
-        raise ValueError(f"prize must be above 1, what the other candidates pay, got {prize!r}")
-    env = InformativeBandit(num_arms=num_arms, prize=float(prize))
-    return env, env.params_of(target, checks.positive_int("horizon", horizon))

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, noise, rules
 from jaxprice.envs.market import ContextualMarket
+from jaxprice.envs.options import market, option, periods, share, switch, whole
 from jaxprice.types import Environment, Problem
 
 DATA = ("digits", "breast_cancer", "wine")
@@ -66,6 +67,13 @@ class State:
     context: jax.Array
 
 
+@market(
+    kind="bandit",
+    what="a classification table, a label an arm; sets of scikit-learn or arrays of one's own",
+    paper="Bietti, Agarwal and Langford (2021)",
+    oracle="the label of the row",
+    merit="regret, % of a random arm's",
+)
 @dataclasses.dataclass(frozen=True)
 class LabelledRows(ContextualMarket):
     """Labels as arms; see the module.
@@ -78,18 +86,60 @@ class LabelledRows(ContextualMarket):
     Tables drawn by `sample_params` have centres N(0, I / d) for each label and rows N(centre, SPREAD^2 I / d).
 
     Attributes:
-      num_rows, num_features, num_arms: R, d (with the constant, if there is one) and labels.
-      intercept: whether the first feature is a constant 1.
-      hit, miss, horizon: of every table drawn.
+      num_rows, num_features: R and d, with the constant, if there is one.
     """
 
     num_rows: int = 300
     num_features: int = 5
-    num_arms: int = 3
-    intercept: bool = True
-    hit: float = 1.0
-    miss: float = 0.0
-    horizon: int = 2000
+    num_arms: int = option(3, "number of labels", whole)
+    intercept: bool = option(True, "whether contexts have a constant 1 in front", switch)
+    hit: float = option(1.0, "probability that the right label pays", share)
+    miss: float = option(0.0, "probability that a wrong label pays, below `hit`", share)
+    horizon: int = periods(2000)
+
+    def check_options(self):
+        checks.fits(num_arms=self.num_arms, num_features=self.num_features)
+        if not self.miss < self.hit:
+            raise ValueError(f"miss must be below hit, got miss={self.miss!r} and hit={self.hit!r}")
+
+    @classmethod
+    def make(cls, data=None, *, features=None, labels=None, num_arms=None, intercept=True, **choices):
+        """A bandit over a table and its params.
+
+        Args:
+          data: "digits", "breast_cancer" or "wine", which want scikit-learn.
+          features: a table of one's own, `[R, d]`, with `labels`; neither and no data: rows drawn around three centres.
+          labels: of its rows, integers from 0, `[R]`.
+          num_arms: number of labels; by default the largest and one.
+          intercept: whether contexts have a constant 1 in front.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: unknown data, both data and a table, a table of wrong shapes, numbers out of range.
+          ImportError: scikit-learn is not installed.
+        """
+        switch("intercept", intercept)
+        if (features is None) != (labels is None):
+            raise ValueError("features and labels make up a table together: give both or neither")
+        if data is not None:
+            if features is not None:
+                raise ValueError(f"data={data!r} is a table of its own: leave out features and labels")
+            features, labels = load(data)
+        if features is None:
+            env = cls(
+                num_arms=3 if num_arms is None else num_arms, num_features=4 + intercept, intercept=intercept, **choices
+            )
+            return env, env.default_params()
+        features = checks.array("features", features, (None, None))
+        labels = checks.array("labels", labels, (len(features),), low=0)
+        if np.any(labels != np.round(labels)):
+            raise ValueError(f"labels must be integers of at least 0, one a row, got {labels.min():g} to {labels.max():g}")
+        arms = int(labels.max()) + 1 if num_arms is None else whole("num_arms", num_arms)
+        if labels.max() >= arms:
+            raise ValueError(f"num_arms must be above the largest label {labels.max():g}, got {arms}")
+        rows = standard(features, intercept)
+        env = cls(len(rows), rows.shape[1], arms, intercept, **choices)
+        return env, env.params_of(rows, labels.astype(np.int32))
 
     @property
     def num_actions(self):
@@ -183,53 +233,3 @@ def standard(features, intercept=True):
         raise ValueError(f"features must vary over the rows, got {features.shape[1]} that are constant")
     rows = (kept - kept.mean(axis=0)) / kept.std(axis=0) / np.sqrt(max(kept.shape[1], 1))
     return np.column_stack([np.ones(len(rows)), rows] if intercept else [rows]).astype(np.float32)
-
-
-def make(data=None, *, features=None, labels=None, num_arms=None, hit=1.0, miss=0.0, intercept=True, horizon=2000):
-    """A bandit over a table and its params.
-
-    Args:
-      data: "digits", "breast_cancer" or "wine", which want scikit-learn.
-      features: a table of one's own, `[R, d]`, with `labels`; neither and no data: rows drawn around three centres.
-      labels: of its rows, integers from 0, `[R]`.
-      num_arms: number of labels; by default the largest and one.
-      hit, miss: probability that the right label pays, and a wrong one; miss < hit.
-      intercept: whether contexts have a constant 1 in front.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: unknown data, both data and a table, a table of wrong shapes, numbers out of range.
-      ImportError: scikit-learn is not installed.
-    """
-    for name, value in (("hit", hit), ("miss", miss)):
-        checks.number(name, value, low=0, high=1, scalar=True)
-    if not miss < hit:
-        raise ValueError(f"miss must be below hit, got miss={miss!r} and hit={hit!r}")
-    rules = {"hit": float(hit), "miss": float(miss), "intercept": checks.boolean("intercept", intercept)}
-    rules |= {"horizon": checks.positive_int("horizon", horizon)}
-    if (features is None) != (labels is None):
-        raise ValueError("features and labels make up a table together: give both or neither")
-    if data is not None:
-        if features is not None:
-            raise ValueError(f"data={data!r} is a table of its own: leave out features and labels")
-        features, labels = load(data)
-    if features is None:
-        devices.use_cpu_cores()
-        arms = 3 if num_arms is None else checks.positive_int("num_arms", num_arms)
-        checks.fits(num_arms=arms, num_features=5)
-        env = LabelledRows(num_arms=arms, num_features=4 + rules["intercept"], **rules)
-        return env, env.default_params()
-    features = checks.array("features", features, (None, None))
-    labels = checks.array("labels", labels, (len(features),), low=0)
-    if np.any(labels != np.round(labels)):
-        raise ValueError(f"labels must be integers of at least 0, one a row, got {labels.min():g} to {labels.max():g}")
-    arms = int(labels.max()) + 1 if num_arms is None else checks.positive_int("num_arms", num_arms)
-    if labels.max() >= arms:
-        raise ValueError(f"num_arms must be above the largest label {labels.max():g}, got {arms}")
-    checks.fits(num_arms=arms)
-    rows = standard(features, intercept)
-    env = LabelledRows(num_rows=len(rows), num_features=rows.shape[1], num_arms=arms, **rules)
-    return env, env.params_of(rows, labels.astype(np.int32))

@@ -27,8 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, rules
+from jaxprice import noise as noises
 from jaxprice.envs.market import ContextualMarket, Visit, first_best
+from jaxprice.envs.options import amount, choice, given, market, option, optional, periods, positive, switch, whole
 from jaxprice.oracles import linear_valuation as oracle
 from jaxprice.types import Problem
 
@@ -65,6 +67,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="buyers with features",
+    what="v = x'theta + z; logistic, Gaussian, uniform or mixture noise; random, mixing or adversarial contexts; sparsity",
+    paper="Javanmard and Nazerzadeh (2019); Cohen, Lobel and Paes Leme (2020); Xu and Wang (2021)",
+    oracle="g(x'theta), closed form or root",
+)
 @dataclasses.dataclass(frozen=True)
 class LinearValuation(ContextualMarket):
     """Linear valuations with features; see the module.
@@ -75,32 +83,62 @@ class LinearValuation(ContextualMarket):
     Oracle: the best price for the buyer who is here, and its expected profit (money).
 
     Attributes:
-      dimension: number of features d.
       law: law of the noise, one of `LAWS`.
-      context: kind of contexts, one of `CONTEXTS`.
-      intercept: whether the first feature is always 1.
-      sparsity: features that matter in drawn markets, the intercept included; None: all.
-      scale_known: whether the seller is told the scale (`problem.details["scale"]`).
-      num_prices: size of the price grid, or None: any price in `[low, high]`.
       num_contexts: rows of the table of contexts.
       components: components of the mixture.
-      low, high, cost, scale, horizon: of every market drawn.
     """
 
-    dimension: int = 3
+    dimension: int = option(3, "number of features d; with `theta`, as many", whole)
     law: str = "logistic"
-    context: str = "gaussian"
-    intercept: bool = True
-    sparsity: int | None = None
-    scale_known: bool = True
-    num_prices: int | None = None
+    context: str = choice("gaussian", "kind of contexts", CONTEXTS)
+    intercept: bool = option(True, "whether the first feature is always 1", switch)
+    sparsity: int | None = option(
+        None,
+        "features that matter in drawn markets, the intercept included, at most `dimension`; None: all",
+        optional(whole),
+    )
+    scale_known: bool = option(True, 'whether the seller is told the scale (`problem.details["scale"]`)', switch)
+    num_prices: int | None = option(None, "size of an evenly spaced grid; None: any price in `[low, high]`", optional(whole))
     num_contexts: int = 8
     components: int = 2
-    low: float = 0.0
-    high: float = 3.0
-    cost: float = 0.0
-    scale: float = 0.25
-    horizon: int = 1000
+    low: float = option(0.0, "lowest price", amount)
+    high: float = option(3.0, "highest price", amount)
+    cost: float = option(0.0, "unit cost", amount)
+    scale: float = option(0.25, "scale of the noise", positive)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.choice("noise", self.law, LAWS)
+        checks.fits(dimension=self.dimension, num_prices=self.num_prices or 1)
+        checks.price_interval(self.low, self.high, self.cost)
+        if self.sparsity is not None:
+            checks.whole("sparsity", self.sparsity, 1, self.dimension)
+
+    @classmethod
+    def make(cls, noise="logistic", *, theta=None, contexts=None, **choices):
+        """A market and its params.
+
+        Args:
+          noise: "logistic", "gaussian", "uniform" or "mixture".
+          theta: value of each feature, `[dimension]`; drawn by default.
+          contexts: rows of adversarial and schedule contexts, `[rows, dimension]`; drawn by default.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown law or kind of contexts, sizes or numbers out of range, arrays of a wrong shape.
+        """
+        if theta is not None:
+            theta = checks.array("theta", theta, (None,))
+            choices["dimension"] = theta.size
+        env = cls(law=noise, **choices)
+        if contexts is not None:
+            if env.context not in ("adversarial", "schedule"):
+                raise ValueError(
+                    f"contexts is the table of adversarial and schedule contexts, but context is {env.context!r}"
+                )
+            contexts = checks.array("contexts", contexts, (None, env.dimension))
+            env = dataclasses.replace(env, num_contexts=len(contexts))
+        return env, given(env.default_params(), theta=theta, contexts=contexts)
 
     def default_params(self):
         return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
@@ -197,7 +235,7 @@ class LinearValuation(ContextualMarket):
         return oracle.survival(self.law, price - self._utility(state, params), **self._law(params))
 
     def draw(self, key, action, mean, params):
-        return noise.draw(key, mean, "bernoulli")
+        return noises.draw(key, mean, "bernoulli")
 
     def best(self, params, state=None):
         utility = self._utility(state, params)
@@ -215,78 +253,3 @@ class LinearValuation(ContextualMarket):
             scales = params.scale * params.scales
             return {"scale": scales, "weights": params.weights, "locations": params.scale * params.locations}
         return {"scale": params.scale}
-
-
-def make(
-    noise="logistic",
-    *,
-    dimension=3,
-    theta=None,
-    context="gaussian",
-    contexts=None,
-    intercept=True,
-    sparsity=None,
-    scale=0.25,
-    scale_known=True,
-    num_prices=None,
-    low=0.0,
-    high=3.0,
-    cost=0.0,
-    horizon=1000,
-):
-    """A contextual market with linear valuations, and its params.
-
-    Args:
-      noise: "logistic", "gaussian", "uniform" or "mixture".
-      dimension: number of features; or give `theta`.
-      theta: value of each feature, `[dimension]`; drawn by default.
-      context: "gaussian", "uniform", "autoregressive", "adversarial" or "schedule".
-      contexts: rows of the last two kinds, `[rows, dimension]`; drawn by default.
-      intercept: whether the first feature is always 1.
-      sparsity: features that matter in drawn markets, at most `dimension`.
-      scale: scale of the noise.
-      scale_known: whether the seller is told the scale.
-      num_prices: size of an evenly spaced grid; None: any price in `[low, high]`.
-      low, high, cost: price interval and unit cost.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown law or kind of contexts, sizes or numbers out of range, arrays of a wrong shape.
-    """
-    checks.choice("noise", noise, LAWS)
-    checks.choice("context", context, CONTEXTS)
-    if theta is not None:
-        theta = checks.array("theta", theta, (None,))
-        dimension = theta.shape[0]
-    dimension = checks.positive_int("dimension", dimension)
-    if sparsity is not None:
-        sparsity = checks.whole("sparsity", sparsity, 1, dimension)
-    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
-    checks.fits(dimension=dimension, num_prices=num_prices or 1)
-    if contexts is not None:
-        if context not in ("adversarial", "schedule"):
-            raise ValueError(f"contexts is the table of adversarial and schedule contexts, but context is {context!r}")
-        contexts = checks.array("contexts", contexts, (None, dimension))
-    checks.positive("scale", scale)
-    low, high, cost = checks.price_interval(low, high, cost)
-    env = LinearValuation(
-        dimension=dimension,
-        law=noise,
-        context=context,
-        intercept=checks.boolean("intercept", intercept),
-        sparsity=sparsity,
-        scale_known=checks.boolean("scale_known", scale_known),
-        num_prices=num_prices,
-        num_contexts=8 if contexts is None else len(contexts),
-        low=low,
-        high=high,
-        cost=cost,
-        scale=float(scale),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    given = {name: value for name, value in (("theta", theta), ("contexts", contexts)) if value is not None}
-    return env, dataclasses.replace(env.default_params(), **given)

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice.envs.market import observe, sale, same
+from jaxprice.envs.options import amount, market, number, option, periods, positive, whole
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Discrete, Environment, Problem
 
@@ -80,6 +81,13 @@ class State:
     optimal: jax.Array
 
 
+@market(
+    kind="several products",
+    what="n sellers, a policy each (`policies.sellers`), capacity",
+    paper="Calvano, Calzolari, Denicolo and Pastorello (2020)",
+    oracle="cartel on the grid; Nash and monopoly prices",
+    merit="collusion index",
+)
 @dataclasses.dataclass(frozen=True)
 class LogitOligopoly(Environment):
     """A logit oligopoly; see the module.
@@ -88,23 +96,54 @@ class LogitOligopoly(Environment):
     Action: int `[n]`.
     Reward: mean profit of the sellers; `info["profits"]` has each, `[n]`.
     Oracle: the cartel's price indices, int `[n]`, and the mean profit of a seller under them (money).
-
-    Attributes:
-      num_sellers: n.
-      num_prices: size of each seller's grid, K.
-      outside, size, capacity, noise_scale, margin, horizon: of every market drawn.
     """
 
-    num_sellers: int = 2
-    num_prices: int = 15
-    outside: float = 0.0
-    size: float = 1.0
-    capacity: tuple[float, ...] | None = None
-    noise_scale: float = 0.0
-    margin: float = 0.1
-    horizon: int = 1000
-
     infinite: ClassVar = ("capacity",)
+
+    num_sellers: int = option(2, "number of sellers n", whole)
+    num_prices: int = option(15, "prices of each seller, at least 2", whole)
+    outside: float = option(0.0, "quality of buying nothing", number())
+    size: float = option(1.0, "mass of buyers", positive)
+    capacity: tuple[float, ...] | None = option(
+        None, "most units that a seller can sell in a period, `[n]` or one number; None: any", None
+    )
+    noise_scale: float = option(0.0, "standard deviation of Gaussian noise in demand", amount)
+    margin: float = option(
+        0.1, "how far the grid goes beyond Nash and monopoly prices, as a share of their distance", amount
+    )
+    horizon: int = periods()
+
+    def check_options(self):
+        n, k = self.num_sellers, checks.whole("num_prices", self.num_prices, 2, checks.LARGEST)
+        if n * math.log2(k) > math.log2(COMBINATIONS):
+            most = f"num_prices ** num_sellers must be at most {COMBINATIONS}, which the oracle tries"
+            raise ValueError(f"{most}, got {k} ** {n}")
+        if self.capacity is not None:
+            checks.array("capacity", self.capacity, (n,) if np.ndim(self.capacity) else (), low=0)
+            object.__setattr__(self, "capacity", tuple(np.broadcast_to(self.capacity, (n,)).tolist()))
+
+    @classmethod
+    def make(cls, num_sellers=2, *, quality=2.0, cost=1.0, scale=0.25, **choices):
+        """A market and its params; by default that of Calvano et al.
+
+        Args:
+          num_sellers: number of sellers n.
+          quality: mean valuation of each product, `[n]`, or one number for all.
+          cost: unit cost of each product, `[n]`, or one number for all.
+          scale: spread of valuations.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range, arrays of a wrong shape, more price vectors than the oracle can try.
+        """
+        env = cls(num_sellers, **choices)
+        for name, value, low in (("quality", quality, -np.inf), ("cost", cost, 0.0)):
+            checks.array(name, value, (env.num_sellers,) if np.ndim(value) else (), low=low)
+        params = jax.tree.map(np.asarray, env.params_of(quality, cost, checks.positive("scale", scale)))
+        lowest = np.asarray(env.grid(params)).min()
+        if lowest < 0:
+            raise ValueError(f"margin must leave prices that are not negative, but the lowest would be {lowest:g}")
+        return env, params
 
     def params_of(self, quality, cost, scale):
         """Params with the given numbers; those of sellers may be scalars, the same for all."""
@@ -208,69 +247,3 @@ class LogitOligopoly(Environment):
 def _pick(grid, indices):
     """Price of each seller, `[..., n]`, at indices `[..., n]` of the grid `[K, n]`."""
     return jnp.stack([grid[indices[..., j], j] for j in range(grid.shape[1])], axis=-1)
-
-
-def make(
-    num_sellers=2,
-    *,
-    num_prices=15,
-    quality=2.0,
-    cost=1.0,
-    scale=0.25,
-    outside=0.0,
-    size=1.0,
-    capacity=None,
-    noise_scale=0.0,
-    margin=0.1,
-    horizon=1000,
-):
-    """A logit oligopoly and its params; by default that of Calvano et al.
-
-    Args:
-      num_sellers: number of sellers n, at least 1.
-      num_prices: prices of each, at least 2.
-      quality, cost: of each product, `[n]`, or one number for all.
-      scale: spread of valuations.
-      outside: quality of buying nothing.
-      size: mass of buyers.
-      capacity: most units a seller can sell in a period, `[n]` or one number; None: any.
-      noise_scale: standard deviation of Gaussian noise in demand.
-      margin: how far the grid goes beyond Nash and monopoly prices, as a share of their distance.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range, arrays of a wrong shape, more price vectors than the oracle can try.
-    """
-    n = checks.positive_int("num_sellers", num_sellers)
-    num_prices = checks.whole("num_prices", num_prices, 2, checks.LARGEST)
-    if n * math.log2(num_prices) > math.log2(COMBINATIONS):
-        raise ValueError(
-            f"num_prices ** num_sellers must be at most {COMBINATIONS}, which the oracle tries, got {num_prices} ** {n}"
-        )
-    sellers = {"quality": (quality, -np.inf), "cost": (cost, 0.0), "capacity": (capacity, 0.0)}
-    for name, (value, low) in sellers.items():
-        if value is not None:
-            checks.array(name, value, (n,) if np.ndim(value) else (), low=low)
-    for name, value in (("scale", scale), ("size", size)):
-        checks.positive(name, value)
-    for name, value, low in (("noise_scale", noise_scale, 0), ("margin", margin, 0), ("outside", outside, -np.inf)):
-        checks.number(name, value, low=low, scalar=True)
-    env = LogitOligopoly(
-        n,
-        num_prices,
-        outside=float(outside),
-        size=float(size),
-        capacity=None if capacity is None else tuple(np.broadcast_to(capacity, (n,)).tolist()),
-        noise_scale=float(noise_scale),
-        margin=float(margin),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    params = jax.tree.map(np.asarray, env.params_of(quality, cost, scale))
-    lowest = np.asarray(env.grid(params)).min()
-    if lowest < 0:
-        raise ValueError(f"margin must leave prices that are not negative, but the lowest would be {lowest:g}")
-    return env, params

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, noise, rules
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, given, market, option, periods, positive, switch, whole
 from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
@@ -49,6 +50,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="several products",
+    what="many products, few directions",
+    paper="Mueller, Syrgkanis and Taddy (2019)",
+    oracle="quadratic form over a ball",
+)
 @dataclasses.dataclass(frozen=True)
 class LowRankDemand(MyopicMarket):
     """Linear demand of low rank; see the module.
@@ -57,22 +64,42 @@ class LowRankDemand(MyopicMarket):
     Action: prices, float `[n]`, scaled back to the ball if they lie outside.
     Reward: p'q.
     Oracle: the best prices, float `[n]`, and their expected reward in a period (money).
-
-    Attributes:
-      num_products: n.
-      rank: d.
-      curvature: smallest eigenvalue of (V + V') / 2 in markets drawn.
-      radius, noise_scale, horizon: of every market drawn.
-      features_known: whether the seller is told U (`problem.details["features"]`).
     """
 
-    num_products: int = 100
-    rank: int = 10
-    curvature: float = 5.0
-    radius: float = 20.0
-    noise_scale: float = 10.0
-    horizon: int = 1000
-    features_known: bool = False
+    num_products: int = option(100, "number of products n", whole)
+    rank: int = option(10, "number of directions d, at most n", whole)
+    curvature: float = option(5.0, "smallest eigenvalue of (V + V') / 2 in markets drawn", positive)
+    radius: float = option(20.0, "radius of the ball of prices", positive)
+    noise_scale: float = option(10.0, "standard deviation of the demand of a product", amount)
+    horizon: int = periods()
+    features_known: bool = option(False, 'whether the seller is told U (`problem.details["features"]`)', switch)
+
+    def check_options(self):
+        checks.fits(num_products=self.num_products, rank=self.rank)
+        if self.rank > self.num_products:
+            raise ValueError(f"rank must be at most num_products = {self.num_products}, got {self.rank}")
+
+    @classmethod
+    def make(cls, num_products=100, rank=10, *, level=None, slopes=None, **choices):
+        """A market and its params.
+
+        Args:
+          num_products: number of products n.
+          rank: number of directions d, at most n.
+          level: z, `[d]`; drawn by default.
+          slopes: V, `[d, d]` with V + V' positive definite; drawn by default.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: sizes or numbers out of range, arrays of a wrong shape, V + V' not positive definite.
+        """
+        env = cls(num_products, rank, **choices)
+        level = None if level is None else checks.array("level", level, (env.rank,))
+        if slopes is not None:
+            slopes = checks.array("slopes", slopes, (env.rank, env.rank))
+            if np.linalg.eigvalsh(slopes.astype(float) + slopes.T)[0] <= 0:
+                raise ValueError(f"slopes must be a matrix V with V + V' positive definite, got {slopes.tolist()}")
+        return env, given(env.default_params(), level=level, slopes=slopes)
 
     @property
     def demand_shape(self):
@@ -158,53 +185,3 @@ class LowRankDemand(MyopicMarket):
 
     def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "gaussian", scale=params.noise_scale)
-
-
-def make(
-    num_products=100,
-    rank=10,
-    *,
-    level=None,
-    slopes=None,
-    curvature=5.0,
-    radius=20.0,
-    noise_scale=10.0,
-    features_known=False,
-    horizon=1000,
-):
-    """A market of many products with low-rank demand, and its params.
-
-    Args:
-      num_products, rank: n and d, d at most n.
-      level: z, `[d]`; drawn by default.
-      slopes: V, `[d, d]` with V + V' positive definite; drawn by default.
-      curvature: smallest eigenvalue of (V + V') / 2 in markets drawn.
-      radius: radius of the ball of prices.
-      noise_scale: standard deviation of the demand of a product.
-      features_known: whether the seller is told U.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: sizes or numbers out of range, arrays of a wrong shape, V + V' not positive definite.
-    """
-    n, d = checks.positive_int("num_products", num_products), checks.positive_int("rank", rank)
-    checks.fits(num_products=n, rank=d)
-    if d > n:
-        raise ValueError(f"rank must be at most num_products = {n}, got {d}")
-    for name, value in (("curvature", curvature), ("radius", radius)):
-        checks.positive(name, value)
-    checks.number("noise_scale", noise_scale, low=0, scalar=True)
-    horizon, known = checks.positive_int("horizon", horizon), checks.boolean("features_known", features_known)
-    env = LowRankDemand(n, d, float(curvature), float(radius), float(noise_scale), horizon, known)
-    given = {}
-    if level is not None:
-        given["level"] = checks.array("level", level, (d,))
-    if slopes is not None:
-        given["slopes"] = checks.array("slopes", slopes, (d, d))
-        if np.linalg.eigvalsh(given["slopes"].astype(float) + given["slopes"].T)[0] <= 0:
-            raise ValueError(f"slopes must be a matrix V with V + V' positive definite, got {given['slopes'].tolist()}")
-    devices.use_cpu_cores()
-    return env, dataclasses.replace(env.default_params(), **given)

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
 from jaxprice.envs.mnl_pricing import units
+from jaxprice.envs.options import given, market, option, periods, whole
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Problem, Subset
 
@@ -46,6 +47,12 @@ class Params:
         return np.float32(0)
 
 
+@market(
+    kind="several products",
+    what="multinomial logit choice: which products to show",
+    paper="Agrawal, Avadhanula, Goyal and Zeevi (2019)",
+    oracle="Dinkelbach",
+)
 @dataclasses.dataclass(frozen=True)
 class MNLAssortment(MyopicMarket):
     """Assortments under multinomial logit choice; see the module.
@@ -55,16 +62,37 @@ class MNLAssortment(MyopicMarket):
     Action: the set, bool `[n]`; of more than `size` products, the first `size` are offered.
     Reward: the revenue of the product sold. The seller is told the revenues, as `problem.low` and `problem.high`.
     Oracle: the best set, bool `[n]`, and its expected revenue in a period (money).
-
-    Attributes:
-      num_products: n.
-      size: largest number of products offered.
-      horizon: of every market drawn.
     """
 
-    num_products: int = 10
-    size: int = 4
-    horizon: int = 1000
+    num_products: int = option(10, "number of products n; with `revenues` or `weights`, as many", whole)
+    size: int = option(4, "largest number of products offered, at most n", whole)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.fits(num_products=self.num_products)
+        checks.whole("size", self.size, 1, self.num_products)
+
+    @classmethod
+    def make(cls, num_products=10, *, revenues=None, weights=None, **choices):
+        """A market and its params.
+
+        Args:
+          num_products: number of products n; or give `revenues` or `weights`.
+          revenues: what a sale of each product brings, positive, `[n]`; drawn by default.
+          weights: how attractive each product is, against one for buying nothing, not negative, `[n]`; drawn by default.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range, arrays of a wrong shape.
+        """
+        if revenues is not None:
+            revenues = checks.array("revenues", revenues, (None,), low=float(np.finfo(np.float32).tiny))
+            num_products = revenues.size
+        if weights is not None:
+            weights = checks.array("weights", weights, (None if revenues is None else num_products,), low=0)
+            num_products = weights.size
+        env = cls(num_products, **choices)
+        return env, given(env.default_params(), revenues=revenues, weights=weights)
 
     @property
     def demand_shape(self):
@@ -105,34 +133,3 @@ class MNLAssortment(MyopicMarket):
 
     def draw(self, key, action, mean, params):
         return units(jax.random.uniform(key, (1,), jnp.float32), mean)
-
-
-def make(num_products=10, *, size=4, revenues=None, weights=None, horizon=1000):
-    """A market for assortments, and its params.
-
-    Args:
-      num_products: number of products n; or give `revenues` or `weights`.
-      size: largest number of products offered, at most n.
-      revenues: what a sale of each product brings, positive, `[n]`; drawn by default.
-      weights: how attractive each product is, against one for buying nothing, not negative, `[n]`; drawn by default.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range, arrays of a wrong shape.
-    """
-    if revenues is not None:
-        revenues = checks.array("revenues", revenues, (None,), low=float(np.finfo(np.float32).tiny))
-        num_products = revenues.size
-    if weights is not None:
-        weights = checks.array("weights", weights, (None if revenues is None else num_products,), low=0)
-        num_products = weights.size
-    num_products = checks.positive_int("num_products", num_products)
-    checks.fits(num_products=num_products)
-    size = checks.whole("size", size, 1, num_products)
-    env = MNLAssortment(num_products=num_products, size=size, horizon=checks.positive_int("horizon", horizon))
-    devices.use_cpu_cores()
-    given = {name: value for name, value in (("revenues", revenues), ("weights", weights)) if value is not None}
-    return env, dataclasses.replace(env.default_params(), **given)

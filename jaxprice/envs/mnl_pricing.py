@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random, rules
+from jaxprice import checks, random, rules
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, market, option, periods, whole
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Interval, Problem
 
@@ -51,6 +52,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="several products",
+    what="multinomial logit choice: prices",
+    paper="Li and Huh (2011)",
+    oracle="equal mark-up (Lambert W)",
+)
 @dataclasses.dataclass(frozen=True)
 class MNLPricing(MyopicMarket):
     """Multinomial logit demand for several products; see the module.
@@ -59,18 +66,50 @@ class MNLPricing(MyopicMarket):
     Action: the prices, float `[n]`, brought into the interval.
     Reward: sum of (price - cost) * units over products.
     Oracle: the best prices, float `[n]`, and their expected profit in a period (money).
-
-    Attributes:
-      num_products: n.
-      buyers: buyers a period.
-      low, high, horizon: of every market drawn.
     """
 
-    num_products: int = 3
-    buyers: int = 1
-    low: float = 0.0
-    high: float = 2.0
-    horizon: int = 1000
+    num_products: int = option(3, "number of products n; with `quality`, as many", whole)
+    buyers: int = option(1, "buyers a period", whole)
+    low: float = option(0.0, "lowest price of every product", amount)
+    high: float = option(2.0, "highest price; the best prices have to lie below it", amount)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.price_interval(self.low, self.high)
+        checks.fits(num_products=self.num_products, buyers=self.buyers)
+
+    @classmethod
+    def make(cls, num_products=3, *, quality=None, cost=None, scale=None, outside=None, **choices):
+        """A market and its params.
+
+        Args:
+          num_products: number of products n; or give `quality`.
+          quality: mean valuation of each product, `[n]`; by default the market is drawn, with its costs and its scale.
+          cost: unit costs, one number or `[n]`; 0 by default. This and the next two only with `quality`.
+          scale: scale of the buyers' tastes; .25 by default.
+          outside: quality of buying nothing; 0 by default.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range, arrays of a wrong shape, a cost, scale or outside quality without qualities, best
+            prices outside `[low, high]`.
+        """
+        numbers = {"cost": cost, "scale": scale, "outside": outside}
+        if quality is None:
+            if any(value is not None for value in numbers.values()):
+                named = ", ".join(name for name, value in numbers.items() if value is not None)
+                raise ValueError(f"quality is missing: without it the market is drawn, {named} included")
+            return super().make(num_products=num_products, **choices)
+        quality = checks.array("quality", quality, (None,))
+        env = cls(quality.size, **choices)
+        cost = 0.0 if cost is None else cost
+        cost = np.full(quality.shape, cost, np.float32) if np.ndim(cost) == 0 else cost
+        return env, env.params_of(
+            quality,
+            checks.array("cost", cost, quality.shape, low=0),
+            np.float32(checks.positive("scale", 0.25 if scale is None else scale)),
+            np.float32(checks.number("outside", 0.0 if outside is None else outside, scalar=True)),
+        )
 
     @property
     def demand_shape(self):
@@ -151,54 +190,3 @@ def units(u, probabilities):
     chosen = random.choose(u, jnp.concatenate([probabilities, none]))
     bought = chosen[:, None] == jnp.arange(probabilities.shape[0])[None]
     return jnp.sum(bought.astype(jnp.float32), axis=0)
-
-
-def make(num_products=3, *, quality=None, cost=None, scale=None, outside=None, low=0.0, high=2.0, buyers=1, horizon=1000):
-    """A multinomial logit market, and its params.
-
-    Args:
-      num_products: number of products n; or give `quality`.
-      quality: mean valuation of each product, `[n]`; by default the market is drawn, with its costs and its scale.
-      cost: unit costs, one number or `[n]`; 0 by default. This and the next two only with `quality`.
-      scale: scale of the buyers' tastes; .25 by default.
-      outside: quality of buying nothing; 0 by default.
-      low, high: price interval of every product; it has to contain the best prices.
-      buyers: buyers a period.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range, arrays of a wrong shape, a cost, scale or outside quality without qualities, best
-        prices outside `[low, high]`.
-    """
-    low, high, _ = checks.price_interval(low, high)
-    numbers = {"cost": cost, "scale": scale, "outside": outside}
-    if quality is not None:
-        quality = checks.array("quality", quality, (None,))
-        num_products = quality.size
-    elif any(value is not None for value in numbers.values()):
-        given = ", ".join(name for name, value in numbers.items() if value is not None)
-        raise ValueError(f"quality is missing: without it the market is drawn, {given} included")
-    num_products, buyers = checks.positive_int("num_products", num_products), checks.positive_int("buyers", buyers)
-    checks.fits(num_products=num_products, buyers=buyers)
-    env = MNLPricing(
-        num_products=num_products,
-        buyers=buyers,
-        low=low,
-        high=high,
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    if quality is None:
-        return env, env.default_params()
-    cost = 0.0 if cost is None else cost
-    cost = np.full(quality.shape, cost, np.float32) if np.ndim(cost) == 0 else cost
-    params = env.params_of(
-        quality,
-        checks.array("cost", cost, quality.shape, low=0),
-        np.float32(checks.positive("scale", 0.25 if scale is None else scale)),
-        np.float32(checks.number("outside", 0.0 if outside is None else outside, scalar=True)),
-    )
-    return env, params

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, noise, rules
+from jaxprice import checks, noise, rules
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, choice, given, market, option, periods, whole
 from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
@@ -52,6 +53,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="several products",
+    what="linear or exponential demand, substitution",
+    paper="Keskin and Zeevi (2014)",
+    oracle="quadratic programme",
+)
 @dataclasses.dataclass(frozen=True)
 class MultiProduct(MyopicMarket):
     """Linear or exponential demand for several products; see the module.
@@ -60,20 +67,40 @@ class MultiProduct(MyopicMarket):
     Action: the prices, float `[n]`, brought into the box.
     Reward: sum of (price - cost) * demand over products.
     Oracle: the best prices in the box, float `[n]`, and their expected profit in a period (money).
-
-    Attributes:
-      num_products: n.
-      family: "linear" or "exponential".
-      low, high, cost, noise_scale, horizon: of every market drawn.
     """
 
-    num_products: int = 2
-    family: str = "linear"
-    low: float = 0.5
-    high: float = 1.5
-    cost: float = 0.0
-    noise_scale: float = 0.1
-    horizon: int = 1000
+    num_products: int = option(2, "number of products n; with `intercept`, as many", whole)
+    family: str = choice("linear", "curve of demand, with Gaussian or Poisson noise", FAMILIES)
+    low: float = option(0.5, "lowest price of every product", amount)
+    high: float = option(1.5, "highest price of every product", amount)
+    cost: float = option(0.0, "unit cost of every product", amount)
+    noise_scale: float = option(0.1, "standard deviation of demand under Gaussian noise", amount)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.fits(num_products=self.num_products, others=self.num_products)
+        checks.price_interval(self.low, self.high, self.cost)
+
+    @classmethod
+    def make(cls, family="linear", *, intercept=None, slopes=None, **choices):
+        """A market and its params.
+
+        Args:
+          family: "linear" (Gaussian noise) or "exponential" (Poisson noise).
+          intercept: mean demand at price zero, `[n]`.
+          slopes: matrix B, `[n, n]`: how much the demand of i falls with the price of j; diagonal for "exponential".
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown family, numbers out of range, arrays of a wrong shape.
+        """
+        if intercept is not None:
+            intercept = checks.array("intercept", intercept, (None,))
+            choices["num_products"] = intercept.size
+        env = cls(family=family, **choices)
+        n = env.num_products
+        slopes = None if slopes is None else checks.array("slopes", slopes, (n, n))
+        return env, given(env.default_params(), intercept=intercept, slopes=slopes)
 
     @property
     def name(self):
@@ -168,58 +195,3 @@ class MultiProduct(MyopicMarket):
 
     def draw(self, key, action, mean, params):
         return noise.draw(key, mean, FAMILIES[self.family], scale=params.noise_scale)
-
-
-def make(
-    family="linear",
-    *,
-    num_products=2,
-    intercept=None,
-    slopes=None,
-    low=0.5,
-    high=1.5,
-    cost=0.0,
-    noise_scale=0.1,
-    horizon=1000,
-):
-    """A market with several products, and its params.
-
-    Args:
-      family: "linear" (Gaussian noise) or "exponential" (Poisson noise).
-      num_products: number of products; or give `intercept` and `slopes`.
-      intercept: mean demand at price zero, `[n]`.
-      slopes: matrix B, `[n, n]`: how much the demand of i falls with the price of j; diagonal for "exponential".
-      low, high, cost: price interval and unit cost of every product.
-      noise_scale: standard deviation of demand under Gaussian noise.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown family, numbers out of range, a matrix of a wrong shape or with B + B' not positive definite,
-        mean demand that is negative somewhere in the box or too large for Poisson draws.
-    """
-    checks.choice("family", family, FAMILIES)
-    if intercept is not None:
-        intercept = checks.array("intercept", intercept, (None,))
-        num_products = intercept.size
-    n = checks.positive_int("num_products", num_products)
-    checks.fits(num_products=n, others=n)
-    low, high, cost = checks.price_interval(low, high, cost)
-    env = MultiProduct(
-        num_products=n,
-        family=family,
-        low=low,
-        high=high,
-        cost=cost,
-        noise_scale=float(checks.number("noise_scale", noise_scale, low=0, scalar=True)),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    params = env.default_params()
-    if intercept is not None:
-        params = dataclasses.replace(params, intercept=intercept)
-    if slopes is not None:
-        params = dataclasses.replace(params, slopes=checks.array("slopes", slopes, (n, n)))
-    devices.use_cpu_cores()
-    return env, params

@@ -29,9 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice import noise as noises
 from jaxprice.envs.market import observe, sale
+from jaxprice.envs.options import choice, market, periods
 from jaxprice.numerics import dot
 from jaxprice.oracles.fluid_lp import fluid_lp
 from jaxprice.types import Environment, Problem
@@ -94,6 +95,13 @@ class State:
     played: jax.Array
 
 
+@market(
+    kind="limited stock",
+    what="products that share resources; bandits with knapsacks",
+    paper="Ferreira, Simchi-Levi and Wang (2018); Badanidiyuru, Kleinberg and Slivkins (2018)",
+    oracle="fluid linear programme (a bound)",
+    merit="share of the bound",
+)
 @dataclasses.dataclass(frozen=True)
 class NetworkRevenue(Environment):
     """A network of products and resources; see the module.
@@ -107,18 +115,59 @@ class NetworkRevenue(Environment):
     Attributes:
       num_prices: price vectors K.
       num_products, num_resources: n and M.
-      noise: "poisson" or "bernoulli".
       largest: largest mean demand that Poisson draws are made for.
-      horizon: of every market drawn.
     """
 
     tables: ClassVar = ("mix", "duals", "value")
     num_prices: int = 5
     num_products: int = 2
     num_resources: int = 3
-    noise: str = "poisson"
+    noise: str = choice("poisson", "noise of demand", ("poisson", "bernoulli"))
     largest: float = 10.0
-    horizon: int = 1000
+    horizon: int = periods()
+
+    @classmethod
+    def make(cls, demand="linear", *, prices=None, consumption=None, stock=None, **choices):
+        """A network and its params; by default one of Ferreira et al.'s.
+
+        Args:
+          demand: "linear", "exponential" or "logit" (two products), or mean demands under each price vector, `[K, n]`.
+          prices: price vectors, `[K, n]`.
+          consumption: units of each resource that a unit of each product takes, `[n, M]`.
+          stock: units at the start, `[M]`; by default (3, 5, 7) a period.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: unknown names, wrong shapes, negative numbers, a resource that no product uses, demand too large to
+            draw.
+        """
+        prices = checks.array("prices", PRICES if prices is None else prices, (None, None), low=0)
+        consumption = checks.array("consumption", CONSUMPTION if consumption is None else consumption, (None, None), low=0)
+        if consumption.shape[0] != prices.shape[1]:
+            rows = f"consumption must have a row for each of {prices.shape[1]} products"
+            raise ValueError(f"{rows}, got {consumption.shape[0]}")
+        for axis, wanted in ((0, "use every resource"), (1, "let every product use a resource")):
+            unused = np.flatnonzero(~consumption.any(axis=axis)).tolist()
+            if unused:
+                raise ValueError(f"consumption must {wanted}, got none for {('resources', 'products')[axis]} {unused}")
+        env = cls(*prices.shape, consumption.shape[1], **choices)
+        if isinstance(demand, str):
+            checks.choice("demand", demand, FAMILIES)
+            if prices.shape[1] != 2:
+                two = f"demand {demand!r} is that of two products"
+                raise ValueError(f"{two}, but prices have {prices.shape[1]}: give a table")
+            demand = FAMILIES[demand](prices.astype(float))
+        most = 1.0 if env.noise == "bernoulli" else noises.POISSON_MEAN
+        demand = checks.array("demand", demand, prices.shape, low=0, high=most)
+        if stock is None:
+            if consumption.shape[1] != len(STOCK_RATE):
+                raise ValueError(f"stock must be given for {consumption.shape[1]} resources")
+            stock = env.horizon * np.array(STOCK_RATE)
+        stock = checks.array("stock", stock, (consumption.shape[1],), low=0)
+        env = dataclasses.replace(env, largest=float(np.ceil(max(demand.max(), 1.0))))
+        params = jax.tree.map(np.asarray, env.params_of(prices, demand, consumption, stock))
+        env.check_params(params)
+        return env, env.solved(params)
 
     def params_of(self, prices, demand, consumption, stock):
         """Params with the given numbers, not solved yet."""
@@ -240,52 +289,3 @@ class NetworkRevenue(Environment):
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand, state.stock / jnp.maximum(params.stock, 1.0))
-
-
-def make(demand="linear", *, prices=None, consumption=None, stock=None, noise="poisson", horizon=1000):
-    """A network and its params; by default one of Ferreira et al.'s.
-
-    Args:
-      demand: "linear", "exponential" or "logit" (two products), or mean demands under each price vector, `[K, n]`.
-      prices: price vectors, `[K, n]`.
-      consumption: units of each resource that a unit of each product takes, `[n, M]`.
-      stock: units at the start, `[M]`; by default (3, 5, 7) a period.
-      noise: "poisson" or "bernoulli".
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: unknown names, wrong shapes, negative numbers, a resource that no product uses, demand too large to draw.
-    """
-    checks.choice("noise", noise, ("poisson", "bernoulli"))
-    horizon = checks.positive_int("horizon", horizon)
-    prices = checks.array("prices", PRICES if prices is None else prices, (None, None), low=0)
-    consumption = checks.array("consumption", CONSUMPTION if consumption is None else consumption, (None, None), low=0)
-    if consumption.shape[0] != prices.shape[1]:
-        raise ValueError(f"consumption must have a row for each of {prices.shape[1]} products, got {consumption.shape[0]}")
-    if isinstance(demand, str):
-        checks.choice("demand", demand, FAMILIES)
-        if prices.shape[1] != 2:
-            raise ValueError(f"demand {demand!r} is that of two products, but prices have {prices.shape[1]}: give a table")
-        demand = FAMILIES[demand](prices.astype(float))
-    largest = 1.0 if noise == "bernoulli" else noises.POISSON_MEAN
-    demand = checks.array("demand", demand, prices.shape, low=0, high=largest)
-    if not np.all(consumption.any(axis=0)):
-        raise ValueError(
-            f"consumption must use every resource, got none of {np.flatnonzero(~consumption.any(axis=0)).tolist()}"
-        )
-    if not np.all(consumption.any(axis=1)):
-        unlimited = np.flatnonzero(~consumption.any(axis=1)).tolist()
-        raise ValueError(f"consumption must let every product use a resource, got none for products {unlimited}")
-    if stock is None:
-        if consumption.shape[1] != len(STOCK_RATE):
-            raise ValueError(f"stock must be given for {consumption.shape[1]} resources")
-        stock = horizon * np.array(STOCK_RATE)
-    stock = checks.array("stock", stock, (consumption.shape[1],), low=0)
-    env = NetworkRevenue(*prices.shape, consumption.shape[1], noise, float(np.ceil(max(demand.max(), 1.0))), horizon)
-    devices.use_cpu_cores()
-    params = jax.tree.map(np.asarray, env.params_of(prices, demand, consumption, stock))
-    env.check_params(params)
-    return env, env.solved(params)

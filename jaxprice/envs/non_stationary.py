@@ -3,7 +3,7 @@
 The market of period t is one of M given markets, or lies between two of them; its oracle moves along. With t = 0, 1, ... and
 theta_m the numbers of market m:
 
-| path | market of period t |
+| path (`envs.paths`) | market of period t |
 |---|---|
 | Piecewise(changes) | theta_m after m of the `changes` (the first periods of the new markets) |
 | Calendar(slots) | theta_{slots[t mod P]}: days of the week, a promotion calendar |
@@ -30,125 +30,9 @@ from flax import struct
 
 from jaxprice import checks, random, rules
 from jaxprice.envs.market import State as MyopicState
+from jaxprice.envs.options import choice, inner, market, option, periods, whole
+from jaxprice.envs.paths import PATHS, Calendar, Drift, Path, Piecewise, Regimes, Season, checked
 from jaxprice.types import Environment
-
-
-class Path:
-    """How the market moves. `start` and `move` give the path's state, a scalar; `blends`: it lies between two markets."""
-
-    blends = False
-
-    @staticmethod
-    def rules(params, count):
-        """What must hold of `params.path` for so many markets, as in `Environment.rules`."""
-        raise NotImplementedError
-
-    def start(self):
-        """State in period 0."""
-        return jnp.int32(0)
-
-    def move(self, key, state, time):
-        """State in period `time`, from that of the period before."""
-        raise NotImplementedError
-
-
-@struct.dataclass
-class Piecewise(Path):
-    """Change points: first period of each market but the first, int `[M - 1]`, increasing."""
-
-    changes: jax.Array
-
-    @staticmethod
-    def rules(params, count):
-        changes = params.path.changes
-        rises = (changes >= 1).all(axis=1) & (np.diff(changes, axis=1) >= 0).all(axis=1)
-        yield "path.changes", rises, "changes of at least 1 in order"
-
-    def move(self, key, state, time):
-        return jnp.sum(time >= jnp.asarray(self.changes)).astype(jnp.int32)
-
-
-@struct.dataclass
-class Calendar(Path):
-    """The market of each slot of a calendar that repeats, int `[P]`."""
-
-    slots: jax.Array
-
-    @staticmethod
-    def rules(params, count):
-        slots = params.path.slots
-        yield "path.slots", (slots >= 0) & (slots < count), f"slots in [0, {count})"
-
-    def start(self):
-        return jnp.asarray(self.slots, jnp.int32)[0]
-
-    def move(self, key, state, time):
-        slots = jnp.asarray(self.slots, jnp.int32)
-        return slots[time % slots.shape[0]]
-
-
-@struct.dataclass
-class Regimes(Path):
-    """A Markov chain over markets: probabilities of the next one, float `[M, M]`."""
-
-    transition: jax.Array
-
-    @staticmethod
-    def rules(params, count):
-        return rules.distributions(params, "path.transition")
-
-    def move(self, key, state, time):
-        return random.choose(jax.random.uniform(key, dtype=jnp.float32), jnp.asarray(self.transition)[state])
-
-
-@struct.dataclass
-class Season(Path):
-    """A sine between two markets: its period, and its phase as a share of the period; float scalars."""
-
-    period: jax.Array
-    phase: jax.Array
-    blends = True
-
-    @staticmethod
-    def rules(params, count):
-        return rules.above(params, 0, "path.period")
-
-    def start(self):
-        return self._weight(0)
-
-    def move(self, key, state, time):
-        return self._weight(time)
-
-    def _weight(self, time):
-        turn = jnp.mod(time / self.period + self.phase, 1.0)
-        return 0.5 + 0.5 * jnp.sin(2 * jnp.pi * turn)
-
-
-@struct.dataclass
-class Drift(Path):
-    """A reflected random walk between two markets: standard deviation of a step, and the distance it may go in all."""
-
-    step: jax.Array
-    budget: jax.Array
-    blends = True
-
-    @staticmethod
-    def rules(params, count):
-        return rules.at_least(params, 0, "path.step", "path.budget")
-
-    def start(self):
-        return jnp.stack([jnp.float32(0.5), jnp.float32(0)])  # position, distance gone
-
-    def move(self, key, state, time):
-        here, gone = state
-        move = self.step * jax.random.normal(key, dtype=jnp.float32)
-        there = jnp.abs(jnp.mod(here + move + 1, 2.0) - 1)  # reflected at both ends
-        left = jnp.maximum(self.budget - gone, 0.0)
-        there = here + jnp.clip(there - here, -left, left)
-        return jnp.stack([there, gone + jnp.abs(there - here)])
-
-
-PATHS = {"piecewise": Piecewise, "calendar": Calendar, "regimes": Regimes, "season": Season, "drift": Drift}
 
 
 @struct.dataclass
@@ -175,6 +59,13 @@ class State:
     market: Any
 
 
+@market(
+    kind="any market",
+    what="any market with a myopic oracle, moving: change points, calendar, regimes, season, drift",
+    paper="Besbes and Zeevi (2011); Keskin and Zeevi (2017)",
+    oracle="best price of each period",
+    merit="regret, variation",
+)
 @dataclasses.dataclass(frozen=True)
 class NonStationary(Environment):
     """A market whose numbers move; observation, action and reward are those of the wrapped market.
@@ -184,17 +75,87 @@ class NonStationary(Environment):
 
     Attributes:
       base: the wrapped environment.
-      kind: name of the path, a key of `PATHS`.
-      num_markets: number of markets M.
-      horizon: of every market drawn.
       num_slots: slots of a calendar P; None: one for each market.
     """
 
     base: Environment
-    kind: str = "piecewise"
-    num_markets: int = 2
-    horizon: int = 1000
+    kind: str = choice("piecewise", "how the market moves", PATHS)
+    num_markets: int = option(2, "number of markets; seasons and drift go between two", whole)
+    horizon: int = periods()
     num_slots: int | None = None
+
+    def check_options(self):
+        checks.fits(num_markets=self.num_markets, of_markets=self.num_markets)
+        if self.base.tables or isinstance(self.base, NonStationary):
+            raise ValueError(f"market must have a myopic oracle, but that of {self.base.name} plans ahead or moves already")
+        if PATHS[self.kind].blends and self.num_markets != 2:
+            between = f"for kind {self.kind!r}, which goes between two markets"
+            raise ValueError(f"num_markets must be 2 {between}, got {self.num_markets}")
+
+    @classmethod
+    def make(
+        cls,
+        market="PostedPrice",
+        kind="piecewise",
+        *,
+        options=None,
+        markets=None,
+        num_markets=2,
+        changes=None,
+        slots=None,
+        transition=None,
+        period=None,
+        phase=0.0,
+        step=None,
+        budget=None,
+        **choices,
+    ):
+        """A market that moves, and its params.
+
+        Args:
+          market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
+          kind: "piecewise", "calendar", "regimes", "season" or "drift".
+          options: options of the wrapped market, a dict.
+          markets: a list of params of the wrapped environment; by default `num_markets` draws of its task distribution.
+          num_markets: number of markets; seasons and drift go between two.
+          changes: piecewise: first period of each market but the first, `[M - 1]`, increasing, in `[1, horizon)`.
+          slots: calendar: market of each slot, `[P]`, integers in `[0, M)`.
+          transition: regimes: probabilities of the next market, `[M, M]`.
+          period: season: periods of a cycle (at least 2); by default a quarter of the horizon.
+          phase: season: its shift, as a share of the period.
+          step: drift: standard deviation of a step; by default 1 / sqrt(horizon).
+          budget: drift: the distance it may go in all; by default any.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown market or kind, an option of another kind, change points past the horizon, probabilities
+            that do not sum to one, a market whose oracle plans ahead.
+        """
+        checks.choice("kind", kind, PATHS)
+        base = inner(market, options)
+        if markets is not None and not (isinstance(markets, list | tuple) and markets):
+            raise ValueError(f"markets must be a list of params of {base.name}, got {checks.shown(markets)}")
+        env = cls(base, kind, num_markets if markets is None else len(markets), **choices)
+        params = env.default_params()
+        if markets is not None:
+            for one in markets:
+                base.check_params(one)
+            stacked = jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *markets)
+            params = dataclasses.replace(params, markets=stacked)
+        told = {"changes": changes, "slots": slots, "transition": transition, "period": period, "step": step}
+        told = {name: value for name, value in (told | {"budget": budget}).items() if value is not None}
+        checks.number("phase", phase, scalar=True)
+        told |= {"phase": phase} if kind == "season" or phase != 0.0 else {}
+        path = env.default_path()
+        allowed = sorted(field.name for field in dataclasses.fields(path))
+        if set(told) - set(allowed):
+            other = sorted(set(told) - set(allowed))[0]
+            raise ValueError(f"{other} is not an option of kind {kind!r}, which has {allowed}")
+        told = {name: checked(name, value, env.num_markets, env.horizon) for name, value in told.items()}
+        path = dataclasses.replace(path, **told)
+        if slots is not None:
+            env = dataclasses.replace(env, num_slots=len(path.slots))
+        return env, dataclasses.replace(params, path=path)
 
     @property
     def infinite(self):
@@ -291,113 +252,3 @@ class NonStationary(Environment):
 
     def optimal_action(self, state, params):
         return self.base.optimal_action(state.market, self.market(state.path, params))
-
-
-def make(
-    market="PostedPrice",
-    kind="piecewise",
-    *,
-    options=None,
-    markets=None,
-    num_markets=2,
-    changes=None,
-    slots=None,
-    transition=None,
-    period=None,
-    phase=0.0,
-    step=None,
-    budget=None,
-    horizon=1000,
-):
-    """A market that moves, and its params.
-
-    Args:
-      market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
-      kind: "piecewise", "calendar", "regimes", "season" or "drift".
-      options: options of the wrapped market, a dict.
-      markets: a list of params of the wrapped environment; by default `num_markets` draws of its task distribution.
-      num_markets: number of markets; seasons and drift go between two.
-      changes: piecewise: first period of each market but the first, `[M - 1]`, increasing, in `[1, horizon)`.
-      slots: calendar: market of each slot, `[P]`, integers in `[0, M)`.
-      transition: regimes: probabilities of the next market, `[M, M]`.
-      period, phase: season: periods of a cycle (at least 2), by default a quarter of the horizon; shift as a share of it.
-      step, budget: drift: standard deviation of a step, by default 1 / sqrt(horizon); distance it may go in all.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown market or kind, an option of another kind, change points past the horizon, probabilities that do
-        not sum to one, a market whose oracle plans ahead.
-    """
-    from jaxprice import envs
-
-    checks.choice("kind", kind, PATHS)
-    horizon = checks.positive_int("horizon", horizon)
-    options = checks.options("options", options)
-    if isinstance(market, Environment):
-        if options:
-            raise ValueError(f"options are those of a market given by name, but market is {market!r}")
-        base = market
-    else:
-        base = envs.make(checks.choice("market", market, envs.list_envs()), **options)[0]
-    if base.tables or isinstance(base, NonStationary):
-        raise ValueError(f"market must have a myopic oracle, but that of {base.name} plans ahead or moves already")
-    if markets is not None and not (isinstance(markets, list | tuple) and markets):
-        raise ValueError(f"markets must be a list of params of {base.name}, got {checks.shown(markets)}")
-    count = len(markets) if markets is not None else checks.positive_int("num_markets", num_markets)
-    checks.fits(num_markets=count, of_markets=count)
-    if PATHS[kind].blends and count != 2:
-        raise ValueError(f"num_markets must be 2 for kind {kind!r}, which goes between two markets, got {count}")
-    env = NonStationary(base, kind, count, horizon)
-    params = env.default_params()
-    if markets is not None:
-        for one in markets:
-            base.check_params(one)
-        stacked = jax.tree.map(lambda *x: np.stack([np.asarray(one) for one in x]), *markets)
-        params = dataclasses.replace(params, markets=stacked)
-    given = {
-        name: value
-        for name, value in (
-            ("changes", changes),
-            ("slots", slots),
-            ("transition", transition),
-            ("period", period),
-            ("step", step),
-            ("budget", budget),
-        )
-        if value is not None
-    }
-    checks.number("phase", phase, scalar=True)
-    given |= {"phase": phase} if kind == "season" or phase != 0.0 else {}
-    allowed = {field.name for field in dataclasses.fields(PATHS[kind])}
-    if set(given) - allowed:
-        raise ValueError(f"{sorted(set(given) - allowed)[0]} is not an option of kind {kind!r}, which has {sorted(allowed)}")
-    path = dataclasses.replace(
-        env.default_path(), **{name: _checked(name, value, count, horizon) for name, value in given.items()}
-    )
-    if slots is not None:
-        env = dataclasses.replace(env, num_slots=len(path.slots))
-    return env, dataclasses.replace(params, path=path)
-
-
-def _checked(name, value, count, horizon):
-    """A number of a path, as an array."""
-    if name == "changes":
-        array = checks.array(name, value, (count - 1,)) if count > 1 else np.zeros(0)
-        if np.any(array != np.round(array)) or np.any(np.diff(array) <= 0) or np.any(array < 1) or np.any(array >= horizon):
-            raise ValueError(f"changes must be increasing integers in [1, {horizon}), before the horizon, got {value!r}")
-        return array.astype(np.int32)
-    if name == "slots":
-        array = checks.array(name, value, (None,), low=0, high=count - 1)
-        if np.any(array != np.round(array)):
-            raise ValueError(f"slots must be integers in [0, {count}), got {value!r}")
-        return array.astype(np.int32)
-    if name == "transition":
-        array = checks.array(name, value, (count, count), low=0, high=1)
-        if np.any(np.abs(array.sum(axis=1) - 1) > 1e-5):
-            raise ValueError(f"transition must have rows that sum to one, got {array.sum(axis=1).tolist()}")
-        return array
-    low = {"period": 2.0, "phase": -np.inf}.get(name, 0.0)
-    return np.float32(checks.number(name, value, low=low, scalar=True))

@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxprice import checks, devices
+from jaxprice import checks
 from jaxprice import demand as demand_curves
+from jaxprice.envs.options import market
 from jaxprice.envs.posted_price import PostedPrice
 
 
@@ -59,6 +60,12 @@ def families():
     }
 
 
+@market(
+    kind="one product",
+    what="the theory's families and parameter boxes, the uninformative price among them",
+    paper="Broder and Rusmevichientong (2012); Keskin and Zeevi (2014)",
+    oracle="closed form (Lambert W)",
+)
 @dataclasses.dataclass(frozen=True)
 class ParametricDemand(PostedPrice):
     """`PostedPrice` with a family's demand, prices, noise and box; any price of the interval, or a grid on it.
@@ -73,6 +80,38 @@ class ParametricDemand(PostedPrice):
     """
 
     family: str = "logit"
+
+    @classmethod
+    def make(cls, family="logit", *, parameters=None, num_prices=None, horizon=1000):
+        """A market and its params.
+
+        Args:
+          family: "keskin_zeevi", "logit", "uninformative", "well_separated", "separated_logit" or "exponential".
+          parameters: z, in the family's box; by default its standard instance.
+          num_prices: size of an evenly spaced grid; None: any price of the interval.
+          horizon: periods in an episode.
+
+        Raises:
+          ValueError: an unknown family, parameters outside its box.
+        """
+        known = families()
+        one = known[checks.choice("family", family, known)]
+        low, high = np.array(one.box)
+        parameters = checks.array("parameters", one.default if parameters is None else parameters, low.shape)
+        if np.any(parameters < low - 1e-6) or np.any(parameters > high + 1e-6):
+            raise ValueError(f"parameters must be in the box {one.box} of {family!r}, got {parameters.tolist()}")
+        env = cls(
+            curve=one.curve,
+            num_prices=num_prices,
+            noise=one.noise,
+            low=one.prices[0],
+            high=one.prices[1],
+            cost=0.0,
+            noise_scale=0.1 if one.noise == "gaussian" else 0.0,
+            horizon=horizon,
+            family=family,
+        )
+        return env, jax.tree.map(np.asarray, env.params_at(parameters))
 
     @property
     def name(self):
@@ -94,41 +133,3 @@ class ParametricDemand(PostedPrice):
 
     def problem(self, params):
         return dataclasses.replace(super().problem(params), bounds=np.array(families()[self.family].box, np.float32))
-
-
-def make(family="logit", *, parameters=None, num_prices=None, horizon=1000):
-    """A market of a parametric family, and its params.
-
-    Args:
-      family: "keskin_zeevi", "logit", "uninformative", "well_separated", "separated_logit" or "exponential".
-      parameters: z, in the family's box; by default its standard instance.
-      num_prices: size of an evenly spaced grid; None: any price of the interval.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown family, parameters outside its box.
-    """
-    known = families()
-    one = known[checks.choice("family", family, known)]
-    low, high = np.array(one.box)
-    parameters = checks.array("parameters", one.default if parameters is None else parameters, low.shape)
-    if np.any(parameters < low - 1e-6) or np.any(parameters > high + 1e-6):
-        raise ValueError(f"parameters must be in the box {one.box} of {family!r}, got {parameters.tolist()}")
-    num_prices = None if num_prices is None else checks.positive_int("num_prices", num_prices)
-    checks.fits(num_prices=num_prices or 1)
-    env = ParametricDemand(
-        curve=one.curve,
-        num_prices=num_prices,
-        noise=one.noise,
-        low=one.prices[0],
-        high=one.prices[1],
-        cost=0.0,
-        noise_scale=0.1 if one.noise == "gaussian" else 0.0,
-        horizon=checks.positive_int("horizon", horizon),
-        family=family,
-    )
-    devices.use_cpu_cores()
-    return env, jax.tree.map(np.asarray, env.params_at(parameters))

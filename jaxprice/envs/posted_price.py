@@ -16,11 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
 from jaxprice import noise as noises
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import amount, choice, grid, market, option, optional, periods, whole
 from jaxprice.types import Problem
+
+ANY = "any"  # curve of a market in play, whose demand is a table
 
 
 @struct.dataclass
@@ -45,6 +48,12 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="one product",
+    what="one product, ten demand curves, grid or interval; Bernoulli, Poisson or Gaussian demand",
+    paper="Kleinberg and Leighton (2003)",
+    oracle="closed form or global search",
+)
 @dataclasses.dataclass(frozen=True)
 class PostedPrice(MyopicMarket):
     """Posted price with a named demand curve.
@@ -55,28 +64,57 @@ class PostedPrice(MyopicMarket):
     Oracle: the best price of the grid or interval, and its expected profit in a period (money).
 
     Attributes:
-      curve: name of the demand curve, a key of `jaxprice.demand.curves()`.
-      num_prices: size of the price grid, or None: any price in an interval.
-      noise: "bernoulli", "poisson" or "gaussian".
-      buyers: buyers a period.
-      prices: the grid, where it is not evenly spaced.
-      low, high, cost: price interval and unit cost of every market drawn; None: the curve's own.
-      noise_scale: standard deviation of demand in a period under Gaussian noise.
-      horizon: periods in an episode.
+      curve: name of the demand curve, a key of `jaxprice.demand.curves()`, or `ANY` of a market in play.
       form: what draws of the curve have to be told beyond its name, see `Curve.form`.
     """
 
     curve: str = "logit"
-    num_prices: int | None = 10
-    noise: str = "bernoulli"
-    buyers: int = 1
-    prices: tuple[float, ...] | None = None
-    low: float | None = None
-    high: float | None = None
-    cost: float | None = None
-    noise_scale: float = 0.1
-    horizon: int = 1000
+    num_prices: int | None = option(
+        10, "size of an evenly spaced grid on `[low, high]`; None: any price of the interval", optional(whole)
+    )
+    noise: str = choice("bernoulli", "noise of demand", noises.NOISES)
+    buyers: int = option(1, "buyers a period", whole)
+    prices: tuple[float, ...] | None = option(
+        None, "the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`", optional(grid)
+    )
+    low: float | None = option(None, "lowest price; by default that of the curve", optional(amount))
+    high: float | None = option(None, "highest price; by default that of the curve", optional(amount))
+    cost: float | None = option(
+        None, "unit cost; by default that of the curve, zero but for the iso-elastic one", optional(amount)
+    )
+    noise_scale: float = option(0.1, "standard deviation of demand in a period under Gaussian noise", amount)
+    horizon: int = periods()
     form: tuple = ()
+
+    def check_options(self):
+        if self.noise == "bernoulli":
+            checks.fits(buyers=self.buyers)
+        if self.prices is not None:
+            if self.low is not None or self.high is not None:
+                raise ValueError("prices is the grid itself: give either prices, or low and high")
+            object.__setattr__(self, "num_prices", len(self.prices))
+        elif self.curve != ANY:
+            checks.fits(num_prices=self.num_prices or 1)
+            low, high = demand_curves.curves()[checks.choice("curve", self.curve, demand_curves.curves())].price_range
+            low, high = low if self.low is None else self.low, high if self.high is None else self.high
+            if not low < high:
+                raise ValueError(f"low must be below high, got low={low!r} and high={high!r}")
+
+    @classmethod
+    def make(cls, demand="logit", **choices):
+        """A market and its params.
+
+        Args:
+          demand: name of a curve (`jaxprice.demand.curves()`), or a curve with its numbers.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: bad prices, a cost or scale out of range, purchase probabilities outside [0, 1], more Poisson demand
+            than can be drawn, an unknown curve or noise.
+        """
+        name, curve = demand_curves.named(demand)
+        env = cls(curve=name, form=curve.form(), **choices)
+        return env, env.params_of(curve)
 
     @property
     def num_actions(self):
@@ -130,7 +168,7 @@ class PostedPrice(MyopicMarket):
     def specialise(self, params):
         if not self.num_prices:
             return self, params
-        return PostedPrice("any", self.num_prices, noise=self.noise, buyers=self.buyers), dataclasses.replace(
+        return PostedPrice(ANY, self.num_prices, noise=self.noise, buyers=self.buyers), dataclasses.replace(
             params, demand=None
         )
 
@@ -147,85 +185,3 @@ class PostedPrice(MyopicMarket):
 
     def draw(self, key, action, mean, params):
         return noises.draw(key, mean, self.noise, scale=params.noise_scale, buyers=self.buyers)
-
-
-def make(
-    demand="logit",
-    *,
-    num_prices=10,
-    prices=None,
-    low=None,
-    high=None,
-    cost=None,
-    noise="bernoulli",
-    noise_scale=0.1,
-    buyers=1,
-    horizon=1000,
-):
-    """A posted-price market and its params.
-
-    Args:
-      demand: name of a curve (`jaxprice.demand.curves()`), or a curve with its numbers.
-      num_prices: size of an evenly spaced grid on `[low, high]`; None: any price of the interval.
-      prices: the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`.
-      low, high: price interval; by default that of the curve.
-      cost: unit cost; by default that of the curve, zero but for the iso-elastic one.
-      noise: "bernoulli", "poisson" or "gaussian".
-      noise_scale: standard deviation of demand in a period under Gaussian noise.
-      buyers: buyers a period.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: bad prices, a cost or scale out of range, purchase probabilities outside [0, 1], more Poisson demand
-        than can be drawn, an unknown curve or noise.
-    """
-    known = demand_curves.curves()
-    if isinstance(demand, str):
-        checks.choice("demand", demand, known)
-        curve = known[demand]()
-    else:
-        names = {cls: name for name, cls in known.items()}
-        if type(demand) not in names:
-            raise ValueError(f"demand must be a curve of jaxprice.demand or its name, got {demand!r}")
-        curve, demand = demand, names[type(demand)]
-        for leaf in jax.tree.leaves(curve):
-            checks.number("the numbers of demand", leaf)
-    checks.choice("noise", noise, noises.NOISES)
-    buyers, horizon = checks.positive_int("buyers", buyers), checks.positive_int("horizon", horizon)
-    if noise == "bernoulli":
-        checks.fits(buyers=buyers)
-    checks.number("noise_scale", noise_scale, low=0, scalar=True)
-    if cost is not None:
-        checks.number("cost", cost, low=0, scalar=True)
-    if prices is not None:
-        prices = checks.price_grid(prices)
-        if low is not None or high is not None:
-            raise ValueError("prices is the grid itself: give either prices, or low and high")
-        num_prices, low, high = prices.size, prices[0], prices[-1]
-    elif num_prices is not None:
-        num_prices = checks.positive_int("num_prices", num_prices)
-        checks.fits(num_prices=num_prices)
-    lowest, highest = type(curve).price_range
-    lowest, highest = lowest if low is None else low, highest if high is None else high
-    checks.number("low", lowest, low=0, scalar=True)
-    checks.number("high", highest, low=0, scalar=True)
-    if prices is None and not lowest < highest:
-        raise ValueError(f"low must be below high, got low={lowest!r} and high={highest!r}")
-    env = PostedPrice(
-        curve=demand,
-        num_prices=num_prices,
-        noise=noise,
-        buyers=buyers,
-        prices=None if prices is None else tuple(prices.tolist()),
-        low=None if low is None or prices is not None else float(low),
-        high=None if high is None or prices is not None else float(high),
-        cost=None if cost is None else float(cost),
-        noise_scale=float(noise_scale),
-        horizon=horizon,
-        form=curve.form(),
-    )
-    devices.use_cpu_cores()
-    return env, env.params_of(curve)

@@ -32,8 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, rules
+from jaxprice import checks, rules
 from jaxprice.envs.market import observe, sale, same
+from jaxprice.envs.options import amount, grid, market, number, option, optional, periods, switch, whole
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.types import Problem
 
@@ -86,6 +87,12 @@ class State:
     reference: jax.Array
 
 
+@market(
+    kind="memory",
+    what="buyers remember prices; loss aversion",
+    paper="den Boer and Keskin (2022)",
+    oracle="long-run average optimum",
+)
 @dataclasses.dataclass(frozen=True)
 class ReferencePrice(LongRunMarket):
     """Demand with a reference price; see the module.
@@ -95,27 +102,51 @@ class ReferencePrice(LongRunMarket):
     Action: index of the grid, or a price.
     Reward: (price - cost) * demand.
     Oracle: the best price for the reference of the period; the long-run average profit of a period (money).
-
-    Attributes:
-      num_prices: size of the price grid, or None: any price in `[low, high]`.
-      resolution: references of the oracle's table.
-      observe_reference: whether the seller sees the reference.
-      prices: the grid, where it is not evenly spaced.
-      low, high, cost, memory, noise_scale, start, horizon: of every market drawn.
     """
 
     tables: ClassVar = ("worth", "value")
-    num_prices: int | None = None
-    resolution: int = 101
-    observe_reference: bool = False
-    prices: tuple[float, ...] | None = None
-    low: float = 0.5
-    high: float = 1.5
-    cost: float = 0.0
-    memory: float = 0.1
-    noise_scale: float = 0.1
-    start: float = 1.0
-    horizon: int = 1000
+    num_prices: int | None = option(None, "size of an evenly spaced grid on `[low, high]`; None: any price", optional(whole))
+    resolution: int = option(101, "references of the oracle's table, at least 3", whole)
+    observe_reference: bool = option(False, "whether the seller sees the reference", switch)
+    prices: tuple[float, ...] | None = option(None, "the grid itself, increasing, at least two", optional(grid))
+    low: float = option(0.5, "lowest price, and lowest reference; with `prices`, the first", amount)
+    high: float = option(1.5, "highest price, and highest reference; with `prices`, the last", amount)
+    cost: float = option(0.0, "unit cost", amount)
+    memory: float = option(0.1, "weight of the old reference, at most .99", number(0, 0.99))
+    noise_scale: float = option(0.1, "standard deviation of demand", amount)
+    start: float | None = option(None, "first reference; by default the middle of the prices", optional(amount))
+    horizon: int = periods()
+
+    def check_options(self):
+        if self.prices is not None:
+            for name, value in (("num_prices", len(self.prices)), ("low", self.prices[0]), ("high", self.prices[-1])):
+                object.__setattr__(self, name, value)
+        checks.price_interval(self.low, self.high, self.cost)
+        if self.start is None:
+            object.__setattr__(self, "start", (self.low + self.high) / 2)
+        checks.number("start", self.start, low=self.low, high=self.high, scalar=True)
+        checks.whole("resolution", self.resolution, 3, checks.LARGEST)
+        checks.fits(resolution=self.resolution, num_prices=self.num_prices or 2 * self.resolution)
+
+    @classmethod
+    def make(cls, *, intercept=None, slope=None, gain=None, loss=None, **choices):
+        """A market and its params; by default den Boer and Keskin's.
+
+        Args:
+          intercept, slope: demand at price zero and its fall for a unit of price, where the price is the reference; by
+            default 1.1 and .5 on [.5, 1.5], and the same demand stretched to other prices.
+          gain, loss: effects of a unit of price below and above the reference; by default .1 and .3, stretched.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range, or a mean demand that is negative for some price and reference.
+        """
+        env = cls(**choices)
+        told = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
+        told = {name: amount(name, value) for name, value in told.items() if value is not None}
+        demand = usual_demand(env.low, env.high) | told
+        checks.positive("slope", demand["slope"])
+        return env, checked(env, env.params_of(**demand))
 
     def params_of(self, intercept, slope, gain, loss):
         """Params, not solved yet, with the given demand, and the rest of this environment."""
@@ -247,78 +278,3 @@ class ReferencePrice(LongRunMarket):
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand, *([state.reference] if self.observe_reference else []))
-
-
-def make(
-    *,
-    intercept=None,
-    slope=None,
-    gain=None,
-    loss=None,
-    memory=0.1,
-    noise_scale=0.1,
-    prices=None,
-    num_prices=None,
-    low=0.5,
-    high=1.5,
-    cost=0.0,
-    start=None,
-    observe_reference=False,
-    resolution=101,
-    horizon=1000,
-):
-    """A market with reference prices, and its params; by default den Boer and Keskin's.
-
-    Args:
-      intercept, slope: demand at price zero and its fall for a unit of price, where the price is the reference; by default
-        1.1 and .5 on [.5, 1.5], and the same demand stretched to other prices.
-      gain, loss: effects of a unit of price below and above the reference; by default .1 and .3, stretched.
-      memory: weight of the old reference, from 0 to .99.
-      noise_scale: standard deviation of demand.
-      prices: the grid, increasing, at least two.
-      num_prices: instead, the size of an evenly spaced grid on `[low, high]`; None: any price.
-      low, high: price interval, also that of references.
-      cost: unit cost.
-      start: first reference; by default the middle of the prices.
-      observe_reference: whether the seller sees the reference.
-      resolution: references of the oracle's table, at least 3.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range, or a mean demand that is negative for some price and reference.
-    """
-    if prices is not None:
-        prices = checks.price_grid(prices)
-        num_prices, low, high = prices.size, prices[0], prices[-1]
-    elif num_prices is not None:
-        num_prices = checks.positive_int("num_prices", num_prices)
-    low, high, cost = checks.price_interval(low, high, cost)
-    start = (low + high) / 2 if start is None else start
-    checks.number("memory", memory, low=0, high=0.99, scalar=True)
-    checks.number("noise_scale", noise_scale, low=0, scalar=True)
-    checks.number("start", start, low=low, high=high, scalar=True)
-    resolution = checks.whole("resolution", resolution, 3, checks.LARGEST)
-    checks.fits(resolution=resolution, num_prices=num_prices or 2 * resolution)
-    given = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
-    demand = {name: value if given[name] is None else given[name] for name, value in usual_demand(low, high).items()}
-    for name, value in demand.items():
-        checks.number(name, value, low=0, scalar=True)
-    checks.positive("slope", demand["slope"])
-    env = ReferencePrice(
-        num_prices=num_prices,
-        resolution=resolution,
-        observe_reference=checks.boolean("observe_reference", observe_reference),
-        prices=None if prices is None else tuple(prices.tolist()),
-        low=low,
-        high=high,
-        cost=cost,
-        memory=float(memory),
-        noise_scale=float(noise_scale),
-        start=float(start),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    return env, checked(env, env.params_of(**demand))

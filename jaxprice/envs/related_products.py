@@ -23,11 +23,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks, random
+from jaxprice.envs.options import amount, inner, market, option, optional, share
 from jaxprice.types import Environment
 
 TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that every product shares
 
 
+def _number_of_kind(name, value):
+    """The option `kind`."""
+    return checks.whole(name, value, 0, 2**64 - 1)
+
+
+def _names(name, value):
+    """The option `leaves`."""
+    if not isinstance(value, str | tuple | list):
+        raise ValueError(f"{name} must be names of params, got {checks.shown(value)}")
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@market(
+    kind="any market",
+    what="any market, its tasks drawn around a common kind; `split` for training and held-out tasks",
+    paper="Bastani, Simchi-Levi and Zhu (2022)",
+    oracle="the wrapped market's",
+)
 @dataclasses.dataclass(frozen=True)
 class RelatedProducts(Environment):
     """The wrapped market with related products; everything but `sample_params` is the wrapped market's.
@@ -36,17 +55,46 @@ class RelatedProducts(Environment):
 
     Attributes:
       base: the wrapped environment.
-      kind: number of the kind of products; it seeds theta_kind.
-      similarity: s, how alike products are: 0 as different as tasks of the wrapped market, 1 all the same.
-      spread: relative standard deviation of a product around its kind, instead of `similarity`; or None.
-      leaves: names of the params that `spread` moves.
     """
 
     base: Environment
-    kind: int = 0
-    similarity: float = 0.8
-    spread: float | None = None
-    leaves: tuple[str, ...] = ()
+    kind: int = option(0, "number of the kind of products, which seeds theta_kind; integer in `[0, 2**64)`", _number_of_kind)
+    similarity: float = option(
+        0.8, "how alike products are: 0 as different as tasks of the wrapped market, 1 all the same", share
+    )
+    spread: float | None = option(
+        None, "relative standard deviation of a product around its kind, instead of `similarity`", optional(amount)
+    )
+    leaves: tuple[str, ...] = option((), "names of the params that `spread` moves", _names)
+
+    def check_options(self):
+        if self.spread is None:
+            if self.leaves:
+                raise ValueError(f"leaves are what spread moves, but spread is None and leaves are {self.leaves!r}")
+            return
+        kind = type(self.base.default_params())
+        allowed = [field.name for field in dataclasses.fields(kind) if field.name not in TOLD]
+        if not self.leaves:
+            raise ValueError(f"leaves must name the params that spread moves, some of {allowed}")
+        for leaf in self.leaves:
+            checks.choice(f"leaf of {self.base.name}", leaf, allowed)
+
+    @classmethod
+    def make(cls, market="PostedPrice", *, options=None, **choices):
+        """A market of related products, and the params of their kind.
+
+        Args:
+          market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
+          options: options of the wrapped market, a dict.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown market or leaf, numbers out of range.
+        """
+        env = cls(inner(market, options), **choices)
+        if env.spread is not None:
+            env.check_spread()
+        return env, env.default_params()
 
     @property
     def name(self):
@@ -176,49 +224,3 @@ def split(env, *, train, held_out, seed=0):
         return jax.device_get(sample(random.stream(2 * int(seed) + part, "market"), np.arange(size, dtype=np.uint32)))
 
     return draw(0, sizes[0]), draw(1, sizes[1])
-
-
-def make(market="PostedPrice", *, options=None, kind=0, similarity=0.8, spread=None, leaves=()):
-    """A market of related products, and the params of their kind.
-
-    Args:
-      market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
-      options: options of the wrapped market, a dict.
-      kind: number of the kind of products, integer in `[0, 2**64)`.
-      similarity: how alike products are, in [0, 1].
-      spread: relative standard deviation of a product around its kind, instead of `similarity`.
-      leaves: names of the params that `spread` moves.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: an unknown market or leaf, numbers out of range.
-    """
-    from jaxprice import envs
-
-    options = checks.options("options", options)
-    if isinstance(market, Environment):
-        if options:
-            raise ValueError(f"options are those of a market given by name, but market is {market!r}")
-        base = market
-    else:
-        base = envs.make(checks.choice("market", market, envs.list_envs()), **options)[0]
-    checks.number("similarity", similarity, low=0, high=1, scalar=True)
-    kind = checks.whole("kind", kind, 0, 2**64 - 1)
-    if not isinstance(leaves, str | tuple | list):
-        raise ValueError(f"leaves must be names of params, got {checks.shown(leaves)}")
-    leaves = (leaves,) if isinstance(leaves, str) else tuple(leaves)
-    if spread is not None:
-        checks.number("spread", spread, low=0, scalar=True)
-        allowed = [field.name for field in dataclasses.fields(type(base.default_params())) if field.name not in TOLD]
-        if not leaves:
-            raise ValueError(f"leaves must name the params that spread moves, some of {allowed}")
-        for leaf in leaves:
-            checks.choice(f"leaf of {base.name}", leaf, allowed)
-    elif leaves:
-        raise ValueError(f"leaves are what spread moves, but spread is None and leaves are {leaves!r}")
-    env = RelatedProducts(base, kind, float(similarity), None if spread is None else float(spread), leaves)
-    if spread is not None:
-        env.check_spread()
-    return env, env.default_params()

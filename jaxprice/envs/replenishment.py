@@ -27,36 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random, rules
+from jaxprice import checks, random, rules
 from jaxprice.envs.market import observe, sale
+from jaxprice.envs.options import amount, grid, market, option, periods, whole
 from jaxprice.envs.planning import LongRunMarket, checked, long_run
-from jaxprice.oracles import dynamic_programming
+from jaxprice.envs.unit_demand import LAWS, pmf_of, table_of
 from jaxprice.types import Problem
 
 PRICES = (4.0, 5.0, 6.0, 7.0, 8.0)
-LAWS = ("poisson", "binomial")
-
-
-def pmf_of(mean, law, largest):
-    """Probabilities of demands 0..largest with the given means.
-
-    Args:
-      mean: float `[K]`; for "binomial" at most `largest`.
-      law: "poisson" (its tail is put on `largest`) or "binomial".
-      largest: int.
-
-    Returns:
-      float `[K, largest + 1]`.
-    """
-    units, mean = jnp.arange(largest + 1, dtype=jnp.float32)[None], jnp.asarray(mean, jnp.float32)[:, None]
-    ways, log = jax.scipy.special.gammaln, jax.scipy.special.xlogy
-    if law == "poisson":
-        body = jnp.exp(log(units, mean) - mean - ways(units + 1))[:, :-1]
-        return jnp.concatenate([body, jnp.maximum(1 - jnp.sum(body, axis=1, keepdims=True), 0.0)], axis=1)
-    left = largest - units
-    choices = ways(jnp.float32(largest + 1)) - ways(units + 1) - ways(left + 1)
-    pmf = jnp.exp(choices + log(units, mean / largest) + jax.scipy.special.xlog1py(left, -mean / largest))
-    return pmf / jnp.sum(pmf, axis=1, keepdims=True)
+COSTS = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}  # by default, in units of the lowest price
 
 
 @struct.dataclass
@@ -100,6 +79,12 @@ class State:
     stock: jax.Array
 
 
+@market(
+    kind="memory",
+    what="prices and orders; lost sales or backlog",
+    paper="Federgruen and Heching (1999)",
+    oracle="long-run average DP",
+)
 @dataclasses.dataclass(frozen=True)
 class Replenishment(LongRunMarket):
     """Joint pricing and replenishment; see the module.
@@ -116,8 +101,6 @@ class Replenishment(LongRunMarket):
       largest_backlog: B; 0 for lost sales.
       largest_demand: units a period.
       law: "poisson", "binomial" or "table" (other markets drawn are binomial).
-      prices: the grid.
-      stock, horizon: of every market drawn.
     """
 
     tables: ClassVar = ("worth", "regrets", "best", "value")
@@ -126,9 +109,79 @@ class Replenishment(LongRunMarket):
     largest_backlog: int = 0
     largest_demand: int = 20
     law: str = "poisson"
-    prices: tuple[float, ...] = PRICES
-    stock: int = 0
-    horizon: int = 1000
+    prices: tuple[float, ...] = option(PRICES, "the grid, increasing", grid)
+    stock: int = option(0, "inventory at the start; negative for a backlog", checks.whole)
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.whole("stock", self.stock, -self.largest_backlog, self.largest)
+        checks.fits(num_prices=self.num_prices, largest_demand=self.largest_demand + 1, levels=self.num_levels)
+        checks.fits(num_prices=self.num_prices, largest=self.largest, levels=self.num_levels)
+
+    @classmethod
+    def make(
+        cls,
+        demand=None,
+        *,
+        prices=None,
+        law="poisson",
+        largest_demand=None,
+        largest=None,
+        backlog=False,
+        largest_backlog=None,
+        cost=None,
+        fixed=None,
+        holding=None,
+        shortage=None,
+        **choices,
+    ):
+        """A market and its params.
+
+        Args:
+          demand: mean demand at each price, `[num_prices]`, or its probabilities, `[num_prices, largest_demand + 1]`; by
+            default means from 9 / 20 to 3 / 20 of the largest demand.
+          prices: the grid, increasing; by default 4, 5, 6, 7, 8.
+          law: law of demand with given means, "poisson" or "binomial".
+          largest_demand: units a period; by default 20, or as the table has it.
+          largest: largest inventory; by default the largest demand.
+          backlog: whether unmet demand waits; else it is lost.
+          largest_backlog: units that may wait; by default the largest demand.
+          cost: of a unit ordered; by default half the lowest price.
+          fixed: cost of an order; by default 5/4 of the lowest price.
+          holding: cost of a unit left; by default 1/8 of the lowest price.
+          shortage: cost of a unit short; by default the lowest price.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: unknown laws, wrong shapes, negative numbers, rows that are not distributions, a mean above the largest
+            demand.
+        """
+        checks.choice("law", law, LAWS)
+        prices = grid("prices", PRICES if prices is None else prices)
+        law, table = (law, None) if np.ndim(demand) < 2 else ("table", table_of(demand, len(prices), largest_demand))
+        largest_demand = 20 if largest_demand is None and table is None else largest_demand
+        largest_demand = whole("largest_demand", largest_demand) if table is None else table.shape[1] - 1
+        if largest_backlog is not None and not checks.boolean("backlog", backlog):
+            raise ValueError(f"largest_backlog needs backlog=True, got {largest_backlog}")
+        room = whole("largest_backlog", largest_demand if largest_backlog is None else largest_backlog)
+        env = cls(
+            num_prices=len(prices),
+            largest=whole("largest", largest_demand if largest is None else largest),
+            largest_backlog=room if checks.boolean("backlog", backlog) else 0,
+            largest_demand=largest_demand,
+            law=law,
+            prices=prices,
+            **choices,
+        )
+        costs = {name: share * prices[0] for name, share in COSTS.items()}
+        told = {"cost": cost, "fixed": fixed, "holding": holding, "shortage": shortage}
+        costs |= {name: amount(name, value) for name, value in told.items() if value is not None}
+        if table is None:
+            means = checks.array(
+                "demand", env.usual_means() if demand is None else demand, (len(prices),), low=0, high=largest_demand
+            )
+            table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
+        return env, checked(env, env.params_of(table, **costs))
 
     @property
     def num_levels(self):
@@ -257,85 +310,3 @@ class Replenishment(LongRunMarket):
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand, state.stock / self.largest)
-
-
-def make(
-    demand=None,
-    *,
-    prices=None,
-    law="poisson",
-    largest_demand=None,
-    largest=None,
-    backlog=False,
-    largest_backlog=None,
-    cost=None,
-    fixed=None,
-    holding=None,
-    shortage=None,
-    stock=0,
-    horizon=1000,
-):
-    """Joint pricing and replenishment, and its params.
-
-    Args:
-      demand: mean demand at each price, `[num_prices]`, or its probabilities, `[num_prices, largest_demand + 1]`; by default
-        means from 9 / 20 to 3 / 20 of the largest demand.
-      prices: the grid, increasing; by default 4, 5, 6, 7, 8.
-      law: law of demand with given means, "poisson" or "binomial".
-      largest_demand: units a period; by default 20, or as the table has it.
-      largest: largest inventory; by default the largest demand.
-      backlog: whether unmet demand waits; else it is lost.
-      largest_backlog: units that may wait; by default the largest demand.
-      cost, fixed, holding, shortage: of a unit ordered, of an order, of a unit left and of a unit short; by default 1/2,
-        5/4, 1/8 and 1 times the lowest price.
-      stock: inventory at the start.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: unknown laws, wrong shapes, negative numbers, rows that are not distributions, a mean above the largest
-        demand.
-    """
-    checks.choice("law", law, LAWS)
-    prices = checks.price_grid(PRICES if prices is None else prices)
-    table = None
-    if demand is not None and np.ndim(demand) == 2:
-        law, table = "table", checks.array("demand", demand, (prices.size, None), low=0, high=1)
-        dynamic_programming.rows("demand", table)
-        if largest_demand not in (None, table.shape[1] - 1):
-            raise ValueError(f"largest_demand must be that of the table, {table.shape[1] - 1}, got {largest_demand}")
-        largest_demand = table.shape[1] - 1
-    largest_demand = checks.positive_int("largest_demand", 20 if largest_demand is None else largest_demand)
-    largest = checks.positive_int("largest", largest_demand if largest is None else largest)
-    if largest_backlog is not None and not checks.boolean("backlog", backlog):
-        raise ValueError(f"largest_backlog needs backlog=True, got {largest_backlog}")
-    room = checks.positive_int("largest_backlog", largest_demand if largest_backlog is None else largest_backlog)
-    room = room if checks.boolean("backlog", backlog) else 0
-    stock = checks.whole("stock", stock, -room, largest)
-    levels = largest + room + 1
-    checks.fits(num_prices=prices.size, largest_demand=largest_demand + 1, levels=levels)
-    checks.fits(num_prices=prices.size, largest=largest, levels=levels)
-    low = float(prices[0])
-    costs = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}
-    given = {"cost": cost, "fixed": fixed, "holding": holding, "shortage": shortage}
-    costs = {name: usual * low if given[name] is None else given[name] for name, usual in costs.items()}
-    for name, value in costs.items():
-        checks.number(name, value, low=0, scalar=True)
-    env = Replenishment(
-        num_prices=prices.size,
-        largest=largest,
-        largest_backlog=room,
-        largest_demand=largest_demand,
-        law=law,
-        prices=tuple(prices.tolist()),
-        stock=stock,
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    if table is None:
-        means = env.usual_means() if demand is None else demand
-        means = checks.array("demand", means, (prices.size,), low=0, high=largest_demand)
-        table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
-    return env, checked(env, env.params_of(table, **costs))

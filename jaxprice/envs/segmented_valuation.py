@@ -19,6 +19,7 @@ from flax import struct
 
 from jaxprice import checks, random, rules, samplers
 from jaxprice.envs.market import MyopicMarket
+from jaxprice.envs.options import choice, given, market, option, positive, whole
 from jaxprice.types import Problem
 
 LAWS = ("beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)", "two points")
@@ -62,6 +63,13 @@ class Observation:
     shares: jax.Array
 
 
+@market(
+    kind="one product",
+    what="segments with unknown valuations",
+    paper="Misra, Schwartz and Abernethy (2019)",
+    oracle="sum over segments",
+    merit="share of the optimum",
+)
 @dataclasses.dataclass(frozen=True)
 class SegmentedValuation(MyopicMarket):
     """Segmented valuations with midpoints from one of `LAWS`.
@@ -72,10 +80,32 @@ class SegmentedValuation(MyopicMarket):
     Oracle: the best price of the grid, and its expected revenue in a period (money).
     """
 
-    law: str = "beta(2,2)"
-    num_segments: int = 1000
-    num_prices: int = 100
-    buyers: int = 10
+    law: str = choice("beta(2,2)", "law of the midpoints", LAWS)
+    num_segments: int = option(1000, "number of segments", whole)
+    num_prices: int = option(100, "size of the grid 1/K, 2/K, ..., 1", whole)
+    buyers: int = option(10, "consumers who see one price", whole)
+
+    def check_options(self):
+        checks.fits(num_segments=self.num_segments, buyers=self.buyers)
+        checks.fits(num_prices=self.num_prices)
+
+    @classmethod
+    def make(cls, law="beta(2,2)", *, half_width=0.1, horizon=1000, **choices):
+        """A market and its params, one draw of shares and midpoints.
+
+        Args:
+          law: law of the midpoints, "beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)" or "two points".
+          half_width: half the range of valuations within a segment (delta), at most 1.
+          horizon: periods in an episode.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: an unknown law, or sizes or a width out of range.
+        """
+        env = cls(law, **choices)
+        half_width = checks.number("half_width", positive("half_width", half_width), high=1)
+        horizon = np.int32(whole("horizon", horizon))
+        return env, given(env.default_params(), half_width=np.float32(half_width), max_steps_in_episode=horizon)
 
     @property
     def num_actions(self):
@@ -152,32 +182,3 @@ class SegmentedValuation(MyopicMarket):
     def observation(self, state, price, demand, params):
         nobody = jnp.full((self.buyers,), -1, jnp.int32)
         return Observation(nobody, jnp.zeros((self.buyers,), bool), jnp.float32(0), jnp.asarray(params.shares))
-
-
-def make(law="beta(2,2)", *, num_segments=1000, num_prices=100, buyers=10, half_width=0.1, horizon=1000):
-    """A segmented market and its params.
-
-    Args:
-      law: law of the midpoints, one of `LAWS`.
-      num_segments, num_prices, buyers: sizes; `buyers` is the number of consumers who see one price.
-      half_width: half the range of valuations within a segment (delta).
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`, the params one draw of shares and midpoints.
-
-    Raises:
-      ValueError: an unknown law, or sizes or a width out of range.
-    """
-    checks.choice("law", law, LAWS)
-    sizes = {"num_segments": num_segments, "num_prices": num_prices, "buyers": buyers}
-    sizes = {name: checks.positive_int(name, size) for name, size in sizes.items()}
-    checks.fits(num_segments=sizes["num_segments"], buyers=sizes["buyers"])
-    checks.fits(num_prices=sizes["num_prices"])
-    env = SegmentedValuation(law=law, **sizes)
-    half_width = checks.number("half_width", checks.positive("half_width", half_width), high=1)
-    checks.positive_int("horizon", horizon)
-    params = dataclasses.replace(
-        env.default_params(), half_width=np.float32(half_width), max_steps_in_episode=np.int32(horizon)
-    )
-    return env, params

@@ -25,11 +25,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, devices, random, rules
-from jaxprice.envs.customers import COMPONENTS, OFFERS, Params, choices, components, means, usual
+from jaxprice import checks, random, rules
+from jaxprice.envs import storefront_tables as tables
+from jaxprice.envs.customers import (
+    COMPONENTS,
+    OFFERS,
+    Params,
+    choices,
+    components,
+    means,
+    offers_of,
+    usual,
+    weighting_of,
+    weights_of,
+)
 from jaxprice.envs.market import observe, sale
-from jaxprice.envs.planning import LongRunMarket, checked, long_run
-from jaxprice.oracles import dynamic_programming
+from jaxprice.envs.options import amount, market, option, periods, share, whole
+from jaxprice.envs.planning import LongRunMarket, checked
 from jaxprice.types import Problem
 
 SMALL, MEDIUM = (1, 2, 1, 2, 2, 2), (3, 2, 2, 4, 3, 3)  # ages, incomes, browsings, phases, competitor and loyalty levels
@@ -45,6 +57,13 @@ class State:
     customer: jax.Array
 
 
+@market(
+    kind="memory",
+    what="customer types, season, loyalty, a competitor; price x offer x product x exposure; five reward components",
+    paper="ours",
+    oracle="long-run average DP; Pareto front",
+    merit="weighted reward, components",
+)
 @dataclasses.dataclass(frozen=True)
 class Storefront(LongRunMarket):
     """A shop and its customers; see the module.
@@ -59,29 +78,53 @@ class Storefront(LongRunMarket):
 
     Attributes:
       sizes: numbers of ages, incomes, browsing states, phases, competitor levels, loyalty levels.
-      num_prices: list prices, evenly spaced on `[low, high]`.
-      offers: names out of `OFFERS`.
-      num_products, num_exposures: products to show, and exposure levels 0, 1, ...
       units: largest order U.
-      low, high, cost, reaction, drift, rise, fall, weights, horizon: of every market drawn.
     """
 
     tables: ClassVar = ("worth", "regrets", "best", "value")
     sizes: tuple[int, ...] = MEDIUM
-    num_prices: int = 4
-    offers: tuple[str, ...] = OFFERS
-    num_products: int = 1
-    num_exposures: int = 1
+    num_prices: int = option(4, "list prices, evenly spaced on `[low, high]`", whole)
+    offers: tuple[str, ...] = option(OFFERS, "what may be offered, different names", offers_of)
+    num_products: int = option(1, "products to show", whole)
+    num_exposures: int = option(1, "exposure levels 0, 1, ...", whole)
     units: int = 3
-    low: float = 1.0
-    high: float = 2.0
-    cost: float = 0.5
-    reaction: float = 0.4
-    drift: float = 0.1
-    rise: float = 0.3
-    fall: float = 0.2
-    weights: tuple[float, ...] = (0.6, 0.1, 0.1, 0.1, 0.1)
-    horizon: int = 1000
+    low: float = option(1.0, "lowest price, above 0; tastes scale with it", amount)
+    high: float = option(2.0, "highest price", amount)
+    cost: float = option(0.5, "unit cost", amount)
+    reaction: float = option(0.4, "probability that the competitor follows our price", share)
+    drift: float = option(0.1, "probability that it moves by itself", share)
+    rise: float = option(0.3, "probability that loyalty rises after satisfaction", share)
+    fall: float = option(0.2, "probability that loyalty falls without it", share)
+    weights: tuple[float, ...] = option(
+        (0.6, 0.1, 0.1, 0.1, 0.1), "of profit, conversion, order value, market share and satisfaction", weighting_of
+    )
+    horizon: int = periods()
+
+    def check_options(self):
+        checks.price_interval(self.low, self.high, self.cost)
+        if self.low <= 0:
+            raise ValueError(f"low must be positive, got {self.low:g}")
+        if self.reaction + self.drift > 1:
+            raise ValueError(f"reaction and drift must sum to at most 1, got {self.reaction} and {self.drift}")
+        sizes = {name: getattr(self, name) for name in ("num_prices", "num_products", "num_exposures")}
+        checks.fits(**sizes, offers=len(self.offers), cells=math.prod(self.sizes), outcomes=10)
+
+    @classmethod
+    def make(cls, size="medium", *, num_prices=None, **choices):
+        """A shop and its customers, and params.
+
+        Args:
+          size: "medium" (12 types, 4 phases, 3 competitor and 3 loyalty levels) or "small" (2 of each).
+          num_prices: list prices, evenly spaced on `[low, high]`; by default 4, or 2 if small.
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: unknown names, sizes or probabilities out of range, weights that are negative or do not sum to one.
+        """
+        small = checks.choice("size", size, ("medium", "small")) == "small"
+        num_prices = (2 if small else 4) if num_prices is None else num_prices
+        env = cls(sizes=SMALL if small else MEDIUM, num_prices=num_prices, **choices)
+        return env, checked(env, env.params_of(lambda shape: jnp.zeros(shape)))
 
     @property
     def num_types(self):
@@ -139,7 +182,7 @@ class Storefront(LongRunMarket):
         return law.astype(np.float32)
 
     def solve(self, params):
-        return self._filled(params, self._table(params))
+        return tables.filled(self, params, tables.components_of(self, params))
 
     def pareto_front(self, params, weights):
         """Long-run average of each component under the policies that are optimal for weighted sums of them.
@@ -157,68 +200,7 @@ class Storefront(LongRunMarket):
         Raises:
           ValueError: bad weights.
         """
-        weights = jnp.asarray(_check_weights(weights, (None, len(COMPONENTS))))
-        table = self._table(params)
-        states, customers = np.indices(table.shape[:2])
-
-        def one(weight):
-            best = self._filled(dataclasses.replace(params, weights=weight), table).best
-            seen = table[states, customers, best]
-            rewards = jnp.einsum("t,sti->si", params.types, seen, precision="highest")
-            return dynamic_programming.policy_gain(rewards, self._chain(params, best, seen[..., 4])), best
-
-        return jax.vmap(one)(weights)
-
-    def _chain(self, params, best, content):
-        """Transition matrix `[S, S]` of a policy `[S, T]`, with the probabilities of satisfaction `[S, T]`."""
-        _, _, _, phases, levels, loyalties = self.sizes
-        shape = (phases, levels, loyalties, self.num_types)
-        best, content, row = best.reshape(shape), content.reshape(shape), np.arange(loyalties)
-        up, down = params.rise * content, params.fall * (1 - content)
-        changes = (
-            chance[..., None] * np.eye(loyalties)[np.clip(row + step, 0, loyalties - 1)][None, None, :, None]
-            for step, chance in ((1, up), (-1, down), (0, 1 - up - down))
-        )
-        price = best // (self.num_actions // self.num_prices)
-        moves = jnp.asarray(params.competition)[np.arange(levels)[None, :, None, None], price]  # [f, c, l, t, c']
-        season = np.roll(np.eye(phases), 1, axis=1)
-        terms = season, params.types, moves, sum(changes)
-        joint = jnp.einsum("fg,t,fcltd,fcltm->fclgdm", *terms, precision="highest")
-        return joint.reshape(phases * levels * loyalties, -1)
-
-    def _table(self, params):
-        """Mean components, `[S, T, A, 5]`."""
-        shape = (*self.sizes[3:], self.num_types, self.num_actions)
-        cells = (jnp.ravel(x) for x in np.indices(shape))
-        table = jax.vmap(lambda *cell: means(*cell[:-1], *self._parts(cell[-1]), params))(*cells)
-        return table.reshape(-1, self.num_types, self.num_actions, len(COMPONENTS))
-
-    def _filled(self, params, components):
-        """Params with the oracle's tables, from mean components `[S, T, A, 5]`."""
-        _, _, _, phases, levels, loyalties = self.sizes
-        shape = (phases, levels, loyalties, self.num_types, self.num_prices, self.num_actions // self.num_prices)
-        reward = jnp.einsum("stai,i->sta", components, params.weights, precision="highest").reshape(shape)
-        content = components[..., 4].reshape(shape)
-        rise, fall = params.rise * content, params.fall * (1 - content)
-
-        def values(worth):
-            """Q, float `[f, c, l, t, price, rest]`."""
-            after = jnp.roll(worth.reshape(phases, levels, loyalties), -1, axis=0)
-            after = jnp.einsum("ckd,fdl->fclk", params.competition, after, precision="highest")
-            upper = jnp.concatenate([after[:, :, 1:], after[:, :, -1:]], axis=2) - after
-            lower = jnp.concatenate([after[:, :, :1], after[:, :, :-1]], axis=2) - after
-            stay, upper, lower = (x[:, :, :, None, :, None] for x in (after, upper, lower))
-            return reward + stay + rise * upper + fall * lower
-
-        def backup(worth):
-            most = jnp.max(values(worth), axis=(4, 5)).reshape(-1, self.num_types)
-            return jnp.einsum("st,t->s", most, params.types, precision="highest")
-
-        value, worth = long_run(backup, jnp.zeros(phases * levels * loyalties, jnp.float32))
-        table = values(worth).reshape(-1, self.num_types, self.num_actions)
-        regrets = jnp.max(table, axis=2, keepdims=True) - table
-        best = jnp.argmin(regrets, axis=2).astype(jnp.int32)
-        return dataclasses.replace(params, worth=worth, regrets=regrets, best=best, value=value)
+        return tables.pareto_front(self, params, jnp.asarray(weights_of(weights, (None, len(COMPONENTS)))))
 
     def rules(self, params):
         yield from super().rules(params)
@@ -229,7 +211,7 @@ class Storefront(LongRunMarket):
         yield from rules.at_least(params, 0, "sensitivity", *money)
 
     def problem(self, params):
-        price, offer, product, exposure = self._parts(jnp.arange(self.num_actions))
+        price, offer, product, exposure = self.parts(jnp.arange(self.num_actions))
         terms = ("discount", "coupon", "saving", "threshold", "exposure_cost", "competitor_prices", "weights")
         return Problem.of(
             params,
@@ -247,7 +229,7 @@ class Storefront(LongRunMarket):
         return self._see(state, 0.0, 0.0, params), state
 
     def step_env(self, key, state, action, params):
-        parts = self._parts(action)
+        parts = self.parts(action)
         price = jnp.asarray(params.prices)[parts[0]]
         u = jax.random.uniform(key, (6,), jnp.float32)
         redeems = u[0] < jnp.asarray(params.redemption)[state.customer]
@@ -271,7 +253,7 @@ class Storefront(LongRunMarket):
 
     def expected_components(self, state, action, params):
         """Means of the components of a period, float `[5]`."""
-        return means(*self._cell(state), *self._parts(action), params)
+        return means(*self._cell(state), *self.parts(action), params)
 
     def expected_reward(self, state, action, params):
         return jnp.sum(self.expected_components(state, action, params) * jnp.asarray(params.weights))
@@ -292,7 +274,7 @@ class Storefront(LongRunMarket):
         phase, competitor, loyalty, _ = self._cell(state)
         return (phase * self.sizes[4] + competitor) * self.sizes[5] + loyalty
 
-    def _parts(self, action):
+    def parts(self, action):
         """Index of the price, of `OFFERS`, of the product and of the exposure."""
         shape = (self.num_prices, len(self.offers), self.num_products, self.num_exposures)
         price, offer, product, exposure = np.unravel_index(np.arange(self.num_actions), shape)
@@ -308,89 +290,3 @@ class Storefront(LongRunMarket):
         ones = [np.eye(size, dtype=np.float32)[kind] for size, kind in zip(self.sizes[:3], kinds, strict=True)]
         context = jnp.asarray(np.concatenate(ones, axis=1))[state.customer]
         return observe(gone, price, demand, np.arange(phases) == state.time % phases, *place, context)
-
-
-def _check_weights(weights, shape):
-    """`weights` as float32, not negative, rows summing to one; traced values pass."""
-    if checks.is_traced(weights):
-        return weights
-    weights = checks.array("weights", weights, shape, low=0)
-    if not np.allclose(weights.sum(axis=-1), 1, rtol=0, atol=1e-5):
-        raise ValueError(f"weights must sum to one, got {weights.tolist()}")
-    return weights
-
-
-def make(
-    size="medium",
-    *,
-    offers=OFFERS,
-    num_prices=None,
-    num_products=1,
-    num_exposures=1,
-    weights=(0.6, 0.1, 0.1, 0.1, 0.1),
-    low=1.0,
-    high=2.0,
-    cost=0.5,
-    reaction=0.4,
-    drift=0.1,
-    rise=0.3,
-    fall=0.2,
-    horizon=1000,
-):
-    """A shop and its customers, and params.
-
-    Args:
-      size: "medium" (12 types, 4 phases, 3 competitor and 3 loyalty levels) or "small" (2 of each).
-      offers: names out of "none", "percentage", "coupon" and "spend_and_save".
-      num_prices: list prices, evenly spaced on `[low, high]`; by default 4, or 2 if small.
-      num_products: products to show.
-      num_exposures: exposure levels 0, 1, ...
-      weights: of profit, conversion, order value, market share and satisfaction.
-      low, high, cost: price interval and unit cost; tastes scale with `low`.
-      reaction, drift: probabilities that the competitor follows our price, or moves by itself.
-      rise, fall: probabilities that loyalty follows satisfaction, up and down.
-      horizon: periods in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: unknown names, sizes or probabilities out of range, weights that are negative or do not sum to one.
-    """
-    checks.choice("size", size, ("medium", "small"))
-    try:
-        offers = (offers,) if isinstance(offers, str) else tuple(offers)
-    except TypeError:
-        raise ValueError(f"offers must be names out of {', '.join(OFFERS)}, got {checks.shown(offers)}") from None
-    for offer in offers:
-        checks.choice("name in offers", offer, OFFERS)
-    if not offers or len(set(offers)) < len(offers):
-        raise ValueError(f"offers must be different names, at least one, got {offers}")
-    low, high, cost = checks.price_interval(low, high, cost)
-    if low <= 0:
-        raise ValueError(f"low must be positive, got {low:g}")
-    for name, value in (("reaction", reaction), ("drift", drift), ("rise", rise), ("fall", fall)):
-        checks.number(name, value, low=0, high=1, scalar=True)
-    if reaction + drift > 1:
-        raise ValueError(f"reaction and drift must sum to at most 1, got {reaction} and {drift}")
-    num_prices = (2 if size == "small" else 4) if num_prices is None else num_prices
-    sizes = {"num_prices": num_prices, "num_products": num_products, "num_exposures": num_exposures}
-    sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}
-    cells = math.prod(SMALL if size == "small" else MEDIUM)
-    checks.fits(**sizes, offers=len(offers), cells=cells, outcomes=10)
-    env = Storefront(
-        sizes=SMALL if size == "small" else MEDIUM,
-        offers=offers,
-        **sizes,
-        low=low,
-        high=high,
-        cost=cost,
-        reaction=float(reaction),
-        drift=float(drift),
-        rise=float(rise),
-        fall=float(fall),
-        weights=tuple(_check_weights(weights, (len(COMPONENTS),)).tolist()),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    devices.use_cpu_cores()
-    return env, checked(env, env.params_of(lambda shape: jnp.zeros(shape)))

@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxprice import checks, rules
+from jaxprice import rules
 from jaxprice.envs.market import ContextualMarket, Visit
+from jaxprice.envs.options import amount, market, option, periods, share, switch
 from jaxprice.types import Problem
 
 ARMS = 5
@@ -52,6 +53,13 @@ class Params:
     max_steps_in_episode: jax.Array
 
 
+@market(
+    kind="bandit",
+    what="contexts in a disc, large rewards in a thin rim",
+    paper="Riquelme, Tucker and Snoek (2018)",
+    oracle="best arm of the context",
+    merit="regret, % of a random arm's",
+)
 @dataclasses.dataclass(frozen=True)
 class WheelBandit(ContextualMarket):
     """The wheel; see the module.
@@ -60,18 +68,33 @@ class WheelBandit(ContextualMarket):
     Action: index of an arm, int scalar.
     Reward: Gaussian, float scalar.
     Oracle: the arm of the quadrant outside the circle, arm 0 inside.
-
-    Attributes:
-      intercept: whether the context has a constant 1 in front.
-      safe, low, high, noise_scale, horizon: of every wheel drawn, in units of reward.
     """
 
-    intercept: bool = True
-    safe: float = 1.2
-    low: float = 1.0
-    high: float = 50.0
-    noise_scale: float = 0.01
-    horizon: int = 2000
+    intercept: bool = option(True, "whether the context has a constant 1 in front", switch)
+    safe: float = option(1.2, "mean reward of arm 0, above `low`", amount)
+    low: float = option(1.0, "mean reward of the arms of quadrants", amount)
+    high: float = option(50.0, "mean reward of the arm of the quadrant in the rim, above `safe`", amount)
+    noise_scale: float = option(0.01, "standard deviation of rewards", amount)
+    horizon: int = periods(2000)
+
+    def check_options(self):
+        if not self.low < self.safe < self.high:
+            got = f"low={self.low!r}, safe={self.safe!r}, high={self.high!r}"
+            raise ValueError(f"low must be below safe and safe below high, got {got}")
+
+    @classmethod
+    def make(cls, delta=0.95, **choices):
+        """A wheel and its params.
+
+        Args:
+          delta: radius of the circle within which arm 0 is best, in [0, 1].
+          **choices: fields of the class.
+
+        Raises:
+          ValueError: numbers out of range.
+        """
+        env = cls(**choices)
+        return env, env.params_of(share("delta", delta))
 
     @property
     def num_actions(self):
@@ -136,36 +159,3 @@ class WheelBandit(ContextualMarket):
 def uniform_regret(delta, safe=1.2, low=1.0, high=50.0):
     """Expected regret of a uniformly random arm in a period, float."""
     return 0.8 * delta**2 * (safe - low) + (1 - delta**2) * (high - safe + 3 * (high - low)) / 5
-
-
-def make(delta=0.95, *, safe=1.2, low=1.0, high=50.0, noise_scale=0.01, intercept=True, horizon=2000):
-    """A wheel and its params.
-
-    Args:
-      delta: radius of the circle within which arm 0 is best, in [0, 1].
-      safe: mean reward of arm 0.
-      low, high: mean rewards of the arms of quadrants, in and outside their part of the rim; 0 <= low < safe < high.
-      noise_scale: standard deviation of rewards.
-      intercept: whether the context has a constant 1 in front.
-      horizon: pulls in an episode.
-
-    Returns:
-      `(environment, params)`.
-
-    Raises:
-      ValueError: numbers out of range.
-    """
-    checks.number("delta", delta, low=0, high=1, scalar=True)
-    for name, value in (("safe", safe), ("low", low), ("high", high), ("noise_scale", noise_scale)):
-        checks.number(name, value, low=0, scalar=True)
-    if not low < safe < high:
-        raise ValueError(f"low must be below safe and safe below high, got low={low!r}, safe={safe!r}, high={high!r}")
-    env = WheelBandit(
-        intercept=checks.boolean("intercept", intercept),
-        safe=float(safe),
-        low=float(low),
-        high=float(high),
-        noise_scale=float(noise_scale),
-        horizon=checks.positive_int("horizon", horizon),
-    )
-    return env, env.params_of(float(delta))
