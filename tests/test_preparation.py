@@ -250,15 +250,25 @@ def test_markets_drawn_for_another_horizon_are_solved_for_it(name):
     play = {"lanes": 24, "seed": 5, "horizon": 10}
     words = random.stream(5, "market")
     keys = jax.vmap(lambda lane: random.address(words, 0, lane))(np.arange(24, dtype=np.uint32))
-    half = dataclasses.replace(
-        jax.jit(jax.vmap(env.sample_params))(keys), max_steps_in_episode=np.full(24, 10, np.int32)
-    )
+    half = jax.jit(jax.vmap(lambda key: env.draw_params(key, np.int32(10))))(keys)
+    np.testing.assert_array_equal(half.max_steps_in_episode, 10)
     drawn = jaxprice.simulate(env, policies.random_price(), **play)["lane_regret"].values[0]
     given = jaxprice.simulate(env, policies.random_price(), params=half, **play)["lane_regret"].values[0]
     np.testing.assert_allclose(drawn, given, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "solves"), [("NetworkRevenue", 2), ("FiniteInventory", 1), ("ReferencePrice", 1)])
+@pytest.mark.parametrize("horizon", [5, 50])
+def test_a_drawn_network_has_stock_for_a_share_of_the_periods_played(horizon):
+    """From .3 to 1 of what mean demand would use, up to whole units, whatever horizon the environment was made for."""
+    env, _ = jaxprice.make("NetworkRevenue", horizon=20)
+    keys = jax.random.split(jax.random.key(3), 40)
+    drawn = jax.jit(jax.vmap(lambda key: env.draw_params(key, np.int32(horizon))))(keys)
+    use = horizon * np.einsum("ln,lnm->lm", np.mean(drawn.demand, axis=1), drawn.consumption)
+    assert np.all(drawn.stock >= 0.3 * use * (1 - 1e-5)) and np.all(drawn.stock <= use * (1 + 1e-5) + 1)
+    assert np.min(drawn.stock / use) < 0.5 and np.max(drawn.stock / use) > 0.8
+
+
+@pytest.mark.parametrize(("name", "solves"), [("NetworkRevenue", 1), ("FiniteInventory", 1), ("ReferencePrice", 1)])
 def test_markets_are_solved_again_only_where_the_horizon_counts(name, solves, monkeypatch):
     env, _ = jaxprice.make(name, horizon=20)
     calls, solve = [], type(env).solve

@@ -182,8 +182,12 @@ class NetworkRevenue(Environment):
         return self.solved(self.params_of(prices, linear_demand(prices), np.array(CONSUMPTION), stock))
 
     def sample_params(self, key):
+        return self.draw_params(key, np.int32(self.horizon))
+
+    def draw_params(self, key, horizon):
         """Prices U[1, 6]; exponential demand, intercepts U[.2, 1] of the largest, rates U[.3, 1]; each product takes 0 to 3
-        units of each resource, but all take something and all are taken; stock U[.3, 1] of what mean demand would use.
+        units of each resource, but all take something and all are taken; stock U[.3, 1] of what mean demand would use
+        in the `horizon` periods that are played.
         """
         k, n, m = self.num_prices, self.num_products, self.num_resources
         keys = jax.random.split(key, 5)
@@ -197,7 +201,9 @@ class NetworkRevenue(Environment):
         units = jnp.where(jnp.sum(units, axis=0, keepdims=True) > 0, units, 1.0)
         use = dot(jnp.mean(demand, axis=0), units)
         share = 0.3 + 0.7 * jax.random.uniform(keys[4], (m,), jnp.float32)
-        return self.solve(self.params_of(prices, demand, units, jnp.ceil(share * use * self.horizon)))
+        stock = jnp.ceil(share * use * jnp.asarray(horizon, jnp.float32))
+        params = self.params_of(prices, demand, units, stock)
+        return self.solve(dataclasses.replace(params, max_steps_in_episode=horizon))
 
     def solve(self, params):
         reward = jnp.sum(jnp.asarray(params.prices) * params.demand, axis=1)
