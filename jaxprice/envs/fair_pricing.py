@@ -11,7 +11,7 @@ is told lam (`problem.details["fairness"]`), not the p_i#, which have to be lear
 
 Each group's profit is unimodal, so prices between the p_i# beat all others and the constraint binds:
 p_2 = p_1 + lam (p_2# - p_1#) with p_1 from p_1# to p_2# - lam (p_2# - p_1#), a problem of one variable. Linear demand solves
-it in closed form; exponential demand is searched (`demand.maximise`: prices right to about 1e-3, profits to rounding).
+it in closed form; exponential demand is searched (`numerics.maximise`: prices right to about 1e-3, profits to rounding).
 
 Instances of Chen, Lyu, Zhang and Zhou, prices in [0, 5], no cost: exponential, .5 exp(1 - p) and .5 exp(1 - p/2), with
 p# = 1 and 2 (demand is cut off at one, far below the best prices); linear, 3/5 - p/10 and 4/5 - p/10, with p# = 3 and 4 and
@@ -33,9 +33,9 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, noise, rules
-from jaxprice import demand as demand_curves
 from jaxprice.envs.market import MyopicMarket
 from jaxprice.envs.options import amount, choice, market, option, periods, share
+from jaxprice.numerics import maximise
 from jaxprice.types import Interval, Problem
 
 LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
@@ -196,7 +196,7 @@ class FairPricing(MyopicMarket):
             slope = jnp.sum(rate)
             first = jnp.clip((jnp.sum(level) + slope * params.cost - 2 * rate[1] * gap) / (2 * slope), *ends)
         else:
-            first = demand_curves.maximise(profit, *ends)
+            first = maximise(profit, *ends)
         return both(first)
 
     def price(self, action, params):

@@ -1,0 +1,46 @@
+"""What a demand curve is: mean demand, the best price, random curves of its family, and rules for its numbers."""
+
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from jaxprice.numerics import maximise
+
+Leaf = jax.Array | np.ndarray | float
+
+
+class Curve:
+    """Expected demand of one buyer as a function of the price. Leaves are float scalars; any may be vmapped.
+
+    Attributes:
+      price_range: default lowest and highest price for markets with this curve.
+      unit_cost: default unit cost.
+    """
+
+    price_range: ClassVar[tuple[float, float]] = (0.1, 1.0)
+    unit_cost: ClassVar[float] = 0.0
+
+    def mean(self, price):
+        """Expected demand of one buyer at `price` `[...]`, float `[...]`."""
+        raise NotImplementedError
+
+    def optimal_price(self, cost, low, high):
+        """Price in `[low, high]` with the largest expected profit, float scalar."""
+        return maximise(lambda price: (price - cost) * self.mean(price), low, high)
+
+    @classmethod
+    def sample(cls, key):
+        """A random curve of this family."""
+        raise NotImplementedError
+
+    def form(self):
+        """What `sample` has to be told, beyond the family, to draw curves of the same structure: a tuple, () for most."""
+        return ()
+
+    def rules(self):
+        """What must hold of the curves of a batch, NumPy leaves `[M, ...]`: yields as `Environment.rules`.
+
+        With it, demand is not negative and does not rise with the price.
+        """
+        return iter(())
