@@ -55,7 +55,7 @@ class Options:
     acting: int = 4096
     """Lanes that act."""
     repeats: int = 3
-    """The best of so many runs counts."""
+    """Number of runs; the best one counts."""
     out: Path | None = None
     """Append JSON lines to this file."""
 

@@ -91,7 +91,7 @@ class Options:
     out: Path = Path("results/leaderboard")
     """Results folder."""
     policies: tuple[str, ...] = ()
-    """Only these; by default all of the preset."""
+    """Only these policies; by default all of the preset."""
     tracks: tuple[str, ...] = ()
     """Only these tracks; by default all."""
 

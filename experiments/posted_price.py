@@ -43,7 +43,7 @@ class Options:
     seed: int = 0
     """Seed of all lanes."""
     redraw: bool = False
-    """Draw `share.png` afresh from the table in the results folder, and simulate nothing."""
+    """Draw `share.png` again from the table in the results folder, without simulation."""
 
 
 def sizes(options):

@@ -30,11 +30,11 @@ class Options:
     """What to show."""
 
     only: tuple[str, ...] = ()
-    """These studies alone."""
+    """Only these studies; by default all."""
     results: Path = Path("experiments/results")
     """Folder of the results."""
     write: Path | None = None
-    """Markdown file that has the marks between which the index goes."""
+    """Markdown file with the two marks for the index."""
 
 
 def studies(folder):

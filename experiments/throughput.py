@@ -41,7 +41,7 @@ class Options:
     """What to measure."""
 
     only: str | None = None
-    """Measure this row alone."""
+    """Measure only this row."""
     kind: Literal["all", "policies", "markets"] = "all"
     """Which of the two tables."""
     arms: int = 10
@@ -55,7 +55,7 @@ class Options:
     numpy_periods: int = 300
     """Periods of each lane in NumPy's markets; ours play `horizon`."""
     repeats: int = 6
-    """The best of so many runs counts, for both; of two compilations, the faster."""
+    """Number of runs for both; the best one counts, and the faster of two compilations."""
     out: Path | None = None
     """Append JSON lines to this file."""
 

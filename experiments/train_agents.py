@@ -115,17 +115,17 @@ class Options:
     """What to train."""
 
     only: tuple[str, ...] = tuple(SHIPPED.values())
-    """Recipes."""
+    """Names of the recipes."""
     seeds: int = 3
-    """Runs of each."""
+    """Number of runs of each recipe."""
     first_seed: int = 0
     """Seed of the first run."""
     updates: int | None = None
-    """Instead of the recipe's."""
+    """Number of updates, instead of the recipe's."""
     together: bool = False
-    """Runs under one vmap; otherwise one after the other, each with its own time."""
+    """Train the runs in one vmap; otherwise one after another, each with its own time."""
     resume: bool = False
-    """Keep checkpoints under `--out`, and go on from those that are there."""
+    """Store checkpoints in `--out`, and resume from existing ones."""
     out: Path = Path("results/agents")
     """Results folder."""
 

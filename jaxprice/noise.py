@@ -15,7 +15,7 @@ from jaxprice.lanes import stored
 
 NOISES = ("bernoulli", "poisson", "gaussian")
 POISSON_MEAN = 40.0  # largest mean number of sales a period
-UNROLLED = 32  # up to so many terms the inversion has no loop: it runs several times as fast and compiles longer
+UNROLLED = 32  # largest number of terms without a loop: unrolled, it runs several times as fast and compiles longer
 
 
 def draw(key, mean, noise, *, scale=0.0, buyers=1):

@@ -39,7 +39,7 @@ class Options:
     """What to measure."""
 
     only: tuple[str, ...] = ()
-    """These rows alone."""
+    """Only these rows; by default all."""
     horizon: int = 20_000
     """Periods."""
     lanes: int = 64

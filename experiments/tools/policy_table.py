@@ -29,7 +29,7 @@ class Options:
     """What to do with the page."""
 
     write: bool = False
-    """Write it, rather than print it."""
+    """Write the page instead of printing it."""
 
 
 def page():

@@ -37,9 +37,9 @@ class Options:
     """What to compare."""
 
     before: Annotated[Path, tyro.conf.Positional]
-    """Results folder."""
+    """First results folder."""
     after: Annotated[Path, tyro.conf.Positional]
-    """Another one."""
+    """Second results folder."""
 
 
 def results(folder):
