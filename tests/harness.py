@@ -171,15 +171,15 @@ def state_after(policy, problem, actions, demands, observation=None):
     actions, demands = np.asarray(actions, np.int32), np.asarray(demands, np.float32)
     prices = jnp.asarray(problem.prices)[actions]
     rewards = (prices - problem.cost) * demands
-    return _learn(policy, policy.init(jax.random.key(0), problem), (actions, prices, demands, rewards), observation)
+    seen = jax.tree.map(lambda x: jnp.broadcast_to(x, (actions.size, *jnp.shape(x))), observation)
+    sales = Transition(seen, actions, prices, demands, rewards, seen)
+    return learn(policy, policy.init(jax.random.key(0), problem), sales)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _learn(policy, state, sales, observation):
-    def period(state, sale):
-        return policy.update(jax.random.key(0), state, Transition(observation, *sale, observation)), None
-
-    return jax.lax.scan(period, state, sales)[0]
+def learn(policy, state, sales):
+    """The state after all `sales`, a `Transition` with leaves `[time, ...]`; every update gets the same key."""
+    return jax.lax.scan(lambda state, sale: (policy.update(jax.random.key(0), state, sale), None), state, sales)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)

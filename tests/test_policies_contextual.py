@@ -1,7 +1,6 @@
 """Policies that price by the features of the buyer, against batch solutions in float64 NumPy and SciPy."""
 
 import dataclasses
-import functools
 import importlib
 import math
 
@@ -14,6 +13,7 @@ from harness import (
     LANES,
     assert_choices,
     assert_index,
+    learn,
     play,
     problem_of,
 )
@@ -191,21 +191,14 @@ def some_state(policy, name, form, periods=40, seed=0):
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _told(policy, state, sales):
-    def period(state, sale):
-        return policy.update(jax.random.key(0), state, Transition(*sale, sale[0])), None
-
-    return jax.lax.scan(period, state, sales)[0]
-
-
 def told(policy, problem, contexts, actions, demands):
     """The state after contexts `[time, d]`, actions and demands `[time]`."""
     contexts, actions = np.asarray(contexts, np.float32), np.asarray(actions, np.int32)
     observations = np.concatenate([np.zeros((len(actions), 3), np.float32), contexts], axis=1)
     prices, demands = np.asarray(problem.prices)[actions], np.asarray(demands, np.float32)
     rewards = ((prices - np.asarray(problem.cost)) * demands).astype(np.float32)
-    return _told(policy, policy.init(jax.random.key(0), problem), (observations, actions, prices, demands, rewards))
+    sales = Transition(observations, actions, prices, demands, rewards, observations)
+    return learn(policy, policy.init(jax.random.key(0), problem), sales)
 
 
 def reference_of(arms, ridge, history):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import HORIZON, LANES, assert_choices, market, play, problem_of
+from harness import HORIZON, LANES, assert_choices, learn, market, play, problem_of
 from scipy import stats
 
 import jaxprice
@@ -269,13 +269,9 @@ def test_with_one_product_it_has_the_posterior_of_bayesian_linear_pricing():
     played = play(policies.meta_dynamic_pricing(1, **prior), "interval")
     single, problem = policies.bayesian_linear_pricing(**prior), problem_of("interval")
 
-    @jax.jit
-    def learn(sales):
-        start = single.init(jax.random.key(0), problem)
-        return jax.lax.scan(lambda state, sale: (single.update(jax.random.key(0), state, sale), None), start, sales)[0]
-
+    start = single.init(jax.random.key(0), problem)
     for lane in SOME:
-        sums = learn(jax.tree.map(lambda x, k=lane: x[:, k], played.sales)).line.sums
+        sums = learn(single, start, jax.tree.map(lambda x, k=lane: x[:, k], played.sales)).line.sums
         center, cov = state_posterior(jax.tree.map(lambda x, k=lane: x[k], played.last))
         slope = float(sums.product / sums.squares)
         np.testing.assert_allclose(center, [float(sums.demand) - slope * float(sums.price), slope], rtol=1e-4)
@@ -416,14 +412,13 @@ def test_o3fu_history_counts_as_sales():
     sales = jax.tree.map(lambda x: jnp.asarray(x[:80, 5]), sales)
 
     @jax.jit
-    def learn(sales, prices, demands):
+    def after(sales, prices, demands):
         policy = policies.o3fu(prices, demands)
-        start = policy.init(jax.random.key(0), problem)
-        return jax.lax.scan(lambda s, sale: (policy.update(jax.random.key(0), s, sale), None), start, sales)[0]
+        return learn(policy, policy.init(jax.random.key(0), problem), sales)
 
-    online = learn(sales, None, None)
-    mixed = learn(jax.tree.map(lambda x: x[30:], sales), sales.price[:30], sales.demand[:30])
-    empty = learn(sales, jnp.zeros(0, jnp.float32), jnp.zeros(0, jnp.float32))
+    online = after(sales, None, None)
+    mixed = after(jax.tree.map(lambda x: x[30:], sales), sales.price[:30], sales.demand[:30])
+    empty = after(sales, jnp.zeros(0, jnp.float32), jnp.zeros(0, jnp.float32))
     for state in (mixed, empty):
         np.testing.assert_allclose(jax.tree.leaves(state.line.sums), jax.tree.leaves(online.line.sums), rtol=2e-5, atol=1e-6)
         np.testing.assert_allclose(state.weight + state.time, online.weight + online.time, rtol=1e-6)
@@ -489,8 +484,7 @@ def test_degenerate_data_leave_no_nan():
 
         @jax.jit
         def told(sales, policy=policy):
-            start = policy.init(jax.random.key(0), problem)
-            state = jax.lax.scan(lambda s, sale: (policy.update(jax.random.key(0), s, sale), None), start, sales)[0]
+            state = learn(policy, policy.init(jax.random.key(0), problem), sales)
             return state, policy.act(jax.random.key(1), state, jnp.zeros(3))
 
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(told(sales)))
