@@ -1,8 +1,8 @@
 """Demand curves and valuation distributions, each with its optimal price.
 
-`mean(price)` is the expected demand of one buyer: the purchase probability where a buyer takes one unit or none, which is
-the survival function P(valuation >= price). `optimal_price(cost, low, high)` maximises (p - cost) mean(p) on an interval,
-in closed form where there is one (W is the principal branch of Lambert's function):
+`mean(price)` is the expected demand of one buyer. If a buyer takes at most one unit, it is the purchase probability, that
+is, the survival function P(valuation >= price). `optimal_price(cost, low, high)` maximises (p - cost) mean(p) on an
+interval, in closed form if there is one (W is the principal branch of Lambert's function):
 
 | curve | mean(p) | optimal price at cost c |
 |---|---|---|
@@ -14,7 +14,7 @@ in closed form where there is one (W is the principal branch of Lambert's functi
 | Atoms | sum_j w_j 1{v_j >= p} | the best of the atoms |
 | Probit, BetaValuation, LogNormalValuation, Mixture | survival function | dense grid, then golden section |
 
-For the smooth curves the profit is unimodal, so the optimum on an interval is the clipped one; mixtures may have several
+For the smooth curves the profit is unimodal, so the optimum on an interval is the clipped one. Mixtures may have several
 peaks and are searched globally. `sample(key)` draws a random curve of the family: the task distribution.
 
 Sources: A. V. den Boer (2015), "Dynamic pricing and learning: historical origins, current research, and new directions",
@@ -85,7 +85,7 @@ class Mixture(Curve):
     def sample(cls, key, parts=2, kind="probit"):
         """Two normal segments: weight of the first U[.2, .8], locations U[.2, .5] and U[.6, .9], scales U[.03, .12].
 
-        Others: uniform (Dirichlet) weights, and each part as its own family draws it.
+        Other kinds: uniform (Dirichlet) weights, and each part from the distribution of its own family.
         """
         if (parts, kind) != (2, "probit"):
             key_weights, key_parts = jax.random.split(key)
@@ -124,7 +124,7 @@ class Atoms(Curve):
 
     @classmethod
     def sample(cls, key, atoms=3):
-        """Three atoms U[.1, 1], or so many, with uniform (Dirichlet) weights."""
+        """Three atoms U[.1, 1], or the given number, with uniform (Dirichlet) weights."""
         u = jax.random.uniform(key, (2 * atoms,), minval=1e-6)
         gaps = -jnp.log(u[atoms:])
         return cls(0.1 + 0.9 * u[:atoms], gaps / jnp.sum(gaps))
@@ -147,10 +147,10 @@ def curves():
 
 
 def named(demand):
-    """`(name, curve)` of the name of a curve, or of a curve.
+    """`(name, curve)` for the name of a curve, or for a curve.
 
     Raises:
-      ValueError: it is neither, or a curve of what are no numbers.
+      ValueError: it is neither, or a curve whose leaves are not numbers.
     """
     known = curves()
     if isinstance(demand, str):
@@ -164,7 +164,7 @@ def named(demand):
 
 
 def usual(name, form=()):
-    """The standard curve of a family; where `form` asks for another structure than it has, one that is drawn."""
+    """The standard curve of a family; a random one if `form` requires another structure."""
     cls = curves()[name]
     if cls().form() == form:
         return cls()
@@ -172,13 +172,13 @@ def usual(name, form=()):
 
 
 def falls(curve, prices, *, buyers=1.0, most=1.0):
-    """Rules of mean demand at the lowest and at the highest price, for a batch of curves, NumPy leaves `[M, ...]`.
+    """Rules for mean demand at the lowest and at the highest price, for a batch of curves, NumPy leaves `[M, ...]`.
 
     Args:
-      curve: the curves, which keep their own rules, so that demand in between lies between.
+      curve: the curves; by their own rules, demand at prices in between lies between these values.
       prices: lowest and highest price, float `[M, 2]`.
-      buyers: buyers a period, float scalar or `[M]`.
-      most: largest mean demand of all of them; 1 where it is a purchase probability.
+      buyers: number of buyers a period, float scalar or `[M]`.
+      most: largest total mean demand; 1 for a purchase probability.
     """
     yield from rules.within("demand", curve.rules())
     means = np.asarray(jax.vmap(lambda curve, prices: curve.mean(prices))(curve, prices))

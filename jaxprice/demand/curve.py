@@ -1,4 +1,4 @@
-"""What a demand curve is: mean demand, the best price, random curves of its family, and rules for its numbers."""
+"""The interface of a demand curve: mean demand, the best price, random curves of its family, and rules for its numbers."""
 
 from typing import ClassVar
 
@@ -35,12 +35,12 @@ class Curve:
         raise NotImplementedError
 
     def form(self):
-        """What `sample` has to be told, beyond the family, to draw curves of the same structure: a tuple, () for most."""
+        """The structure that `sample` needs, besides the family, to draw curves like this one: a tuple, () for most."""
         return ()
 
     def rules(self):
-        """What must hold of the curves of a batch, NumPy leaves `[M, ...]`: yields as `Environment.rules`.
+        """The conditions on the curves of a batch, NumPy leaves `[M, ...]`: yields like `Environment.rules`.
 
-        With it, demand is not negative and does not rise with the price.
+        If they hold, demand is nonnegative and nonincreasing in the price.
         """
         return iter(())

@@ -1,4 +1,4 @@
-"""Families of demand curves with one peak of profit; their formulas and best prices are in `jaxprice.demand`."""
+"""Families of demand curves with a single peak of profit; for formulas and best prices see `jaxprice.demand`."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from jaxprice.numerics import wright_omega
 
 @struct.dataclass
 class Linear(Curve):
-    """Demand falls linearly from `intercept`, by `slope` a unit of price."""
+    """Demand that decreases linearly from `intercept`, by `slope` for a unit of price."""
 
     intercept: Leaf = 1.0
     slope: Leaf = 1.0
@@ -106,7 +106,7 @@ class Exponential(Curve):
 
 @struct.dataclass
 class IsoElastic(Curve):
-    """`scale * price**-elasticity` with constant elasticity above one."""
+    """`scale * price**-elasticity` with a constant elasticity above one."""
 
     scale: Leaf = 0.5
     elasticity: Leaf = 2.0

@@ -1,21 +1,22 @@
 """Markets, one a file, and `make`, which builds any of them by name.
 
-Which base class a market of your own takes:
+The base class for a market of your own:
 
 | market | base class | what you write |
 |---|---|---|
-| stays as it is; arms, or a price grid | `market.MyopicMarket` | `num_actions`, `table`, `draw` |
-| stays as it is; any price, or several products | `market.MyopicMarket` | `mean_demand`, `best`, `draw` |
+| constant over time; arms, or a price grid | `market.MyopicMarket` | `num_actions`, `table`, `draw` |
+| constant over time; any price, or several products | `market.MyopicMarket` | `mean_demand`, `best`, `draw` |
 | its buyers have features that the seller sees | `market.ContextualMarket` | the same, and `start`, `move` |
-| today's price changes tomorrow's market, without end | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
+| today's price changes tomorrow's market, infinite horizon | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
 | anything else: a season's stock, rival sellers, a wrapper | `types.Environment` | all |
 
-References, loyalty and stock that is ordered anew are markets of the fourth kind. Every market also says what its numbers
-are (`default_params`), how they are drawn (`sample_params`), what must hold of them (`rules`) and what the seller is told
-(`problem`). A `TypeError` names the methods that a class lacks when it is made.
+Reference prices, loyalty and replenishment are markets of the fourth kind. Every market also defines its default numbers
+(`default_params`), random draws (`sample_params`), conditions on the numbers (`rules`) and the seller's knowledge
+(`problem`). If a class lacks methods, its constructor raises a `TypeError` that names them.
 
-A market that `make` knows is a file here, whose class carries `options.market` and has `options.option`s as fields; a line
-below; and a row of the table in `experiments/README.md`, which `python -m experiments.tools.market_table --write` makes.
+To make a market known to `make`, add a file here whose class is decorated with `options.market` and has `options.option`s as
+fields; a line below; and a row of the table in `experiments/README.md`, by `python -m experiments.tools.market_table
+--write`.
 """
 
 import contextlib
@@ -55,7 +56,7 @@ __all__ = [*sorted(["CalibratedMarket", "cards", "list_envs", "make", *(name for
 
 
 def list_envs():
-    """Names that `make` knows: kinds of markets, and markets calibrated from real purchases."""
+    """Names for `make`: kinds of markets, and markets calibrated from real purchases."""
     return sorted(MAKERS)
 
 
@@ -64,20 +65,20 @@ def make(name, **options):
 
     Args:
       name: one of `list_envs()`.
-      **options: options of the market, which `help` on its class tells: `means=[.1, .9]` of "BernoulliBandit", or
-        `demand="logit", num_prices=10` of "PostedPrice".
+      **options: options of the market, which `help` on its class lists: `means=[.1, .9]` for "BernoulliBandit", or
+        `demand="logit", num_prices=10` for "PostedPrice".
 
     Returns:
       `(environment, params)`; the params are NumPy arrays.
 
     Raises:
-      ValueError: an unknown name or option (the message names the nearest), or a bad value.
+      ValueError: an unknown name or option (the message names the closest match), or a bad value.
     """
     checks.choice("environment", name, MAKERS)
     devices.use_cpu_cores()
     for option in options:
         checks.choice(f"option of {name}", option, card(name).options)
-    # numbers are computed now, whatever is being traced around the call, unless some of them are traced themselves
+    # numbers are computed now, even if the call is inside a trace, unless some of the options are traced
     with contextlib.nullcontext() if checks.is_traced(options) else jax.ensure_compile_time_eval():
         env, params = MAKERS[name](**options)
         env.check_params(params)

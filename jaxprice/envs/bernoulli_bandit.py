@@ -1,7 +1,7 @@
-"""Bernoulli bandit: arm k pays one with probability means[k], else nothing.
+"""Bernoulli bandit: arm k pays one with probability means[k], otherwise nothing.
 
-In the words of pricing: every arm has price one and cost zero, and a reward is a sale. With the uniform prior of
-`sample_params` it is the standard test bed of Thompson sampling and of RL^2.
+In terms of pricing, every arm has price one and cost zero, and a reward is a sale. With the uniform prior of `sample_params`
+it is the standard test bed of Thompson sampling and of RL^2.
 
 Source: H. Robbins (1952), doi:10.1090/S0002-9904-1952-09620-8; W. R. Thompson (1933), doi:10.1093/biomet/25.3-4.285.
 """
@@ -25,7 +25,7 @@ class Params:
 
     Attributes:
       means: probability that each arm pays, float `[num_arms]`.
-      stds: standard deviation of each arm's reward where it is Gaussian, float `[num_arms]`.
+      stds: standard deviation of each arm's reward if it is Gaussian, float `[num_arms]`.
       prices, cost: ones `[num_arms]` and zero.
       max_steps_in_episode: horizon.
     """
@@ -40,9 +40,9 @@ class Params:
 @market(kind="bandit", what="plain arms that pay or not", paper="Robbins (1952)", oracle="best arm")
 @dataclasses.dataclass(frozen=True)
 class BernoulliBandit(MyopicMarket):
-    """Bernoulli arms, each mean U[0, 1] under the prior.
+    """Bernoulli arms, with each mean U[0, 1] under the prior.
 
-    Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
+    Observation: share of the horizon passed, last price (always 1), last reward; float `[3]`.
     Action: index of an arm, int scalar.
     Reward: 0 or 1, float scalar.
     Oracle: the arm with the largest mean, and its mean.
@@ -60,7 +60,7 @@ class BernoulliBandit(MyopicMarket):
 
         Args:
           means: success probabilities, `[num_arms]`; by default evenly spaced from .1 to .9.
-          num_arms: number of arms where `means` is not given, 10 by default.
+          num_arms: number of arms if `means` is not given; 10 by default.
           horizon: pulls in an episode.
         """
         env, means = cls.with_means(means, num_arms, low=0.0, high=1.0)

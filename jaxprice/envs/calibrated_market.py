@@ -1,9 +1,9 @@
 """Markets calibrated from real purchases: `make("apple")`, `make("yogurt")`, ...
 
-A choice model fitted by maximum likelihood gives the seller's own demand as a logit curve in its price
-(`jaxprice.data.calibrated` holds coefficients, covariance, licence and provenance). The market is the fitted curve on a
-grid over the prices that were observed; the task distribution draws (intercept, slope) from the estimator's normal
-approximation, so that lanes differ by as much as the data leave open. Prices are scaled to the unit that the data use.
+A choice model fitted by maximum likelihood gives the seller's own demand as a logit curve in its price (for coefficients,
+covariance, licence and provenance see `jaxprice.data.calibrated`). The market is the fitted curve on a grid over the
+observed prices. The task distribution draws (intercept, slope) from the normal approximation of the estimator, so lanes
+differ according to the uncertainty of the data. Prices are in the unit of the data.
 
 Sources: the data sets named in each market's provenance.
 """
@@ -32,7 +32,7 @@ from jaxprice.envs.options import amount, market, option
 class CalibratedMarket(posted_price.PostedPrice):
     """Posted price with a fitted logit curve.
 
-    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Observation: share of the horizon passed, last price, last demand of one buyer; float `[3]`.
     Action: index of the price grid, int scalar, or a price of the interval, float scalar.
     Reward: (price - cost) * demand, money, float scalar.
     Oracle: the best price of the grid or interval, and its expected profit in a period (money).

@@ -1,14 +1,14 @@
-"""Products calibrated from real purchases, as one task distribution: which of them is sold is not told.
+"""Products calibrated from real purchases, as one task distribution; the seller does not know which product it sells.
 
 Six markets have a demand curve fitted to real purchases (`CalibratedMarket`). A lane sells one of them, at prices in units
-of its own highest observed price, so that all have the same grid and a seller cannot tell by the prices which product it
-has; the grid begins where the observed prices of all of them reach, so that no curve is used beyond its data. A task is a
-product, drawn with equal chances, and (intercept, slope) drawn from the normal approximation of its estimate:
+of its own highest observed price. All products therefore have the same grid, and prices do not reveal the product. The grid
+starts where the observed prices of all products overlap, so that no curve is used beyond its data. A task is a product,
+drawn with equal probabilities, and (intercept, slope), drawn from the normal approximation of its estimate:
 
     D(p) = 1 / (1 + exp(slope high p + intercept)),     low / high <= p <= 1.
 
-With `markets` some products can be kept from training, and shown only afterwards. Demand is a share of the category's
-purchases for five of the six (no outside option, see `jaxprice.data`), so that revenue is that of one purchase.
+With `markets` some products can be excluded from training, and used only for tests. For five of the six, demand is a share
+of the category's purchases (no outside option, see `jaxprice.data`), so revenue is that of one purchase.
 
 Sources: the data sets named in each calibration's provenance.
 """
@@ -36,7 +36,7 @@ from jaxprice.envs.options import amount, market, option
 class CalibratedProducts(posted_price.PostedPrice):
     """Posted price with the fitted logit curve of one of several products.
 
-    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Observation: share of the horizon passed, last price, last demand of one buyer; float `[3]`.
     Action: index of the price grid, int scalar, or a price of the interval, float scalar; the unit is the product's highest
       observed price.
     Reward: (price - cost) * demand, in that unit, float scalar.
@@ -52,11 +52,11 @@ class CalibratedProducts(posted_price.PostedPrice):
 
     @classmethod
     def make(cls, markets=None, **choices):
-        """A market and its params, those of the first product at its estimate.
+        """A market and its params, which are the estimate of the first product.
 
         Args:
           markets: names of calibrations, some of `jaxprice.data.calibrated.names()`; None: all.
-          **choices: fields of the class; the grid is over the prices that were observed for all calibrations.
+          **choices: fields of the class; the grid covers the prices observed for all calibrations.
 
         Raises:
           ValueError: unknown markets or none, or bad values as in `make("PostedPrice")`.

@@ -1,22 +1,23 @@
-"""Customers of a storefront: what they pay, what they choose and whether they are satisfied (see `storefront`).
+"""Customers of a storefront: their payments, choices and satisfaction (see `storefront`).
 
-| offer | what n units at price p cost |
+| offer | cost of n units at price p |
 |---|---|
 | "none" | p n |
 | "percentage" | (1 - discount) p n |
-| "coupon" | (p n - coupon)^+ for those who redeem it, with the probability of their type; p n for others |
-| "spend_and_save" | p n - saving if p n >= threshold, else p n |
+| "coupon" | (p n - coupon)^+ for those who redeem it, which depends on their type; p n for others |
+| "spend_and_save" | p n - saving if p n >= threshold, otherwise p n |
 
-The customer buys n = 1, ..., U units here, or from the competitor, or nothing: a multinomial logit with utilities
+The customer buys n = 1, ..., U units here, or from the competitor, or nothing, by a multinomial logit with utilities
 
     u_n = appeal_t + season_f + loyalty l + fit_ti + exposure e + promotion_f 1{offer} + taste_n - sensitivity_t (cost of n),
     u_rival = rival - sensitivity_t (price of c),   u_nothing = 0.
 
-Then it is satisfied with probability S(contentment + sensitivity_t (price of c - unit price paid)), S the logistic function,
-if it bought here, else `aside`.
+If it bought here, it is then satisfied with probability S(contentment + sensitivity_t (price of c - unit price paid)), with
+S the logistic function; otherwise with probability `aside`.
 
-Components of the reward: "profit" (money paid - cost n - exposure_cost e), "conversion" (1 if bought here), "order_value"
-(money paid), "market_share" (1 if bought here, -1 from the competitor) and "satisfaction" (1 if satisfied).
+Components of the reward: "profit" (money paid - cost n - exposure_cost e), "conversion" (1 after a purchase here),
+"order_value" (money paid), "market_share" (1 after a purchase here, -1 after one from the competitor) and "satisfaction" (1
+if satisfied).
 """
 
 from typing import Any
@@ -34,13 +35,13 @@ COMPONENTS = ("profit", "conversion", "order_value", "market_share", "satisfacti
 
 @struct.dataclass
 class Params:
-    """One market; T types, N phases, C competitor levels, K prices, I products.
+    """One market with T types, N phases, C competitor levels, K prices and I products.
 
     Attributes:
       types: probability of each type, float `[T]`.
       appeal, sensitivity, redemption: of each type, float `[T]`.
       fit: appeal of each product to each type, float `[T, I]`.
-      season, promotion: what each phase adds to utility, and what it adds if there is an offer, float `[N]`.
+      season, promotion: utility of each phase, and additional utility of an offer in it, float `[N]`.
       tastes: added utility of 1..U units, float `[U]`.
       prices: the list prices, float `[K]`.
       competitor_prices: float `[C]`.
@@ -48,10 +49,10 @@ class Params:
       rival, loyalty, exposure, contentment: utilities.
       aside, rise, fall: probabilities.
       discount: share; coupon, saving, threshold, exposure_cost, cost (of a unit): money.
-      weights: of `COMPONENTS`, float `[5]`, not negative, summing to one.
+      weights: weights of `COMPONENTS`, float `[5]`, nonnegative, with sum one.
       max_steps_in_episode: horizon.
-      worth: bias of each (phase, competitor, loyalty), float `[S]`; filled in by `solve`, as what follows.
-      regrets: what each action gives up, float `[S, T, A]`.
+      worth: bias of each (phase, competitor, loyalty), float `[S]`; `solve` fills in this and the following fields.
+      regrets: regret of each action, float `[S, T, A]`.
       best: the best action, int `[S, T]`.
       value: average reward of the oracle.
     """
@@ -89,16 +90,16 @@ class Params:
 
 
 def choices(phase, competitor, loyalty, customer, price, offer, product, exposure, redeems, params):
-    """What one customer may do: buy nothing, buy from the competitor, or buy 1..U units here.
+    """The choices of one customer: buy nothing, buy from the competitor, or buy 1..U units here.
 
     Args:
-      phase, competitor, loyalty, customer: where it happens and to whom; int scalars.
+      phase, competitor, loyalty, customer: state of the market, and type of the customer; int scalars.
       price, offer, product, exposure: the action; index of the list price, of `OFFERS`, of the product, and the level.
       redeems: whether the customer would redeem a coupon, bool scalar.
       params: the market.
 
     Returns:
-      Probabilities `[2 + U]`, and what is paid for 1..U units, float `[U]`.
+      Probabilities `[2 + U]`, and payments for 1..U units, float `[U]`.
     """
     price, rival = jnp.asarray(params.prices)[price], jnp.asarray(params.competitor_prices)[competitor]
     sensitivity = jnp.asarray(params.sensitivity)[customer]
@@ -116,11 +117,11 @@ def choices(phase, competitor, loyalty, customer, price, offer, product, exposur
 
 
 def components(choice, paid, competitor, customer, exposure, params):
-    """Components of the reward of one choice, float `[5]`; for satisfaction its probability.
+    """Components of the reward of one choice, float `[5]`; for satisfaction, its probability.
 
     Args:
       choice: 0 nothing, 1 the competitor, 1 + n units here; int scalar.
-      paid: for n units, float scalar; of no meaning elsewhere.
+      paid: payment for n units, float scalar; meaningless for other choices.
       competitor, customer, exposure, params: as in `choices`.
     """
     units, here = jnp.maximum(choice - 1, 0).astype(jnp.float32), choice > 1
@@ -147,10 +148,10 @@ def means(phase, competitor, loyalty, customer, price, offer, product, exposure,
 
 
 def usual(deviation, sizes, units, num_products, scale):
-    """Customers and their tastes; no published setting: the numbers are ours.
+    """Default customers and their tastes. There is no published setting; the numbers are ours.
 
     Args:
-      deviation: `shape -> array`, by how many standard deviations numbers differ from the usual ones.
+      deviation: `shape -> array`, deviations of the numbers from their defaults, in standard deviations.
       sizes: numbers of ages, incomes, browsing states, phases, competitor levels, loyalty levels.
       units: largest order.
       num_products: products to show.
@@ -176,7 +177,7 @@ def usual(deviation, sizes, units, num_products, scale):
         "redemption": jax.nn.sigmoid(of_types(bands(ages, 0.5, 0.3), flat[1], bands(browsings, 1.0, 0.3))),
         "fit": 0.5 * deviation((types, num_products)),
         "season": 0.4 * jnp.cos(2 * jnp.pi * jnp.arange(phases) / phases) + 0.2 * deviation((phases,)),
-        "promotion": jnp.where(jnp.arange(phases) == phases - 1, 0.4, -0.2),  # out of season, offers look cheap
+        "promotion": jnp.where(jnp.arange(phases) == phases - 1, 0.4, -0.2),  # outside the promotion, offers look cheap
         "tastes": 1.1 * jnp.log(jnp.arange(1.0, units + 1)),
         "rival": 1.7 + 0.2 * deviation(()),
         "loyalty": 0.5 * jnp.exp(0.2 * deviation(())),
@@ -192,7 +193,7 @@ def usual(deviation, sizes, units, num_products, scale):
 
 
 def weights_of(weights, shape):
-    """`weights` as float32, not negative, rows summing to one; traced values pass."""
+    """`weights` as float32, nonnegative, with rows that sum to one; traced values pass unchecked."""
     if checks.is_traced(weights):
         return weights
     weights = checks.array("weights", weights, shape, low=0)

@@ -1,25 +1,26 @@
-"""Fair pricing: one product, two groups of buyers, and a limit on how far apart their prices may be.
+"""Fair pricing: one product, two groups of buyers, and a limit on the difference of their prices.
 
-Every period the seller posts a price for each group and sees a sale or none in each. With p_i# the best price of group i by
-itself, prices are fair if |p_1 - p_2| <= lam |p_1# - p_2#|; lam = 1 is no constraint, lam = 0 one price for all. The seller
-is told lam (`problem.details["fairness"]`), not the p_i#, which have to be learned too. Demand of group i:
+In every period the seller posts a price for each group and sees a sale or none in each. With p_i# the best price of group i
+alone, prices are fair if |p_1 - p_2| <= lam |p_1# - p_2#|; lam = 1 is no constraint, lam = 0 one price for all. The seller
+knows lam (`problem.details["fairness"]`), but not the p_i#, which it must learn too. Demand of group i:
 
 | curve | purchase probability | p_i# at unit cost c |
 |---|---|---|
 | "exponential" | min(A_i exp(-b_i p), 1) | max(c + 1/b_i, log(A_i)/b_i), clipped |
 | "linear" | A_i - b_i p, in [0, 1] at all prices | (A_i/b_i + c)/2, clipped |
 
-Each group's profit is unimodal, so prices between the p_i# beat all others and the constraint binds:
-p_2 = p_1 + lam (p_2# - p_1#) with p_1 from p_1# to p_2# - lam (p_2# - p_1#), a problem of one variable. Linear demand solves
-it in closed form; exponential demand is searched (`numerics.maximise`: prices right to about 1e-3, profits to rounding).
+Each group's profit is unimodal, so prices between the p_i# beat all others and the constraint binds: p_2 = p_1 + lam (p_2# -
+p_1#) with p_1 between p_1# and p_2# - lam (p_2# - p_1#). This is a problem of one variable. For linear demand the solution
+is a closed form; for exponential demand it is searched (`numerics.maximise`: prices are accurate to about 1e-3, profits to
+rounding).
 
 Instances of Chen, Lyu, Zhang and Zhou, prices in [0, 5], no cost: exponential, .5 exp(1 - p) and .5 exp(1 - p/2), with
-p# = 1 and 2 (demand is cut off at one, far below the best prices); linear, 3/5 - p/10 and 4/5 - p/10, with p# = 3 and 4 and
+p# = 1 and 2 (demand is clipped at one, far below the best prices); linear, 3/5 - p/10 and 4/5 - p/10, with p# = 3 and 4 and
 the fair optimum 3.5 -+ lam/2. The best regret is of order T^(4/5), up to logarithms.
 
-Unfair prices can earn more than the fair optimum. The regret of a period is floored at zero, so that breaking the
-constraint never pays back regret; how far it is broken is `info["violation"]`. Read the two together. At fair prices
-E optimal_reward = E (reward + regret); at unfair ones that earn more, the right side is larger.
+Unfair prices can earn more than the fair optimum. The regret of a period is at least zero, so that a violation of the
+constraint never reduces regret. The size of the violation is `info["violation"]`; report both. At fair prices
+E optimal_reward = E (reward + regret); at unfair prices that earn more, the right side is larger.
 
 Source: X. Chen, J. Lyu, X. Zhang, Y. Zhou (2021), "Fairness-aware online price discrimination with nonparametric demand
 models", arXiv:2111.08221.
@@ -38,10 +39,10 @@ from jaxprice.envs.options import amount, choice, market, option, periods, share
 from jaxprice.numerics import maximise
 from jaxprice.types import Interval, Problem
 
-LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances, and their rates
+LEVELS = {"exponential": (0.5 * np.e, 0.5 * np.e), "linear": (0.6, 0.8)}  # of the instances; their rates below
 RATES = {"exponential": (1.0, 0.5), "linear": (0.1, 0.1)}
-STEEPEST = 60.0  # how fast demand falls in markets drawn, as a power of e up to the cost
-ROUNDING = 1e-6  # of the highest price: a violation within it is none
+STEEPEST = 60.0  # largest decrease of demand up to the cost in drawn markets, as a power of e
+ROUNDING = 1e-6  # relative to the highest price; smaller violations count as none
 
 
 @struct.dataclass
@@ -49,8 +50,8 @@ class Params:
     """One market.
 
     Attributes:
-      level: A, demand of each group at price zero before any cut-off, float `[2]`.
-      rate: b, how fast it falls with the price, float `[2]`.
+      level: A, demand of each group at price zero before clipping, float `[2]`.
+      rate: b, decrease of demand with the price, float `[2]`.
       fairness: lam, largest price gap as a share of the gap between the groups' own best prices.
       low, high: lowest and highest price.
       cost: unit cost.
@@ -77,10 +78,10 @@ class Params:
 class FairPricing(MyopicMarket):
     """Two groups and a fairness constraint; see the module.
 
-    Observation: share of the horizon gone, last prices, last sales; float `[5]`.
+    Observation: share of the horizon passed, last prices, last sales; float `[5]`.
     Action: two prices, float `[2]`.
-    Reward: sum of (price - cost) * sale over the groups. `info` also holds "violation", by how much the prices are too far
-      apart.
+    Reward: sum of (price - cost) * sale over the groups. `info` also holds "violation", the excess of the price gap over the
+      allowed one.
     Oracle: the best fair prices, float `[2]`, and their expected profit in a period (money).
     """
 
@@ -101,8 +102,8 @@ class FairPricing(MyopicMarket):
         """A market and its params.
 
         Args:
-          level: demand of each group at price zero before any cut-off, positive, `[2]`; by default that of the instance.
-          rate: how fast it falls with the price, positive, `[2]`.
+          level: demand of each group at price zero before clipping, positive, `[2]`; by default that of the instance.
+          rate: decrease of demand with the price, positive, `[2]`.
           **choices: fields of the class.
 
         Raises:
@@ -122,7 +123,7 @@ class FairPricing(MyopicMarket):
         return (2,)
 
     def params_of(self, level, rate):
-        """Params with the given demand, with the prices and the constraint of this environment."""
+        """Params with the given demand, and the prices and the constraint of this environment."""
         numbers = {name: np.float32(getattr(self, name)) for name in ("fairness", "low", "high", "cost")}
         return Params(level=level, rate=rate, max_steps_in_episode=np.int32(self.horizon), **numbers)
 
@@ -130,17 +131,17 @@ class FairPricing(MyopicMarket):
         return self.params_of(*(np.asarray(pair[self.curve], np.float32) for pair in (LEVELS, RATES)))
 
     def sample_params(self, key):
-        """Both groups alike, with h the highest price and c the cost.
+        """Both groups have the same distribution. Let h be the highest price and c the cost.
 
         Exponential: best prices c + U[.1, .6] (h - c), but at least c (1 + 1 / `STEEPEST`), with demand U[.3, .6] there.
-        Linear: demand U[.5, 1] at price zero, the price at which nobody buys U[1, 2] h.
+        Linear: demand U[.5, 1] at price zero; the price at which nobody buys is U[1, 2] h.
         """
         u, v = jax.random.uniform(key, (2, 2), jnp.float32)
         if self.curve == "linear":
             level = 0.5 + 0.5 * u
             return self.params_of(level, level / (self.high * (1 + v)))
         rate = 1 / ((0.1 + 0.5 * v) * (self.high - self.cost))
-        if self.cost:  # else demand at price zero, in which the curve is written, would be too large for float32
+        if self.cost:  # otherwise demand at price zero, the curve's parameter, would overflow float32
             rate = jnp.minimum(rate, STEEPEST / self.cost)
         return self.params_of((0.3 + 0.3 * u) * jnp.exp(1 + rate * self.cost), rate)
 
@@ -168,7 +169,7 @@ class FairPricing(MyopicMarket):
         return jnp.asarray(self.fair_prices(params), jnp.float32)
 
     def own_prices(self, params):
-        """The best price of each group by itself, float `[2]`."""
+        """The best price of each group alone, float `[2]`."""
         level, rate = jnp.asarray(params.level), jnp.asarray(params.rate)
         if self.curve == "linear":
             price = (level / rate + params.cost) / 2

@@ -1,21 +1,20 @@
-"""Finite inventory: a stock to be sold in a season, one product, no replenishment.
+"""Finite inventory: a stock to sell in a season, one product, no replenishment.
 
-In each of T periods a customer comes with probability `arrival` and buys one unit at price p with probability D(p); sales
-end when the stock does, and later demand is lost. A unit left at the end has a salvage value s. The optimal expected profit
-V_h(n) with h periods to go and n units left obeys
+In each of T periods a customer comes with probability `arrival` and buys one unit at price p with probability D(p). Sales
+end when the stock is empty, and later demand is lost. A leftover unit has a salvage value s. The optimal expected profit
+V_h(n) with h periods to go and n units left satisfies
 
     V_h(n) = V_{h-1}(n) + g(V_{h-1}(n) - V_{h-1}(n-1)),   g(x) = max_p arrival D(p) (p - cost - x),   V_0(n) = s n,
 
-so a period is the single-product problem with the marginal value x of a unit as its cost. The maximum is over the actions
-that the seller has: with `shut_off` also the one that sells nothing, so that g >= 0; without it a seller whose cost is above
-every price loses with each sale, and so does the oracle. The regret of a period is what the
-price gives up of it, g(x) - arrival D(p) (p - cost - x) >= 0; summed over the season, it is V_T(N) minus what is earned.
-The rewards count salvage in the last period. So E sum optimal_reward = V_T(N) = E sum (reward + regret), whatever the seller
-does.
+so a period is the single-product problem whose cost is the marginal value x of a unit. The maximum is over the seller's
+actions. With `shut_off` these include selling nothing, so g >= 0. Without it, a seller whose cost is above every price loses
+with each sale, and so does the oracle. The regret of a period is the loss of its price, g(x) - arrival D(p) (p - cost - x)
+>= 0; its sum over the season is V_T(N) minus the earnings. The reward of the last period includes salvage. So E sum
+optimal_reward = V_T(N) = E sum (reward + regret) for every seller.
 
-Bernoulli periods approximate the continuous-time Poisson market of Gallego and van Ryzin: with rate a(p) per unit of time
+Bernoulli periods approximate the continuous-time Poisson market of Gallego and van Ryzin. With rate a(p) per unit of time
 and steps dt, `arrival D(p) = a(p) dt`, and V differs from the continuous J* by O(dt) (tested at two step sizes; 0.4 % of J*
-with 10 units, lam* t = 10 and 100 steps). Make it with `arrivals`, the expected number of customers in the season.
+with 10 units, lam* t = 10 and 100 steps). Make this market with `arrivals`, the expected number of customers in the season.
 
 Sources: G. Gallego, G. van Ryzin (1994), "Optimal dynamic pricing of inventories with stochastic demand over finite
 horizons", doi:10.1287/mnsc.40.8.999; K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue
@@ -51,7 +50,7 @@ class Params:
       cost: unit cost.
       arrival: probability that a customer comes in a period.
       stock: units at the start, at most the environment's `capacity`.
-      salvage: value of a unit left at the end.
+      salvage: value of a leftover unit.
       values: value of the n-th unit with h periods to go, float `[horizon + 1, capacity + 1]`; filled in by `solve`.
       max_steps_in_episode: horizon.
     """
@@ -73,9 +72,9 @@ class State:
     """State of a season.
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       stock: units left, int scalar.
-      optimal: the oracle's expected profit of a period, on average over the season, float scalar.
+      optimal: the oracle's expected profit of a period, averaged over the season, float scalar.
     """
 
     time: jax.Array
@@ -94,17 +93,17 @@ class State:
 class FiniteInventory(Environment):
     """A season with a finite stock; see the module.
 
-    Observation: share of the season gone, last price, last sale, share of the stock left; float `[4]`.
+    Observation: share of the season passed, last price, last sale, share of the stock left; float `[4]`.
     Action: index of the grid (with `shut_off`, the last index offers nothing), or a price.
-    Reward: (price - cost) * sale, and the salvage value of what is left in the last period.
-    Oracle: the price with the best gain over the marginal value of a unit; the optimal expected profit of the season in
-      equal parts over its periods (money).
+    Reward: (price - cost) * sale, plus the salvage value of leftover units in the last period.
+    Oracle: the price with the best gain over the marginal value of a unit; the optimal expected profit of the season,
+      divided equally among its periods (money).
 
     Attributes:
-      curve: name of the demand curve (`jaxprice.demand.curves()`), or None: `params.demand` is a table.
-      capacity: largest stock that the oracle's table covers.
-      horizon: periods in the season, the most that can be simulated.
-      form: what draws of the curve have to be told beyond its name, see `Curve.form`.
+      curve: name of the demand curve (`jaxprice.demand.curves()`), or None if `params.demand` is a table.
+      capacity: largest stock in the oracle's table.
+      horizon: number of periods in the season, the largest that can be simulated.
+      form: structure of the curve for random draws, see `Curve.form`.
     """
 
     curve: str | None = None
@@ -160,12 +159,12 @@ class FiniteInventory(Environment):
           demand: purchase probability at each price, `[num_prices]`, or the name of a curve, or a curve; by default
             (.8, .6, .3, .1) at the prices 29.90, 34.90, 39.90 and 44.90.
           stock: units at the start; by default a quarter of the horizon.
-          arrivals: expected number of customers in the season, instead of `arrival`.
+          arrivals: expected number of customers in the season; it replaces `arrival`.
           **choices: fields of the class.
 
         Raises:
           ValueError: purchase or arrival probabilities outside [0, 1], bad prices, a negative stock, a salvage value above
-            what a sale can bring.
+            the largest profit of a sale.
         """
         prices, num_prices, low, high = (choices.get(name) for name in ("prices", "num_prices", "low", "high"))
         if demand is None and prices is None and num_prices is None:
@@ -193,7 +192,7 @@ class FiniteInventory(Environment):
         return env, env.solved(params)
 
     def params_of(self, demand):
-        """Params with the given demand, not solved yet, with the prices and the stock of this environment."""
+        """Params with the given demand, not solved yet, and the prices and the stock of this environment."""
         prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
         numbers = {name: np.float32(getattr(self, name)) for name in ("low", "high", "cost", "arrival", "salvage")}
         return Params(
@@ -215,7 +214,7 @@ class FiniteInventory(Environment):
         return self.solved(self.params_of(demand))
 
     def sample_params(self, key):
-        """A random curve of the family; with a table, independent uniform purchase probabilities in falling order."""
+        """A random curve of the family; with a table, independent uniform purchase probabilities in decreasing order."""
         if self.curve is None:
             return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32))))
         return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key, *self.form)))
@@ -241,7 +240,7 @@ class FiniteInventory(Environment):
 
     def solve(self, params):
         def gain(value):
-            """The best that a period can add when a unit is worth `value`."""
+            """The largest gain of a period if a unit is worth `value`."""
             cost = params.cost + value
             if self.num_prices:
                 return jnp.max(self._gains(cost, params))
@@ -295,7 +294,7 @@ class FiniteInventory(Environment):
         return mean, mean * (price - params.cost - self._worth(state, params))
 
     def optimal_reward(self, state, params):
-        """The value of the season, V_T(N), in equal parts over its periods."""
+        """The value of the season, V_T(N), divided by the number of its periods."""
         return state.optimal
 
     def optimal_action(self, state, params):
@@ -308,7 +307,7 @@ class FiniteInventory(Environment):
         return jnp.asarray(params.demand.optimal_price(cost, params.low, params.high), jnp.float32)
 
     def _gains(self, cost, params):
-        """Expected gain of a period at each action of the grid where a unit costs `cost`, float `[num_actions]`."""
+        """Expected gain of a period at each action of the grid if a unit costs `cost`, float `[num_actions]`."""
         gains = self._sales(params) * (jnp.asarray(params.prices) - cost)
         return jnp.append(gains, 0.0) if self.shut_off else gains
 

@@ -17,9 +17,9 @@ from jaxprice.envs.options import market, whole
 @market(kind="bandit", what="plain arms with Gaussian rewards", paper="Katehakis and Robbins (1995)", oracle="best arm")
 @dataclasses.dataclass(frozen=True)
 class GaussianBandit(BernoulliBandit):
-    """Gaussian arms; under the prior each mean is U[0, 1] and each standard deviation one.
+    """Gaussian arms; under the prior each mean is U[0, 1] and each standard deviation is one.
 
-    Observation: share of the horizon gone, last price (always 1), last reward; float `[3]`.
+    Observation: share of the horizon passed, last price (always 1), last reward; float `[3]`.
     Action: index of an arm, int scalar.
     Reward: normal, float scalar.
     Oracle: the arm with the largest mean, and its mean.
@@ -33,8 +33,8 @@ class GaussianBandit(BernoulliBandit):
 
         Args:
           means: mean rewards, `[num_arms]`; by default evenly spaced from .1 to .9.
-          stds: standard deviations, `[num_arms]` or one for all.
-          num_arms: number of arms where `means` is not given, 10 by default.
+          stds: standard deviations, `[num_arms]` or one number for all.
+          num_arms: number of arms if `means` is not given; 10 by default.
           horizon: pulls in an episode.
         """
         env, means = cls.with_means(means, num_arms, low=-np.inf, high=np.inf)

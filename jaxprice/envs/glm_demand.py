@@ -1,21 +1,22 @@
-"""Personalised pricing under generalised linear demand: each buyer has features x, and price sensitivity is personal too.
+"""Personalised pricing with generalised linear demand: each buyer has features x, which also determine its price
+sensitivity.
 
-The seller sees x and posts a price p; with a = alpha'x and b = beta'x, mean demand and the best price at unit cost c are
+The seller sees x and posts a price p. With a = alpha'x and b = beta'x, mean demand and the best price at unit cost c are
 
 | link | demand | mean | best price |
 |---|---|---|---|
 | "logit" | a sale or none | 1 / (1 + exp(b p - a)) | c + (1 + W(exp(a - b c - 1))) / b |
 | "linear" | Gaussian | a - b p | (a / b + c) / 2 |
 
-W is Lambert's function. Profit is unimodal in the price (b >= 0, and linear demand is not negative at any context and price;
-`make` refuses other numbers), so the optimum on an interval is the clipped one, at the upper end where b = 0.
-Contexts (d entries, drawn anew each period):
+W is Lambert's function. Profit is unimodal in the price, because b >= 0 and linear demand is nonnegative at any context and
+price (`make` refuses other numbers). So the optimum on an interval is the clipped one; if b = 0 it is the upper end.
+Contexts (d entries, drawn in each period):
 
 | contexts | law |
 |---|---|
 | "positive" | independent U[1, 2] / sqrt(d) |
 | "unit" | one of the unit vectors e_1, ..., e_d, all equally likely |
-| "sphere" | uniform on the unit sphere where no entry is negative |
+| "sphere" | uniform on the part of the unit sphere without negative entries |
 | "uniform" | 1, then independent U[0, 1] / sqrt(d) |
 
 Instances of Zhao, Jiang and Yu, logit link, prices in [0, 3], no cost:
@@ -29,7 +30,7 @@ The best regret is of order sqrt(d T), up to logarithms.
 
 Sources: Z. Zhao, F. Jiang, Y. Yu (2024), "Contextual dynamic pricing: algorithms, optimality, and local differential privacy
 constraints", arXiv:2406.02424; G.-Y. Ban, N. B. Keskin (2021), "Personalized dynamic pricing with machine learning:
-high-dimensional features and heterogeneous elasticity", Management Science (linear demand, s of d features matter).
+high-dimensional features and heterogeneous elasticity", Management Science (linear demand; s of d features are relevant).
 """
 
 import dataclasses
@@ -46,9 +47,9 @@ from jaxprice.envs.options import amount, choice, market, option, optional, peri
 from jaxprice.numerics import wright_omega
 from jaxprice.types import Problem
 
-LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # the noise of each
+LINKS = {"logit": "bernoulli", "linear": "gaussian"}  # and the noise of each
 CONTEXTS = ("positive", "unit", "sphere", "uniform")
-INSTANCES = {"S1": "positive", "S2": "unit"}  # the contexts of each
+INSTANCES = {"S1": "positive", "S2": "unit"}  # and the contexts of each
 
 
 @struct.dataclass
@@ -85,10 +86,10 @@ class Params:
 class GLMDemand(ContextualMarket):
     """Generalised linear demand with features; see the module.
 
-    Observation: share of the horizon gone, last price, last demand, context; float `[3 + d]`.
+    Observation: share of the horizon passed, last price, last demand, context; float `[3 + d]`.
     Action: index of the grid, or a price.
-    Reward: (price - cost) * demand. The seller is told the link as `problem.law`.
-    Oracle: the best price for the buyer who is here, and its expected profit (money).
+    Reward: (price - cost) * demand. The seller knows the link, `problem.law`.
+    Oracle: the best price for the present buyer, and its expected profit (money).
     """
 
     signed: ClassVar[bool] = False  # whether linear demand may be negative
@@ -121,11 +122,11 @@ class GLMDemand(ContextualMarket):
 
         Args:
           link: "logit" (a sale or none) or "linear" (Gaussian demand).
-          instance: "S1" or "S2", which set `alpha`, `beta` and `context`; None: these, or a drawn market.
+          instance: "S1" or "S2", which set `alpha`, `beta` and `context`; None: those given, or a drawn market.
           alpha: effect of each feature on demand, `[dimension]`; drawn by default, as is `beta`.
           beta: effect of each feature on price sensitivity, `[dimension]`; given together with `alpha`.
           context: kind of contexts: "positive" (the default), "unit", "sphere" or "uniform".
-          sparsity: features that matter in drawn markets, at most `dimension`; None: all.
+          sparsity: number of relevant features in drawn markets, at most `dimension`; None: all.
           **choices: fields of the class.
 
         Raises:
@@ -167,14 +168,14 @@ class GLMDemand(ContextualMarket):
     def sample_params(self, key):
         """Positive effects, so that mean price sensitivity beta'x is about 3 / high (logit), or 1 / (2 high) (linear).
 
-        Entries of beta are U[.5, 1.5] times the same number. With the logit link those of alpha are U[.5, 1.5] times another
-        number, and mean alpha'x is about 1.6; with the linear link each is high * U[1, 2] times that of beta, so that demand
-        falls to zero at a price between high and 2 high.
+        Entries of beta are U[.5, 1.5] times a common number. With the logit link, entries of alpha are U[.5, 1.5] times
+        another number, and mean alpha'x is about 1.6. With the linear link each entry of alpha is high * U[1, 2] times that
+        of beta, so that demand falls to zero at a price between high and 2 high.
         """
         d, matter = self.dimension, self.sparsity or self.dimension
         unit = d**-0.5
         sums = {"positive": 1.5 * unit * matter, "sphere": 0.8 * unit * matter, "uniform": 1 + 0.5 * unit * (matter - 1)}
-        size = 1 / sums.get(self.context, 1.0)  # of the entries of x that matter, in the mean
+        size = 1 / sums.get(self.context, 1.0)  # mean sum of the relevant entries of x
         u, v = jax.random.uniform(key, (2, d), jnp.float32)
         if self.link == "logit":
             alpha, beta = 1.6 * size * (0.5 + v), 3 / self.high * size * (0.5 + u)
@@ -200,7 +201,7 @@ class GLMDemand(ContextualMarket):
             if not self.signed:
                 yield names, least >= -slack, wanted
             yield names, most > 0, "demand at the lowest price: nobody buys at any price"
-        else:  # a share of sales that float32 can tell from none
+        else:  # a probability of a sale that float32 distinguishes from zero
             yield names, most > -80, "demand at the lowest price: nobody buys at any price"
 
     def problem(self, params):
@@ -245,12 +246,12 @@ class GLMDemand(ContextualMarket):
         return jnp.clip(jnp.where(b > 0, price, params.high), params.low, params.high)
 
     def _effects(self, state, params):
-        """Demand and price sensitivity of the buyer who is here: alpha'x and beta'x."""
+        """Demand and price sensitivity of the present buyer: alpha'x and beta'x."""
         return tuple(jnp.sum(jnp.asarray(effect) * state.context) for effect in (params.alpha, params.beta))
 
 
 def _instance(instance, link, dimension, told):
-    """`(alpha, beta, context)` of an instance, which leaves nothing of these to be `told`."""
+    """`(alpha, beta, context)` of an instance; raises if one of these is also given in `told`."""
     checks.choice("instance", instance, INSTANCES)
     taken = [name for name, value in told.items() if value is not None]
     if taken or link != "logit":

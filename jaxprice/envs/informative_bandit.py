@@ -1,14 +1,14 @@
-"""The informative bandit: one arm pays little, but what it pays tells which of the others is the target.
+"""The informative bandit: one arm pays little, but its payout identifies the target among the other arms.
 
-With n = num_arms - 1 candidates, one of them the target (all equally likely), every arm pays the same each time:
+There are n = num_arms - 1 candidates; one of them is the target (all equally likely). Every arm has a constant payout:
 
     the target pays `prize`,   other candidates pay 1,   the last arm pays i / n if candidate i = 1, ..., n is the target.
 
-With n = 10 and a prize of 5, the last arm pays .55 on average, and an untried candidate 1.4. Over five pulls the best that
-can be done without knowing the target is to pull the last arm once and the target from then on; a policy that takes arms as
-independent, or that only ever plays what may be the best arm, never tries it.
+With n = 10 and a prize of 5, the last arm pays .55 on average, and an untried candidate 1.4. Over five pulls the best
+strategy without knowledge of the target is to pull the last arm once and the target from then on. A policy that treats arms
+as independent, or that only plays arms that may be best, never tries it.
 
-In the words of pricing: every arm has the price `prize` and no cost, and demand is the payout in units of it.
+In terms of pricing, every arm has the price `prize` and no cost, and demand is the payout in units of the price.
 
 Source: J. X. Wang, Z. Kurth-Nelson, D. Tirumala, H. Soyer, J. Z. Leibo, R. Munos, C. Blundell, D. Kumaran, M. Botvinick
 (2016), "Learning to reinforcement learn", arXiv:1611.05763, section 3.1.3.
@@ -53,12 +53,12 @@ class Params:
 class InformativeBandit(MyopicMarket):
     """The informative bandit; under the prior each candidate is the target with the same probability.
 
-    Observation: share of the horizon gone, last price, last demand, and the last payout once more, one-hot, as the paper
-      has it: float `[3 + num_arms]`. Its entry k is one after a payout of (k + 1) / n, the last one after more than 1, and
-      all are zero before the first pull. A payout of 1 is that of an ordinary candidate and of the last arm with i = n.
+    Observation: share of the horizon passed, last price, last demand, and the last payout again, one-hot, as in the paper:
+      float `[3 + num_arms]`. Its entry k is one after a payout of (k + 1) / n, the last one after more than 1, and all are
+      zero before the first pull. A payout of 1 is that of an ordinary candidate and of the last arm with i = n.
     Action: index of an arm, int scalar.
-    Reward: the payout, float scalar; nothing is random but the target.
-    Oracle: the target. What can be earned without being told it is less (`experiments.studies.informative_bandit`).
+    Reward: the payout, float scalar; only the target is random.
+    Oracle: the target. A seller who does not know it can earn less (`experiments.studies.informative_bandit`).
     """
 
     num_arms: int = option(11, "arms, the informative one among them; at least 3", whole)

@@ -1,15 +1,15 @@
 """A classification table as a bandit: the context is a row, an arm is a label, and the right label pays.
 
-Every period a row is drawn with replacement from a table of R rows; the seller sees its features x and names a label k:
+In every period a row is drawn with replacement from a table of R rows; the seller sees its features x and chooses a label k:
 
-    reward 1 with probability `hit` if k is the label of the row, with probability `miss` else.
+    reward 1 with probability `hit` if k is the label of the row, otherwise with probability `miss`.
 
-With hit = 1 and miss = 0 this is the usual reduction of classification, in which a policy's regret is the number of rows it
-got wrong. The oracle knows the label, and what a model of x can reach may be worse.
+With hit = 1 and miss = 0 this is the usual reduction of classification, in which a policy's regret is its number of wrong
+rows. The oracle knows the label; a model of x may not reach it.
 
-Tables: arrays of the user, one of the sets that scikit-learn ships, or rows drawn around a centre for each label. Features
-are centred and divided by their standard deviation and by sqrt(d), constant ones left out, so that |x|^2 is 1 on average;
-with `intercept` a constant 1 comes in front.
+Tables: arrays of the user, one of the data sets of scikit-learn, or rows drawn around a centre for each label. Features are
+centred and divided by their standard deviation and by sqrt(d), so that |x|^2 is 1 on average; constant features are left
+out. With `intercept` a constant 1 is the first entry.
 
 | data | rows | features that vary | labels |
 |---|---|---|---|
@@ -34,7 +34,7 @@ from jaxprice.envs.options import market, option, periods, share, switch, whole
 from jaxprice.types import Environment, Problem
 
 DATA = ("digits", "breast_cancer", "wine")
-SPREAD = 0.5  # of rows drawn, around the centre of their label
+SPREAD = 0.5  # standard deviation of drawn rows around the centre of their label
 
 
 @struct.dataclass
@@ -44,7 +44,7 @@ class Params:
     Attributes:
       rows: contexts, float `[R, d]`.
       labels: int `[R]`.
-      hit, miss: probability that the right label pays, and a wrong one.
+      hit, miss: probability that the right label pays, and that a wrong label pays.
       prices, cost: ones `[num_arms]`, and zero.
       max_steps_in_episode: horizon.
     """
@@ -60,7 +60,7 @@ class Params:
 
 @struct.dataclass
 class State:
-    """Periods played and label of the row, int scalars; and its features, float `[d]`."""
+    """Number of periods played and label of the row, int scalars; and its features, float `[d]`."""
 
     time: jax.Array
     label: jax.Array
@@ -78,7 +78,7 @@ class State:
 class LabelledRows(ContextualMarket):
     """Labels as arms; see the module.
 
-    Observation: share of the horizon gone, last price (always 1), last reward, context; float `[3 + d]`.
+    Observation: share of the horizon passed, last price (always 1), last reward, context; float `[3 + d]`.
     Action: index of a label, int scalar.
     Reward: 0 or 1, float scalar.
     Oracle: the label of the row.
@@ -86,7 +86,7 @@ class LabelledRows(ContextualMarket):
     Tables drawn by `sample_params` have centres N(0, I / d) for each label and rows N(centre, SPREAD^2 I / d).
 
     Attributes:
-      num_rows, num_features: R and d, with the constant, if there is one.
+      num_rows, num_features: R and d, including the constant if there is one.
     """
 
     num_rows: int = 300
@@ -107,11 +107,12 @@ class LabelledRows(ContextualMarket):
         """A bandit over a table and its params.
 
         Args:
-          data: "digits", "breast_cancer" or "wine", which want scikit-learn.
-          features: a table of one's own, `[R, d]`, with `labels`; neither and no data: rows drawn around three centres.
-          labels: of its rows, integers from 0, `[R]`.
-          num_arms: number of labels; by default the largest and one.
-          intercept: whether contexts have a constant 1 in front.
+          data: "digits", "breast_cancer" or "wine", which need scikit-learn.
+          features: your own table, `[R, d]`, with `labels`; without these and without data, rows are drawn around three
+            centres.
+          labels: labels of its rows, integers from 0, `[R]`.
+          num_arms: number of labels; by default the largest label plus one.
+          intercept: whether a constant 1 is the first entry of contexts.
           **choices: fields of the class.
 
         Raises:
@@ -183,7 +184,7 @@ class LabelledRows(ContextualMarket):
     def problem(self, params):
         return Problem.of(
             params,
-            prices=np.ones(self.num_arms, np.float32),  # known before tracing: policies tell the arms apart by it
+            prices=np.ones(self.num_arms, np.float32),  # concrete before tracing: policies use this
             noise_scale=np.float32(0.5),
             context_size=self.num_features,
         )
@@ -202,14 +203,14 @@ class LabelledRows(ContextualMarket):
         right = jnp.arange(self.num_arms, dtype=jnp.int32) == state.label
         return jnp.where(right, params.hit, params.miss)
 
-    believed = Environment.believed  # none: the features of a row do not tell its label
+    believed = Environment.believed  # none: the features of a row do not determine its label
 
     def draw(self, key, action, mean, params):
         return noise.draw(key, mean, "bernoulli")
 
 
 def load(name):
-    """`(features [R, d], labels [R])` of a set that scikit-learn ships, as NumPy arrays.
+    """`(features [R, d], labels [R])` of a data set of scikit-learn, as NumPy arrays.
 
     Raises:
       ValueError: an unknown name.
@@ -225,10 +226,10 @@ def load(name):
 
 
 def standard(features, intercept=True):
-    """Features as contexts, see the module; float32 `[R, d]`."""
+    """Features in the form of contexts, see the module; float32 `[R, d]`."""
     features = np.asarray(features, float)
     spread, size = features.std(axis=0), np.abs(features).max(axis=0)
-    kept = features[:, spread > 1e-6 * size]  # what rounding leaves of a constant is none
+    kept = features[:, spread > 1e-6 * size]  # constants have deviations of the size of rounding errors
     if not kept.size:
         raise ValueError(f"features must vary over the rows, got {features.shape[1]} that are constant")
     rows = (kept - kept.mean(axis=0)) / kept.std(axis=0) / np.sqrt(max(kept.shape[1], 1))

@@ -1,19 +1,19 @@
-"""Contextual pricing with linear valuations: a buyer with features x is willing to pay v = x'theta + z.
+"""Contextual pricing with linear valuations: a buyer with features x has the valuation v = x'theta + z.
 
 The seller sees x, posts a price p, and sells if v >= p, so demand at p is S(p - x'theta) with S the survival function of
 the noise z. The best price is g(x'theta) with g(u) = argmax_p (p - cost) S(p - u).
 
-Noise laws: logistic and Gaussian with a scale, uniform on [-scale, scale], a mixture of Gaussians whose standard deviation
-is `scale` times that of each component; the seller is told the law, and the scale if `scale_known`.
-Contexts (d entries, the first one 1 with `intercept`):
+Noise: logistic and Gaussian with a scale, uniform on [-scale, scale], or a mixture of Gaussians whose standard deviations
+are `scale` times those of the components. The seller knows the distribution, and the scale if `scale_known`. Contexts (d
+entries, the first one 1 with `intercept`):
 
 | contexts | the other entries |
 |---|---|
 | "gaussian" | independent N(0, 1) / sqrt(d), clipped at two standard deviations |
 | "uniform" | independent U[-1, 1] / sqrt(d) |
 | "autoregressive" | strongly mixing: x' = r x + sqrt(1 - r^2) z with r = .9, stationary N(0, 1) / sqrt(d) |
-| "adversarial" | rows of a table fixed in advance, in phases of doubling length: row floor(log2 t) mod R in period t |
-| "schedule" | the same table, row by row, over and over |
+| "adversarial" | rows of a fixed table, in phases of doubling length: row floor(log2 t) mod R in period t |
+| "schedule" | the same table, row by row, cyclically |
 
 Sources: A. Javanmard, H. Nazerzadeh (2019), "Dynamic pricing in high-dimensions", arXiv:1609.07574 (sparse theta);
 M. C. Cohen, I. Lobel, R. Paes Leme (2020), "Feature-based dynamic pricing", doi:10.1287/mnsc.2019.3485 (adversarial
@@ -44,9 +44,9 @@ class Params:
     """One market.
 
     Attributes:
-      theta: value of each feature, float `[d]`; with an intercept, theta[0] is it.
+      theta: value of each feature, float `[d]`; with an intercept, this is theta[0].
       scale: scale of the noise.
-      weights, locations, scales: the mixture's components, float `[M]` each; `[0]` for other laws.
+      weights, locations, scales: the mixture's components, float `[M]` each; `[0]` for other distributions.
       contexts: the table of "adversarial" and "schedule" contexts, float `[R, d]`; `[0, d]` for other contexts.
       prices: the grid, float `[num_prices]`; `[0]` on an interval.
       low, high: lowest and highest price.
@@ -77,15 +77,15 @@ class Params:
 class LinearValuation(ContextualMarket):
     """Linear valuations with features; see the module.
 
-    Observation: share of the horizon gone, last price, last sale, context; float `[3 + d]`.
+    Observation: share of the horizon passed, last price, last sale, context; float `[3 + d]`.
     Action: index of the grid, or a price.
     Reward: (price - cost) * sale.
-    Oracle: the best price for the buyer who is here, and its expected profit (money).
+    Oracle: the best price for the present buyer, and its expected profit (money).
 
     Attributes:
-      law: law of the noise, one of `LAWS`.
-      num_contexts: rows of the table of contexts.
-      components: components of the mixture.
+      law: distribution of the noise, one of `LAWS`.
+      num_contexts: number of rows of the table of contexts.
+      components: number of components of the mixture.
     """
 
     dimension: int = option(3, "number of features d; with `theta`, as many", whole)
@@ -144,7 +144,7 @@ class LinearValuation(ContextualMarket):
         return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
 
     def params_of(self, theta, weights, locations, scales, contexts):
-        """Params with the given numbers, at the prices and the scale of this environment."""
+        """Params with the given numbers, and the prices and the scale of this environment."""
         prices = np.linspace(self.low, self.high, self.num_prices or 0, dtype=np.float32)
         numbers = {name: np.float32(getattr(self, name)) for name in ("scale", "low", "high", "cost")}
         return Params(
@@ -159,7 +159,7 @@ class LinearValuation(ContextualMarket):
         )
 
     def sample_params(self, key):
-        """Intercept U[.75, 1.25], if there is one; other entries N(0, 1/2), of which the first `sparsity` count."""
+        """Intercept U[.75, 1.25], if there is one; other entries N(0, 1/2), of which only the first `sparsity` are used."""
         keys = jax.random.split(key, 5)
         theta = 0.5**0.5 * jax.random.normal(keys[0], (self.dimension,), jnp.float32)
         if self.sparsity is not None:
@@ -184,12 +184,12 @@ class LinearValuation(ContextualMarket):
             yield from rules.distributions(params, "weights")
             yield from rules.above(params, 0, "scales")
             spread, middle = spread * params.scales.max(axis=1), spread * params.locations.max(axis=1)
-        reach = {"uniform": 1.0, "logistic": 80.0}.get(self.law, 12.0)  # beyond so many scales float32 sees no sales
+        reach = {"uniform": 1.0, "logistic": 80.0}.get(self.law, 12.0)  # beyond this, sales underflow
         likely = self._highest(params) + middle + reach * spread > params.low
         yield "theta scale low", likely, "buyers: nobody buys at any price, whatever the features"
 
     def _highest(self, params):
-        """The supremum of x'theta over contexts, or for unbounded ones over eight standard deviations; NumPy `[M]`."""
+        """The supremum of x'theta over contexts; for unbounded contexts, over eight standard deviations; NumPy `[M]`."""
         theta = params.theta.astype(float)
         if params.contexts.shape[1]:
             return np.einsum("mrd,md->mr", params.contexts, theta).max(axis=1)
@@ -216,7 +216,7 @@ class LinearValuation(ContextualMarket):
         return Visit(state.time, fresh)
 
     def _fresh(self, key, kind):
-        """A context drawn anew."""
+        """A newly drawn context."""
         shape, unit = (self.dimension,), self.dimension**-0.5
         if kind == "uniform":
             context = unit * (2 * jax.random.uniform(key, shape, jnp.float32) - 1)
@@ -226,7 +226,7 @@ class LinearValuation(ContextualMarket):
         return context.at[0].set(1.0) if self.intercept else context
 
     def _row(self, time, params):
-        """The context that the table gives to period `time`, counted from 0."""
+        """The context of the table for period `time`, counted from 0."""
         if self.context == "adversarial":  # floor(log2(time + 1)), exactly
             time = 31 - jax.lax.clz(time + 1)
         return jnp.asarray(params.contexts)[time % params.contexts.shape[0]]

@@ -1,18 +1,18 @@
-"""Logit oligopoly: n sellers of one product each, who set their prices at the same time, again and again.
+"""Logit oligopoly: n sellers of one product each set their prices simultaneously in every period.
 
 A unit mass of buyers chooses by multinomial logit among the n products and nothing,
 
     q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)),     profit_j = (p_j - c_j) min(size q_j, capacity_j).
 
 Each seller has a grid of K prices, by default that of Calvano et al.: evenly spaced from p^N - xi (p^M - p^N) to
-p^M + xi (p^M - p^N) with p^N the price of the one-shot Nash equilibrium, p^M that of the joint monopoly and xi = .1.
-Everybody sees the last prices of all, and its own demand. An action is the index of each seller, int `[n]`; several policies
-play in one market as `jaxprice.policies.sellers(policy_1, ..., policy_n)`.
+p^M + xi (p^M - p^N), where p^N is the price of the one-shot Nash equilibrium, p^M that of the joint monopoly and xi = .1.
+Each seller sees the last prices of all sellers, and its own demand. An action consists of the price index of each seller,
+int `[n]`. Several policies play in one market as `jaxprice.policies.sellers(policy_1, ..., policy_n)`.
 
-The reward is the mean profit of the sellers, and the oracle is their cartel: the prices of the grid with the largest joint
-profit, found by trying all K^n. So Calvano et al.'s collusion index (`collusion_index`) is (reward - profit at Nash) /
+The reward is the mean profit of the sellers. The oracle is their cartel: the prices of the grid with the largest joint
+profit, found by enumerating all K^n. So Calvano et al.'s collusion index (`collusion_index`) is (reward - profit at Nash) /
 (profit at monopoly - profit at Nash). Demand above a seller's capacity is lost; Nash and monopoly prices are those without
-capacity. In every period optimal_reward = E (reward + regret), whatever the sellers do.
+capacity limits. In every period optimal_reward = E (reward + regret), for any prices of the sellers.
 
 Source: E. Calvano, G. Calzolari, V. Denicolo, S. Pastorello (2020), "Artificial intelligence, algorithmic pricing, and
 collusion", doi:10.1257/aer.20190623.
@@ -34,7 +34,7 @@ from jaxprice.envs.options import amount, market, number, option, periods, posit
 from jaxprice.oracles import logit_pricing
 from jaxprice.types import Discrete, Environment, Problem
 
-COMBINATIONS = 2**20  # price vectors that the cartel may have to try
+COMBINATIONS = 2**20  # largest number of price vectors that the cartel enumerates
 
 
 @struct.dataclass
@@ -49,7 +49,7 @@ class Params:
       size: mass of buyers.
       capacity: most units that each seller can sell in a period, float `[n]`; infinite by default.
       noise_scale: standard deviation of Gaussian noise in demand, 0 by default.
-      margin: xi, how far the grid goes beyond Nash and monopoly prices.
+      margin: xi, the extension of the grid beyond Nash and monopoly prices.
       max_steps_in_episode: horizon.
     """
 
@@ -92,10 +92,10 @@ class State:
 class LogitOligopoly(Environment):
     """A logit oligopoly; see the module.
 
-    Observation: share of the horizon gone, last prices `[n]`, last demands `[n]`; float `[1 + 2 n]`.
+    Observation: share of the horizon passed, last prices `[n]`, last demands `[n]`; float `[1 + 2 n]`.
     Action: int `[n]`.
-    Reward: mean profit of the sellers; `info["profits"]` has each, `[n]`.
-    Oracle: the cartel's price indices, int `[n]`, and the mean profit of a seller under them (money).
+    Reward: mean profit of the sellers; `info["profits"]` has the profit of each, `[n]`.
+    Oracle: the cartel's price indices, int `[n]`, and the mean profit of a seller at these prices (money).
     """
 
     infinite: ClassVar = ("capacity",)
@@ -134,7 +134,7 @@ class LogitOligopoly(Environment):
           **choices: fields of the class.
 
         Raises:
-          ValueError: numbers out of range, arrays of a wrong shape, more price vectors than the oracle can try.
+          ValueError: numbers out of range, arrays of a wrong shape, or more price vectors than the oracle can enumerate.
         """
         env = cls(num_sellers, **choices)
         for name, value, low in (("quality", quality, -np.inf), ("cost", cost, 0.0)):
@@ -146,7 +146,7 @@ class LogitOligopoly(Environment):
         return env, params
 
     def params_of(self, quality, cost, scale):
-        """Params with the given numbers; those of sellers may be scalars, the same for all."""
+        """Params with the given numbers; scalars apply to all sellers."""
         n = self.num_sellers
         capacity = np.inf if self.capacity is None else np.array(self.capacity)
         everyone = {"quality": quality, "cost": cost, "capacity": capacity}
@@ -185,7 +185,7 @@ class LogitOligopoly(Environment):
         return jnp.minimum(params.size * share, jnp.broadcast_to(params.capacity, share.shape))
 
     def collusion_index(self, mean_profit, params):
-        """Share of the way from Nash (0) to monopoly (1) of the mean profit of a seller, float `[...]`."""
+        """Position of the mean profit of a seller between Nash (0) and monopoly (1), float `[...]`."""
         nash, monopoly = (jnp.mean(self.profits(prices, params)) for prices in (self.nash(params), self.monopoly(params)))
         return logit_pricing.collusion_index(mean_profit, nash, monopoly)
 
@@ -200,7 +200,7 @@ class LogitOligopoly(Environment):
         yield from rules.above(params, 0, "scale", "size", "capacity")
         yield from rules.at_least(params, 0, "cost", "noise_scale", "margin")
         net = (params.quality - params.cost - params.outside[:, None]) / params.scale[:, None]
-        # a share of sales that float32 can tell from none
+        # a probability of a sale that float32 distinguishes from zero
         yield "quality cost outside scale", net.max(axis=1) > -80, "buyers: nobody buys at a price above cost"
 
     def problem(self, params):

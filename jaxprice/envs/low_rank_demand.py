@@ -2,13 +2,13 @@
 
     q = U z - U V U'p + eps,     p in the ball of radius r,     reward p'q,
 
-with U `[n, d]` orthonormal columns (products belong to d categories), V + V' >= 2 `curvature`, and independent Gaussian
-noise. The revenue depends on x = U'p alone, z'x - x'V x, so the best prices are U x* with x* the maximum over the ball of
-radius r: (V + V')^-1 z where that lies inside, else (V + V' + l I)^-1 z with the l > 0 that brings it to the boundary, by
-bisection in the eigenbasis of V + V'. Prices and demand are not cut at zero, as in the paper.
+with U `[n, d]` of orthonormal columns (products belong to d categories), V + V' >= 2 `curvature`, and independent Gaussian
+noise. Revenue depends only on x = U'p: it is z'x - x'V x. So the best prices are U x*, where x* is the maximum over the ball
+of radius r. It is (V + V')^-1 z if that lies inside, otherwise (V + V' + l I)^-1 z with the l > 0 for which it is on the
+boundary, found by bisection in the eigenbasis of V + V'. As in the paper, prices and demand may be negative.
 
 Source: J. Mueller, V. Syrgkanis, M. Taddy (2019), "Low-rank bandit methods for high-dimensional dynamic pricing",
-arXiv:1801.10242; the ranges drawn are its experiment's, with one category a product.
+arXiv:1801.10242; the ranges of random draws are those of its experiment, with one category a product.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ class Params:
 class LowRankDemand(MyopicMarket):
     """Linear demand of low rank; see the module.
 
-    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
+    Observation: share of the horizon passed, last prices, last demands; float `[1 + 2 n]`.
     Action: prices, float `[n]`, scaled back to the ball if they lie outside.
     Reward: p'q.
     Oracle: the best prices, float `[n]`, and their expected reward in a period (money).
@@ -118,7 +118,7 @@ class LowRankDemand(MyopicMarket):
         return self.params_of(level, slopes)
 
     def params_of(self, level, slopes):
-        """Params with the given demand, with the categories and the ball of this environment."""
+        """Params with the given demand, and the categories and the ball of this environment."""
         member = np.arange(self.num_products)[:, None] % self.rank == np.arange(self.rank)
         return Params(
             features=(member / np.sqrt(member.sum(axis=0))).astype(np.float32),
@@ -167,7 +167,7 @@ class LowRankDemand(MyopicMarket):
             outside = length(middle) > params.radius
             return jnp.where(outside, middle, low), jnp.where(outside, high, middle)
 
-        largest = jnp.linalg.norm(along) / params.radius  # the shift at which the length is surely below the radius
+        largest = jnp.linalg.norm(along) / params.radius  # for this shift the length is certainly below the radius
         shift = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(largest), largest))[1]
         shift = jnp.where(length(0.0) > params.radius, shift, 0.0)
         x = dot(vectors, along / (values + shift))

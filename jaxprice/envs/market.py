@@ -1,11 +1,11 @@
-"""Markets that no price changes: one class for those that stay as they are, one for buyers with features.
+"""Base classes of markets that no price changes: one for constant markets, one for buyers with features.
 
-A period is a price, the mean demand at it, a draw around the mean, and the best that could have been earned. Today's price
-does not change tomorrow's market, so the oracle is myopic and the regret of a period is r(p*) - r(p): in every period
-E optimal_reward = E (reward + regret), and what the best could earn does not depend on the seller.
+A period consists of a price, the mean demand at it, a random draw around the mean, and the best expected reward. Today's
+price does not change tomorrow's market, so the oracle is myopic and the regret of a period is r(p*) - r(p). In every period
+E optimal_reward = E (reward + regret), and optimal_reward does not depend on the seller.
 
-Demand is drawn with the key of the period itself. What moves by itself (contexts, regimes) moves with `moving(key)`, so that
-two markets which differ only in how they move face the same buyers.
+Demand is drawn with the key of the period. Parts that change by themselves (contexts, regimes) use `moving(key)`, so two
+markets that differ only in these parts face the same buyers.
 """
 
 import abc
@@ -20,12 +20,12 @@ from jaxprice.types import Environment
 
 
 def observe(*parts):
-    """What the seller sees, as one flat float32 vector: the parts in order, arrays in row order."""
+    """An observation as one flat float32 vector: the parts in order, arrays in row order."""
     return jnp.concatenate([jnp.ravel(jnp.asarray(part, jnp.float32)) for part in parts])
 
 
 def moving(key):
-    """The key for what moves by itself between periods."""
+    """The key for changes between periods that do not depend on the seller."""
     return jax.random.fold_in(key, 1)
 
 
@@ -47,12 +47,12 @@ def first_best(rewards):
 
 @struct.dataclass
 class State:
-    """State of a market that stays as it is.
+    """State of a constant market.
 
     Attributes:
-      time: periods played, int scalar.
+      time: number of periods played, int scalar.
       mean_demand: expected demand of one buyer at each action of a table, float `[num_actions]`; `[0]` without a table.
-      best_action: what the oracle plays.
+      best_action: action of the oracle.
       best_reward: its expected reward in a period, float scalar.
     """
 
@@ -63,15 +63,15 @@ class State:
 
 
 class MyopicMarket(Environment):
-    """A market that stays as it is: the best action is worked out once, at the start, and kept in the state.
+    """A constant market: the best action is computed once, at the start, and stored in the state.
 
     A subclass has params with `cost` and `max_steps_in_episode`, and the method `draw`. With `num_actions`, mean demand is a
-    `table` over the actions, and params have the `prices` of them. Without, there are the methods `mean_demand` and `best`.
+    `table` over the actions, and the params have their `prices`. Otherwise there are the methods `mean_demand` and `best`.
     Prices and demand are scalars, or `[n]` with n products.
 
     Attributes:
-      buyers: buyers a period.
-      num_actions: number of arms, or of prices of a grid, whose mean demand is a table; 0: no table.
+      buyers: number of buyers a period.
+      num_actions: number of arms, or of prices of a grid, whose mean demand is a table; 0 means no table.
       num_prices: size of a price grid; None: any price in `[low, high]`, or arms.
     """
 
@@ -90,22 +90,22 @@ class MyopicMarket(Environment):
 
     @abc.abstractmethod
     def draw(self, key, action, mean, params):
-        """Units sold to all buyers when the mean of one is `mean`."""
+        """Units sold to all buyers if the mean of one buyer is `mean`."""
 
     def table(self, params, state=None):
-        """Expected demand of one buyer at each action, float `[num_actions]`; `state`: where demand depends on it."""
+        """Expected demand of one buyer at each action, float `[num_actions]`; `state` is given if demand depends on it."""
         raise NotImplementedError
 
     def mean_demand(self, price, params, state=None):
-        """Expected units sold to one buyer at a price; `state`: where demand depends on more than the price."""
+        """Expected units sold to one buyer at a price; `state` is given if demand depends on it."""
         raise NotImplementedError
 
     def best(self, params, state=None):
-        """The best action where there is no table."""
+        """The best action if there is no table."""
         raise NotImplementedError
 
     def price(self, action, params):
-        """The price that an action posts: that of the grid, or the action itself, brought into `[low, high]`."""
+        """The price of an action: that of the grid, or the action itself, clipped to `[low, high]`."""
         if self.num_actions or self.num_prices:
             return jnp.asarray(params.prices)[action]
         return jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
@@ -137,7 +137,7 @@ class MyopicMarket(Environment):
         return State(state.time, state.mean_demand, best, jnp.asarray(reward, jnp.float32))
 
     def next(self, key, state, params):
-        """The state of the next period, but for its time."""
+        """The state of the next period, except its time."""
         del key, params
         return state
 
@@ -149,21 +149,21 @@ class MyopicMarket(Environment):
         return self.observation(state, price, demand, params), state, info["reward"], jnp.bool_(False), info
 
     def price_and_mean(self, state, action, params):
-        """What an action posts, and expected demand of one buyer at it."""
+        """The posted price, and the expected demand of one buyer at it."""
         if self.num_actions:
             return jnp.asarray(params.prices)[action], state.mean_demand[action]
         price = self.price(action, params)
         return price, self.mean_demand(price, params, state)
 
     def sold(self, state, action, price, mean, demand, params):
-        """The `info` of a period; its regret is exactly zero for the oracle's action, whatever the rounding."""
+        """The `info` of a period; the regret of the oracle's action is exactly zero, without rounding errors."""
         best, optimal = self.optimal_action(state, params), self.optimal_reward(state, params)
         regret = jnp.where(same(action, best), 0.0, optimal - self.profit(price, mean, params))
         reward = (price - params.cost) * demand
         return sale(price, demand, jnp.sum(reward) if self.demand_shape else reward, regret, optimal)
 
     def profit(self, price, mean, params):
-        """Expected profit of a period; summed over products where there are several."""
+        """Expected profit of a period; summed over products if there are several."""
         if self.demand_shape:
             return self.buyers * jnp.sum((price - params.cost) * mean)
         return self.buyers * (price - params.cost) * mean
@@ -178,29 +178,29 @@ class MyopicMarket(Environment):
         return state.best_reward
 
     def observation(self, state, price, demand, params) -> Any:
-        """What the seller sees: share of the horizon gone, last prices, last demands of one buyer, then `extras`."""
+        """The observation: share of the horizon passed, last prices, last demands of one buyer, then `extras`."""
         gone = state.time / params.max_steps_in_episode
         return observe(gone, price, demand / self.buyers, *self.extras(state, params))
 
     def extras(self, state, params):
-        """What the seller sees beyond time, last price and last demand; the context last. A tuple."""
+        """The entries of the observation after time, last price and last demand; the context comes last. A tuple."""
         del state, params
         return ()
 
 
 @struct.dataclass
 class Visit:
-    """Periods played, int scalar; and the features of the buyer who is here, float `[d]`."""
+    """Number of periods played, int scalar; and the features of the present buyer, float `[d]`."""
 
     time: jax.Array
     context: jax.Array
 
 
 class ContextualMarket(MyopicMarket):
-    """A market whose buyers have features that the seller sees: the best action is worked out for the buyer who is here.
+    """A market whose buyers have features that the seller sees: the best action is computed for the present buyer.
 
-    The state has `time` and `context`, as a `Visit` has. A subclass also says where buyers come from, with `start` and
-    `move`. Its `table`, or `mean_demand` and `best`, are given the state.
+    The state has `time` and `context`, like a `Visit`. A subclass also defines the arrival of buyers, with `start` and
+    `move`. Its `table`, or `mean_demand` and `best`, receive the state.
     """
 
     @abc.abstractmethod
@@ -209,7 +209,7 @@ class ContextualMarket(MyopicMarket):
 
     @abc.abstractmethod
     def move(self, key, state, params):
-        """The state of the next period, but for its time."""
+        """The state of the next period, except its time."""
 
     def next(self, key, state, params):
         return self.move(moving(key), state, params)

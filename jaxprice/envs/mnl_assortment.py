@@ -1,9 +1,10 @@
-"""Assortments under multinomial logit choice (the MNL bandit): prices are fixed, the seller chooses what to show.
+"""Assortments under multinomial logit choice (the MNL bandit): prices are fixed, and the seller chooses the products to
+show.
 
-Each period the seller offers a set S of at most s of n products, and one customer takes product i of it with probability
-v_i / (1 + sum_{j in S} v_j), or nothing. A sale of product i brings r_i, so the seller expects
-sum_{i in S} r_i v_i / (1 + sum_{i in S} v_i). The weights v are to be learned, the revenues r are known. The best set is
-found by Dinkelbach's iteration (`oracles.logit_pricing.assortment`), once at the start.
+In each period the seller offers a set S of at most s of n products, and one customer takes product i of it with probability
+v_i / (1 + sum_{j in S} v_j), or nothing. A sale of product i earns r_i, so the seller expects
+sum_{i in S} r_i v_i / (1 + sum_{i in S} v_i). The revenues r are known, the weights v must be learned. The best set is found
+by Dinkelbach's iteration (`oracles.logit_pricing.assortment`), once at the start.
 
 The customer's choice is the inverse of the distribution function of (v_1, ..., v_n, none) at one uniform number. The best
 regret is of order sqrt(n T), up to logarithms.
@@ -32,8 +33,8 @@ class Params:
     """One market.
 
     Attributes:
-      revenues: what a sale of each product brings, positive, float `[n]`.
-      weights: how attractive each product is; buying nothing has weight one, float `[n]`.
+      revenues: revenue of a sale of each product, positive, float `[n]`.
+      weights: attractiveness of each product, float `[n]`; buying nothing has weight one.
       max_steps_in_episode: horizon.
     """
 
@@ -43,7 +44,7 @@ class Params:
 
     @property
     def cost(self):
-        """Unit cost: none, as revenues are net."""
+        """Unit cost: zero, because revenues are net."""
         return np.float32(0)
 
 
@@ -57,10 +58,10 @@ class Params:
 class MNLAssortment(MyopicMarket):
     """Assortments under multinomial logit choice; see the module.
 
-    Observation: share of the horizon gone, last prices (the revenue of a product offered, else 0), last sale (one entry is
-      1, or none); float `[1 + 2 n]`.
-    Action: the set, bool `[n]`; of more than `size` products, the first `size` are offered.
-    Reward: the revenue of the product sold. The seller is told the revenues, as `problem.low` and `problem.high`.
+    Observation: share of the horizon passed, last prices (the revenue of an offered product, otherwise 0), last sale (at
+      most one entry is 1); float `[1 + 2 n]`.
+    Action: the set, bool `[n]`; if it has more than `size` products, the first `size` are offered.
+    Reward: the revenue of the product sold. The seller knows the revenues, `problem.low` and `problem.high`.
     Oracle: the best set, bool `[n]`, and its expected revenue in a period (money).
     """
 
@@ -78,8 +79,8 @@ class MNLAssortment(MyopicMarket):
 
         Args:
           num_products: number of products n; or give `revenues` or `weights`.
-          revenues: what a sale of each product brings, positive, `[n]`; drawn by default.
-          weights: how attractive each product is, against one for buying nothing, not negative, `[n]`; drawn by default.
+          revenues: revenue of a sale of each product, positive, `[n]`; drawn by default.
+          weights: attractiveness of each product, relative to one for buying nothing, nonnegative, `[n]`; drawn by default.
           **choices: fields of the class.
 
         Raises:
@@ -128,7 +129,7 @@ class MNLAssortment(MyopicMarket):
         return jnp.where(offered, jnp.asarray(params.revenues), 0.0)
 
     def mean_demand(self, price, params, state=None):
-        weights = jnp.where(price > 0, jnp.asarray(params.weights), 0.0)  # revenues are positive: a price of 0 is no offer
+        weights = jnp.where(price > 0, jnp.asarray(params.weights), 0.0)  # revenues are positive: 0 means no offer
         return weights / (1 + jnp.sum(weights))
 
     def draw(self, key, action, mean, params):

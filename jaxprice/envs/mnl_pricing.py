@@ -1,13 +1,13 @@
-"""Multinomial logit pricing: n products that compete for the same buyers, one seller who prices them all.
+"""Multinomial logit pricing: n products that compete for the same buyers, with one seller who prices all of them.
 
-Each period the seller posts n prices, and each buyer takes one product or none: product j with probability
+In each period the seller posts n prices, and each buyer takes one product or none. The probability of product j is
 
     q_j = exp((a_j - p_j)/m) / (exp(a_0/m) + sum_k exp((a_k - p_k)/m)),
 
-a_j the quality of product j, a_0 that of buying nothing, m the scale of the buyers' tastes. With unit costs c_j the best
-prices have the same mark-up m (1 + W(X)) on all products, and earn m W(X) from a buyer, where
-X = sum_j exp((a_j - c_j - a_0)/m - 1) and W is Lambert's function. This is the optimum over all prices: it has to lie in the
-price interval, or the market is refused. The seller is told costs and prices, not qualities and scale.
+where a_j is the quality of product j, a_0 that of buying nothing, and m the scale of the buyers' tastes. With unit costs c_j
+the best prices have the same mark-up m (1 + W(X)) on all products, and earn m W(X) from a buyer, where X = sum_j exp((a_j -
+c_j - a_0)/m - 1) and W is Lambert's function. This is the optimum over all prices. It must be in the price interval,
+otherwise the market is refused. The seller knows costs and prices, not qualities and scale.
 
 A buyer's choice is the inverse of the distribution function of (q_1, ..., q_n, none) at one uniform number, so policies face
 the same buyers. With n = 1 this is posted pricing with logit demand.
@@ -62,8 +62,8 @@ class Params:
 class MNLPricing(MyopicMarket):
     """Multinomial logit demand for several products; see the module.
 
-    Observation: share of the horizon gone, last prices, last units sold a buyer; float `[1 + 2 n]`.
-    Action: the prices, float `[n]`, brought into the interval.
+    Observation: share of the horizon passed, last prices, last units sold a buyer; float `[1 + 2 n]`.
+    Action: the prices, float `[n]`, clipped to the interval.
     Reward: sum of (price - cost) * units over products.
     Oracle: the best prices, float `[n]`, and their expected profit in a period (money).
     """
@@ -119,7 +119,7 @@ class MNLPricing(MyopicMarket):
         return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
 
     def params_of(self, quality, cost, scale, outside):
-        """Params with the given buyers and costs, at the prices of this environment."""
+        """Params with the given buyers and costs, and the prices of this environment."""
         shape = (self.num_products,)
         return Params(
             quality=quality,
@@ -134,8 +134,8 @@ class MNLPricing(MyopicMarket):
     def sample_params(self, key):
         """Markets with the best prices in the interval, whose width is w.
 
-        Unit costs low + U[0, .25] w; scale U[.1, .2] w; qualities less costs normal with standard deviation scale, shifted
-        together so that W(X) is U[.5, 2.5]: a buyer buys with probability 1/3 to 5/7 at the best prices, which are then
+        Unit costs low + U[0, .25] w; scale U[.1, .2] w; qualities minus costs normal with standard deviation scale, with a
+        common shift so that W(X) is U[.5, 2.5]. A buyer then buys with probability 1/3 to 5/7 at the best prices, which are
         between low + .15 w and low + .95 w. Buying nothing has quality 0.
         """
         keys, width = jax.random.split(key, 3), self.high - self.low
@@ -157,7 +157,7 @@ class MNLPricing(MyopicMarket):
         inside = (best >= params.low - slack) & (best <= params.high + slack)
         names = "low high quality outside scale cost"
         yield names, inside, "low and high that contain the best prices"
-        # a share of sales that float32 can tell from none
+        # a probability of a sale that float32 distinguishes from zero
         yield names, ((params.quality - params.low - outside) / scale).max(axis=1) > -80, "buyers: nobody buys at any price"
 
     def problem(self, params):
@@ -181,7 +181,7 @@ def units(u, probabilities):
 
     Args:
       u: a uniform number for each buyer, float `[buyers]`.
-      probabilities: of each product, float `[n]`; the rest buys nothing.
+      probabilities: probability of each product, float `[n]`; with the rest a buyer buys nothing.
 
     Returns:
       float32 `[n]`.

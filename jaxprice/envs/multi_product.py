@@ -1,14 +1,15 @@
-"""Several products with prices that bear on each other's demand.
+"""Several products whose prices influence each other's demand.
 
-Each period the seller posts a price for each of n products and sees the demand of each. Mean demand at prices p in a box is
+In each period the seller posts a price for each of n products and sees the demand of each. Mean demand at prices p in a box
+is
 
     linear        d(p) = a - B p, B + B' positive definite; Gaussian noise
     exponential   d_i(p) = a_i exp(-(B p)_i), B diagonal; Poisson noise
 
-With linear demand the profit (p - c)'(a - B p) is concave; its maximum over the box is found by coordinate ascent, which
-converges because the profit is strictly concave, and is exactly (B + B')^-1 (a + B'c) where that lies inside. Exponential
-products do not bear on each other: p_i = c_i + 1 / B_ii. Gaussian demand may be negative by noise; the mean may not, which
-is checked at the corners of the box where it is lowest.
+With linear demand the profit (p - c)'(a - B p) is strictly concave. Its maximum over the box is found by coordinate ascent,
+which therefore converges; it is exactly (B + B')^-1 (a + B'c) if that lies inside. Exponential products do not influence
+each other: p_i = c_i + 1 / B_ii. Noise may make Gaussian demand negative. Its mean must be nonnegative, which is checked at
+the corners of the box where it is lowest.
 
 Source: N. B. Keskin, A. Zeevi (2014), "Dynamic pricing with an unknown demand model: asymptotically optimal semi-myopic
 policies", doi:10.1287/opre.2014.1294.
@@ -27,8 +28,8 @@ from jaxprice.envs.options import amount, choice, given, market, option, periods
 from jaxprice.numerics import dot
 from jaxprice.types import Interval, Problem
 
-FAMILIES = {"linear": "gaussian", "exponential": "poisson"}  # the noise of each
-ROUNDS = 100  # of coordinate ascent: a factor of at least 1/3 each in the markets drawn
+FAMILIES = {"linear": "gaussian", "exponential": "poisson"}  # and the noise of each
+ROUNDS = 100  # rounds of coordinate ascent: a factor of at least 1/3 each in drawn markets
 
 
 @struct.dataclass
@@ -63,8 +64,8 @@ class Params:
 class MultiProduct(MyopicMarket):
     """Linear or exponential demand for several products; see the module.
 
-    Observation: share of the horizon gone, last prices, last demands; float `[1 + 2 n]`.
-    Action: the prices, float `[n]`, brought into the box.
+    Observation: share of the horizon passed, last prices, last demands; float `[1 + 2 n]`.
+    Action: the prices, float `[n]`, clipped to the box.
     Reward: sum of (price - cost) * demand over products.
     Oracle: the best prices in the box, float `[n]`, and their expected profit in a period (money).
     """
@@ -88,7 +89,7 @@ class MultiProduct(MyopicMarket):
         Args:
           family: "linear" (Gaussian noise) or "exponential" (Poisson noise).
           intercept: mean demand at price zero, `[n]`.
-          slopes: matrix B, `[n, n]`: how much the demand of i falls with the price of j; diagonal for "exponential".
+          slopes: matrix B, `[n, n]`: decrease of the demand of i with the price of j; diagonal for "exponential".
           **choices: fields of the class.
 
         Raises:
@@ -111,7 +112,7 @@ class MultiProduct(MyopicMarket):
         return (self.num_products,)
 
     def params_of(self, intercept, slopes):
-        """Params with the given demand, at the prices of this environment."""
+        """Params with the given demand, and the prices of this environment."""
         shape = (self.num_products,)
         return Params(
             intercept=intercept,

@@ -1,20 +1,20 @@
 """Network revenue management: products that share resources, bandits with knapsacks.
 
-There are n products, and a unit of product i takes A_ij units of resource j, of which `stock_j` units are at hand for T
-periods. An action picks one of K price vectors, or (the last action) offers nothing. Demand of product i under price vector
-k is Poisson with mean d_ik, or Bernoulli. Products are served in order; what the stock cannot serve is lost.
+There are n products. A unit of product i uses A_ij units of resource j, and `stock_j` units are available for T periods. An
+action is one of K price vectors, or (the last action) no offer. Demand of product i at price vector k is Poisson with mean
+d_ik, or Bernoulli. Products are served in order; demand that the stock cannot serve is lost.
 
-The benchmark is the fluid linear programme of `jaxprice.oracles.fluid_lp`, with capacity stock / T a period: no policy earns
-more than T times its value z = mu + sum_j l_j stock_j / T, with l the prices of resources and mu that of a period. The
-regret of a period is, by that programme's duals,
+The benchmark is the fluid linear programme of `jaxprice.oracles.fluid_lp`, with capacity stock / T a period. No policy earns
+more than T times its value z = mu + sum_j l_j stock_j / T, where l are the prices of resources and mu that of a period. By
+the duals of this programme, the regret of a period is
 
     max(mu - sum_i (p_ik - sum_j A_ij l_j) E[sales of i], 0)  +  in the last period, sum_j l_j (units left of j),
 
-which is never negative. Summed over a season it is T z minus what is earned, in expectation, but for periods in which the
-stock cuts off only products that bring less than their resources are worth: there the first term would be negative, and
-counts zero: E sum optimal_reward = T z <= E sum (reward + regret), with equality otherwise. The oracle policy plays the
-programme's mix, each price vector as close to its share as whole periods allow; a bound is not attained, so its regret is
-small and not zero.
+which is never negative. Its sum over a season is T z minus the earnings, in expectation, with one exception: in a period in
+which the stock limits only products that earn less than their resources are worth, the first term would be negative and is
+set to zero. So E sum optimal_reward = T z <= E sum (reward + regret), with equality otherwise. The oracle policy plays the
+programme's mix, each price vector as close to its share as whole periods allow. The bound is not attained, so the oracle's
+regret is small, not zero.
 
 Sources: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), "Online network revenue management using Thompson sampling",
 doi:10.1287/opre.2018.1755 (the three networks); A. Badanidiyuru, R. Kleinberg, A. Slivkins (2018), "Bandits with knapsacks",
@@ -67,8 +67,8 @@ class Params:
 
     Attributes:
       prices: price vectors, float `[K, n]`.
-      demand: mean demand of each product under each, float `[K, n]`.
-      consumption: units of each resource that a unit of each product takes, float `[n, M]`.
+      demand: mean demand of each product at each price vector, float `[K, n]`.
+      consumption: units of each resource that a unit of each product uses, float `[n, M]`.
       stock: units at the start, float `[M]`.
       max_steps_in_episode: horizon.
       mix: share of the periods of each price vector in the fluid optimum, float `[K]`; filled in by `solve`.
@@ -88,7 +88,7 @@ class Params:
 
 @struct.dataclass
 class State:
-    """Periods played, int scalar; units left, float `[M]`; and periods of each price vector, float `[K]`."""
+    """Number of periods played, int scalar; units left, float `[M]`; and periods of each price vector, float `[K]`."""
 
     time: jax.Array
     stock: jax.Array
@@ -106,16 +106,16 @@ class State:
 class NetworkRevenue(Environment):
     """A network of products and resources; see the module.
 
-    Observation: share of the horizon gone, last prices `[n]`, last sales `[n]`, share of each stock left `[M]`; float `[1
-      + 2 n + M]`.
-    Action: index of a price vector, K for none.
+    Observation: share of the horizon passed, last prices `[n]`, last sales `[n]`, share of each stock left `[M]`;
+      float `[1 + 2 n + M]`.
+    Action: index of a price vector; K offers nothing.
     Reward: revenue.
     Oracle: the fluid optimum's mix, as whole periods allow; its reward of a period, a bound (money).
 
     Attributes:
-      num_prices: price vectors K.
+      num_prices: number K of price vectors.
       num_products, num_resources: n and M.
-      largest: largest mean demand that Poisson draws are made for.
+      largest: largest mean demand for which Poisson draws are exact.
     """
 
     tables: ClassVar = ("mix", "duals", "value")
@@ -131,9 +131,9 @@ class NetworkRevenue(Environment):
         """A network and its params; by default one of Ferreira et al.'s.
 
         Args:
-          demand: "linear", "exponential" or "logit" (two products), or mean demands under each price vector, `[K, n]`.
+          demand: "linear", "exponential" or "logit" (two products), or mean demand at each price vector, `[K, n]`.
           prices: price vectors, `[K, n]`.
-          consumption: units of each resource that a unit of each product takes, `[n, M]`.
+          consumption: units of each resource that a unit of each product uses, `[n, M]`.
           stock: units at the start, `[M]`; by default (3, 5, 7) a period.
           **choices: fields of the class.
 
@@ -175,7 +175,7 @@ class NetworkRevenue(Environment):
         return Params(*numbers, np.int32(self.horizon))
 
     def default_params(self):
-        """Ferreira et al.'s linear network, or for other sizes a draw of the task distribution."""
+        """Ferreira et al.'s linear network, or for other sizes a random draw of the task distribution."""
         if (self.num_prices, self.num_products, self.num_resources, self.noise) != (5, 2, 3, "poisson"):
             return jax.tree.map(np.asarray, jax.jit(self.sample_params)(jax.random.key(0)))
         prices, stock = np.array(PRICES), self.horizon * np.array(STOCK_RATE)
@@ -185,9 +185,9 @@ class NetworkRevenue(Environment):
         return self.draw_params(key, np.int32(self.horizon))
 
     def draw_params(self, key, horizon):
-        """Prices U[1, 6]; exponential demand, intercepts U[.2, 1] of the largest, rates U[.3, 1]; each product takes 0 to 3
-        units of each resource, but all take something and all are taken; stock U[.3, 1] of what mean demand would use
-        in the `horizon` periods that are played.
+        """Prices U[1, 6]; exponential demand, intercepts U[.2, 1] of the largest, rates U[.3, 1]. Each product uses 0 to 3
+        units of each resource; every product uses some resource and every resource is used. Stock is U[.3, 1] of what mean
+        demand would use in the `horizon` periods that are played.
         """
         k, n, m = self.num_prices, self.num_products, self.num_resources
         keys = jax.random.split(key, 5)
@@ -242,7 +242,7 @@ class NetworkRevenue(Environment):
     def step_env(self, key, state, action, params):
         price, mean = self._offer(action, params)
         sold, expected, stock = self._serve(key, mean, state.stock, params)
-        # what a unit brings above the worth of its resources
+        # profit of a unit above the worth of its resources
         above = price - jnp.sum(jnp.asarray(params.consumption) * params.duals[None], axis=1)
         last = state.time + 1 >= params.max_steps_in_episode
         period = params.value - jnp.sum(params.duals * params.stock) / params.max_steps_in_episode
@@ -254,7 +254,7 @@ class NetworkRevenue(Environment):
         return self._see(state, price, sold, params), state, info["reward"], jnp.bool_(False), info
 
     def _serve(self, key, mean, stock, params):
-        """Serve products in order: units sold and expected (given what went before) `[n]`, and stock left `[M]`."""
+        """Serve products in order: units sold, expected units (given the earlier products) `[n]`, and stock left `[M]`."""
         units, sold, expected = jnp.asarray(params.consumption), [], []
         u = jax.random.uniform(key, (self.num_products,), jnp.float32)
         for i in range(self.num_products):
@@ -271,7 +271,7 @@ class NetworkRevenue(Environment):
         return jnp.stack(sold), jnp.stack(expected), stock
 
     def expected_reward(self, state, action, params):
-        """Mean revenue of a period that no stock limits, float scalar."""
+        """Mean revenue of a period without limit from the stock, float scalar."""
         price, mean = self._offer(action, params)
         return jnp.sum(price * mean)
 
@@ -280,7 +280,7 @@ class NetworkRevenue(Environment):
         return params.value
 
     def optimal_action(self, state, params):
-        """The price vector that is furthest behind its share in the fluid optimum; none, if that is behind most."""
+        """The price vector that is farthest behind its share in the fluid optimum; no offer if that is farthest behind."""
         mix = jnp.asarray(params.mix)
         behind = (state.time + 1) * mix - state.played
         nothing = (state.time + 1) * (1 - jnp.sum(mix)) - (state.time - jnp.sum(state.played))

@@ -1,19 +1,19 @@
-"""Demand that moves: a wrapper that lets any market with a myopic oracle change over time.
+"""Demand that changes over time: a wrapper for any market with a myopic oracle.
 
-The market of period t is one of M given markets, or lies between two of them; its oracle moves along. With t = 0, 1, ... and
-theta_m the numbers of market m:
+The market of period t is one of M given markets, or a mixture of two of them; its oracle changes with it. With t = 0, 1, ...
+and theta_m the numbers of market m:
 
 | path (`envs.paths`) | market of period t |
 |---|---|
-| Piecewise(changes) | theta_m after m of the `changes` (the first periods of the new markets) |
+| Piecewise(changes) | theta_m after m of the `changes` (first periods of the new markets) |
 | Calendar(slots) | theta_{slots[t mod P]}: days of the week, a promotion calendar |
 | Regimes(transition) | theta_m, m a Markov chain that starts in market 0 |
 | Season(period, phase) | theta_0 + w (theta_1 - theta_0), w = (1 + sin(2 pi (t / period + phase))) / 2 |
-| Drift(step, budget) | the same, w a walk of steps N(0, step^2) from 1/2, reflected into [0, 1], that goes `budget` in all |
+| Drift(step, budget) | the same, w a walk of steps N(0, step^2) from 1/2, reflected into [0, 1], of total length `budget` |
 
-Regret is against the best price of each period. Where the wrapped market is stationary with a price grid,
-`info["variation"]` is the sup norm of the change of its mean demands; its sum is the variation V of the literature. With
-markets that are all the same, every period equals the wrapped market's, bit by bit.
+Regret is relative to the best price of each period. If the wrapped market is stationary with a price grid,
+`info["variation"]` is the sup norm of the change of its mean demands; its sum is the variation V of the literature. If all
+markets are equal, every period equals that of the wrapped market, bit for bit.
 
 Sources: O. Besbes, A. Zeevi (2011), "On the minimax complexity of pricing in a changing environment",
 doi:10.1287/opre.1100.0867; N. B. Keskin, A. Zeevi (2017), "Chasing demand: learning and earning in a changing environment",
@@ -37,11 +37,11 @@ from jaxprice.types import Environment
 
 @struct.dataclass
 class Params:
-    """One market that moves.
+    """One market that changes.
 
     Attributes:
       markets: params of the wrapped environment, every leaf with a leading axis `[M]`.
-      path: how it moves, one of `PATHS`.
+      path: the path of changes, one of `PATHS`.
       max_steps_in_episode: horizon.
     """
 
@@ -52,7 +52,7 @@ class Params:
 
 @struct.dataclass
 class State:
-    """Periods played, int scalar; state of the path; and state of the wrapped market."""
+    """Number of periods played, int scalar; state of the path; and state of the wrapped market."""
 
     time: jax.Array
     path: jax.Array
@@ -68,14 +68,14 @@ class State:
 )
 @dataclasses.dataclass(frozen=True)
 class NonStationary(Environment):
-    """A market whose numbers move; observation, action and reward are those of the wrapped market.
+    """A market with changing numbers.
 
     Observation, action and reward: those of the wrapped market.
-    Oracle: the best action of each period, and its expected reward then.
+    Oracle: the best action of each period, and its expected reward in it.
 
     Attributes:
       base: the wrapped environment.
-      num_slots: slots of a calendar P; None: one for each market.
+      num_slots: number P of slots of a calendar; None: one for each market.
     """
 
     base: Environment
@@ -110,25 +110,25 @@ class NonStationary(Environment):
         budget=None,
         **choices,
     ):
-        """A market that moves, and its params.
+        """A market that changes, and its params.
 
         Args:
           market: the wrapped market: a name that `jaxprice.make` knows, or an environment.
           kind: "piecewise", "calendar", "regimes", "season" or "drift".
           options: options of the wrapped market, a dict.
           markets: a list of params of the wrapped environment; by default `num_markets` draws of its task distribution.
-          num_markets: number of markets; seasons and drift go between two.
-          changes: piecewise: first period of each market but the first, `[M - 1]`, increasing, in `[1, horizon)`.
+          num_markets: number of markets; "season" and "drift" move between two.
+          changes: piecewise: first period of each market except the first, `[M - 1]`, increasing, in `[1, horizon)`.
           slots: calendar: market of each slot, `[P]`, integers in `[0, M)`.
           transition: regimes: probabilities of the next market, `[M, M]`.
-          period: season: periods of a cycle (at least 2); by default a quarter of the horizon.
-          phase: season: its shift, as a share of the period.
+          period: season: number of periods of a cycle (at least 2); by default a quarter of the horizon.
+          phase: season: its shift, as a share of the cycle.
           step: drift: standard deviation of a step; by default 1 / sqrt(horizon).
-          budget: drift: the distance it may go in all; by default any.
+          budget: drift: largest total distance; by default unlimited.
           **choices: fields of the class.
 
         Raises:
-          ValueError: an unknown market or kind, an option of another kind, change points past the horizon, probabilities
+          ValueError: an unknown market or kind, an option of another kind, change points beyond the horizon, probabilities
             that do not sum to one, a market whose oracle plans ahead.
         """
         checks.choice("kind", kind, PATHS)
@@ -180,7 +180,7 @@ class NonStationary(Environment):
         return Params(markets, path, np.int32(self.horizon))
 
     def sample_path(self, key):
-        """A path of this kind: the default one but for what is random."""
+        """A path of this kind: the default path with its random parts drawn."""
         m = self.num_markets
         if self.kind == "piecewise":
             u = jnp.sort(jax.random.uniform(key, (m - 1,), jnp.float32))
@@ -190,7 +190,7 @@ class NonStationary(Environment):
         return self.default_path()
 
     def default_path(self):
-        """The path that `make` takes when it is given nothing about it."""
+        """The default path of `make`."""
         m, horizon = self.num_markets, self.horizon
         match self.kind:
             case "piecewise":
@@ -217,7 +217,7 @@ class NonStationary(Environment):
         return self.base.problem(self.market(params.path.start(), params))
 
     def market(self, path_state, params):
-        """Params of the wrapped environment in the given state of the path."""
+        """Params of the wrapped environment for the given state of the path."""
         if not params.path.blends:
             one = jax.tree.map(lambda x: jnp.asarray(x)[path_state], params.markets)
         else:

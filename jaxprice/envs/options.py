@@ -1,13 +1,13 @@
-"""Options of markets, each written once, as a field of the market's class; and the list of markets.
+"""Options of markets, each defined once, as a field of the market's class; and the list of markets.
 
     @market(kind="one product", what="...", paper="...", oracle="...")
     @dataclasses.dataclass(frozen=True)
     class MyMarket(MyopicMarket):
         num_prices: int = option(10, "size of the price grid", whole)
 
-The constructor checks `num_prices`, whoever calls it. `jaxprice.make("MyMarket", num_prices=5)` takes it, and
-`help(MyMarket)` tells of it. Numbers of one market are no fields: they are keyword arguments of the class method `make`,
-which passes the other options on to the constructor:
+The constructor checks `num_prices` in every call. `jaxprice.make("MyMarket", num_prices=5)` accepts it, and `help(MyMarket)`
+describes it. Numbers of one market are not fields: they are keyword arguments of the class method `make`, which passes the
+other options to the constructor:
 
     @classmethod
     def make(cls, *, means=None, **choices):
@@ -44,7 +44,7 @@ def positive(name, value):
 
 
 def optional(check):
-    """A check that passes None."""
+    """A check that accepts None, and otherwise applies the given check."""
     return lambda name, value: None if value is None else check(name, value)
 
 
@@ -55,15 +55,15 @@ def grid(name, value):
 
 
 def given(params, **numbers):
-    """Params with the numbers that are given: those that are not None."""
+    """Params with the given numbers, that is, those that are not None."""
     return dataclasses.replace(params, **{name: value for name, value in numbers.items() if value is not None})
 
 
 def inner(market, options):
-    """The market that another wraps: an environment, or the one that `make` makes of a name and options.
+    """The market inside a wrapper: an environment, or the one that `make` builds from a name and options.
 
     Raises:
-      ValueError: an unknown name, or options that are no dict or come with an environment.
+      ValueError: the name is unknown, or the options are not a dict or come with an environment.
     """
     from jaxprice import envs
 
@@ -76,12 +76,12 @@ def inner(market, options):
 
 
 def option(default, about, check):
-    """A field of a market that `make` takes.
+    """A field of a market that `make` accepts.
 
     Args:
-      default: its value where nothing is given.
-      about: what it is, in words.
-      check: `(name, value) -> value`, which raises a ValueError or returns the one form of the value.
+      default: its default value.
+      about: a description.
+      check: `(name, value) -> value`, which raises a ValueError or returns the normal form of the value.
     """
     return dataclasses.field(default=default, metadata={"about": about, "check": check})
 
@@ -98,15 +98,15 @@ def periods(default=1000):
 
 
 class Card(NamedTuple):
-    """What a market is.
+    """A description of a market.
 
     Attributes:
-      name: what `make` takes.
+      name: name for `make`.
       kind: one of `KINDS`.
-      what: what it is, in a line.
+      what: a description of one line.
       paper: authors and year.
-      oracle: what regret is against.
-      merit: what it is judged by.
+      oracle: the benchmark of regret.
+      merit: the figure of merit.
       options: name -> default.
     """
 
@@ -124,7 +124,7 @@ def market(*, kind, what, paper, oracle, merit="regret", names=None):
 
     Args:
       kind, what, paper, oracle, merit: as in `Card`.
-      names: instead of the name of the class, name -> options that it stands for.
+      names: replaces the name of the class; name -> the options for which it stands.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -153,7 +153,7 @@ def card(name):
 
 
 def _fields(cls):
-    """Fields of a class that are options: `make` has no argument of the name, and they are not `derived` from others."""
+    """The fields of a class that are options: they are no arguments of `make`, and not `derived` from others."""
     taken = inspect.signature(cls.make).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
         return []
@@ -162,14 +162,14 @@ def _fields(cls):
 
 
 def options_of(cls):
-    """Option -> default, of a class of markets."""
+    """Option -> default, for a class of markets."""
     taken = inspect.signature(cls.make).parameters.values()
     given = {parameter.name: parameter.default for parameter in taken if parameter.kind is not parameter.VAR_KEYWORD}
     return given | {field.name: field.default for field in _fields(cls)}
 
 
 def words(cls):
-    """`(option, what it is)` of a class of markets: from the docstring of `make`, and from its fields."""
+    """`(option, description)` for a class of markets, from the docstring of `make` and from its fields."""
     _, _, rest = (inspect.getdoc(cls.make) or "").partition("Args:\n")
     entries, found = rest.partition("\n\n")[0], []
     for line in textwrap.dedent(entries).splitlines():
@@ -182,5 +182,5 @@ def words(cls):
 
 
 def _usual(default):
-    """The default, as the words of an option end."""
+    """The default, as the end of the description of an option."""
     return "" if default is None else f"; {default!r} by default"

@@ -1,4 +1,4 @@
-"""Parametric demand: the single-product markets of the theory, each with the parameter box that the seller is told.
+"""Parametric demand: the single-product markets of the theory, each with the parameter box that the seller knows.
 
 | family | demand at p | prices | parameters z and their box | source |
 |---|---|---|---|---|
@@ -9,9 +9,9 @@
 | "separated_logit" | sale with 1 / (1 + exp(z p)) | [.5, 2] | [1, 2] | the same |
 | "exponential" | Poisson(a exp(-b p)) | [.25, 4] | a in [2, 6], b in [.5, 2] | - |
 
-At p = 1 the demand of "uninformative" is 1/2 whatever z: a sale there teaches nothing, and a greedy seller may stay for
-ever. `problem.bounds` is the box; markets are drawn uniformly from it. Keskin and Zeevi's own market, a = 1.1 and b = .5, is
-the default of its family; its box here is around it.
+At p = 1 the demand of "uninformative" is 1/2 for any z. A sale there teaches nothing, and a greedy seller may stay there
+permanently. `problem.bounds` is the box; markets are drawn uniformly from it. Keskin and Zeevi's own market, a = 1.1 and b =
+.5, is the default of its family; the box here is centred at it.
 
 Sources: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general parametric choice model",
 doi:10.1287/opre.1120.1057; N. B. Keskin, A. Zeevi (2014), "Dynamic pricing with an unknown demand model: asymptotically
@@ -70,7 +70,7 @@ def families():
 class ParametricDemand(PostedPrice):
     """`PostedPrice` with a family's demand, prices, noise and box; any price of the interval, or a grid on it.
 
-    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Observation: share of the horizon passed, last price, last demand of one buyer; float `[3]`.
     Action: a price, float scalar, or an index of the grid, int scalar.
     Reward: price * demand, money, float scalar.
     Oracle: the best price, in closed form on an interval, and its expected revenue in a period (money).

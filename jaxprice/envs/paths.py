@@ -1,6 +1,7 @@
-"""Paths of a market that moves between several (`non_stationary`): when it is which, or how far between two.
+"""Paths of a market that changes between several markets (`non_stationary`): the market of each period, or the mixture of
+two.
 
-A path has the numbers of one market, and says in which state it starts and how the state moves.
+A path has the numbers of one market; it defines the initial state and the changes of the state.
 """
 
 import jax
@@ -12,13 +13,13 @@ from jaxprice import checks, random, rules
 
 
 class Path:
-    """How the market moves. `start` and `move` give the path's state, a scalar; `blends`: it lies between two markets."""
+    """A path of changes. `start` and `move` give its state, a scalar; `blends`: the market is a mixture of two."""
 
     blends = False
 
     @staticmethod
     def rules(params, count):
-        """What must hold of `params.path` for so many markets, as in `Environment.rules`."""
+        """The conditions on `params.path` for a number of markets, as in `Environment.rules`."""
         raise NotImplementedError
 
     def start(self):
@@ -26,13 +27,13 @@ class Path:
         return jnp.int32(0)
 
     def move(self, key, state, time):
-        """State in period `time`, from that of the period before."""
+        """State in period `time`, from the state of the previous period."""
         raise NotImplementedError
 
 
 @struct.dataclass
 class Piecewise(Path):
-    """Change points: first period of each market but the first, int `[M - 1]`, increasing."""
+    """Change points: first period of each market except the first, int `[M - 1]`, increasing."""
 
     changes: jax.Array
 
@@ -48,7 +49,7 @@ class Piecewise(Path):
 
 @struct.dataclass
 class Calendar(Path):
-    """The market of each slot of a calendar that repeats, int `[P]`."""
+    """The market of each slot of a cyclic calendar, int `[P]`."""
 
     slots: jax.Array
 
@@ -67,7 +68,7 @@ class Calendar(Path):
 
 @struct.dataclass
 class Regimes(Path):
-    """A Markov chain over markets: probabilities of the next one, float `[M, M]`."""
+    """A Markov chain over markets: probabilities of the next market, float `[M, M]`."""
 
     transition: jax.Array
 
@@ -81,7 +82,7 @@ class Regimes(Path):
 
 @struct.dataclass
 class Season(Path):
-    """A sine between two markets: its period, and its phase as a share of the period; float scalars."""
+    """A sinusoidal mixture of two markets: its period, and its phase as a share of the period; float scalars."""
 
     period: jax.Array
     phase: jax.Array
@@ -104,7 +105,7 @@ class Season(Path):
 
 @struct.dataclass
 class Drift(Path):
-    """A reflected random walk between two markets: standard deviation of a step, and the distance it may go in all."""
+    """A reflected random walk between two markets: standard deviation of a step, and largest total distance."""
 
     step: jax.Array
     budget: jax.Array

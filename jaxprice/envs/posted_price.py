@@ -1,10 +1,10 @@
-"""Posted price: each period the seller posts a price, and a number of buyers take it or leave it.
+"""Posted price: in each period the seller posts a price, and a number of buyers accept or reject it.
 
 A buyer's expected demand at price p is D(p), a curve of `jaxprice.demand`. With Bernoulli noise each of n buyers has a
-uniform u and buys if u < D(p): the buyer's valuation is D^-1(u), so a lower price never loses a sale and policies face
-the same buyers. Poisson noise: sales are Poisson(n D(p)), drawn by inversion. Gaussian noise: n D(p) + noise_scale * z.
-The reward is (p - cost) * sales, the regret of a period max_q n (q - cost) D(q) - n (p - cost) D(p), over the grid where
-prices are a grid, over the interval where they are an interval.
+uniform u and buys if u < D(p), so the buyer's valuation is D^-1(u). A lower price therefore never loses a sale, and all
+policies face the same buyers. Poisson noise: sales are Poisson(n D(p)), drawn by inversion. Gaussian noise: n D(p) +
+noise_scale * z. The reward is (p - cost) * sales, and the regret of a period max_q n (q - cost) D(q) - n (p - cost) D(p),
+with the maximum over the grid or over the interval of prices.
 
 Source: R. Kleinberg, T. Leighton (2003), "The value of knowing a demand curve", doi:10.1109/SFCS.2003.1238232.
 """
@@ -23,7 +23,7 @@ from jaxprice.envs.market import MyopicMarket
 from jaxprice.envs.options import amount, choice, grid, market, option, optional, periods, whole
 from jaxprice.types import Problem
 
-ANY = "any"  # curve of a market in play, whose demand is a table
+ANY = "any"  # curve of a market after its start, whose demand is a table
 
 
 @struct.dataclass
@@ -31,11 +31,11 @@ class Params:
     """One market.
 
     Attributes:
-      demand: the curve; None once the mean demand at every price of a grid is worked out.
+      demand: the curve; None after the mean demand at every price of a grid is computed.
       prices: the grid, float `[num_prices]`; `[0]` on an interval.
       low, high: lowest and highest price.
       cost: unit cost.
-      noise_scale: standard deviation of demand in a period under Gaussian noise.
+      noise_scale: standard deviation of demand in a period with Gaussian noise.
       max_steps_in_episode: horizon.
     """
 
@@ -58,14 +58,14 @@ class Params:
 class PostedPrice(MyopicMarket):
     """Posted price with a named demand curve.
 
-    Observation: share of the horizon gone, last price, last demand of one buyer; float `[3]`.
+    Observation: share of the horizon passed, last price, last demand of one buyer; float `[3]`.
     Action: index of the price grid, int scalar, or a price of the interval, float scalar.
     Reward: (price - cost) * demand, money, float scalar.
     Oracle: the best price of the grid or interval, and its expected profit in a period (money).
 
     Attributes:
-      curve: name of the demand curve, a key of `jaxprice.demand.curves()`, or `ANY` of a market in play.
-      form: what draws of the curve have to be told beyond its name, see `Curve.form`.
+      curve: name of the demand curve, a key of `jaxprice.demand.curves()`, or `ANY` for a market after its start.
+      form: structure of the curve for random draws, see `Curve.form`.
     """
 
     curve: str = "logit"
@@ -109,8 +109,8 @@ class PostedPrice(MyopicMarket):
           **choices: fields of the class.
 
         Raises:
-          ValueError: bad prices, a cost or scale out of range, purchase probabilities outside [0, 1], more Poisson demand
-            than can be drawn, an unknown curve or noise.
+          ValueError: bad prices, a cost or scale out of range, purchase probabilities outside [0, 1], Poisson demand that is
+            too large to draw, an unknown curve or noise.
         """
         name, curve = demand_curves.named(demand)
         env = cls(curve=name, form=curve.form(), **choices)
@@ -128,7 +128,7 @@ class PostedPrice(MyopicMarket):
         return self.params_of(demand_curves.usual(self.curve, self.form))
 
     def params_of(self, curve):
-        """Params with the given curve, on the grid and at the cost of this environment."""
+        """Params with the given curve, on the grid and with the cost of this environment."""
         low, high = type(curve).price_range
         low, high = low if self.low is None else self.low, high if self.high is None else self.high
         if self.prices is not None:

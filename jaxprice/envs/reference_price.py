@@ -4,20 +4,20 @@ Mean demand and memory ("exponential"):
 
     d = a - b p + e+ (r - p)^+ - e- (p - r)^+,   r' = zeta r + (1 - zeta) p,   0 <= zeta < 1,
 
-with Gaussian noise around it. Loss-averse buyers have e- > e+, gain-seeking ones e+ > e-. A constant price p ends with
-demand a - b p, so loss-averse or neutral buyers allow (a - b p)(p - cost) at best, p = (a / b + cost) / 2; with gain-seeking
-ones cycles of prices earn more.
+with Gaussian noise. Loss-averse buyers have e- > e+, gain-seeking buyers e+ > e-. Demand at a constant price p converges to
+a - b p. So from loss-averse or neutral buyers a seller earns at most (a - b p)(p - cost) at p = (a / b + cost) / 2. From
+gain-seeking buyers price cycles earn more.
 
-Criterion: the long-run average reward (see `planning`). Its oracle knows r: relative value iteration for w on `resolution`
-evenly spaced references, with linear interpolation between them. The best price is exact given this w: on an interval Q is
-quadratic in p between any two references and the kink p = r, and every piece is looked at; on a grid every price is. Regret
-uses the true r, so it is never negative. What interpolation costs, measured near the default market (gain .605) with 101
-references: the gain is within 1e-5 of the truth for zeta <= .6, and 6e-5 above that of 401 references for zeta = .9 with
-gain-seeking buyers; prices are within a step of references, (high - low) / (resolution - 1).
+Criterion: the long-run average reward (see `planning`). Its oracle knows r. It uses relative value iteration for w on
+`resolution` evenly spaced references, with linear interpolation between them. The best price is exact given this w: on an
+interval Q is quadratic in p between any two references and the kink p = r, and the code examines every piece; on a grid it
+examines every price. Regret uses the true r, so it is never negative. The interpolation error, measured near the default
+market (gain .605) with 101 references: the gain is within 1e-5 of the truth for zeta <= .6, and 6e-5 above that of 401
+references for zeta = .9 with gain-seeking buyers; prices are within one step of references, (high - low) / (resolution - 1).
 
-Not here: references that average all past prices (Agrawal and Tang), or keep their minimum. The first has no stationary
-oracle, and linear interpolation adds an error in proportion to the horizon; under the second the reference never rises
-again, so that the average reward depends on where one starts.
+Not included: references that average all past prices (Agrawal and Tang), or that are their minimum. The first has no
+stationary oracle, and linear interpolation adds an error in proportion to the horizon. With the second the reference never
+rises, so the average reward depends on the start.
 
 Sources: A. V. den Boer, N. B. Keskin (2022), "Dynamic pricing with demand learning and reference effects",
 doi:10.1287/mnsc.2021.4234 (the default: a = 1.1, b = .5, e+ = .1, e- = .3, zeta = .1, noise .1, prices in [.5, 1.5]);
@@ -40,7 +40,7 @@ from jaxprice.types import Problem
 
 
 def usual_demand(low, high):
-    """Den Boer and Keskin's demand, stretched from [.5, 1.5] to other prices: a dict of numbers."""
+    """Den Boer and Keskin's demand, rescaled from [.5, 1.5] to other prices: a dict of numbers."""
     width = high - low
     return {"intercept": 0.35 + 0.5 * high / width, "slope": 0.5 / width, "gain": 0.1 / width, "loss": 0.3 / width}
 
@@ -50,7 +50,7 @@ class Params:
     """One market.
 
     Attributes:
-      intercept, slope: demand at price zero, and its fall for a unit of price, where the price is the reference.
+      intercept, slope: demand at price zero, and its decrease for a unit of price, if the price equals the reference.
       gain, loss: effects of a unit of price below and above the reference.
       memory: zeta, weight of the old reference.
       noise_scale: standard deviation of demand.
@@ -59,7 +59,7 @@ class Params:
       low, high: lowest and highest price.
       cost: unit cost.
       max_steps_in_episode: horizon.
-      worth: bias w of references evenly spaced on `[low, high]`, float `[resolution]`; filled in by `solve`.
+      worth: bias w of evenly spaced references on `[low, high]`, float `[resolution]`; filled in by `solve`.
       value: average reward of the oracle; filled in by `solve`.
     """
 
@@ -81,7 +81,7 @@ class Params:
 
 @struct.dataclass
 class State:
-    """Periods played, int scalar; and the reference price, float scalar."""
+    """Number of periods played, int scalar; and the reference price, float scalar."""
 
     time: jax.Array
     reference: jax.Array
@@ -97,7 +97,7 @@ class State:
 class ReferencePrice(LongRunMarket):
     """Demand with a reference price; see the module.
 
-    Observation: share of the horizon gone, last price, last demand, and with `observe_reference` the reference; float
+    Observation: share of the horizon passed, last price, last demand, and with `observe_reference` the reference; float
       `[3]` or `[4]`.
     Action: index of the grid, or a price.
     Reward: (price - cost) * demand.
@@ -133,9 +133,9 @@ class ReferencePrice(LongRunMarket):
         """A market and its params; by default den Boer and Keskin's.
 
         Args:
-          intercept, slope: demand at price zero and its fall for a unit of price, where the price is the reference; by
-            default 1.1 and .5 on [.5, 1.5], and the same demand stretched to other prices.
-          gain, loss: effects of a unit of price below and above the reference; by default .1 and .3, stretched.
+          intercept, slope: demand at price zero and its decrease for a unit of price, if the price equals the reference; by
+            default 1.1 and .5 on [.5, 1.5], and the same demand rescaled for other prices.
+          gain, loss: effects of a unit of price below and above the reference; by default .1 and .3, rescaled.
           **choices: fields of the class.
 
         Raises:
@@ -149,7 +149,7 @@ class ReferencePrice(LongRunMarket):
         return env, checked(env, env.params_of(**demand))
 
     def params_of(self, intercept, slope, gain, loss):
-        """Params, not solved yet, with the given demand, and the rest of this environment."""
+        """Params, not solved yet, with the given demand and the other numbers of this environment."""
         prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
         demand = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
         names = ("memory", "noise_scale", "start", "low", "high", "cost")
@@ -161,12 +161,12 @@ class ReferencePrice(LongRunMarket):
         )
 
     def default_params(self):
-        """Den Boer and Keskin's market, stretched to other prices."""
+        """Den Boer and Keskin's market, rescaled to other prices."""
         return self.solved(self.params_of(**usual_demand(self.low, self.high)))
 
     def sample_params(self, key):
         """With width = high - low: slope U[.4, .6] / width, gain U[0, .3] / width, loss U[0, .4] / width, and an intercept
-        that leaves a demand of U[0, .1] at the highest price after the lowest reference."""
+        for which demand at the highest price after the lowest reference is U[0, .1]."""
         u = jax.random.uniform(key, (4,), jnp.float32)
         width = self.high - self.low
         slope, gain, loss = (0.4 + 0.2 * u[0]) / width, 0.3 * u[1] / width, 0.4 * u[2] / width
@@ -178,7 +178,7 @@ class ReferencePrice(LongRunMarket):
         return dataclasses.replace(params, worth=worth, value=value)
 
     def backup(self, worth, params):
-        """The most that a period and the `worth` `[resolution]` of the next reference can bring, `[resolution]`."""
+        """The largest sum of the profit of a period and the `worth` `[resolution]` of the next reference, `[resolution]`."""
         return jax.vmap(lambda reference: self._best(reference, worth, params)[1])(self._nodes(params))
 
     def rules(self, params):
@@ -242,7 +242,7 @@ class ReferencePrice(LongRunMarket):
         return params.low + (params.high - params.low) * jnp.linspace(0, 1, self.resolution, dtype=jnp.float32)
 
     def _value(self, reference, price, worth, params):
-        """Q: reward of a price `[...]` and worth of the reference that it leaves."""
+        """Q: reward of a price `[...]` plus worth of the next reference."""
         after = (self._next(reference, price, params) - params.low) / (params.high - params.low) * (self.resolution - 1)
         cell = jnp.clip(after.astype(jnp.int32), 0, self.resolution - 2)
         left, right = jnp.asarray(worth)[cell], jnp.asarray(worth)[cell + 1]
@@ -250,7 +250,7 @@ class ReferencePrice(LongRunMarket):
         return reward + left + (after - cell) * (right - left)
 
     def _best(self, reference, worth, params):
-        """The best action and its Q."""
+        """The best action, and its Q."""
         if self.num_prices:
             values = self._value(reference, jnp.asarray(params.prices), worth, params)
             return jnp.argmax(values).astype(jnp.int32), jnp.max(values)

@@ -1,16 +1,17 @@
 """Related products: a task distribution for meta-learning over any market.
 
-The seller sells many products of one kind, one after the other or in parallel. A product's numbers are
+The seller sells many products of one kind, in sequence or in parallel. The numbers of a product are
 
     theta = s theta_kind + (1 - s) theta_own,     theta_kind, theta_own ~ the wrapped market's task distribution,
 
-with theta_kind the same for all products of the kind and the similarity s in [0, 1]; where the wrapped market's parameters
-form a convex set, so do these. Or, with `spread`, the hierarchical Gaussian prior of Bastani, Simchi-Levi and Zhu,
+where theta_kind is the same for all products of the kind and the similarity s is in [0, 1]. If the parameters of the wrapped
+market form a convex set, so do these. Alternatively, with `spread`, they have the hierarchical Gaussian prior of Bastani,
+Simchi-Levi and Zhu,
 
-    theta = theta_kind + spread |theta_kind| z,     z ~ N(0, 1), cut at two standard deviations,
+    theta = theta_kind + spread |theta_kind| z,     z ~ N(0, 1), clipped at two standard deviations,
 
-for the leaves of the params named in `leaves` (say "theta"), the others being theta_kind's. What the seller is told, prices
-and costs, is never moved. `split` gives disjoint sets of products for training and for testing.
+for the leaves of the params named in `leaves` (for example "theta"); the others are those of theta_kind. The seller's
+knowledge, prices and costs, never changes. `split` gives disjoint sets of products for training and for testing.
 
 Sources: H. Bastani, D. Simchi-Levi, R. Zhu (2022), "Meta dynamic pricing: transfer learning across experiments",
 doi:10.1287/mnsc.2021.4071.
@@ -26,7 +27,7 @@ from jaxprice import checks, random
 from jaxprice.envs.options import amount, inner, market, option, optional, share
 from jaxprice.types import Environment
 
-TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that every product shares
+TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that all products share
 
 
 def _number_of_kind(name, value):
@@ -49,7 +50,7 @@ def _names(name, value):
 )
 @dataclasses.dataclass(frozen=True)
 class RelatedProducts(Environment):
-    """The wrapped market with related products; everything but `sample_params` is the wrapped market's.
+    """The wrapped market with related products; everything except `sample_params` is that of the wrapped market.
 
     Observation, action, reward and oracle: those of the wrapped market.
 
@@ -127,7 +128,7 @@ class RelatedProducts(Environment):
         return jax.tree.map(np.asarray, jax.jit(self.centre)())
 
     def check_spread(self):
-        """Refuse a spread by which some products would not be markets, looking at two standard deviations either way."""
+        """Raise if some products would not be valid markets within two standard deviations of the spread."""
         centre = self.default_params()
         for side in (-2, 2):
             moved = {
@@ -203,7 +204,7 @@ class RelatedProducts(Environment):
 def split(env, *, train, held_out, seed=0):
     """Two disjoint sets of tasks, for training and for testing.
 
-    Product i of a set is drawn with its own address, so a set grows without changing, and no product is in both.
+    Product i of a set is drawn with its own address, so a set can grow without changing, and no product is in both sets.
 
     Args:
       env: an environment.

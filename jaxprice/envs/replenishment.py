@@ -1,18 +1,18 @@
-"""Pricing and replenishment: every period the seller posts a price and orders stock, which arrives at once.
+"""Pricing and replenishment: in every period the seller posts a price and orders stock, which arrives at once.
 
-At inventory x the seller picks a price k and an order-up-to level y' and has y = max(x, y') units; demand D with pmf f_k
-follows. With room for B units of backlog (B = 0: lost sales), and x negative for a backlog,
+At inventory x the seller chooses a price k and an order-up-to level y', and then has y = max(x, y') units. Demand D with pmf
+f_k follows. With room for B units of backlog (B = 0: lost sales), and negative x for a backlog,
 
     sold = min(D, y + B),   x' = max(y - D, -B),
     reward = price sold - cost (y - x) - fixed 1{y > x} - holding (y - D)^+ - shortage (D - y)^+.
 
-A backlogged unit pays at once and counts as short every period until it is filled; what even the backlog cannot take is lost
-and counts as short once. Levels are all inventories -B, ..., M, so the lowest one never orders. Demand is Poisson, with the
-tail beyond `largest_demand` on that number, or binomial with `largest_demand` customers, or a table.
+A backlogged unit pays at once and counts as short in every period until it is filled. Demand beyond the backlog is lost and
+counts as short once. The levels are all inventories -B, ..., M, so the lowest level never orders. Demand is Poisson, with
+the tail beyond `largest_demand` assigned to that number, or binomial with `largest_demand` customers, or a table.
 
-Criterion: the long-run average reward (see `planning`), by relative value iteration on the inventories; exact. With a
-backlog of at least the largest demand and no fixed cost the oracle is the myopic base-stock level and price of
-`jaxprice.oracles.replenishment`; with a fixed cost it is of the kind (s, S, p).
+Criterion: the long-run average reward (see `planning`), by exact relative value iteration on the inventories. With a backlog
+of at least the largest demand and no fixed cost the oracle is the myopic base-stock level and price of
+`jaxprice.oracles.replenishment`. With a fixed cost it is of the form (s, S, p).
 
 Sources: A. Federgruen, A. Heching (1999), "Combined pricing and inventory control under uncertainty",
 doi:10.1287/opre.47.3.454; X. Chen, D. Simchi-Levi (2004), "Coordinating inventory control and pricing strategies with random
@@ -35,7 +35,7 @@ from jaxprice.envs.unit_demand import LAWS, pmf_of, table_of
 from jaxprice.types import Problem
 
 PRICES = (4.0, 5.0, 6.0, 7.0, 8.0)
-COSTS = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}  # by default, in units of the lowest price
+COSTS = {"cost": 0.5, "fixed": 1.25, "holding": 0.125, "shortage": 1.0}  # defaults, in units of the lowest price
 
 
 @struct.dataclass
@@ -46,13 +46,13 @@ class Params:
       prices: the grid, float `[num_prices]`.
       pmf: probabilities of demands at each price, float `[num_prices, largest_demand + 1]`.
       cost: cost of ordering a unit.
-      fixed: cost of ordering at all.
+      fixed: fixed cost of an order.
       holding: cost of a unit left after a period.
       shortage: cost of a unit short in a period.
       stock: inventory at the start, int.
       max_steps_in_episode: horizon.
-      worth: bias of each inventory, float `[S]`; filled in by `solve`, as what follows.
-      regrets: what each action gives up at each inventory, float `[S, A]`.
+      worth: bias of each inventory, float `[S]`; `solve` fills in this and the following fields.
+      regrets: regret of each action at each inventory, float `[S, A]`.
       best: the best action at each inventory, int `[S]`.
       value: average reward of the oracle.
     """
@@ -73,7 +73,7 @@ class Params:
 
 @struct.dataclass
 class State:
-    """Periods played, and the inventory, negative for a backlog; int scalars."""
+    """Number of periods played, and the inventory, negative for a backlog; int scalars."""
 
     time: jax.Array
     stock: jax.Array
@@ -89,7 +89,7 @@ class State:
 class Replenishment(LongRunMarket):
     """Joint pricing and replenishment; see the module.
 
-    Observation: share of the horizon gone, last price, last sale, inventory / largest; float `[4]`.
+    Observation: share of the horizon passed, last price, last sale, inventory / largest; float `[4]`.
     Action: `price * num_levels + level`, with the index of the price and that of the order-up-to level.
     Reward: as in the module. `problem.prices` is the price of each action; `problem.details`: "levels" of each action,
       "fixed", "holding", "shortage".
@@ -99,8 +99,8 @@ class Replenishment(LongRunMarket):
       num_prices: size of the price grid.
       largest: largest inventory M.
       largest_backlog: B; 0 for lost sales.
-      largest_demand: units a period.
-      law: "poisson", "binomial" or "table" (other markets drawn are binomial).
+      largest_demand: largest demand of a period, in units.
+      law: "poisson", "binomial" or "table" (randomly drawn markets are then binomial).
     """
 
     tables: ClassVar = ("worth", "regrets", "best", "value")
@@ -141,14 +141,14 @@ class Replenishment(LongRunMarket):
           demand: mean demand at each price, `[num_prices]`, or its probabilities, `[num_prices, largest_demand + 1]`; by
             default means from 9 / 20 to 3 / 20 of the largest demand.
           prices: the grid, increasing; by default 4, 5, 6, 7, 8.
-          law: law of demand with given means, "poisson" or "binomial".
-          largest_demand: units a period; by default 20, or as the table has it.
+          law: distribution of demand with given means, "poisson" or "binomial".
+          largest_demand: largest demand of a period; by default 20, or that of the table.
           largest: largest inventory; by default the largest demand.
-          backlog: whether unmet demand waits; else it is lost.
-          largest_backlog: units that may wait; by default the largest demand.
-          cost: of a unit ordered; by default half the lowest price.
+          backlog: whether unmet demand waits; otherwise it is lost.
+          largest_backlog: largest number of waiting units; by default the largest demand.
+          cost: cost of an ordered unit; by default half the lowest price.
           fixed: cost of an order; by default 5/4 of the lowest price.
-          holding: cost of a unit left; by default 1/8 of the lowest price.
+          holding: cost of a leftover unit; by default 1/8 of the lowest price.
           shortage: cost of a unit short; by default the lowest price.
           **choices: fields of the class.
 
@@ -210,7 +210,7 @@ class Replenishment(LongRunMarket):
         return self.largest_demand * (0.45 - 0.3 * (np.array(self.prices) - low) / ((high - low) or 1.0))
 
     def sample_params(self, key):
-        """Linear mean demand from U[.4, .5] of the largest at the lowest price to U[.1, .3] at the highest; in units of the
+        """Linear mean demand from U[.4, .5] of the largest at the lowest price to U[.1, .3] at the highest. In units of the
         lowest price: cost U[.3, .7], fixed cost U[0, 2], holding U[.05, .25], shortage U[.5, 1.5]."""
         u, low, high = jax.random.uniform(key, (6,), jnp.float32), self.prices[0], self.prices[-1]
         share = (np.array(self.prices, np.float32) - low) / ((high - low) or 1.0)
@@ -222,7 +222,7 @@ class Replenishment(LongRunMarket):
     def solve(self, params):
         """Bias, regrets, best actions and value.
 
-        What follows from having y units at price k, A[k, y], does not depend on x: Q = A[k, y] - cost (y - x) - fixed.
+        The result of having y units at price k, A[k, y], does not depend on x: Q = A[k, y] - cost (y - x) - fixed.
         """
         levels = jnp.asarray(self.levels)
         units = jnp.arange(self.largest_demand + 1)[None]
@@ -293,18 +293,18 @@ class Replenishment(LongRunMarket):
         return jnp.asarray(params.best)[state.stock + self.largest_backlog]
 
     def _have(self, state, action):
-        """Index of the price, and inventory once the order has arrived."""
+        """Index of the price, and inventory after the order has arrived."""
         return action // self.num_levels, jnp.maximum(state.stock, action % self.num_levels - self.largest_backlog)
 
     def _period(self, have, demand, params, k=None):
-        """Reward but for the order, at price k, or with a leading axis at all prices."""
+        """Reward without the order cost, at price k, or with a leading axis at all prices."""
         sold, over = jnp.minimum(demand, have + self.largest_backlog), have - demand
         costs = params.holding * jnp.maximum(over, 0) + params.shortage * jnp.maximum(-over, 0)
         prices = jnp.asarray(params.prices)
         return prices[:, None, None] * sold[None] - costs[None] if k is None else prices[k] * sold - costs
 
     def _paid(self, state, have, params):
-        """What the order costs."""
+        """Cost of the order."""
         return params.cost * (have - state.stock) + params.fixed * (have > state.stock)
 
     def _see(self, state, price, demand, params):

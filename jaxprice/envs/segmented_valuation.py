@@ -1,10 +1,10 @@
-"""Segmented valuations: consumers belong to segments of known size whose valuations are alike.
+"""Segmented valuations: consumers belong to segments of known size with similar valuations.
 
-Segment s has share psi_s (uniform on the simplex, known to the seller) and midpoint v_s, drawn from a law on [0, 1]. Each
-period one price is held for a number of consumers; each comes from segment s with probability psi_s, values the product
-at v_s + U(-delta, delta) and buys when that is at least the price. The seller sees every consumer's segment and whether
-it bought. Expected demand of one consumer is sum_s psi_s clip((v_s + delta - p) / (2 delta), 0, 1), and the oracle is the
-best price of the grid under it.
+Segment s has share psi_s (uniform on the simplex, known to the seller) and midpoint v_s, drawn from a distribution on [0,
+1]. In each period one price is offered to a number of consumers. Each comes from segment s with probability psi_s, values
+the product at v_s + U(-delta, delta) and buys if that is at least the price. The seller sees the segment of every consumer
+and whether it bought. Expected demand of one consumer is sum_s psi_s clip((v_s + delta - p) / (2 delta), 0, 1), and the
+oracle is the best price of the grid for it.
 
 Source: K. Misra, E. M. Schwartz, J. Abernethy (2019), "Dynamic online pricing with incomplete information using
 multiarmed bandit experiments", doi:10.1287/mksc.2018.1129: 100 prices, 1,000 segments, 10 consumers a period, delta .1.
@@ -32,7 +32,7 @@ class Params:
     Attributes:
       shares: size of each segment, float `[num_segments]`.
       midpoints: middle of each segment's valuations, float `[num_segments]`.
-      half_width: half the range of valuations within a segment.
+      half_width: half the width of valuations within a segment.
       prices: the grid, float `[num_prices]`.
       cost: unit cost.
       max_steps_in_episode: horizon.
@@ -48,12 +48,12 @@ class Params:
 
 @struct.dataclass
 class Observation:
-    """What the seller saw in the last period.
+    """The seller's observation of the last period.
 
     Attributes:
       segments: segment of each consumer, int `[buyers]`; -1 before the first period.
       purchases: whether each bought, bool `[buyers]`.
-      price: the price they were offered, float scalar.
+      price: the offered price, float scalar.
       shares: sizes of the segments, float `[num_segments]`.
     """
 
@@ -72,7 +72,7 @@ class Observation:
 )
 @dataclasses.dataclass(frozen=True)
 class SegmentedValuation(MyopicMarket):
-    """Segmented valuations with midpoints from one of `LAWS`.
+    """Segmented valuations whose midpoints follow one of `LAWS`.
 
     Observation: `Observation`: segments and purchases of the period's consumers, the price, and the shares of segments.
     Action: index of the price grid, int scalar.
@@ -94,8 +94,8 @@ class SegmentedValuation(MyopicMarket):
         """A market and its params, one draw of shares and midpoints.
 
         Args:
-          law: law of the midpoints, "beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)" or "two points".
-          half_width: half the range of valuations within a segment (delta), at most 1.
+          law: distribution of the midpoints, "beta(2,9)", "beta(2,2)", "beta(9,2)", "beta(.2,.3)" or "two points".
+          half_width: half the width of valuations within a segment (delta), at most 1.
           horizon: periods in an episode.
           **choices: fields of the class.
 

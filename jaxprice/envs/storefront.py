@@ -1,19 +1,19 @@
-"""A shop and its customers: prices and offers that make profit today and loyalty, or a price war, tomorrow.
+"""A shop and its customers: prices and offers earn profit today, and lead to loyalty or to a price war tomorrow.
 
-Each period a customer comes, of a type t (age band x income band x browsing state, independent draws with known
-probabilities), in a season's phase f (a fixed cycle; its last phase is a promotion), with a competitor at price level c and
-the shop at loyalty level l. An action is a list price, an offer, and optionally a product to show and how prominently. What
-customers then do is told in `jaxprice.envs.customers`: they buy here or elsewhere or nothing, and are satisfied or not.
-Satisfied, a customer raises the loyalty level with probability `rise`; not, lowers it with probability `fall`. The
-competitor moves a level towards our list price with probability `reaction`, and up or down by itself with probability
+In each period one customer comes. It has a type t (age band x income band x browsing state, independent draws with known
+probabilities). The season is in phase f (a fixed cycle, whose last phase is a promotion), the competitor has price level c,
+and the shop has loyalty level l. An action is a list price, an offer, and optionally a product to show and its prominence.
+`jaxprice.envs.customers` describes the response: the customer buys here, elsewhere or nothing, and is satisfied or not. A
+satisfied customer raises the loyalty level with probability `rise`; an unsatisfied one lowers it with probability `fall`.
+The competitor moves one level towards our list price with probability `reaction`, and up or down by itself with probability
 `drift` / 2 each.
 
-Rewards have five components, and the reward is their weighted sum: "profit", "conversion", "order_value", "market_share" and
-"satisfaction". All have finite support, so expectations are exact sums.
+The reward is a weighted sum of five components: "profit", "conversion", "order_value", "market_share" and "satisfaction".
+All have finite support, so expectations are exact sums.
 
-Criterion: the long-run average reward (see `planning`). Types are independent over time, so the bias is a function of
-(f, c, l) only, w(s) = E_t max_a Q(s, t, a) - g; relative value iteration is exact, and the damping takes care of seasons.
-No published setting: the numbers are ours, in units of the lowest price.
+Criterion: the long-run average reward (see `planning`). Types are independent over time, so the bias is a function of (f, c,
+l) only, w(s) = E_t max_a Q(s, t, a) - g. Relative value iteration is exact, and its damping handles the periodic seasons.
+There is no published setting: the numbers are ours, in units of the lowest price.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ SMALL, MEDIUM = (1, 2, 1, 2, 2, 2), (3, 2, 2, 4, 3, 3)  # ages, incomes, browsin
 
 @struct.dataclass
 class State:
-    """Periods played, competitor level, loyalty level, and type of the customer who is here; int scalars."""
+    """Number of periods played, competitor level, loyalty level, and type of the present customer; int scalars."""
 
     time: jax.Array
     competitor: jax.Array
@@ -68,12 +68,12 @@ class State:
 class Storefront(LongRunMarket):
     """A shop and its customers; see the module.
 
-    Observation: share of the horizon gone, last unit price paid (the list price if none), last units, phase (one-hot),
+    Observation: share of the horizon passed, last unit price paid (the list price if none), last units, phase (one-hot),
       competitor and loyalty level in [0, 1], and the context: age, income and browsing state (one-hot each).
     Action: `((price * offers + offer) * num_products + product) * num_exposures + exposure`.
     Reward: weighted sum of components; `info["components"]` has them, float `[5]`. `problem.prices` is the list price of
-      each action, and `problem.details` has its "offer" (index of `OFFERS`), "product" and "exposure"; the terms of
-      offers; "competitor_prices" and "weights".
+      each action. `problem.details` has its "offer" (index of `OFFERS`), "product" and "exposure"; the terms of offers;
+      "competitor_prices" and "weights".
     Oracle: the best action for the customer and the state of the shop; the long-run average reward of a period.
 
     Attributes:
@@ -115,7 +115,7 @@ class Storefront(LongRunMarket):
 
         Args:
           size: "medium" (12 types, 4 phases, 3 competitor and 3 loyalty levels) or "small" (2 of each).
-          num_prices: list prices, evenly spaced on `[low, high]`; by default 4, or 2 if small.
+          num_prices: number of list prices, evenly spaced on `[low, high]`; by default 4, or 2 if small.
           **choices: fields of the class.
 
         Raises:
@@ -140,7 +140,7 @@ class Storefront(LongRunMarket):
         return self.solved(self.params_of(lambda shape: jnp.zeros(shape)))
 
     def sample_params(self, key):
-        """The default market with normal deviations of tastes, types and seasons."""
+        """The default market with normally distributed deviations of tastes, types and seasons."""
         ages, incomes, browsings, phases = self.sizes[:4]
         count = self.num_types * (1 + self.num_products) + 2 * (ages + browsings) + incomes + phases + 4
         normals, taken = jax.random.normal(key, (count,), jnp.float32), 0
@@ -153,7 +153,7 @@ class Storefront(LongRunMarket):
         return self.solve(self.params_of(deviation))
 
     def params_of(self, deviation):
-        """Params, not solved yet; `deviation(shape)`: by how many standard deviations numbers differ from the usual ones."""
+        """Params, not solved yet; `deviation(shape)` gives deviations from the defaults in standard deviations."""
         prices = np.linspace(self.low, self.high, self.num_prices)
         competitor_prices = np.linspace(self.low, self.high, self.sizes[4])
         numbers = usual(deviation, self.sizes, self.units, self.num_products, self.low)
@@ -169,7 +169,7 @@ class Storefront(LongRunMarket):
         return dataclasses.replace(params, max_steps_in_episode=np.int32(self.horizon))
 
     def competition_of(self, prices, competitor_prices):
-        """Law of the competitor's next level, float32 `[C, K, C]`, NumPy."""
+        """Distribution of the competitor's next level, float32 `[C, K, C]`, NumPy."""
         levels = np.arange(len(competitor_prices))
         target = np.argmin(np.abs(competitor_prices[None] - prices[:, None]), axis=1)
         towards = np.sign(target[None] - levels[:, None])  # [C, K]
@@ -185,13 +185,13 @@ class Storefront(LongRunMarket):
         return tables.filled(self, params, tables.components_of(self, params))
 
     def pareto_front(self, params, weights):
-        """Long-run average of each component under the policies that are optimal for weighted sums of them.
+        """Long-run average of each component under the policies that are optimal for weighted sums of the components.
 
-        With positive weights every row is Pareto optimal; a zero weight gives weak optimality only.
+        With positive weights every row is Pareto optimal; a zero weight gives only weak optimality.
 
         Args:
           params: one market.
-          weights: float `[W, 5]`, not negative, rows summing to one.
+          weights: float `[W, 5]`, nonnegative, with rows that sum to one.
 
         Returns:
           gains: float `[W, 5]`.
@@ -262,7 +262,7 @@ class Storefront(LongRunMarket):
         return jnp.ravel(params.best)[self._row(state) * self.num_types + state.customer]
 
     def _customer(self, u, params):
-        """The type that a uniform number falls on, int scalar."""
+        """The type selected by a uniform number, int scalar."""
         return jnp.sum(u >= jnp.cumsum(jnp.asarray(params.types))[:-1], dtype=jnp.int32)
 
     def _cell(self, state):

@@ -1,4 +1,4 @@
-"""The oracle of a storefront: what every action brings, the best of them, and what else they could bring in the long run."""
+"""The oracle of a storefront: mean components of every action, the best action, and the Pareto front of the components."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ def filled(env, params, components):
 
 
 def pareto_front(env, params, weights):
-    """Gains `[W, 5]` and policies `[W, S, T]` that are optimal for weights `[W, 5]`, as `Storefront.pareto_front` has it."""
+    """Gains `[W, 5]` and policies `[W, S, T]` that are optimal for weights `[W, 5]`; see `Storefront.pareto_front`."""
     table = components_of(env, params)
     states, customers = np.indices(table.shape[:2])
 
@@ -62,7 +62,7 @@ def pareto_front(env, params, weights):
 
 
 def _chain(env, params, best, content):
-    """Transition matrix `[S, S]` of a policy `[S, T]`, with the probabilities of satisfaction `[S, T]`."""
+    """Transition matrix `[S, S]` of a policy `[S, T]`, for the probabilities of satisfaction `[S, T]`."""
     _, _, _, phases, levels, loyalties = env.sizes
     shape = (phases, levels, loyalties, env.num_types)
     best, content, row = best.reshape(shape), content.reshape(shape), np.arange(loyalties)

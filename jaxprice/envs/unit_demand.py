@@ -1,4 +1,4 @@
-"""Laws of demand in whole units: the probabilities of 0, 1, ..., largest units at each price (`replenishment`)."""
+"""Distributions of demand in whole units: the probabilities of 0, 1, ..., largest units at each price (`replenishment`)."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def pmf_of(mean, law, largest):
 
     Args:
       mean: float `[K]`; for "binomial" at most `largest`.
-      law: "poisson" (its tail is put on `largest`) or "binomial".
+      law: "poisson" (its tail is assigned to `largest`) or "binomial".
       largest: int.
 
     Returns:
@@ -32,12 +32,12 @@ def pmf_of(mean, law, largest):
 
 
 def table_of(demand, num_prices, largest_demand=None):
-    """Probabilities that somebody gives, float32 `[num_prices, largest + 1]`.
+    """A table of probabilities given by the user, float32 `[num_prices, largest + 1]`.
 
     Args:
       demand: the table.
-      num_prices: its rows.
-      largest_demand: largest demand that was asked for; None: that of the table.
+      num_prices: number of its rows.
+      largest_demand: the requested largest demand; None: that of the table.
 
     Raises:
       ValueError: a wrong shape, rows that are not distributions, another largest demand.

@@ -1,18 +1,17 @@
-"""The wheel bandit: rewards are the same almost everywhere, and large in a thin rim that only exploration finds.
+"""The wheel bandit: rewards are equal almost everywhere, and large in a thin rim that only exploration finds.
 
-A context x is uniform in the unit disc. Arm 0 always pays `safe` on average. The four others stand for the quadrants and pay
-`low`, but outside the circle of radius delta the arm of the quadrant of x pays `high`, with low < safe < high:
+A context x is uniform in the unit disc. Arm 0 always has mean reward `safe`. The four others correspond to the quadrants and
+have mean `low`; outside the circle of radius delta, the arm of the quadrant of x has mean `high`, with low < safe < high:
 
     mean of arm k = high   if |x| >= delta and x is in quadrant k (1: +, +; 2: +, -; 3: -, +; 4: -, -),
-                    safe   else if k = 0,   low   else.
+                    safe   otherwise if k = 0,   low   otherwise.
 
-Rewards are Gaussian around their means. The rim has 1 - delta^2 of the disc, so that the regret of a uniformly random arm in
-a period is, exactly,
+Rewards are Gaussian. The rim covers 1 - delta^2 of the disc, so the regret of a uniformly random arm in a period is exactly
 
     delta^2 4 (safe - low) / 5 + (1 - delta^2) ((high - safe) + 3 (high - low)) / 5.
 
-The context has a constant 1 in front (`intercept`), as the linear models of the paper's code. In the words of pricing: every
-arm has the price `high` and no cost, and demand is the reward in units of it.
+The context has a leading constant 1 (`intercept`), as the linear models of the paper's code. In terms of pricing, every arm
+has the price `high` and no cost, and demand is the reward in units of the price.
 
 Source: C. Riquelme, G. Tucker, J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127; the task distribution,
 delta ~ U[0, 1], is that of M. Garnelo et al. (2018), "Neural processes", arXiv:1807.01622.
@@ -64,7 +63,7 @@ class Params:
 class WheelBandit(ContextualMarket):
     """The wheel; see the module.
 
-    Observation: share of the horizon gone, last price, last demand, context; float `[3 + 2]`, or `[3 + 3]` with intercept.
+    Observation: share of the horizon passed, last price, last demand, context; float `[3 + 2]`, or `[3 + 3]` with intercept.
     Action: index of an arm, int scalar.
     Reward: Gaussian, float scalar.
     Oracle: the arm of the quadrant outside the circle, arm 0 inside.
@@ -128,7 +127,7 @@ class WheelBandit(ContextualMarket):
     def problem(self, params):
         return Problem.of(
             params,
-            prices=np.full(ARMS, self.high, np.float32),  # known before tracing: policies tell the arms apart by it
+            prices=np.full(ARMS, self.high, np.float32),  # concrete before tracing: policies use this
             noise="gaussian",
             context_size=2 + self.intercept,
         )
