@@ -167,7 +167,7 @@ def interval(params, cost=True):
 
 
 def offers(params, on_grid):
-    """Prices that may be posted: an interval with a cost, and with `on_grid` a grid."""
+    """Rules for prices: an interval with a cost, and with `on_grid` also a grid."""
     yield from interval(params)
     if on_grid:
         yield from grid(params)

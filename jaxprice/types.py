@@ -91,13 +91,13 @@ class Problem:
 
     @classmethod
     def of(cls, params, action_space=None, **told):
-        """The problem of the market `params`: what params hold under the same name is told, unless it is given here.
+        """The problem of the market `params`, with the fields of the same names, unless they are given here.
 
         Args:
-          params: a market with `max_steps_in_episode`. `prices`, `low`, `high`, `cost` and `noise_scale` are taken from it:
-            without `prices` there is no grid, without `low` and `high` they are the ends of the grid, and without
+          params: a market with `max_steps_in_episode`. `prices`, `low`, `high`, `cost` and `noise_scale` are taken from it.
+            Without `prices` there is no grid; without `low` and `high`, these are the ends of the grid; without
             `noise_scale` there is no Gaussian noise.
-          action_space: by default the indices of the prices, or without a grid any price.
+          action_space: by default `Discrete` for a grid, otherwise `Interval`.
           **told: other fields.
         """
         shape = () if action_space is None else action_space.shape
@@ -244,9 +244,9 @@ class Environment(abc.ABC):
     """A simulated market for one lane. Subclasses are frozen dataclasses of static choices.
 
     The methods are those of gymnax 1.x. A subclass provides `default_params`, `sample_params`, `problem`, `reset_env`,
-    `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`, or it cannot be made (`TypeError`); `jaxprice.envs`
-    says which base class has which of them. `step_env` returns an `info` that always holds `price`, `demand` (float scalars,
-    or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
+    `step_env`, `expected_reward`, `optimal_reward` and `optimal_action`; without them its constructor raises a `TypeError`.
+    `jaxprice.envs` lists base classes that have some of them. `step_env` returns an `info` that always holds `price` and
+    `demand` (float scalars, or `[n]` with n products), `reward`, `regret` and `optimal_reward` (float scalars).
 
     In some markets today's price changes tomorrow's market (stock, reference prices, loyalty). There the regret of a period
     is the loss in value under the oracle, `V(s) - E[r + V(s')]`. It is never negative, and zero for the oracle. Its sum is
@@ -270,7 +270,7 @@ class Environment(abc.ABC):
             cls.default_params = _now(cls.default_params)
 
     def __post_init__(self):
-        """Check the fields that are options (`jaxprice.envs.options`), each by itself and then together."""
+        """Check the fields that are options (`jaxprice.envs.options`), first separately and then together."""
         for field in dataclasses.fields(self):
             check = field.metadata.get("check")
             if check is not None:
@@ -278,7 +278,7 @@ class Environment(abc.ABC):
         self.check_options()
 
     def check_options(self):
-        """Refuse options that do not go together: a ValueError. A subclass says which."""
+        """Raise a ValueError if options contradict each other. A subclass defines the condition."""
         return None
 
     @classmethod

@@ -16,14 +16,14 @@ COLUMNS = ("name", "kind", "what it is", "paper", "oracle", "figure of merit", "
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to do with the table."""
+    """Options of the command line."""
 
     write: bool = False
-    """Put it between the two marks of the page, rather than print it."""
+    """Write the table between the two marks of the page instead of printing it."""
 
 
 def table():
-    """The table, as Markdown: a row for each market, or for several that differ by their name alone."""
+    """The table, as Markdown: one row for each market, or for several that differ only by name."""
     rows = {}
     for card in envs.cards():
         options = ", ".join(f"{name}={default!r}" for name, default in card.options.items())
@@ -33,7 +33,7 @@ def table():
 
 
 def page():
-    """The page with the table of today.
+    """The page with the current table.
 
     Raises:
       ValueError: the page lacks the marks.

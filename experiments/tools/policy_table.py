@@ -26,7 +26,7 @@ TABLE = "| policy | paper | regret | learns from | hyperparameters |\n|---|---|-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to do with the page."""
+    """Options of the command line."""
 
     write: bool = False
     """Write the page instead of printing it."""

@@ -23,13 +23,11 @@ Gittins: the paper uses the best-performing approximation in each setting. Those
        m + v / (M sqrt((2 log(1 / g) + 1 / M) v) + m - 1/2),      at g = 1;
 
 2. the largest mean reward over deterministic stopping horizons up to 500. The posterior mean is a martingale, so every
-horizon gives m: this
-   equals Greedy;
+   horizon gives m: this equals Greedy;
 3. calibration against a sure reward on a lattice that ends at a + b = 1000, with the best discount of .9, .99, .999 and
-.9999 (they use a grid
-   of sure rewards, here it is interpolated, to 4e-4). Their script looks (a, b) up at (a + 1, b + 1) and always with .9999;
-   here the table is read at the right place. It is the only one of the three that comes near the printed total of 500 pulls
-   and 50 arms.
+   .9999 (they use a grid of sure rewards, here it is interpolated, to 4e-4). Their script looks (a, b) up at (a + 1, b + 1)
+   and always with .9999; here the table is read at the right place. It is the only one of the three that comes near the
+   printed total of 500 pulls and 50 arms.
 
 None of these baselines knows the horizon.
 

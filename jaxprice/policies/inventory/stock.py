@@ -2,8 +2,7 @@
 
 There are n products (with one product, scalars become rows of one) and M resources. A unit of product i uses A_ij units of
 resource j; with one product or without a table each product is its own resource. An action k has margins m_ki and mean
-demand d_ki. The
-programme of a period with capacity c is
+demand d_ki. The programme of a period with capacity c is
 
     max_x  sum_k x_k sum_i m_ki d_ki   subject to   sum_k x_k sum_i A_ij d_ki <= c_j for every j,   sum_k x_k <= 1,   x >= 0,
 

@@ -4,8 +4,7 @@ After t >= 2 periods, with m the mean and V_t = sum (p_i - m)^2 / t the variance
 line, and p1, p2 the first two prices:
 
 1. If the line is not a demand curve (a <= 0, s >= 0, or negative demand at some price of the interval), post the one of p1
-and p2
-   that is farther from m.
+   and p2 that is farther from m.
 2. Otherwise post the best price for the line if this leaves V_{t+1} >= c (t+1)^(alpha-1).
 3. Otherwise post the best price outside the taboo interval  m +- sqrt( c [(t+1)^alpha - t^alpha] (t+1) / t ).
 

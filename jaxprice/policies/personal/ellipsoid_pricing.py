@@ -3,9 +3,8 @@
 A buyer with features x values the product at exactly x'theta, ||theta|| <= radius. The seller knows that theta is in the
 ellipsoid (theta - a)' A^-1 (theta - a) <= 1, at first the ball. With w = sqrt(x'A x) the value is in [x'a - w, x'a + w], and
 
-    2 w > eps    explore: price x'a. A sale leaves the half x'theta >= x'a, a refusal the other half. The new ellipsoid is
-    the
-                 smallest around this half, with b = A x / w and c = 1 for a sale, -1 for a refusal:
+    2 w > eps    explore: price x'a. A sale leaves the half x'theta >= x'a, a refusal the other half. The new ellipsoid
+                 is the smallest around this half, with b = A x / w and c = 1 for a sale, -1 for a refusal:
                  a <- a + c b / (d + 1),     A <- d^2 / (d^2 - 1) (A - 2 / (d + 1) b b');
     otherwise    exploit: price x'a - w, a certain sale, which teaches nothing.
 

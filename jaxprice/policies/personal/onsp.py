@@ -1,8 +1,7 @@
 """ONSP: the best price for an estimate that makes one online Newton step a sale.
 
 A buyer with features x buys at price p if x'theta + noise >= p; the distribution of the noise and its scale s are known. In
-each
-period
+each period
 
     p_t = argmax (p - c) G((x_t'theta_t - p) / s),      A_t = A_{t-1} + grad grad',
     theta_{t+1} = Proj^A_t( theta_t - (1 / gamma) A_t^-1 grad ),      A_0 = start I / s^2,   theta_1 = 0,

@@ -4,9 +4,8 @@ On the scale x in [-1, 1] of the price interval, demand of one buyer of product 
 parameters theta_i = (m_i, s_i) ~ N(theta*, Sigma*) come from one distribution for all products; theta* is not known. For
 each product:
 
-- Tests: the first 2 k periods alternate between the prices x = -g and x = +g. The least-squares line through these sales
-  alone,
-  theta^_i, has the error covariance V = noise^2 / (2 k) diag(1, 1 / g^2), the same for every product.
+- Tests: the first 2 k periods alternate between the prices x = -g and x = +g. The least-squares line theta^_i through these
+  sales alone has the error covariance V = noise^2 / (2 k) diag(1, 1 / g^2), the same for every product.
 - Thompson sampling in the other periods, as in `bayesian_linear_pricing`, with all sales of the product. The prior of the
   first `cautious` products is N((level, fall), std^2 I). After n products it is
 
