@@ -10,10 +10,10 @@ is drawn with the probabilities that minimise sum_k q_k L_k - (4 / eta_t) sum_k 
 | "importance" | 1{k = i} (1 - x) / q_k | 2 / sqrt(t) |
 | "reduced" variance | 1{k = i} (1 - x - B_k) / q_k + B_k, B_k = 1/2 if q_k >= eta_t^2, otherwise 0 | 4 / sqrt(t) |
 
-The policy does not need the horizon. Let z = eta_t (min L - y) / 2, between 1 and sqrt(K), and u_k = eta_t (L_k - min L) /
-2. The equation is sum_k (z + u_k)^-2 = 1. Its left side to the power -1/2 is concave and nearly linear (exactly linear if
-all losses are equal). So four Newton steps from z = 1 leave an error of the sum below 1e-6 for up to 1,000 arms, and
-dividing by the sum removes it. Losses are stored relative to the smallest.
+The policy does not need the horizon. Let z = eta_t (min L - y) / 2, between 1 and sqrt(K), and let
+u_k = eta_t (L_k - min L) / 2. The equation is sum_k (z + u_k)^-2 = 1. Its left side to the power -1/2 is concave and nearly
+linear (exactly linear if all losses are equal). So four Newton steps from z = 1 leave an error of the sum below 1e-6 for up
+to 1,000 arms, and dividing by the sum removes it. Losses are stored relative to the smallest.
 
 Regret: against the best fixed arm at most 4 sqrt(K T) + 1 ("importance"), or 2 sqrt(K T) up to logarithms ("reduced"); with
 stochastic demand and one best arm, of order sum_k log(T) / Delta_k.
