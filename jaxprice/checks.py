@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
-Bound = float | np.floating
+Bound = float | np.number
 LARGEST = 2**31 - 1  # largest value that an int32 can count
 TABLE = 2**26  # largest number of entries in one array of a market, 256 MiB
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import shapes
 
 KEPT = {
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
@@ -21,12 +22,15 @@ for name, value in KEPT.items():  # before jax is imported, and handed on to the
 
 
 def pytest_addoption(parser):
+    parser.addoption("--shapes", action="store_true", help="compare what functions take and return with their annotations")
     parser.addoption("--optimised", action="store_true", help="compile all tests as users have it compiled")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "optimised: compiled as users have it compiled")
     config.addinivalue_line("markers", "many: slow as there are so many of them, each of them short")
+    if config.getoption("shapes"):
+        shapes.install()
     if not config.getoption("optimised"):
         from jaxprice import devices
 

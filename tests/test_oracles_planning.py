@@ -149,7 +149,7 @@ def test_pareto_front_is_every_policy_weighed(x64, rtol):
 
 def test_policy_gain_of_a_chain_with_transient_states():
     transition = np.array([[0.5, 0.5, 0], [0, 0.25, 0.75], [0, 0.5, 0.5]])
-    np.testing.assert_allclose(dp.policy_gain([7.0, 1.0, 2.0], transition), (2 * 1 + 3 * 2) / 5, rtol=1e-6)
+    np.testing.assert_allclose(dp.policy_gain(np.array([7.0, 1.0, 2.0]), transition), (2 * 1 + 3 * 2) / 5, rtol=1e-6)
 
 
 # inventory

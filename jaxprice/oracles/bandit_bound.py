@@ -23,6 +23,7 @@ D. P. Kingma, J. Ba (2015), "Adam: a method for stochastic optimization", arXiv:
 """
 
 import numpy as np
+from jaxtyping import Float64
 from scipy import integrate, special
 
 from jaxprice import checks
@@ -30,7 +31,7 @@ from jaxprice import checks
 START, STEP = 0.75, 0.02  # initial prices, and the largest change of a price in a step
 
 
-def upper_bound(arms, horizon, a=1.0, b=1.0, iterations=300):
+def upper_bound(arms: int, horizon: int, a: float = 1.0, b: float = 1.0, iterations: int = 300) -> float:
     """The smaller of the two bounds on the expected total reward.
 
     Args:
@@ -48,14 +49,16 @@ def upper_bound(arms, horizon, a=1.0, b=1.0, iterations=300):
     return min(lagrangian(arms, horizon, a, b, iterations)[0], clairvoyant(arms, horizon, a, b))
 
 
-def clairvoyant(arms, horizon, a=1.0, b=1.0):
+def clairvoyant(arms: int, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
     """Expected reward of a seller who knows every arm, a float; arguments and errors as in `upper_bound`."""
     arms, horizon = _checked(arms, horizon, a, b)
     missed = integrate.quad(lambda x: special.betainc(a, b, x) ** arms, 0, 1, epsabs=1e-12, epsrel=1e-12, limit=500)[0]
     return horizon * (1 - missed)
 
 
-def lagrangian(arms, horizon, a=1.0, b=1.0, iterations=300):
+def lagrangian(
+    arms: int, horizon: int, a: float = 1.0, b: float = 1.0, iterations: int = 300
+) -> tuple[float, Float64[np.ndarray, " {horizon}"]]:
     """The Lagrangian bound, and the prices of a pull that attain it.
 
     Args:
@@ -82,7 +85,9 @@ def lagrangian(arms, horizon, a=1.0, b=1.0, iterations=300):
     return float(best), found
 
 
-def relaxed(prices, arms, a=1.0, b=1.0):
+def relaxed(
+    prices: Float64[np.ndarray, " horizon"], arms: int, a: float = 1.0, b: float = 1.0
+) -> tuple[float, Float64[np.ndarray, " horizon"]]:
     """L at prices `[horizon]`, a float, and a subgradient, float64 `[horizon]`."""
     horizon = len(prices)
     n, s = np.mgrid[:horizon, :horizon]

@@ -28,9 +28,11 @@ doi:10.1007/978-94-015-3711-7; Y. Duan et al. (2016) for UCB1 and the other base
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Int16, Int32
 from scipy import stats
 
 from jaxprice import checks
@@ -47,13 +49,13 @@ class Layer(NamedTuple):
       won, lost: index in the next layer after a success or failure of each arm, int32 `[states, arms]`; zero in the last.
     """
 
-    successes: np.ndarray
-    failures: np.ndarray
-    won: np.ndarray
-    lost: np.ndarray
+    successes: Int16[np.ndarray, "states arms"]
+    failures: Int16[np.ndarray, "states arms"]
+    won: Int32[np.ndarray, "states arms"]
+    lost: Int32[np.ndarray, "states arms"]
 
 
-def optimum(arms, horizon, a=1.0, b=1.0):
+def optimum(arms: int, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
     """The largest expected total reward of any policy.
 
     Args:
@@ -72,7 +74,7 @@ def optimum(arms, horizon, a=1.0, b=1.0):
     return _sweep(arms, horizon, a, b, lambda layer, left, worth: worth.max(axis=1))
 
 
-def value(policy, arms, horizon, a=1.0, b=1.0):
+def value(policy: Callable, arms: int, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
     """The expected total reward of a policy.
 
     Args:
@@ -111,7 +113,7 @@ def count(arms, horizon):
 
 
 @functools.lru_cache(maxsize=4)
-def layers(arms, horizon):
+def layers(arms: int, horizon: int) -> tuple[Layer, ...]:
     """A tuple of `horizon` layers; the first one has a single state, without any pulls.
 
     Raises:
@@ -164,12 +166,14 @@ def _sweep(arms, horizon, a, b, choose):
     return float(values[0])
 
 
-def random(successes, failures, left):
+def random(
+    successes: Int[np.ndarray, "states arms"], failures: Int[np.ndarray, "states arms"], left: int
+) -> Float[np.ndarray, "states arms"]:
     """Every arm with the same probability."""
     return np.full(successes.shape, 1 / successes.shape[1])
 
 
-def epsilon_greedy(epsilon, a=1.0, b=1.0):
+def epsilon_greedy(epsilon: float, a: float = 1.0, b: float = 1.0) -> Callable:
     """A random arm with probability `epsilon`, otherwise an arm with the largest posterior mean."""
     checks.number("epsilon", epsilon, low=0, high=1, scalar=True)
 
@@ -179,12 +183,12 @@ def epsilon_greedy(epsilon, a=1.0, b=1.0):
     return policy
 
 
-def greedy(a=1.0, b=1.0):
+def greedy(a: float = 1.0, b: float = 1.0) -> Callable:
     """An arm with the largest posterior mean."""
     return epsilon_greedy(0.0, a, b)
 
 
-def ucb1(c, a=1.0, b=1.0):
+def ucb1(c: float, a: float = 1.0, b: float = 1.0) -> Callable:
     """An arm with the largest mean + c sqrt(2 log(t + 1) / (a + b + pulls)), with the posterior mean and t past pulls."""
     checks.number("c", c, low=0, scalar=True)
 
@@ -196,7 +200,7 @@ def ucb1(c, a=1.0, b=1.0):
     return policy
 
 
-def gittins(horizon, a=1.0, b=1.0):
+def gittins(horizon: int, a: float = 1.0, b: float = 1.0) -> Callable:
     """An arm with the largest finite-horizon Gittins index; indices within 1e-5 count as equal."""
     tables = indices.finite_table(horizon, a, b)
 
@@ -206,7 +210,7 @@ def gittins(horizon, a=1.0, b=1.0):
     return policy
 
 
-def thompson(a=1, b=1):
+def thompson(a: int = 1, b: int = 1) -> Callable:
     """Each arm with the exact probability that its posterior draw is the largest.
 
     Raises:

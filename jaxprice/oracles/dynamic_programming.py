@@ -16,14 +16,21 @@ Sources: M. L. Puterman (1994), "Markov Decision Processes", sections 4.3, 6.6 a
 D. J. White (1963) for relative value iteration; J. MacQueen (1966) for the bounds.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 
 
-def finite_horizon(reward, transition, horizon):
+def finite_horizon(
+    reward: Num[ArrayLike, "S A"], transition: Num[ArrayLike, "S A S"], horizon: int
+) -> Float[Array, "{horizon}+1 S"]:
     """Optimal expected total reward for every number of periods to go.
 
     Args:
@@ -48,7 +55,14 @@ def finite_horizon(reward, transition, horizon):
     return jnp.concatenate([start[None], jax.lax.scan(backward, start, length=horizon)[1]])
 
 
-def value_iteration(reward, transition, discount, tolerance=None, *, max_iterations=100_000):
+def value_iteration(
+    reward: Num[ArrayLike, "S A"],
+    transition: Num[ArrayLike, "S A S"],
+    discount: ArrayLike,
+    tolerance: ArrayLike | None = None,
+    *,
+    max_iterations: int = 100_000,
+) -> tuple[Float[Array, " S"], Float[Array, "S A"]]:
     """Optimal expected discounted reward.
 
     Args:
@@ -75,7 +89,14 @@ def value_iteration(reward, transition, discount, tolerance=None, *, max_iterati
     return jnp.max(q, axis=1), q
 
 
-def relative_value_iteration(reward, transition, tolerance=None, max_iterations=100_000, *, step=0.5):
+def relative_value_iteration(
+    reward: Num[ArrayLike, "S A"],
+    transition: Num[ArrayLike, "S A S"],
+    tolerance: ArrayLike | None = None,
+    max_iterations: int = 100_000,
+    *,
+    step: ArrayLike = 0.5,
+) -> tuple[Float[Array, ""], Float[Array, " S"], Float[Array, "S A"]]:
     """Optimal long-run average reward of a unichain MDP.
 
     Args:
@@ -102,7 +123,7 @@ def relative_value_iteration(reward, transition, tolerance=None, max_iterations=
     return gain, bias, reward - gain + _expect(transition, bias)
 
 
-def policy_gain(reward, transition):
+def policy_gain(reward: Num[ArrayLike, " S *components"], transition: Num[ArrayLike, "S S"]) -> Float[Array, " *components"]:
     """Long-run average reward of a unichain Markov chain: the stationary distribution, by a linear solve, times the reward.
 
     Args:
@@ -129,7 +150,15 @@ def policy_gain(reward, transition):
     return jnp.matmul(weights / jnp.sum(weights), reward, precision="highest")
 
 
-def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=100_000, *, step=0.5):
+def pareto_front(
+    rewards: Num[ArrayLike, "S A C"],
+    transition: Num[ArrayLike, "S A S"],
+    weights: Num[ArrayLike, "W C"],
+    tolerance: ArrayLike | None = None,
+    max_iterations: int = 100_000,
+    *,
+    step: ArrayLike = 0.5,
+) -> tuple[Float[Array, "W C"], Int[Array, "W S"]]:
     """Average rewards of each component under the policies that are optimal for weighted sums of the components.
 
     With positive weights every row is Pareto optimal; a zero weight gives only weak optimality. Ties between actions go to
@@ -165,7 +194,9 @@ def pareto_front(rewards, transition, weights, tolerance=None, max_iterations=10
     return jax.vmap(solve)(weights)
 
 
-def span_iteration(residual, centred, bias, step, max_iterations):
+def span_iteration(
+    residual: Callable, centred: Callable, bias: Float[Array, "*n"], step: ArrayLike, max_iterations: int
+) -> tuple[Float[Array, "*n"], Float[Array, ""]]:
     """Relative value iteration, h <- h + step (Th - h), until the span of Th - h is small.
 
     Args:
@@ -195,7 +226,7 @@ def span_iteration(residual, centred, bias, step, max_iterations):
     return jnp.where(converged, bias, jnp.nan), jnp.where(converged, level, jnp.nan)
 
 
-def rows(name, probabilities):
+def rows(name: str, probabilities: Float[Array | np.ndarray, "*n S"]) -> Float[Array | np.ndarray, "*n S"]:
     """Checks that the last axis of `probabilities` `[..., S]` holds distributions; traced values pass unchecked.
 
     Raises:

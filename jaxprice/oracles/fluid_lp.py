@@ -19,12 +19,17 @@ D. Simchi-Levi and H. Wang (2018), doi:10.1287/opre.2018.1755, for the programme
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
 from jaxprice.numerics import dot
 
 
-def fluid_lp(reward, consumption, capacity):
+def fluid_lp(
+    reward: Num[ArrayLike, " K"], consumption: Num[ArrayLike, "K M"], capacity: Num[ArrayLike, " M"]
+) -> tuple[Float[Array, ""], Float[Array, " K"], Float[Array, " M"]]:
     """The optimal mix of price vectors, and the value of each resource.
 
     Args:

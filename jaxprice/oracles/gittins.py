@@ -30,6 +30,7 @@ M. Rothschild (1974), "A two-armed bandit theory of market pricing", doi:10.1016
 import functools
 
 import numpy as np
+from jaxtyping import Float32, Float64
 
 from jaxprice import checks
 
@@ -39,7 +40,7 @@ DOUBLE = 50  # largest horizon with float64 lattices; float32 changes indices by
 TOGETHER = 2**18  # number of gains in a batch, 2 MB
 
 
-def index(a, b, discount, depth=None):
+def index(a: float, b: float, discount: float, depth: int | None = None) -> float:
     """The index of one state.
 
     Args:
@@ -64,7 +65,9 @@ def index(a, b, discount, depth=None):
 
 
 @functools.lru_cache(maxsize=16)
-def discounted_table(discount, size, a=1.0, b=1.0, depth=None):
+def discounted_table(
+    discount: float, size: int, a: float = 1.0, b: float = 1.0, depth: int | None = None
+) -> Float64[np.ndarray, "{size}+1 {size}+1"]:
     """Indices of all states with up to `size` observations.
 
     Args:
@@ -90,7 +93,9 @@ def discounted_table(discount, size, a=1.0, b=1.0, depth=None):
 
 
 @functools.lru_cache(maxsize=4)
-def finite_table(horizon, a=1.0, b=1.0, size=None):
+def finite_table(
+    horizon: int, a: float = 1.0, b: float = 1.0, size: int | None = None
+) -> tuple[Float32[np.ndarray, "_ _"], ...]:
     """Indices of all states within a horizon, without a discount.
 
     Args:

@@ -21,15 +21,22 @@ Sources: G. Gallego and G. van Ryzin (1994), doi:10.1287/mnsc.40.8.999; K. J. Fe
 doi:10.1287/opre.2018.1755, for the fluid problem.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.scipy.special import gammainc, gammaincc
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
 
 
-def gallego_van_ryzin(stock, mass):
+def gallego_van_ryzin(
+    stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Optimal expected revenue and price with exponential demand.
 
     Args:
@@ -57,7 +64,7 @@ def gallego_van_ryzin(stock, mass):
     return value, jnp.where(stock > 0, 1 + last, jnp.inf)
 
 
-def deterministic_bound(stock, mass):
+def deterministic_bound(stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"]) -> Float[Array, "..."]:
     """The fluid value s (1 + log(mass / s)), s = min(stock, mass), an upper bound on `gallego_van_ryzin`'s.
 
     Args:
@@ -74,7 +81,7 @@ def deterministic_bound(stock, mass):
     return jnp.minimum(stock, mass) * run_out_price(stock, mass)
 
 
-def run_out_price(stock, mass):
+def run_out_price(stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"]) -> Float[Array, "..."]:
     """The fluid-optimal fixed price 1 + log(mass / s), s = min(stock, mass), which sells s units on average.
 
     Args:
@@ -92,7 +99,9 @@ def run_out_price(stock, mass):
     return 1 + jnp.log(jnp.where(binding, mass / jnp.maximum(stock, 1), 1.0))
 
 
-def fixed_price_value(stock, mass, price):
+def fixed_price_value(
+    stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"], price: Num[ArrayLike, "*#n"]
+) -> Float[Array, "..."]:
     """Expected revenue of one price held until the season or the stock ends: price * E[min(stock, Poisson)].
 
     Args:
@@ -112,7 +121,9 @@ def fixed_price_value(stock, mass, price):
     return price * jnp.where(stock > 0, buyers * below + stock * gammainc(jnp.maximum(stock, 1.0), buyers), 0.0)
 
 
-def marginal_values(gain, horizon, stock, salvage=0.0):
+def marginal_values(
+    gain: Callable, horizon: int, stock: int, salvage: ArrayLike = 0.0
+) -> Float[Array, "{horizon}+1 {stock}+1"]:
     """Exact value of every unit of stock at every time, with at most one sale a period.
 
     Args:
@@ -148,7 +159,7 @@ def marginal_values(gain, horizon, stock, salvage=0.0):
     return jnp.pad(table, ((0, 0), (1, 0)), constant_values=jnp.inf)
 
 
-def grid_gain(prices, demand):
+def grid_gain(prices: Num[ArrayLike, " K"], demand: Num[ArrayLike, " K"]) -> Callable:
     """The best expected gain of a period on a price grid, g(x) = max(0, max_k d_k (p_k - x)), for `marginal_values`.
 
     Args:
@@ -173,7 +184,9 @@ def grid_gain(prices, demand):
     return gain
 
 
-def fluid_prices(prices, demand, capacity):
+def fluid_prices(
+    prices: Num[ArrayLike, " K"], demand: Num[ArrayLike, " K"], capacity: Num[ArrayLike, ""]
+) -> tuple[Float[Array, ""], Float[Array, " K"], Float[Array, "2"]]:
     """The fluid problem of one resource, solved exactly by enumerating all pairs of prices.
 
     Args:

@@ -17,6 +17,9 @@ doi:10.1007/BF02124750.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice.numerics import wright_omega
 
@@ -25,7 +28,7 @@ INVERSE_E_REST = -1.2428753672788363e-17
 
 
 @jax.custom_jvp
-def lambert_w(x):
+def lambert_w(x: Num[ArrayLike, "*n"]) -> Float[Array, "*n"]:
     """Principal branch of Lambert's W, differentiable once or more.
 
     Args:

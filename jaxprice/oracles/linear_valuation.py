@@ -28,6 +28,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
 from jaxprice.numerics import wright_omega
@@ -35,7 +38,14 @@ from jaxprice.numerics import wright_omega
 NOISES = ("logistic", "gaussian", "uniform", "mixture")
 
 
-def survival(noise, gap, scale, *, weights=None, locations=None):
+def survival(
+    noise: str,
+    gap: Num[ArrayLike, "..."],
+    scale: Num[ArrayLike, "..."],
+    *,
+    weights: Num[ArrayLike, " M"] | None = None,
+    locations: Num[ArrayLike, " M"] | None = None,
+) -> Float[Array, "..."]:
     """Purchase probability P(z >= gap), where gap is the price minus the utility.
 
     Args:
@@ -63,7 +73,14 @@ def survival(noise, gap, scale, *, weights=None, locations=None):
             return jnp.vectorize(lambda x: jnp.sum(weights * jax.scipy.special.ndtr((locations - x) / scale)))(gap)
 
 
-def optimal_price(utility, noise, scale, *, weights=None, locations=None):
+def optimal_price(
+    utility: Num[ArrayLike, "..."],
+    noise: str,
+    scale: Num[ArrayLike, "..."],
+    *,
+    weights: Num[ArrayLike, " M"] | None = None,
+    locations: Num[ArrayLike, " M"] | None = None,
+) -> Float[Array, "..."]:
     """The price with the largest expected revenue, at least zero.
 
     Args:
@@ -89,7 +106,15 @@ def optimal_price(utility, noise, scale, *, weights=None, locations=None):
             return jnp.vectorize(lambda u: _mixture_price(u + locations, scale, weights))(utility)
 
 
-def revenue(price, utility, noise, scale, *, weights=None, locations=None):
+def revenue(
+    price: Num[ArrayLike, "..."],
+    utility: Num[ArrayLike, "..."],
+    noise: str,
+    scale: Num[ArrayLike, "..."],
+    *,
+    weights: Num[ArrayLike, " M"] | None = None,
+    locations: Num[ArrayLike, " M"] | None = None,
+) -> Float[Array, "..."]:
     """Expected revenue of one buyer at `price` `[...]`, in its units, float `[...]`; the rest as in `optimal_price`."""
     return price * survival(noise, price - utility, scale, weights=weights, locations=locations)
 

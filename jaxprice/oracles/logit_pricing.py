@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.numerics import wright_omega
@@ -35,7 +36,9 @@ from jaxprice.numerics import wright_omega
 ROUNDS = 100  # rounds of best replies: each at least halves the error in the end, enough for float64
 
 
-def choice_probabilities(prices, quality, scale, outside=0.0):
+def choice_probabilities(
+    prices: Num[ArrayLike, "*#lanes n"], quality: Num[ArrayLike, "*#lanes n"], scale: ArrayLike, outside: ArrayLike = 0.0
+) -> Float[Array, "... n"]:
     """Purchase probability of each product; with the remaining probability the buyer buys nothing.
 
     Args:
@@ -52,7 +55,13 @@ def choice_probabilities(prices, quality, scale, outside=0.0):
     return jax.nn.softmax(jnp.concatenate([utility, none], axis=-1), axis=-1)[..., :-1]
 
 
-def profits(prices, quality, cost, scale, outside=0.0):
+def profits(
+    prices: Num[ArrayLike, "*#lanes n"],
+    quality: Num[ArrayLike, "*#lanes n"],
+    cost: Num[ArrayLike, "..."],
+    scale: ArrayLike,
+    outside: ArrayLike = 0.0,
+) -> Float[Array, "... n"]:
     """Expected profit of each product from one buyer, (p_j - c_j) q_j.
 
     Args:
@@ -67,7 +76,9 @@ def profits(prices, quality, cost, scale, outside=0.0):
     return (prices - jnp.broadcast_to(jnp.asarray(cost, share.dtype), share.shape)) * share
 
 
-def monopoly(quality, cost, scale, outside=0.0):
+def monopoly(
+    quality: Num[ArrayLike, "*lanes n"], cost: Num[ArrayLike, "..."], scale: ArrayLike, outside: ArrayLike = 0.0
+) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
     """Prices of a single seller of all products, and its profit.
 
     Args:
@@ -84,7 +95,13 @@ def monopoly(quality, cost, scale, outside=0.0):
     return cost + scale * (1 + w[..., None]), scale * w
 
 
-def best_response(prices, quality, cost, scale, outside=0.0):
+def best_response(
+    prices: Num[ArrayLike, "*#lanes n"],
+    quality: Num[ArrayLike, "*#lanes n"],
+    cost: Num[ArrayLike, "..."],
+    scale: ArrayLike,
+    outside: ArrayLike = 0.0,
+) -> Float[Array, "... n"]:
     """The best price of every single-product firm, for the given prices of its rivals.
 
     Args:
@@ -100,7 +117,9 @@ def best_response(prices, quality, cost, scale, outside=0.0):
     return cost + scale * (1 + wright_omega(_utility(cost, quality, scale) - 1 - rivals))
 
 
-def nash(quality, cost, scale, outside=0.0):
+def nash(
+    quality: Num[ArrayLike, "*lanes n"], cost: Num[ArrayLike, "..."], scale: ArrayLike, outside: ArrayLike = 0.0
+) -> Float[Array, "... n"]:
     """Equilibrium prices of single-product firms, which may differ in quality and cost.
 
     Args:
@@ -121,7 +140,7 @@ def collusion_index(mean_profit, nash_profit, monopoly_profit):
     return (mean_profit - nash_profit) / (monopoly_profit - nash_profit)
 
 
-def rivals_log_sum(utility: Array, outside: ArrayLike = 0.0) -> Array:
+def rivals_log_sum(utility: Float[Array, "*lanes n"], outside: ArrayLike = 0.0) -> Float[Array, "*lanes n"]:
     """log(exp(outside) + sum over k other than j of exp(utility_k)) for every product j.
 
     Args:
@@ -137,7 +156,9 @@ def rivals_log_sum(utility: Array, outside: ArrayLike = 0.0) -> Array:
     return jax.nn.logsumexp(rivals, axis=-1)
 
 
-def assortment(revenue, weight, size, outside_weight=1.0):
+def assortment(
+    revenue: Num[ArrayLike, " n"], weight: Num[ArrayLike, " n"], size: Int[ArrayLike, ""], outside_weight: ArrayLike = 1.0
+) -> tuple[Bool[Array, " n"], Float[Array, ""]]:
     """The most profitable set of at most `size` products under multinomial logit.
 
     Args:
@@ -180,7 +201,9 @@ def assortment(revenue, weight, size, outside_weight=1.0):
     return mask, value
 
 
-def dynamic_best_response(profit, next_state, discount):
+def dynamic_best_response(
+    profit: Num[ArrayLike, "states actions"], next_state: Int[ArrayLike, "states actions"], discount: ArrayLike
+) -> Float[Array, "states actions"]:
     """Discounted value of every action against rivals with fixed strategies, by value iteration.
 
     In a repeated game on price grids, the rivals' fixed replies to the state turn the game into a deterministic decision

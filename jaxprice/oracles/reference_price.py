@@ -24,6 +24,9 @@ arXiv:2305.17567.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
 from jaxprice.numerics import wright_omega
@@ -32,7 +35,13 @@ from jaxprice.oracles import logit_pricing
 TINY = float(np.finfo(np.float32).tiny)
 
 
-def steady_price(intercept, slope, effect, memory, discount):
+def steady_price(
+    intercept: Num[ArrayLike, "*#n"],
+    slope: Num[ArrayLike, "*#n"],
+    effect: Num[ArrayLike, "*#n"],
+    memory: Num[ArrayLike, "*#n"],
+    discount: Num[ArrayLike, "*#n"],
+) -> Float[Array, "..."]:
     """The limit of the optimal discounted price path, for gains and losses of equal effect.
 
     Args:
@@ -56,7 +65,13 @@ def steady_price(intercept, slope, effect, memory, discount):
     return jnp.asarray(intercept / (2 * slope + effect * (1 - ahead)))
 
 
-def best_reply(reference, intercept, slope, gain, loss):
+def best_reply(
+    reference: Num[ArrayLike, "*#n"],
+    intercept: Num[ArrayLike, "*#n"],
+    slope: Num[ArrayLike, "*#n"],
+    gain: Num[ArrayLike, "*#n"],
+    loss: Num[ArrayLike, "*#n"],
+) -> Float[Array, "..."]:
     """The price with the largest revenue of one period, for a given reference price and zero cost.
 
     Args:
@@ -79,7 +94,9 @@ def best_reply(reference, intercept, slope, gain, loss):
     return jnp.where(revenue_above > revenue_below, above, below)
 
 
-def opga_equilibrium(intercept, slope, effect):
+def opga_equilibrium(
+    intercept: Num[ArrayLike, "*lanes n"], slope: Num[ArrayLike, "*lanes n"], effect: Num[ArrayLike, "*lanes n"]
+) -> Float[Array, "*lanes n"]:
     """Stationary equilibrium prices of single-product firms under logit demand with reference prices.
 
     Args:

@@ -18,12 +18,15 @@ doi:10.1287/opre.47.3.454.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.oracles import dynamic_programming
 
 
-def newsvendor(pmf, holding, backlog):
+def newsvendor(pmf: Num[ArrayLike, " levels"], holding: ArrayLike, backlog: ArrayLike) -> Float[Array, " levels"]:
     """Expected holding and backlog cost of a period for each order-up-to level.
 
     The cheapest level is the backlog / (holding + backlog) quantile of demand.
@@ -46,7 +49,13 @@ def newsvendor(pmf, holding, backlog):
     return _cost(pmf, jnp.arange(len(pmf)), *_costs(holding, backlog))
 
 
-def myopic_base_stock(pmf, prices, unit_cost, holding, backlog):
+def myopic_base_stock(
+    pmf: Num[ArrayLike, "K levels"],
+    prices: Num[ArrayLike, " K"],
+    unit_cost: ArrayLike,
+    holding: ArrayLike,
+    backlog: ArrayLike,
+) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
     """The stationary full-information optimum: best price, its base-stock level and profit a period.
 
     Args:
@@ -72,7 +81,16 @@ def myopic_base_stock(pmf, prices, unit_cost, holding, backlog):
     return price, level, values[price, level]
 
 
-def list_price(pmf, prices, unit_cost, holding, backlog, horizon, largest, discount=1.0):
+def list_price(
+    pmf: Num[ArrayLike, "K levels"],
+    prices: Num[ArrayLike, " K"],
+    unit_cost: ArrayLike,
+    holding: ArrayLike,
+    backlog: ArrayLike,
+    horizon: int,
+    largest: int,
+    discount: ArrayLike = 1.0,
+) -> tuple[Int[Array, " {horizon}"], Int[Array, "{horizon} {largest}+1"], Float[Array, "{horizon}+1 {largest}+1"]]:
     """The finite-horizon base-stock list-price policy, by dynamic programming over inventories 0..largest.
 
     Ordering raises inventories below zero to the base-stock level, so V is linear there and the grid is exact.

@@ -22,14 +22,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from jaxprice import checks
-from jaxprice.types import Oracle, Policy, Transition
+from jaxprice.types import Environment, Oracle, Policy, Transition
 
 LONGEST = 16  # pulls
 
 
-def value(env, policy, horizon, a=1.0, b=1.0):
+def value(env: Environment, policy: Policy, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
     """Expected total reward of a deterministic policy.
 
     Args:
@@ -51,7 +52,9 @@ def value(env, policy, horizon, a=1.0, b=1.0):
     return float(_weights(rewards, actions, env.num_arms, a, b) @ rewards.sum(axis=1))
 
 
-def paths(env, policy, horizon):
+def paths(
+    env: Environment, policy: Policy, horizon: int
+) -> tuple[Int[np.ndarray, "2**{horizon} {horizon}"], Int[np.ndarray, "2**{horizon} {horizon}"]]:
     """All strings of rewards, and the arms that the policy pulls along each string.
 
     Args:

@@ -8,14 +8,18 @@ margin is positive, the largest absolute margin takes the place of the largest. 
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import totals
-from jaxprice.types import Discrete, Interval, Policy
+from jaxprice.types import Discrete, Interval, Policy, Problem, Transition
 
 SIGNALS = ("demand", "reward")
 NEVER = 1e-12  # stands for a count of zero: it avoids a division by zero and vanishes in rounding after the first pull
@@ -31,11 +35,11 @@ class Signal:
       source: "demand" or "reward".
     """
 
-    weights: jax.Array
-    unit: jax.Array
+    weights: Float[Array, " num_prices"]
+    unit: Float[Array, ""]
     source: str = struct.field(pytree_node=False)
 
-    def of(self, transition):
+    def of(self, transition: Transition) -> Float[Array, ""]:
         """The signal of one period, float scalar."""
         return (transition.demand if self.source == "demand" else transition.reward) / self.unit
 
@@ -53,21 +57,21 @@ class Sums:
       before: sum of signals in the earlier blocks, float `[num_prices]`.
     """
 
-    pulls: jax.Array
-    since: jax.Array
-    before: jax.Array
+    pulls: Int[Array, " num_prices"]
+    since: Float[Array, " num_prices"]
+    before: Float[Array, " num_prices"]
 
     @property
-    def counts(self):
+    def counts(self) -> Float[Array, " num_prices"]:
         """Number of pulls of each arm, float `[num_prices]`; `NEVER` before the first."""
         return jnp.maximum(self.pulls.astype(jnp.float32), NEVER)
 
     @property
-    def sums(self):
+    def sums(self) -> Float[Array, " num_prices"]:
         """Sum of signals of each arm, float `[num_prices]`."""
         return self.before + self.since
 
-    def add(self, action, signal):
+    def add(self, action: Int[ArrayLike, ""], signal: Num[ArrayLike, ""]) -> "Sums":
         """The sums after one more pull."""
         here = jnp.arange(self.pulls.shape[0], dtype=jnp.int32) == action
         pulls, since = self.pulls + here.astype(jnp.int32), self.since + jnp.where(here, signal, 0.0)
@@ -85,12 +89,12 @@ class IndexState:
       arms: the sums.
     """
 
-    time: jax.Array
+    time: Int[Array, ""]
     signal: Signal
     arms: Sums
 
 
-def best(index, arms):
+def best(index: Float[Array, " num_prices"], arms: Any) -> Int[Array, ""]:
     """The arm to play: the first arm without pulls, otherwise the first arm with the largest index.
 
     Args:
@@ -103,7 +107,7 @@ def best(index, arms):
     return jnp.argmax(jnp.where(arms.counts < 0.5, jnp.inf, index))
 
 
-def index_policy(name, signal, choose):
+def index_policy(name: str, signal: str, choose: Callable) -> Policy:
     """Build a policy that keeps sums over arms and plays the action that `choose` returns.
 
     Args:
@@ -132,7 +136,7 @@ def index_policy(name, signal, choose):
     return Policy(init, act, update)
 
 
-def check_signal(signal):
+def check_signal(signal: str) -> str:
     """Raise if a signal is unknown.
 
     Raises:
@@ -141,7 +145,7 @@ def check_signal(signal):
     return checks.choice("signal", signal, SIGNALS)
 
 
-def require_grid(problem, name):
+def require_grid(problem: Problem, name: str) -> None:
     """Raise if a problem has no price grid.
 
     Raises:
@@ -154,7 +158,7 @@ def require_grid(problem, name):
         raise ValueError(f"{name} sets one price, but this market has {problem.action_space.shape[0]} sellers")
 
 
-def learn(problem, signal, name):
+def learn(problem: Problem, signal: str, name: str) -> Signal:
     """The `Signal` of a problem with a price grid."""
     require_grid(problem, name)
     margins = jnp.asarray(problem.margins, jnp.float32)
@@ -171,7 +175,9 @@ def learn(problem, signal, name):
     return Signal(jnp.broadcast_to(largest, margins.shape), problem.buyers * largest, signal)
 
 
-def noise_of_signal(problem, noise=None, least=1e-6):
+def noise_of_signal(
+    problem: Problem, noise: Num[ArrayLike, ""] | None = None, least: Num[ArrayLike, ""] = 1e-6
+) -> Float[Array, ""]:
     """Standard deviation of the signal of a period, which is a mean over its buyers, float32 scalar.
 
     It is `noise` if that is given. Otherwise, if the noise of the market is Gaussian, it is `noise_scale` of the demand of a
@@ -183,7 +189,7 @@ def noise_of_signal(problem, noise=None, least=1e-6):
     return jnp.asarray(0.5 / math.sqrt(problem.buyers) if noise is None else noise, jnp.float32)
 
 
-def no_sums(problem):
+def no_sums(problem: Problem) -> Sums:
     """Sums before the first pull."""
     zeros = jnp.zeros(problem.num_prices, jnp.float32)
     return Sums(zeros.astype(jnp.int32), zeros, zeros)

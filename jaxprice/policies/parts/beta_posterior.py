@@ -6,13 +6,19 @@ signal x in [0, 1] first becomes a success with probability x (Agrawal and Goyal
 posteriors as in `thompson`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Key, Num
 
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, totals
-from jaxprice.types import Policy
+from jaxprice.types import Policy, Problem, Transition
 
 
 @struct.dataclass
@@ -27,20 +33,20 @@ class State:
       buyers: number of observations a period.
     """
 
-    time: jax.Array
+    time: Int[Array, ""]
     signal: arms.Signal
-    a: jax.Array
-    b: jax.Array
-    lost: tuple[jax.Array, jax.Array]
+    a: Float[Array, " num_prices"]
+    b: Float[Array, " num_prices"]
+    lost: tuple[Float[Array, " num_prices"], Float[Array, " num_prices"]]
     buyers: int = struct.field(pytree_node=False)
 
     @property
-    def mean(self):
+    def mean(self) -> Float[Array, " num_prices"]:
         """Posterior means, float `[num_prices]`."""
         return self.a / (self.a + self.b)
 
 
-def posterior_policy(name, a, b, signal, choose):
+def posterior_policy(name: str, a: ArrayLike, b: ArrayLike, signal: str, choose: Callable) -> Policy:
     """Build a policy that keeps Beta posteriors and plays the action that `choose` returns.
 
     Args:
@@ -75,7 +81,11 @@ def posterior_policy(name, a, b, signal, choose):
     return Policy(init, act, update)
 
 
-def grow(state, action, wins, losses):
+def grow(
+    state: Any, action: Int[ArrayLike, ""], wins: Num[ArrayLike, ""], losses: Num[ArrayLike, ""]
+) -> tuple[
+    Float[Array, " num_prices"], Float[Array, " num_prices"], tuple[Float[Array, " num_prices"], Float[Array, " num_prices"]]
+]:
     """`(a, b, lost)` of a state after the given numbers of wins and losses at an action, float scalars."""
     here, long = jnp.arange(state.a.shape[0], dtype=jnp.int32) == action, state.a + state.b >= totals.LONG
     a, less = totals.plus(state.a, state.lost[0], jnp.where(here, wins, 0.0), long)
@@ -83,13 +93,15 @@ def grow(state, action, wins, losses):
     return a, b, (less, lost)
 
 
-def draw_best(key, weights, a, b):
+def draw_best(
+    key: Key[Array, ""], weights: Float[Array, " num_prices"], a: Float[Array, " num_prices"], b: Float[Array, " num_prices"]
+) -> Int[Array, ""]:
     """The arm with the best draw from Beta posteriors with shapes `a`, `b`, float `[num_prices]`, at least 1."""
     z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key, a.shape, jnp.uint32))
     return jnp.argmax(weights * samplers.beta(z1, z2, a, b))
 
 
-def check_bernoulli(problem, name):
+def check_bernoulli(problem: Problem, name: str) -> None:
     """Raise if Beta posteriors do not fit the demand.
 
     Raises:
@@ -99,7 +111,9 @@ def check_bernoulli(problem, name):
         raise ValueError(f"{name} needs bernoulli demand, this market has {problem.noise}; see gaussian_thompson")
 
 
-def trials_and_wins(key, state, transition):
+def trials_and_wins(
+    key: Key[Array, ""], state: Any, transition: Transition
+) -> tuple[Num[ArrayLike, ""], Num[ArrayLike, ""]]:
     """Number of Bernoulli trials of one period and number of wins, float scalars.
 
     Each buyer is a trial. When learning from reward there is one trial, and the reward is the probability to win it.

@@ -13,11 +13,15 @@ which is zero.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Float32, Int, Key, Num
 
 from jaxprice import random, samplers
 from jaxprice.policies.parts import arms
@@ -28,16 +32,16 @@ from jaxprice.types import Policy
 class Range:
     """Ends u and v of the range of signals so far, float scalars."""
 
-    low: jax.Array
-    high: jax.Array
+    low: Float[Array, ""]
+    high: Float[Array, ""]
 
-    def place(self, signal):
+    def place(self, signal: Num[ArrayLike, ""]) -> tuple["Range", Float[Array, ""]]:
         """The range after one more signal, and the position of this signal in it, in [0, 1]."""
         low, high = jnp.minimum(self.low, signal), jnp.maximum(self.high, signal)
         return Range(low, high), (signal - low) / (high - low)
 
 
-def unit_range():
+def unit_range() -> Range:
     """The range before the first signal."""
     return Range(jnp.float32(0), jnp.float32(1))
 
@@ -55,15 +59,15 @@ class State:
       probabilities: q, float `[num_prices]`.
     """
 
-    time: jax.Array
+    time: Int[Array, ""]
     signal: arms.Signal
     range: Range
     rates: Any
-    log_weights: jax.Array
-    probabilities: jax.Array
+    log_weights: Float[Array, " num_prices"]
+    probabilities: Float[Array, " num_prices"]
 
 
-def weights_policy(name, tune, learn):
+def weights_policy(name: str, tune: Callable, learn: Callable) -> Policy:
     """Build a policy that draws an arm according to its weight.
 
     Args:
@@ -100,16 +104,16 @@ def weights_policy(name, tune, learn):
     return Policy(init, act, update)
 
 
-def draw(key, probabilities):
+def draw(key: Key[Array, ""], probabilities: Float[Array, " num_prices"]) -> Int[Array, ""]:
     """An arm drawn according to the probabilities, float `[num_prices]`; int scalar."""
     return random.choose(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), probabilities)
 
 
-def log_size(size):
+def log_size(size: int) -> float:
     """Logarithm of the number of arms; of two if there is one arm, so that no rate is zero."""
     return math.log(max(size, 2))
 
 
-def given_or(value, tuned):
+def given_or(value: Num[ArrayLike, ""] | None, tuned: Num[ArrayLike, ""]) -> Float32[Array, ""]:
     """The given number, or its tuned value if it is None, float32 scalar."""
     return jnp.asarray(tuned if value is None else value, jnp.float32)

@@ -23,9 +23,13 @@ import operator
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms
+from jaxprice.types import Problem
 
 FORMS = ("disjoint", "joint", "additive")
 INPUTS = ("additive", "arms")  # forms for networks
@@ -42,12 +46,12 @@ class Features:
       size: number of entries of a context.
     """
 
-    levels: jax.Array
+    levels: Float[Array, " num_prices"]
     form: str = struct.field(pytree_node=False)
     size: int = struct.field(pytree_node=False)
 
     @property
-    def disjoint(self):
+    def disjoint(self) -> bool:
         """Whether each price has its own coefficients."""
         return self.form == "disjoint"
 
@@ -90,7 +94,7 @@ class Features:
         return jax.tree.map(lambda x, y: x.at[action].set(y), tree, new) if self.disjoint else new
 
 
-def contract(x, a, axis=0):
+def contract(x: Num[Array, " n"], a: Num[Array, "..."], axis: int = 0) -> Num[Array, "..."]:
     """Sum over i of x[i] times slice i of `a` along an axis: `[n]` and `[..., n, ...]` -> `[...]`.
 
     The sum is unrolled up to `SHORT` terms, so that one kernel reads a large `a` once. For small arrays whose result several
@@ -102,19 +106,19 @@ def contract(x, a, axis=0):
     return functools.reduce(operator.add, [x[i] * row for i, row in enumerate(rows)])
 
 
-def total(x, a):
+def total(x: Num[Array, " n"], a: Num[Array, " n *rest"]) -> Num[Array, " *rest"]:
     """`contract` along the first axis, of small arrays."""
     return jnp.sum(x.reshape((-1,) + (1,) * (a.ndim - 1)) * a, axis=0)
 
 
-def squared_norm(a):
+def squared_norm(a: Num[Array, "*rest n"]) -> Num[Array, " *rest"]:
     """Sum of squares along the last axis, computed like `total`."""
     if a.shape[-1] > SHORT:
         return jnp.sum(a * a, axis=-1)
     return functools.reduce(operator.add, [a[..., i] ** 2 for i in range(a.shape[-1])])
 
 
-def check(form, ridge):
+def check(form: str | None, ridge: ArrayLike) -> None:
     """Raise if an option is invalid.
 
     Raises:
@@ -125,7 +129,7 @@ def check(form, ridge):
     checks.number("ridge", ridge, low=1e-6)
 
 
-def describe(problem, form, name, usual="joint", alike="disjoint"):
+def describe(problem: Problem, form: str | None, name: str, usual: str = "joint", alike: str = "disjoint") -> Features:
     """The `Features` of a problem.
 
     Args:

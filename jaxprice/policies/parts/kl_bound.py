@@ -10,6 +10,9 @@ log(q / p) is computed as log1p((q - p) / p), because float32 loses its digits t
 """
 
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float32, Num
 
 # ratio of the solution y to its first guess: row i multiplies p**i, column j w**j (experiments/fits/kl_bound.py)
 _FIRST_GUESS = (
@@ -20,7 +23,7 @@ _FIRST_GUESS = (
 )
 
 
-def upper_bound(mean, divergence):
+def upper_bound(mean: Num[ArrayLike, "*#n"], divergence: Num[ArrayLike, "*#n"]) -> Float32[Array, "..."]:
     """The largest q with kl(mean, q) <= divergence, for Bernoulli distributions.
 
     Args:

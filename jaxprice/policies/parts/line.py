@@ -12,12 +12,15 @@ Source: B. P. Welford (1962), "Note on a method for calculating corrected sums o
 doi:10.1080/00401706.1962.10490022.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms, scale
@@ -30,10 +33,10 @@ FLAT = 1e-12  # below this sum of squares of prices of order one (`scale`), they
 class Sums:
     """Mean price, mean demand, sum of squared deviations of the price and of products with those of demand; scalars."""
 
-    price: Any
-    demand: Any
-    squares: Any
-    product: Any
+    price: Float[Array, ""]
+    demand: Float[Array, ""]
+    squares: Float[Array, ""]
+    product: Float[Array, ""]
 
 
 @struct.dataclass
@@ -48,7 +51,7 @@ class Line:
     sums: Sums
     lost: Sums
 
-    def add(self, price, demand, count):
+    def add(self, price: Num[ArrayLike, ""], demand: Num[ArrayLike, ""], count: Num[ArrayLike, ""]) -> "Line":
         """The line with one more point, after `count` earlier points, float scalars."""
         old, after = self.sums, count + 1
         p, d, weight = price - old.price, demand - old.demand, count / after
@@ -58,7 +61,7 @@ class Line:
         lost = jax.tree.map(lambda step, now, then: step - (now - then), steps, new, old)
         return Line(new, lost)
 
-    def fit(self):
+    def fit(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """`(intercept, slope)` by least squares; a flat line while all prices are equal."""
         slope = jnp.where(self.sums.squares > FLAT, self.sums.product / jnp.maximum(self.sums.squares, FLAT), 0.0)
         return self.sums.demand - slope * self.sums.price, slope
@@ -74,18 +77,18 @@ def start(price: ArrayLike = 0.0, demand: ArrayLike = 0.0, squares: ArrayLike = 
 class Market:
     """The problem of the seller: ends of the interval, unit cost, the two test prices (float scalars), buyers a period."""
 
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    first: jax.Array
-    second: jax.Array
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+    cost: Float[Array, ""]
+    first: Float[Array, ""]
+    second: Float[Array, ""]
     buyers: int = struct.field(pytree_node=False)
 
-    def middle(self):
+    def middle(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Middle and half width of the interval, float scalars; priors use them as origin and unit."""
         return (self.low + self.high) / 2, scale.or_one((self.high - self.low) / 2)
 
-    def best_price(self, intercept, slope):
+    def best_price(self, intercept: Num[ArrayLike, "*#n"], slope: Num[ArrayLike, "*#n"]) -> Float[Array, "..."]:
         """The price of the interval with the largest (p - cost) (intercept + slope p)."""
         peak = (self.cost - intercept / jnp.where(slope < 0, slope, -1.0)) / 2
         gain = (self.high - self.cost) * (intercept + slope * self.high)
@@ -94,7 +97,7 @@ class Market:
         return jnp.where(slope < 0, jnp.clip(peak, self.low, self.high), end)
 
 
-def check_tests(first, second):
+def check_tests(first: ArrayLike, second: ArrayLike) -> None:
     """Raise if test prices are not two different shares of the interval.
 
     Raises:
@@ -106,7 +109,7 @@ def check_tests(first, second):
         raise ValueError(f"first and second must be two different prices, got {first!r} for both")
 
 
-def require_interval(problem, name):
+def require_interval(problem: Problem, name: str) -> None:
     """Raise if the action of a problem is not one price of an interval.
 
     Raises:
@@ -126,7 +129,7 @@ def market(problem: Problem, name: str, first: Any = 0.0, second: Any = 1.0) -> 
     return Market(low, high, cost, first, second, problem.buyers)
 
 
-def market_or_grid(problem, name):
+def market_or_grid(problem: Problem, name: str) -> tuple[Market, Float[Array, " num_prices"] | None]:
     """`(Market, grid)` of a problem with one price; the grid is float `[num_prices]`, or None if any price may be posted.
 
     Raises:
@@ -145,10 +148,10 @@ class State:
 
     market: Market
     line: Line
-    time: jax.Array
+    time: Int[Array, ""]
 
 
-def line_policy(name, first, second, choose):
+def line_policy(name: str, first: ArrayLike, second: ArrayLike, choose: Callable) -> Policy:
     """Build a policy that posts the two test prices and then the price that `choose` returns.
 
     Args:

@@ -14,11 +14,15 @@ Sources: J. Sherman, W. J. Morrison (1950), doi:10.1214/aoms/1177729893; J. E. P
 G. J. Bierman (1977), "Factorization methods for discrete sequential estimation".
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Float32, Int, Key, Num
 
 from jaxprice import samplers
 from jaxprice.policies.parts import arms, features, totals
@@ -36,8 +40,8 @@ class Model:
     not kept.
     """
 
-    mean: jax.Array
-    factor: jax.Array
+    mean: Float[Array, "..."]
+    factor: Float[Array, "..."]
     lost: Any = None
 
     def revise(self, z, target, weight=1.0):
@@ -66,11 +70,11 @@ class Model:
         """The factor after an observation with the direction from `gain`."""
         return self.factor - g[:, None] * (f * (weight / (r + jnp.sqrt(r)))[None])[None, :]
 
-    def predict(self, form, context):
+    def predict(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, " num_prices"]:
         """Mean signal of each price, float `[K]`."""
         return form.apply(self.mean, context)
 
-    def std(self, form, context):
+    def std(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, " num_prices"]:
         """Standard deviation sqrt(z_k' S z_k) of each price, float `[K]`."""
         return jnp.sqrt(squared_norm(form.apply(self.factor, context)))
 
@@ -86,17 +90,17 @@ class Model:
         return mean + scale * form.apply(contract(z, self.factor, axis=1), context)
 
 
-def draws(form):
+def draws(form: features.Features) -> tuple[int, ...]:
     """Shape of the normals for `Model.draw`: one for each price if disjoint, otherwise one for each coefficient."""
     return form.shape[:1]
 
 
-def normals(key, shape):
+def normals(key: Key[Array, ""], shape: tuple[int, ...]) -> Float32[Array, "..."]:
     """Independent standard normals, float `[*shape]`."""
     return samplers.normal(jax.random.bits(key, shape, jnp.uint32))
 
 
-def no_data(form, ridge):
+def no_data(form: features.Features, ridge: ArrayLike) -> Model:
     """The `Model` before the first observation: N(0, 1 / ridge) for each coefficient."""
     size = form.shape[-1]
     factor = jnp.eye(size, dtype=jnp.float32) / jnp.sqrt(jnp.asarray(ridge, jnp.float32))
@@ -116,14 +120,22 @@ class State:
       model: the fitted model.
     """
 
-    time: jax.Array
-    noise: jax.Array
+    time: Int[Array, ""]
+    noise: Float[Array, ""]
     signal: arms.Signal
     form: features.Features
     model: Model
 
 
-def linear_policy(name, form, ridge, signal, choose, noise=None, each=False):
+def linear_policy(
+    name: str,
+    form: str,
+    ridge: ArrayLike,
+    signal: str,
+    choose: Callable,
+    noise: ArrayLike | None = None,
+    each: bool = False,
+) -> Policy:
     """Build a policy that keeps a linear model of the signal and plays the action that `choose` returns.
 
     Args:

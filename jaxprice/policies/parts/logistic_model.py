@@ -22,14 +22,20 @@ arXiv:2201.01985, whose online estimate differs by a factor before the first ter
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice.policies.parts import arms, features
 from jaxprice.policies.parts.linear_model import Model
+from jaxprice.types import Problem
 
 STEPS = 12
 
 
-def mode(prior, variance, sales, trials):
+def mode(
+    prior: Num[ArrayLike, ""], variance: Num[ArrayLike, ""], sales: Num[ArrayLike, ""], trials: Num[ArrayLike, ""]
+) -> Float[Array, ""]:
     """The solution of u = prior + variance (sales - trials sigma(u)), by `STEPS` Newton steps.
 
     Args:
@@ -48,12 +54,12 @@ def mode(prior, variance, sales, trials):
     return jax.lax.fori_loop(0, STEPS, step, jnp.where(beyond, prior, 0.0))
 
 
-def curvature(u):
+def curvature(u: Num[ArrayLike, "*n"]) -> Float[Array, " *n"]:
     """sigma'(u), to full relative precision."""
     return jax.nn.sigmoid(u) * jax.nn.sigmoid(-u)
 
 
-def revise(model, z, sales, trials):
+def revise(model: Model, z: Float[Array, " D"], sales: Num[ArrayLike, ""], trials: Num[ArrayLike, ""]) -> Model:
     """The `Model` of one vector of coefficients after a period with `sales` among `trials` buyers."""
     f, g, _ = model.gain(z)
     v = jnp.sum(f * f)
@@ -63,7 +69,7 @@ def revise(model, z, sales, trials):
     return Model(mean, model.shrink(f, g, 1 + weight * v, weight), lost)
 
 
-def learn(problem, name):
+def learn(problem: Problem, name: str) -> arms.Signal:
     """The learning signal for a problem that suits a logistic model.
 
     Raises:

@@ -12,11 +12,16 @@ With default paths the named markets follow these orders; inside them `RelatedPr
 horizon of the seller's problem; later periods belong to the last product.
 """
 
-import jax
+from typing import Any
+
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from jaxprice import checks
+from jaxprice.types import Problem
 
 ORDERS = ("sequence", "turns", "features")
 
@@ -31,11 +36,11 @@ class Catalogue:
       order: one of `ORDERS`.
     """
 
-    horizon: jax.Array
+    horizon: Int[Array, ""]
     size: int = struct.field(pytree_node=False)
     order: str = struct.field(pytree_node=False)
 
-    def now(self, time, observation=None):
+    def now(self, time: Int[ArrayLike, ""], observation: Any = None) -> Int[Array, ""]:
         """The product that is sold after `time` periods, int scalar; the order "features" needs the observation."""
         if self.order == "features":
             return jnp.argmax(jnp.asarray(observation)[-self.size :]).astype(jnp.int32)
@@ -47,7 +52,7 @@ class Catalogue:
         return jnp.sum(time >= starts, dtype=jnp.int32)
 
 
-def check(products, order="sequence", orders=ORDERS):
+def check(products: int, order: str = "sequence", orders: tuple[str, ...] = ORDERS) -> None:
     """Raise if an option is invalid.
 
     Raises:
@@ -57,7 +62,7 @@ def check(products, order="sequence", orders=ORDERS):
     checks.choice("order", order, orders)
 
 
-def catalogue(problem, products, order, name):
+def catalogue(problem: Problem, products: int, order: str, name: str) -> Catalogue:
     """The `Catalogue` of a problem.
 
     Raises:
@@ -70,7 +75,7 @@ def catalogue(problem, products, order, name):
     return Catalogue(jnp.asarray(problem.horizon, jnp.int32), products, order)
 
 
-def level(problem, mean, name):
+def level(problem: Problem, mean: ArrayLike, name: str) -> Float[Array, " num_prices"]:
     """A prior mean for each price of a grid, float `[num_prices]`.
 
     Raises:

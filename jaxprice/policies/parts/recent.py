@@ -12,13 +12,15 @@ With a discount g in (0, 1], each period multiplies the sums of all arms by g be
 
 import math
 
-import jax
 import jax.numpy as jnp
 from flax import struct
-from jax import lax
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms
+from jaxprice.types import Problem
 
 LONGEST = 2**24  # largest window
 
@@ -38,20 +40,20 @@ class Window:
       since: sums of signals of the pulls since then, float `[num_prices]`.
     """
 
-    time: jax.Array
-    actions: jax.Array
-    signals: jax.Array
-    oldest: tuple[jax.Array, jax.Array]
-    counts: jax.Array
-    before: jax.Array
-    since: jax.Array
+    time: Int[Array, ""]
+    actions: Int[Array, " W"]
+    signals: Float[Array, " W"]
+    oldest: tuple[Int[Array, ""], Float[Array, ""]]
+    counts: Float[Array, " num_prices"]
+    before: Float[Array, " num_prices"]
+    since: Float[Array, " num_prices"]
 
     @property
-    def sums(self):
+    def sums(self) -> Float[Array, " num_prices"]:
         """Sums of signals over the window, float `[num_prices]`."""
         return self.before + self.since
 
-    def add(self, action, signal):
+    def add(self, action: Int[ArrayLike, ""], signal: Num[ArrayLike, ""]) -> "Window":
         """The window after one more pull."""
         length, (arm, left) = self.actions.shape[0], self.oldest
         place, following = self.time % length, (self.time + 1) % length
@@ -61,11 +63,11 @@ class Window:
         counts = self.counts.at[action].add(1.0).at[arm].add(-full)
         actions = lax.dynamic_update_index_in_dim(self.actions, jnp.asarray(action, jnp.int32), place, 0)
         signals = lax.dynamic_update_index_in_dim(self.signals, jnp.asarray(signal, jnp.float32), place, 0)
-        oldest = tuple(lax.dynamic_index_in_dim(x, following, keepdims=False) for x in (actions, signals))
-        return Window(self.time + 1, actions, signals, oldest, counts, before, since)
+        arm, left = (lax.dynamic_index_in_dim(x, following, keepdims=False) for x in (actions, signals))
+        return Window(self.time + 1, actions, signals, (arm, left), counts, before, since)
 
 
-def check(window):
+def check(window: int) -> int:
     """`window` as an int from 1 to `LONGEST`.
 
     Raises:
@@ -74,14 +76,19 @@ def check(window):
     return checks.whole("window", window, 1, LONGEST)
 
 
-def no_window(problem, length):
+def no_window(problem: Problem, length: int) -> Window:
     """The window before the first pull."""
     zeros = jnp.zeros(problem.num_prices, jnp.float32)
     buffer = jnp.zeros(length, jnp.float32)
     return Window(jnp.int32(0), buffer.astype(jnp.int32), buffer, (jnp.int32(0), jnp.float32(0)), zeros, zeros, zeros)
 
 
-def best(weights, counts, sums, scaled_log):
+def best(
+    weights: Float[Array, " num_prices"],
+    counts: Float[Array, " num_prices"],
+    sums: Float[Array, " num_prices"],
+    scaled_log: Num[ArrayLike, ""],
+) -> Int[Array, ""]:
     """The arm to play by upper confidence bounds w_k (S_k / N_k + sqrt(scaled_log / N_k)).
 
     Args:
@@ -98,7 +105,9 @@ def best(weights, counts, sums, scaled_log):
     return jnp.argmax(jnp.where(counts < arms.NEVER, jnp.inf, index))
 
 
-def discount_or_tuned(discount, changes, problem):
+def discount_or_tuned(
+    discount: Num[ArrayLike, ""] | None, changes: Num[ArrayLike, ""], problem: Problem
+) -> Float[Array, ""]:
     """The discount, or 1 - sqrt(changes / T) / 4 for None, float scalar in (0, 1]."""
     if discount is not None:
         return jnp.float32(discount)
@@ -106,7 +115,7 @@ def discount_or_tuned(discount, changes, problem):
     return 1 - jnp.sqrt(jnp.minimum(changes / horizon, 1.0)) / 4
 
 
-def tuned_window(horizon, changes=1.0):
+def tuned_window(horizon: int, changes: float = 1.0) -> int:
     """The window 2 sqrt(T log(T) / changes) of Garivier and Moulines for rewards in [0, 1], an int of at least 1."""
     horizon = checks.positive_int("horizon", horizon)
     return max(1, round(2 * math.sqrt(horizon * math.log(horizon) / changes)))

@@ -6,6 +6,9 @@ lanes last (`jaxprice.lanes`), and costs almost nothing in a period without roun
 loop-invariant code out of the loop.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,7 +17,7 @@ from jax.custom_batching import custom_vmap
 from jaxprice import lanes
 
 
-def repeat(going, step, carry, given):
+def repeat(going: Callable, step: Callable, carry: Any, given: Any) -> Any:
     """`carry = step(carry, given)` while `going(carry)`, a bool scalar, separately in each lane.
 
     Args:

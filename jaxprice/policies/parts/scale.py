@@ -9,13 +9,17 @@ without this wrapper; a policy with them gives bit for bit the same prices in th
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Float32, Num
 
-from jaxprice.types import Policy
+from jaxprice.types import Policy, Problem
 
 MONEY = ("scale", "radius", "salvage")  # entries of `problem.details` in units of money
 EXPONENT = np.int32(0x7F800000)  # bits of the exponent in a float32
@@ -25,23 +29,23 @@ EXPONENT = np.int32(0x7F800000)  # bits of the exponent in a float32
 class State:
     """The unit of money u, float scalar, and the state of the policy inside."""
 
-    unit: jax.Array
-    inner: object
+    unit: Float[Array, ""]
+    inner: Any
 
 
-def power_of_two(x):
+def power_of_two(x: Num[ArrayLike, "*n"]) -> Float32[Array, " *n"]:
     """The largest power of two that is at most `x`, exact, float32 `[...]`; 1 if `x` is not positive."""
     x = jnp.asarray(x, jnp.float32)
     power = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, jnp.int32) & EXPONENT, jnp.float32)
     return jnp.where(power > 0, power, jnp.float32(1))
 
 
-def or_one(x):
+def or_one(x: Num[ArrayLike, "*n"]) -> Float[Array, " *n"]:
     """`x` if it is positive, otherwise 1; float `[...]`. It divides values that are zero where `x` is zero."""
     return jnp.where(x > 0, x, jnp.ones_like(x))
 
 
-def in_own_unit(policy, size=1.0):
+def in_own_unit(policy: Policy, size: float = 1.0) -> Policy:
     """Run a policy in the unit u for which the highest price is in [size, 2 size).
 
     The problem of the inner policy has u, in the market's own money, as `details["unit"]`; the policy must divide options in
@@ -74,7 +78,7 @@ def in_own_unit(policy, size=1.0):
     return Policy(init, act, update)
 
 
-def radius(problem, given, share=1.0):
+def radius(problem: Problem, given: Num[ArrayLike, ""] | None, share: Num[ArrayLike, ""] = 1.0) -> Float[Array, ""]:
     """Bound on the norm of coefficients in money, in the unit of a problem from `in_own_unit`; float scalar.
 
     It is the given number, in the market's own money; or `share` times the highest price.

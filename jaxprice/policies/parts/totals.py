@@ -12,11 +12,16 @@ Source: W. Kahan (1965), "Further remarks on reducing truncation errors", doi:10
 """
 
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Num
 
 LONG = 2**17  # number of addends
 
 
-def plus(sums, lost, addends, long):
+def plus(
+    sums: Float[Array, "*n"], lost: Float[Array, "*n"], addends: Num[ArrayLike, "..."], long: Bool[ArrayLike, "..."]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Sums and their rounding errors after one more addend each.
 
     Args:

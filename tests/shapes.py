@@ -1,0 +1,70 @@
+"""Shapes and types that signatures promise, checked whenever a test calls the function: `pytest --shapes`.
+
+An import hook wraps the annotated functions of `MODULES` with jaxtyping and beartype. A result that does not fit its
+annotation is an error. Arguments that do not fit must be refused by the function itself, with a ValueError that the
+test sees. Otherwise nothing is wrapped, so annotations cost nothing.
+"""
+
+import ast
+import functools
+import importlib.machinery
+import sys
+
+MODULES = ("jaxprice.oracles", "jaxprice.policies", "jaxprice.checks")
+_NAME = "__checked__"
+
+
+def checked(function):
+    """The function, with its arguments and results compared with its annotations."""
+    import beartype
+    import jaxtyping
+
+    ints_are_floats = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+    strict = jaxtyping.jaxtyped(typechecker=ints_are_floats)(function)
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        try:
+            return strict(*args, **kwargs)
+        except jaxtyping.TypeCheckError:
+            function(*args, **kwargs)  # raises ValueError where it refuses the arguments
+            raise
+
+    return wrapper
+
+
+class _Annotated(ast.NodeTransformer):
+    """Decorates functions of a module and methods of its classes, those with annotations; closures are left alone."""
+
+    def visit_FunctionDef(self, node):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        if node.returns is not None or any(argument.annotation is not None for argument in arguments):
+            node.decorator_list.append(ast.Name(_NAME, ast.Load()))
+        return node
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname):
+        path = self.get_filename(fullname)
+        tree = ast.fix_missing_locations(_Annotated().visit(ast.parse(self.get_data(path), path)))
+        return compile(tree, path, "exec", dont_inherit=True)
+
+    def exec_module(self, module):
+        vars(module)[_NAME] = checked
+        super().exec_module(module)
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if not any(name == module or name.startswith(module + ".") for module in MODULES):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+def install():
+    """Check modules that are imported from now on."""
+    sys.meta_path.insert(0, _Finder)
