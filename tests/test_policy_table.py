@@ -9,6 +9,7 @@ import inspect
 import pydoc
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,9 +46,9 @@ def check(name, label):
     env, params = market(label)
     problem, played = env.problem(params), play(policies.make(name), label)
     states, sales, info, last = played
-    for leaf in jax.tree.leaves((last, states, sales, info)):
-        assert np.all(np.isfinite(leaf)) or not np.issubdtype(leaf.dtype, np.floating)
-        assert leaf.dtype.itemsize <= 4
+    numbers = [leaf for leaf in jax.tree.leaves(played) if np.issubdtype(leaf.dtype, np.floating)]
+    chex.assert_tree_all_finite(numbers)
+    assert all(leaf.dtype.itemsize <= 4 for leaf in jax.tree.leaves(played))
     space, action = problem.action_space, sales.action
     assert action.shape[2:] == space.shape and np.issubdtype(action.dtype, space.kind)
     if isinstance(space, Discrete):
@@ -58,8 +59,7 @@ def check(name, label):
         assert action.sum(axis=-1).max() <= space.size
     scale = max(np.abs(info["optimal_reward"]).mean(), 1e-3)
     assert info["regret"].min() >= -ROUNDING * scale
-    start = jax.tree.map(lambda x: x[0, 0], states)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), start) == jax.tree.map(lambda x: (x.shape[1:], x.dtype), last)
+    chex.assert_trees_all_equal_shapes_and_dtypes(jax.tree.map(lambda x: x[0], states), last)
 
 
 TRAINED = ("neural_linear", "neural_thompson", "neural_ucb")  # by loops that take longer than to compile them

@@ -23,6 +23,7 @@ no-regret online learning", arXiv:1011.0686; J. Lee, A. Xie, A. Pacchiano, Y. Ch
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -42,6 +43,7 @@ class CrossEntropy:
 
         def loss(weights, lives):
             says = play.says(weights, lives)
+            chex.assert_equal_shape_prefix((says.logits, lives.label), lives.label.ndim)
             error = optax.softmax_cross_entropy_with_integer_labels(says.logits, lives.label).mean()
             agrees = jnp.mean(jnp.argmax(says.logits, axis=-1) == lives.label)
             return error, {"loss": error, "agreement": agrees}

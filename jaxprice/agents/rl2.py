@@ -27,6 +27,7 @@ Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXi
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -59,6 +60,7 @@ class PPO:
             says = play.says(weights, lives)
             log_probs = jax.nn.log_softmax(says.logits)
             mine = jnp.take_along_axis(log_probs, lives.action[..., None], -1)[..., 0]
+            chex.assert_equal_shape((mine, lives.log_prob, advantage, returns, says.value))
             ratio = jnp.exp(mine - lives.log_prob)
             cut = jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip)
             gain = jnp.minimum(ratio * advantage, cut * advantage).mean()
@@ -87,6 +89,7 @@ def a2c():
 
 def advantages(lives, hyper, horizon):
     """Normalised advantages, and returns, both `[..., T]`."""
+    chex.assert_equal_shape((lives.reward, lives.value, lives.log_prob))  # else they would broadcast
     centred = lives.reward - learning.over_devices(lives.reward.mean())
     values = lives.value * horizon
     later = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], axis=-1)
