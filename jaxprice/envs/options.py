@@ -20,12 +20,13 @@ import textwrap
 from typing import NamedTuple
 
 from jaxprice import checks
+from jaxprice.anatomy import Cache
 from jaxprice.registry import Registry
 from jaxprice.types import Environment
 
 KINDS = ("bandit", "one product", "buyers with features", "limited stock", "memory", "several products", "any market")
 MAKERS = Registry("markets")
-_CARDS = {}
+_CARDS = Cache()  # descriptions do not influence results, so fingerprints ignore them
 
 whole, switch = checks.positive_int, checks.boolean
 
