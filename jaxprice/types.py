@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from jaxprice import rules, solving
 
@@ -271,7 +272,8 @@ class Environment(abc.ABC):
 
     def __post_init__(self):
         """Check the fields that are options (`jaxprice.envs.options`), first separately and then together."""
-        for field in dataclasses.fields(self):
+        market: Any = self  # a dataclass, as every subclass is
+        for field in dataclasses.fields(market):
             check = field.metadata.get("check")
             if check is not None:
                 object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
@@ -300,14 +302,14 @@ class Environment(abc.ABC):
         return type(self).__name__
 
     @abc.abstractmethod
-    def default_params(self):
+    def default_params(self) -> Any:
         """One concrete market of this kind, as NumPy arrays."""
 
     @abc.abstractmethod
-    def sample_params(self, key):
+    def sample_params(self, key) -> Any:
         """A random market of the task distribution."""
 
-    def draw_params(self, key, horizon):
+    def draw_params(self, key, horizon) -> Any:
         """A random market of the task distribution, played for `horizon` periods, an int scalar.
 
         It equals `sample_params` with another horizon. Oracle tables that depend on the horizon are solved again.
@@ -337,15 +339,15 @@ class Environment(abc.ABC):
             yield "max_steps_in_episode", steps <= self.longest, f"a max_steps_in_episode of at most {self.longest}"
 
     @abc.abstractmethod
-    def problem(self, params):
+    def problem(self, params) -> Problem:
         """The facts that the seller may know about the market `params`."""
 
     @abc.abstractmethod
-    def reset_env(self, key, params):
+    def reset_env(self, key, params) -> tuple[Any, Any]:
         """Start one selling horizon: `(observation, state)`."""
 
     @abc.abstractmethod
-    def step_env(self, key, state, action, params):
+    def step_env(self, key, state, action, params) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One period, without autoreset: `(observation, state, reward, terminated, info)`.
 
         `terminated` must be False before the horizon; otherwise `simulate` raises, because a lane is one full selling
@@ -353,11 +355,11 @@ class Environment(abc.ABC):
         """
 
     @abc.abstractmethod
-    def expected_reward(self, state, action, params):
+    def expected_reward(self, state, action, params) -> Any:
         """Mean profit of a period with this action, float scalar. It is computed exactly, never sampled."""
 
     @abc.abstractmethod
-    def optimal_reward(self, state, params):
+    def optimal_reward(self, state, params) -> Any:
         """The expected profit of the oracle that is assigned to this period, float scalar: the unit of `share`.
 
         If no action changes the market, it is the mean profit of the best action. If today's action changes tomorrow's
@@ -372,10 +374,10 @@ class Environment(abc.ABC):
         """
 
     @abc.abstractmethod
-    def optimal_action(self, state, params):
+    def optimal_action(self, state, params) -> Any:
         """The action of the oracle."""
 
-    def believed(self, observation, params, problem):
+    def believed(self, observation, params, problem) -> tuple[Any, Any]:
         """The market as the seller would know it if `params` were the truth: `(state, params)`, from the observation.
 
         Sellers with a prior over markets need it. It exists in markets whose observation shows everything that changes (a
@@ -383,12 +385,12 @@ class Environment(abc.ABC):
         """
         raise NotImplementedError
 
-    def offer(self, state, action, params):
+    def offer(self, state, action, params) -> tuple[Any, Any]:
         """Mean demand of one buyer at an action, and the worth of the action, float scalars. The worth is the
         expected profit of the period plus the effect on future profit under the oracle, up to a constant."""
         raise NotImplementedError
 
-    def solve(self, params):
+    def solve(self, params) -> Any:
         """The params with the tables of the oracle filled in, if the oracle plans ahead; other markets have no tables.
 
         `make` and `sample_params` return solved params. Call this again after changing numbers in them (`simulate` does).
@@ -415,11 +417,13 @@ class Environment(abc.ABC):
         """
         return self, params
 
-    def reset(self, key, params=None):
+    def reset(self, key: jax.Array, params: Any = None) -> tuple[Any, Any]:
         """Start one selling horizon: `(observation, state)`."""
         return self.reset_env(key, self._arrays(params))
 
-    def step(self, key, state, action, params=None):
+    def step(
+        self, key: jax.Array, state: Any, action: ArrayLike, params: Any = None
+    ) -> tuple[Any, Any, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
         """One period with autoreset: `(observation, state, reward, terminated, truncated, info)`.
 
         As in gymnax 1.x, the horizon truncates the episode. The observation returned at that point is the first one of the
@@ -440,7 +444,7 @@ class Environment(abc.ABC):
         """Params as JAX arrays; None stands for the default params."""
         return jax.tree.map(jnp.asarray, self.default_params() if params is None else params)
 
-    def action_space(self, params=None):
+    def action_space(self, params: Any = None) -> Discrete | Interval | Subset:
         """`Discrete`, `Interval` or `Subset`."""
         return self.problem(self.default_params() if params is None else params).action_space
 

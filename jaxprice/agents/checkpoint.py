@@ -107,8 +107,8 @@ class Store:
         import orbax.checkpoint as ocp  # slow to import
 
         self.ocp = ocp
-        options = {"max_to_keep": KEEP} if self.writable else {"read_only": True}
-        options = ocp.CheckpointManagerOptions(**options, enable_async_checkpointing=False)
+        kept: dict[str, Any] = {"max_to_keep": KEEP} if self.writable else {"read_only": True}
+        options = ocp.CheckpointManagerOptions(**kept, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(self.runs, options=options)
 
     def _begin(self, configuration):

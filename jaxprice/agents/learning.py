@@ -173,7 +173,9 @@ def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, j
                 )
             point |= {"update": np.full(seeds.size, done), "held_out": share, "held_out_regret": best - earned}
             point |= {name: np.full(seeds.size, seconds) for name, seconds in clock.seconds().items()}
-            curve = {name: np.concatenate([curve.get(name, x[None][:0]), x[None]]) for name, x in point.items()}
+            curve = {
+                name: np.concatenate([curve[name] if name in curve else x[None][:0], x[None]]) for name, x in point.items()
+            }
             store.save(state, curve, done)
             bar.update(count)
             bar.set_postfix(held_out=f"{share.mean():.4f}", loss=f"{point['loss'].mean():.3g}", refresh=False)

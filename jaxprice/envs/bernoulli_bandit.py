@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
@@ -30,11 +31,11 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    means: jax.Array
-    stds: jax.Array
-    prices: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    means: ArrayLike
+    stds: ArrayLike
+    prices: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(kind="bandit", what="plain arms that pay or not", paper="Robbins (1952)", oracle="best arm")

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks
 
@@ -57,32 +58,32 @@ class Params:
       value: average reward of the oracle.
     """
 
-    types: jax.Array
-    appeal: jax.Array
-    sensitivity: jax.Array
-    redemption: jax.Array
-    fit: jax.Array
-    season: jax.Array
-    promotion: jax.Array
-    tastes: jax.Array
-    prices: jax.Array
-    competitor_prices: jax.Array
-    competition: jax.Array
-    rival: jax.Array
-    loyalty: jax.Array
-    exposure: jax.Array
-    contentment: jax.Array
-    aside: jax.Array
-    rise: jax.Array
-    fall: jax.Array
-    discount: jax.Array
-    coupon: jax.Array
-    saving: jax.Array
-    threshold: jax.Array
-    exposure_cost: jax.Array
-    cost: jax.Array
-    weights: jax.Array
-    max_steps_in_episode: jax.Array
+    types: ArrayLike
+    appeal: ArrayLike
+    sensitivity: ArrayLike
+    redemption: ArrayLike
+    fit: ArrayLike
+    season: ArrayLike
+    promotion: ArrayLike
+    tastes: ArrayLike
+    prices: ArrayLike
+    competitor_prices: ArrayLike
+    competition: ArrayLike
+    rival: ArrayLike
+    loyalty: ArrayLike
+    exposure: ArrayLike
+    contentment: ArrayLike
+    aside: ArrayLike
+    rise: ArrayLike
+    fall: ArrayLike
+    discount: ArrayLike
+    coupon: ArrayLike
+    saving: ArrayLike
+    threshold: ArrayLike
+    exposure_cost: ArrayLike
+    cost: ArrayLike
+    weights: ArrayLike
+    max_steps_in_episode: ArrayLike
     worth: Any = None
     regrets: Any = None
     best: Any = None

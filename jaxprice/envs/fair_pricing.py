@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
 from jaxprice.envs.market import MyopicMarket
@@ -58,13 +59,13 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    level: jax.Array
-    rate: jax.Array
-    fairness: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    level: ArrayLike
+    rate: ArrayLike
+    fairness: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

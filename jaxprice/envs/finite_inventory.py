@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
@@ -56,15 +57,15 @@ class Params:
     """
 
     demand: Any
-    prices: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    arrival: jax.Array
-    stock: jax.Array
-    salvage: jax.Array
+    prices: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    arrival: ArrayLike
+    stock: ArrayLike
+    salvage: ArrayLike
     values: Any
-    max_steps_in_episode: jax.Array
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass

@@ -40,6 +40,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
 from jaxprice.envs.market import ContextualMarket, Visit, first_best
@@ -66,14 +67,14 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    alpha: jax.Array
-    beta: jax.Array
+    alpha: ArrayLike
+    beta: ArrayLike
     noise_scale: Any
-    prices: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    prices: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

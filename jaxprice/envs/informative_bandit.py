@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
@@ -37,10 +38,10 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    means: jax.Array
-    prices: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    means: ArrayLike
+    prices: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
 from jaxprice.envs.market import ContextualMarket
@@ -49,13 +50,13 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    rows: jax.Array
-    labels: jax.Array
-    hit: jax.Array
-    miss: jax.Array
-    prices: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    rows: ArrayLike
+    labels: ArrayLike
+    hit: ArrayLike
+    miss: ArrayLike
+    prices: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import noise as noises
@@ -54,17 +55,17 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    theta: jax.Array
-    scale: jax.Array
-    weights: jax.Array
-    locations: jax.Array
-    scales: jax.Array
-    contexts: jax.Array
-    prices: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    theta: ArrayLike
+    scale: ArrayLike
+    weights: ArrayLike
+    locations: ArrayLike
+    scales: ArrayLike
+    contexts: ArrayLike
+    prices: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import observe, sale, same
@@ -53,15 +54,15 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    quality: jax.Array
-    cost: jax.Array
-    scale: jax.Array
-    outside: jax.Array
-    size: jax.Array
-    capacity: jax.Array
-    noise_scale: jax.Array
-    margin: jax.Array
-    max_steps_in_episode: jax.Array
+    quality: ArrayLike
+    cost: ArrayLike
+    scale: ArrayLike
+    outside: ArrayLike
+    size: ArrayLike
+    capacity: ArrayLike
+    noise_scale: ArrayLike
+    margin: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
 from jaxprice.envs.market import MyopicMarket
@@ -41,13 +42,13 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    features: jax.Array
-    level: jax.Array
-    slopes: jax.Array
-    noise_scale: jax.Array
-    radius: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    features: ArrayLike
+    level: ArrayLike
+    slopes: ArrayLike
+    noise_scale: ArrayLike
+    radius: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

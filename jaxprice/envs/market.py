@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice.types import Environment
 
@@ -192,8 +193,8 @@ class MyopicMarket(Environment):
 class Visit:
     """Number of periods played, int scalar; and the features of the present buyer, float `[d]`."""
 
-    time: jax.Array
-    context: jax.Array
+    time: ArrayLike
+    context: ArrayLike
 
 
 class ContextualMarket(MyopicMarket):

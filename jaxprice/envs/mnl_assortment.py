@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import MyopicMarket
@@ -38,9 +39,9 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    revenues: jax.Array
-    weights: jax.Array
-    max_steps_in_episode: jax.Array
+    revenues: ArrayLike
+    weights: ArrayLike
+    max_steps_in_episode: ArrayLike
 
     @property
     def cost(self):

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
 from jaxprice.envs.market import MyopicMarket
@@ -43,13 +44,13 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    quality: jax.Array
-    outside: jax.Array
-    scale: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    quality: ArrayLike
+    outside: ArrayLike
+    scale: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
 from jaxprice.envs.market import MyopicMarket
@@ -45,13 +46,13 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    intercept: jax.Array
-    slopes: jax.Array
-    noise_scale: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    intercept: ArrayLike
+    slopes: ArrayLike
+    noise_scale: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

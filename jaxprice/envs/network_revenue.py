@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import noise as noises
@@ -76,11 +77,11 @@ class Params:
       value: reward of a period in the fluid optimum, z; filled in by `solve`.
     """
 
-    prices: jax.Array
-    demand: jax.Array
-    consumption: jax.Array
-    stock: jax.Array
-    max_steps_in_episode: jax.Array
+    prices: ArrayLike
+    demand: ArrayLike
+    consumption: ArrayLike
+    stock: ArrayLike
+    max_steps_in_episode: ArrayLike
     mix: Any = None
     duals: Any = None
     value: Any = None

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
 from jaxprice.envs.market import State as MyopicState
@@ -47,7 +48,7 @@ class Params:
 
     markets: Any
     path: Path
-    max_steps_in_episode: jax.Array
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass

@@ -17,7 +17,8 @@ import dataclasses
 import functools
 import inspect
 import textwrap
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from jaxprice import checks
 from jaxprice.anatomy import Cache
@@ -76,7 +77,7 @@ def inner(market, options):
     return market
 
 
-def option(default, about, check):
+def option(default: Any, about: str, check: Callable[[str, Any], Any]) -> Any:
     """A field of a market that `make` accepts.
 
     Args:
@@ -87,13 +88,13 @@ def option(default, about, check):
     return dataclasses.field(default=default, metadata={"about": about, "check": check})
 
 
-def choice(default, about, names):
+def choice(default: str | None, about: str, names: Iterable[str]) -> Any:
     """An option that is one of some names."""
     *first, last = map('"{}"'.format, names)
     return option(default, f"{about}: {', '.join(first)} or {last}", lambda name, value: checks.choice(name, value, names))
 
 
-def periods(default=1000):
+def periods(default: int = 1000) -> Any:
     """The option `horizon`."""
     return option(default, "periods in an episode", whole)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
 
@@ -35,7 +36,7 @@ class Path:
 class Piecewise(Path):
     """Change points: first period of each market except the first, int `[M - 1]`, increasing."""
 
-    changes: jax.Array
+    changes: ArrayLike
 
     @staticmethod
     def rules(params, count):
@@ -51,7 +52,7 @@ class Piecewise(Path):
 class Calendar(Path):
     """The market of each slot of a cyclic calendar, int `[P]`."""
 
-    slots: jax.Array
+    slots: ArrayLike
 
     @staticmethod
     def rules(params, count):
@@ -70,7 +71,7 @@ class Calendar(Path):
 class Regimes(Path):
     """A Markov chain over markets: probabilities of the next market, float `[M, M]`."""
 
-    transition: jax.Array
+    transition: ArrayLike
 
     @staticmethod
     def rules(params, count):
@@ -84,8 +85,8 @@ class Regimes(Path):
 class Season(Path):
     """A sinusoidal mixture of two markets: its period, and its phase as a share of the period; float scalars."""
 
-    period: jax.Array
-    phase: jax.Array
+    period: ArrayLike
+    phase: ArrayLike
     blends = True
 
     @staticmethod
@@ -107,8 +108,8 @@ class Season(Path):
 class Drift(Path):
     """A reflected random walk between two markets: standard deviation of a step, and largest total distance."""
 
-    step: jax.Array
-    budget: jax.Array
+    step: ArrayLike
+    budget: ArrayLike
     blends = True
 
     @staticmethod

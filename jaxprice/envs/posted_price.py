@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
@@ -40,12 +41,12 @@ class Params:
     """
 
     demand: demand_curves.Curve
-    prices: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    noise_scale: jax.Array
-    max_steps_in_episode: jax.Array
+    prices: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    noise_scale: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

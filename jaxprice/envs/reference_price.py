@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice.envs.market import observe, sale, same
@@ -63,18 +64,18 @@ class Params:
       value: average reward of the oracle; filled in by `solve`.
     """
 
-    intercept: jax.Array
-    slope: jax.Array
-    gain: jax.Array
-    loss: jax.Array
-    memory: jax.Array
-    noise_scale: jax.Array
-    start: jax.Array
-    prices: jax.Array
-    low: jax.Array
-    high: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    intercept: ArrayLike
+    slope: ArrayLike
+    gain: ArrayLike
+    loss: ArrayLike
+    memory: ArrayLike
+    noise_scale: ArrayLike
+    start: ArrayLike
+    prices: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
     worth: Any = None
     value: Any = None
 

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
 from jaxprice.envs.market import observe, sale
@@ -57,14 +58,14 @@ class Params:
       value: average reward of the oracle.
     """
 
-    prices: jax.Array
-    pmf: jax.Array
-    cost: jax.Array
-    fixed: jax.Array
-    holding: jax.Array
-    shortage: jax.Array
-    stock: jax.Array
-    max_steps_in_episode: jax.Array
+    prices: ArrayLike
+    pmf: ArrayLike
+    cost: ArrayLike
+    fixed: ArrayLike
+    holding: ArrayLike
+    shortage: ArrayLike
+    stock: ArrayLike
+    max_steps_in_episode: ArrayLike
     worth: Any = None
     regrets: Any = None
     best: Any = None

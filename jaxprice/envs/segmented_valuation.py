@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules, samplers
 from jaxprice.envs.market import MyopicMarket
@@ -38,12 +39,12 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    shares: jax.Array
-    midpoints: jax.Array
-    half_width: jax.Array
-    prices: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    shares: ArrayLike
+    midpoints: ArrayLike
+    half_width: ArrayLike
+    prices: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @struct.dataclass
@@ -57,10 +58,10 @@ class Observation:
       shares: sizes of the segments, float `[num_segments]`.
     """
 
-    segments: jax.Array
-    purchases: jax.Array
-    price: jax.Array
-    shares: jax.Array
+    segments: ArrayLike
+    purchases: ArrayLike
+    price: ArrayLike
+    shares: ArrayLike
 
 
 @market(

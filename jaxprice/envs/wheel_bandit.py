@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from jaxprice import rules
 from jaxprice.envs.market import ContextualMarket, Visit
@@ -44,12 +45,12 @@ class Params:
       max_steps_in_episode: horizon.
     """
 
-    delta: jax.Array
-    levels: jax.Array
-    noise_scale: jax.Array
-    prices: jax.Array
-    cost: jax.Array
-    max_steps_in_episode: jax.Array
+    delta: ArrayLike
+    levels: ArrayLike
+    noise_scale: ArrayLike
+    prices: ArrayLike
+    cost: ArrayLike
+    max_steps_in_episode: ArrayLike
 
 
 @market(

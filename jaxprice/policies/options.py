@@ -18,6 +18,7 @@ import inspect
 import numbers
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks
@@ -102,7 +103,7 @@ def normal(value):
     if type(value) in (list, tuple):
         return tuple(map(normal, value))
     if isinstance(value, np.generic | np.ndarray | jax.Array) and not checks.is_traced(value):
-        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
+        if jnp.issubdtype(value.dtype, jax.dtypes.extended):
             return value  # a random key
         value = np.array(value)
         return value.item() if value.ndim == 0 else value

@@ -71,7 +71,7 @@ class Sums:
         """Sum of signals of each arm, float `[num_prices]`."""
         return self.before + self.since
 
-    def add(self, action: Int[ArrayLike, ""], signal: Num[ArrayLike, ""]) -> "Sums":
+    def add(self, action: Int[ArrayLike, ""], signal: Num[Array, ""] | float) -> "Sums":
         """The sums after one more pull."""
         here = jnp.arange(self.pulls.shape[0], dtype=jnp.int32) == action
         pulls, since = self.pulls + here.astype(jnp.int32), self.since + jnp.where(here, signal, 0.0)
@@ -176,7 +176,7 @@ def learn(problem: Problem, signal: str, name: str) -> Signal:
 
 
 def noise_of_signal(
-    problem: Problem, noise: Num[ArrayLike, ""] | None = None, least: Num[ArrayLike, ""] = 1e-6
+    problem: Problem, noise: Num[Array, ""] | float | None = None, least: Num[Array, ""] | float = 1e-6
 ) -> Float[Array, ""]:
     """Standard deviation of the signal of a period, which is a mean over its buyers, float32 scalar.
 

@@ -82,7 +82,7 @@ def posterior_policy(name: str, a: ArrayLike, b: ArrayLike, signal: str, choose:
 
 
 def grow(
-    state: Any, action: Int[ArrayLike, ""], wins: Num[ArrayLike, ""], losses: Num[ArrayLike, ""]
+    state: Any, action: Int[ArrayLike, ""], wins: Num[Array, ""] | float, losses: Num[Array, ""] | float
 ) -> tuple[
     Float[Array, " num_prices"], Float[Array, " num_prices"], tuple[Float[Array, " num_prices"], Float[Array, " num_prices"]]
 ]:
@@ -113,7 +113,7 @@ def check_bernoulli(problem: Problem, name: str) -> None:
 
 def trials_and_wins(
     key: Key[Array, ""], state: Any, transition: Transition
-) -> tuple[Num[ArrayLike, ""], Num[ArrayLike, ""]]:
+) -> tuple[Num[Array, ""] | float, Num[Array, ""] | float]:
     """Number of Bernoulli trials of one period and number of wins, float scalars.
 
     Each buyer is a trial. When learning from reward there is one trial, and the reward is the probability to win it.

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
-from jax.typing import ArrayLike
 from jaxtyping import Float, Float32, Int, Key, Num
 
 from jaxprice import random, samplers
@@ -35,7 +34,7 @@ class Range:
     low: Float[Array, ""]
     high: Float[Array, ""]
 
-    def place(self, signal: Num[ArrayLike, ""]) -> tuple["Range", Float[Array, ""]]:
+    def place(self, signal: Num[Array, ""] | float) -> tuple["Range", Float[Array, ""]]:
         """The range after one more signal, and the position of this signal in it, in [0, 1]."""
         low, high = jnp.minimum(self.low, signal), jnp.maximum(self.high, signal)
         return Range(low, high), (signal - low) / (high - low)
@@ -114,6 +113,6 @@ def log_size(size: int) -> float:
     return math.log(max(size, 2))
 
 
-def given_or(value: Num[ArrayLike, ""] | None, tuned: Num[ArrayLike, ""]) -> Float32[Array, ""]:
+def given_or(value: Num[Array, ""] | float | None, tuned: Num[Array, ""] | float) -> Float32[Array, ""]:
     """The given number, or its tuned value if it is None, float32 scalar."""
     return jnp.asarray(tuned if value is None else value, jnp.float32)

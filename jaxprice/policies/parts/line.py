@@ -51,7 +51,7 @@ class Line:
     sums: Sums
     lost: Sums
 
-    def add(self, price: Num[ArrayLike, ""], demand: Num[ArrayLike, ""], count: Num[ArrayLike, ""]) -> "Line":
+    def add(self, price: Num[Array, ""] | float, demand: Num[Array, ""] | float, count: Num[Array, ""] | float) -> "Line":
         """The line with one more point, after `count` earlier points, float scalars."""
         old, after = self.sums, count + 1
         p, d, weight = price - old.price, demand - old.demand, count / after

@@ -34,7 +34,10 @@ STEPS = 12
 
 
 def mode(
-    prior: Num[ArrayLike, ""], variance: Num[ArrayLike, ""], sales: Num[ArrayLike, ""], trials: Num[ArrayLike, ""]
+    prior: Num[Array, ""] | float,
+    variance: Num[Array, ""] | float,
+    sales: Num[Array, ""] | float,
+    trials: Num[Array, ""] | float,
 ) -> Float[Array, ""]:
     """The solution of u = prior + variance (sales - trials sigma(u)), by `STEPS` Newton steps.
 
@@ -59,7 +62,7 @@ def curvature(u: Num[ArrayLike, "*n"]) -> Float[Array, " *n"]:
     return jax.nn.sigmoid(u) * jax.nn.sigmoid(-u)
 
 
-def revise(model: Model, z: Float[Array, " D"], sales: Num[ArrayLike, ""], trials: Num[ArrayLike, ""]) -> Model:
+def revise(model: Model, z: Float[Array, " D"], sales: Num[Array, ""] | float, trials: Num[Array, ""] | float) -> Model:
     """The `Model` of one vector of coefficients after a period with `sales` among `trials` buyers."""
     f, g, _ = model.gain(z)
     v = jnp.sum(f * f)

@@ -53,7 +53,7 @@ class Window:
         """Sums of signals over the window, float `[num_prices]`."""
         return self.before + self.since
 
-    def add(self, action: Int[ArrayLike, ""], signal: Num[ArrayLike, ""]) -> "Window":
+    def add(self, action: Int[ArrayLike, ""], signal: Num[Array, ""] | float) -> "Window":
         """The window after one more pull."""
         length, (arm, left) = self.actions.shape[0], self.oldest
         place, following = self.time % length, (self.time + 1) % length
@@ -87,7 +87,7 @@ def best(
     weights: Float[Array, " num_prices"],
     counts: Float[Array, " num_prices"],
     sums: Float[Array, " num_prices"],
-    scaled_log: Num[ArrayLike, ""],
+    scaled_log: Num[Array, ""] | float,
 ) -> Int[Array, ""]:
     """The arm to play by upper confidence bounds w_k (S_k / N_k + sqrt(scaled_log / N_k)).
 
@@ -106,7 +106,7 @@ def best(
 
 
 def discount_or_tuned(
-    discount: Num[ArrayLike, ""] | None, changes: Num[ArrayLike, ""], problem: Problem
+    discount: Num[Array, ""] | float | None, changes: Num[Array, ""] | float, problem: Problem
 ) -> Float[Array, ""]:
     """The discount, or 1 - sqrt(changes / T) / 4 for None, float scalar in (0, 1]."""
     if discount is not None:

@@ -78,7 +78,7 @@ def in_own_unit(policy: Policy, size: float = 1.0) -> Policy:
     return Policy(init, act, update)
 
 
-def radius(problem: Problem, given: Num[ArrayLike, ""] | None, share: Num[ArrayLike, ""] = 1.0) -> Float[Array, ""]:
+def radius(problem: Problem, given: Num[Array, ""] | float | None, share: Num[Array, ""] | float = 1.0) -> Float[Array, ""]:
     """Bound on the norm of coefficients in money, in the unit of a problem from `in_own_unit`; float scalar.
 
     It is the given number, in the market's own money; or `share` times the highest price.

@@ -84,8 +84,8 @@ class State:
         else:
             nodes = jnp.where(bits(offered & -offered)[:, None], fresh[None], self.nodes[k])
             total = jnp.sum(jnp.where(bits(offered)[:, None], nodes, 0.0), axis=0)
-            state = state.replace(nodes=self.nodes.at[k].set(nodes), noise=self.noise.at[k].set(total))
-        return state.replace(sums=self.sums.at[k].add(one))
+            state = dataclasses.replace(state, nodes=self.nodes.at[k].set(nodes), noise=self.noise.at[k].set(total))
+        return dataclasses.replace(state, sums=self.sums.at[k].add(one))
 
     def cut(self):
         """The state after the tests of all cubes; a cube that passes gets a new interval and forgets its data."""
