@@ -556,7 +556,7 @@ REFUSED = [
     ((lambda: policies.restart_on(policies.random_price(), QUIET), "interval"), "cusum chooses from a price grid"),
     (
         (lambda: policies.discounted(policies.ucb_tuned(), 0.9), "bandit"),
-        "discounted takes index policies .*ucb_tuned.State",
+        "discounted takes index policies .*variance_bound.State",
     ),
     ((lambda: policies.discounted(policies.random_price(), 0.9), "bandit"), "discounted takes index policies"),
 ]
