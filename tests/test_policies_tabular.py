@@ -153,7 +153,7 @@ def learnt(policy, horizon):
     """The last states in the market `CHAIN`, of one compiled loop."""
     env, params = market(CHAIN)
     params = dataclasses.replace(params, max_steps_in_episode=jnp.int32(horizon))
-    run = jax.jit(lambda *args: harness._run(env, policy, horizon, *args)[3])
+    run = jax.jit(lambda *args: harness.run(env, policy, horizon, *args)[3])
     return run(params, env.problem(params), np.arange(LANES, dtype=np.uint32))
 
 
