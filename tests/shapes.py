@@ -1,8 +1,8 @@
-"""Shapes and types that signatures promise, checked whenever a test calls the function: `pytest --shapes`.
+"""`pytest --shapes` compares calls with the shapes and types in the annotations of a function.
 
 An import hook wraps the annotated functions of `MODULES` with jaxtyping and beartype. A result that does not fit its
-annotation is an error. Arguments that do not fit must be refused by the function itself, with a ValueError that the
-test sees. Otherwise nothing is wrapped, so annotations cost nothing.
+annotation is an error. If an argument does not fit, the function itself must raise a ValueError, which the test sees.
+Without the option, no function is wrapped, so annotations cost nothing.
 """
 
 import ast
@@ -15,7 +15,7 @@ _NAME = "__checked__"
 
 
 def checked(function):
-    """The function, with its arguments and results compared with its annotations."""
+    """A wrapper of the function that compares arguments and results with the annotations."""
     import beartype
     import jaxtyping
 
@@ -27,14 +27,14 @@ def checked(function):
         try:
             return strict(*args, **kwargs)
         except jaxtyping.TypeCheckError:
-            function(*args, **kwargs)  # raises ValueError where it refuses the arguments
+            function(*args, **kwargs)  # raises ValueError if it refuses the arguments
             raise
 
     return wrapper
 
 
 class _Annotated(ast.NodeTransformer):
-    """Decorates functions of a module and methods of its classes, those with annotations; closures are left alone."""
+    """Decorates the annotated functions of a module and methods of its classes, but no closures."""
 
     def visit_FunctionDef(self, node):
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -66,5 +66,5 @@ class _Finder:
 
 
 def install():
-    """Check modules that are imported from now on."""
+    """Wrap the functions of all modules of `MODULES` that are imported after this call."""
     sys.meta_path.insert(0, _Finder)

@@ -1,4 +1,4 @@
-"""What compiles once, on devices that are made up: chex counts the traces, and makes the devices."""
+"""Programs that must compile once, and runs on several simulated devices. Chex counts traces and makes the devices."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def no_traces_yet():
 
 
 def test_a_sweep_is_one_trace():
-    """Seeds, hyperparameters and the numbers of a market are traced: others need no other program."""
+    """Seeds, hyperparameters and the numbers of a market are traced, so new values need no new program."""
     env, params = jaxprice.make("BernoulliBandit", **PARAMS)
 
     @jax.jit
@@ -37,7 +37,7 @@ def test_a_sweep_is_one_trace():
 
 
 def test_a_loss_does_not_broadcast():
-    """A network whose value has an axis too many would train on the mean of all pairs of periods."""
+    """If the value of a network has one axis too many, training would use the mean of all pairs of periods."""
     from jaxprice.agents.inputs import Output
 
     class Wide(agents.networks.SequenceNetwork):
