@@ -89,7 +89,7 @@ class BernoulliBandit(MyopicMarket):
     def default_params(self):
         return self.params_of(np.linspace(0.1, 0.9, self.num_arms))
 
-    def params_of(self, means, stds=1.0, horizon=1000):
+    def params_of(self, means, stds: ArrayLike = 1.0, horizon: int = 1000):
         """Params with the given means and standard deviations."""
         means = means if isinstance(means, jax.Array) else np.asarray(means, np.float32)
         return Params(

@@ -150,7 +150,7 @@ class FiniteInventory(Environment):
         for name, value in ends.items():
             object.__setattr__(self, name, value)
         checks.fits(num_prices=self.num_prices or 1)
-        checks.number("salvage", self.salvage, low=0, high=max(self.high - self.cost, 0.0), scalar=True)
+        checks.number("salvage", self.salvage, low=0, high=max((self.high or 0.0) - self.cost, 0.0), scalar=True)
 
     @classmethod
     def make(cls, demand=None, *, stock=None, arrivals=None, **choices):
@@ -194,7 +194,7 @@ class FiniteInventory(Environment):
 
     def params_of(self, demand):
         """Params with the given demand, not solved yet, and the prices and the stock of this environment."""
-        prices = np.linspace(self.low, self.high, self.num_prices or 0) if self.prices is None else self.prices
+        prices = np.linspace(self.low or 0.0, self.high or 0.0, self.num_prices or 0) if self.prices is None else self.prices
         numbers = {name: np.float32(getattr(self, name)) for name in ("low", "high", "cost", "arrival", "salvage")}
         return Params(
             demand=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), demand),
@@ -211,13 +211,13 @@ class FiniteInventory(Environment):
         elif self.num_prices == len(DEFAULT_DEMAND):
             demand = np.array(DEFAULT_DEMAND)
         else:
-            demand = np.linspace(0.9, 0.1, self.num_prices)
+            demand = np.linspace(0.9, 0.1, self.num_prices or 0)
         return self.solved(self.params_of(demand))
 
     def sample_params(self, key):
         """A random curve of the family; with a table, independent uniform purchase probabilities in decreasing order."""
         if self.curve is None:
-            return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices,), jnp.float32))))
+            return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices or 0,), jnp.float32))))
         return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key, *self.form)))
 
     def rules(self, params):

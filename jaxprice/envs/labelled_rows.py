@@ -22,6 +22,7 @@ J. Snoek (2018), "Deep Bayesian bandits showdown", arXiv:1802.09127.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -200,7 +201,7 @@ class LabelledRows(ContextualMarket):
         row = jax.random.randint(key, (), 0, self.num_rows, jnp.int32)
         return State(time, jnp.asarray(params.labels)[row], jnp.asarray(params.rows)[row])
 
-    def table(self, params, state=None):
+    def table(self, params, state: Any = None):
         right = jnp.arange(self.num_arms, dtype=jnp.int32) == state.label
         return jnp.where(right, params.hit, params.miss)
 

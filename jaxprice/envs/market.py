@@ -59,8 +59,8 @@ class State:
 
     time: jax.Array
     mean_demand: jax.Array
-    best_action: jax.Array
-    best_reward: jax.Array
+    best_action: Any
+    best_reward: Any
 
 
 class MyopicMarket(Environment):

@@ -48,7 +48,7 @@ class Params:
 
     intercept: ArrayLike
     slopes: ArrayLike
-    noise_scale: ArrayLike
+    noise_scale: ArrayLike | None
     low: ArrayLike
     high: ArrayLike
     cost: ArrayLike

@@ -151,7 +151,7 @@ class NetworkRevenue(Environment):
             unused = np.flatnonzero(~consumption.any(axis=axis)).tolist()
             if unused:
                 raise ValueError(f"consumption must {wanted}, got none for {('resources', 'products')[axis]} {unused}")
-        env = cls(*prices.shape, consumption.shape[1], **choices)
+        env = cls(prices.shape[0], prices.shape[1], consumption.shape[1], **choices)
         if isinstance(demand, str):
             checks.choice("demand", demand, FAMILIES)
             if prices.shape[1] != 2:
@@ -172,8 +172,8 @@ class NetworkRevenue(Environment):
 
     def params_of(self, prices, demand, consumption, stock):
         """Params with the given numbers, not solved yet."""
-        numbers = (jnp.asarray(x, jnp.float32) for x in (prices, demand, consumption, stock))
-        return Params(*numbers, np.int32(self.horizon))
+        prices, demand, consumption, stock = (jnp.asarray(x, jnp.float32) for x in (prices, demand, consumption, stock))
+        return Params(prices, demand, consumption, stock, np.int32(self.horizon))
 
     def default_params(self):
         """Ferreira et al.'s linear network, or for other sizes a random draw of the task distribution."""

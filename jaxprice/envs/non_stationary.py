@@ -155,7 +155,7 @@ class NonStationary(Environment):
         told = {name: checked(name, value, env.num_markets, env.horizon) for name, value in told.items()}
         path = dataclasses.replace(path, **told)
         if slots is not None:
-            env = dataclasses.replace(env, num_slots=len(path.slots))
+            env = dataclasses.replace(env, num_slots=len(slots))
         return env, dataclasses.replace(params, path=path)
 
     @property

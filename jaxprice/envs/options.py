@@ -77,7 +77,7 @@ def inner(market, options):
     return market
 
 
-def option(default: Any, about: str, check: Callable[[str, Any], Any]) -> Any:
+def option(default: Any, about: str, check: Callable[[str, Any], Any] | None) -> Any:
     """A field of a market that `make` accepts.
 
     Args:

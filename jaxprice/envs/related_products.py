@@ -132,7 +132,7 @@ class RelatedProducts(Environment):
         centre = self.default_params()
         for side in (-2, 2):
             moved = {
-                leaf: jax.tree.map(lambda x, side=side: x + side * self.spread * np.abs(x), getattr(centre, leaf))
+                leaf: jax.tree.map(lambda x, side=side: x + side * (self.spread or 0.0) * np.abs(x), getattr(centre, leaf))
                 for leaf in self.leaves
             }
             try:
@@ -162,7 +162,7 @@ class RelatedProducts(Environment):
         leaves, structure = jax.tree.flatten(tree)
         keys = jax.random.split(key, len(leaves))
         moved = [
-            x + self.spread * jnp.abs(x) * jnp.clip(jax.random.normal(k, jnp.shape(x), jnp.float32), -2, 2)
+            x + (self.spread or 0.0) * jnp.abs(x) * jnp.clip(jax.random.normal(k, jnp.shape(x), jnp.float32), -2, 2)
             for k, x in zip(keys, leaves, strict=True)
         ]
         return jax.tree.unflatten(structure, moved)

@@ -196,8 +196,10 @@ class Replenishment(LongRunMarket):
 
     def params_of(self, pmf, cost, fixed, holding, shortage):
         """Params, not solved yet, with the given numbers."""
-        numbers = (jnp.asarray(x, jnp.float32) for x in (self.prices, pmf, cost, fixed, holding, shortage))
-        return Params(*numbers, jnp.int32(self.stock), jnp.int32(self.horizon))
+        prices, pmf, cost, fixed, holding, shortage = (
+            jnp.asarray(x, jnp.float32) for x in (self.prices, pmf, cost, fixed, holding, shortage)
+        )
+        return Params(prices, pmf, cost, fixed, holding, shortage, jnp.int32(self.stock), jnp.int32(self.horizon))
 
     def default_params(self):
         """Mean demand from 9 / 20 of the largest at the lowest price to 3 / 20 at the highest."""

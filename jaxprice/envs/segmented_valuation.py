@@ -141,7 +141,8 @@ class SegmentedValuation(MyopicMarket):
             a, b = (float(x) for x in self.law[5:-1].split(","))
             z1, z2 = samplers.normal_pair_from_word(jax.random.bits(key_midpoints, shape, jnp.uint32))
             words = jax.random.bits(key_boost, (2, *shape), jnp.uint32)
-            midpoints = samplers.beta_boosted(z1, z2, *(jnp.log(samplers.uniform(word)) for word in words), a, b)
+            log_u1, log_u2 = (jnp.log(samplers.uniform(word)) for word in words)
+            midpoints = samplers.beta_boosted(z1, z2, log_u1, log_u2, a, b)
         return self.params_of(gaps / jnp.sum(gaps), midpoints)
 
     def rules(self, params):

@@ -18,7 +18,7 @@ There is no published setting: the numbers are ours, in units of the lowest pric
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -224,8 +224,8 @@ class Storefront(LongRunMarket):
 
     def reset_env(self, key, params):
         customer = self._customer(jax.random.uniform(key, (), jnp.float32), params)
-        middle = (jnp.int32(size // 2) for size in self.sizes[4:])
-        state = State(jnp.int32(0), *middle, customer)
+        competitor, loyalty = (jnp.int32(size // 2) for size in self.sizes[4:])
+        state = State(jnp.int32(0), competitor, loyalty, customer)
         return self._see(state, 0.0, 0.0, params), state
 
     def step_env(self, key, state, action, params):
@@ -265,7 +265,7 @@ class Storefront(LongRunMarket):
         """The type selected by a uniform number, int scalar."""
         return jnp.sum(u >= jnp.cumsum(jnp.asarray(params.types))[:-1], dtype=jnp.int32)
 
-    def _cell(self, state):
+    def _cell(self, state) -> tuple[Any, Any, Any, Any]:
         """Phase, competitor level, loyalty level and type."""
         return state.time % self.sizes[3], state.competitor, state.loyalty, state.customer
 
@@ -274,7 +274,7 @@ class Storefront(LongRunMarket):
         phase, competitor, loyalty, _ = self._cell(state)
         return (phase * self.sizes[4] + competitor) * self.sizes[5] + loyalty
 
-    def parts(self, action):
+    def parts(self, action) -> tuple[Any, Any, Any, Any]:
         """Index of the price, of `OFFERS`, of the product and of the exposure."""
         shape = (self.num_prices, len(self.offers), self.num_products, self.num_exposures)
         price, offer, product, exposure = np.unravel_index(np.arange(self.num_actions), shape)

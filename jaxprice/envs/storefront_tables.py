@@ -15,7 +15,9 @@ def components_of(env, params):
     """Mean components, `[S, T, A, 5]`."""
     shape = (*env.sizes[3:], env.num_types, env.num_actions)
     cells = (jnp.ravel(x) for x in np.indices(shape))
-    table = jax.vmap(lambda *cell: means(*cell[:-1], *env.parts(cell[-1]), params))(*cells)
+    table = jax.vmap(lambda phase, rival, loyal, kind, action: means(phase, rival, loyal, kind, *env.parts(action), params))(
+        *cells
+    )
     return table.reshape(-1, env.num_types, env.num_actions, len(COMPONENTS))
 
 

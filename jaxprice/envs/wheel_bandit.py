@@ -18,6 +18,7 @@ delta ~ U[0, 1], is that of M. Garnelo et al. (2018), "Neural processes", arXiv:
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +108,7 @@ class WheelBandit(ContextualMarket):
         """Params with the given radius."""
         return Params(
             delta=delta if isinstance(delta, jax.Array) else np.float32(delta),
-            levels=np.float32([self.safe / self.high, self.low / self.high, 1]),
+            levels=np.array([self.safe / self.high, self.low / self.high, 1], np.float32),
             noise_scale=np.float32(self.noise_scale / self.high),
             prices=np.full(ARMS, self.high, np.float32),
             cost=np.float32(0),
@@ -145,7 +146,7 @@ class WheelBandit(ContextualMarket):
         x = [radius * jnp.cos(angle), radius * jnp.sin(angle)]
         return jnp.stack([jnp.float32(1), *x] if self.intercept else x)
 
-    def table(self, params, state=None):
+    def table(self, params, state: Any = None):
         x, y = state.context[-2], state.context[-1]
         quadrant = 1 + 2 * (x <= 0).astype(jnp.int32) + (y <= 0).astype(jnp.int32)
         arms = jnp.arange(ARMS, dtype=jnp.int32)

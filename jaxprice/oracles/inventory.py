@@ -101,7 +101,7 @@ def run_out_price(stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"]) -> 
 
 def fixed_price_value(
     stock: Num[ArrayLike, "*#n"], mass: Num[ArrayLike, "*#n"], price: Num[ArrayLike, "*#n"]
-) -> Float[Array, "..."]:
+) -> Float[Array | np.ndarray, "..."]:
     """Expected revenue of one price held until the season or the stock ends: price * E[min(stock, Poisson)].
 
     Args:

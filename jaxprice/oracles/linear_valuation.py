@@ -29,8 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float, Num
+from jaxtyping import Float
 
 from jaxprice import checks
 from jaxprice.numerics import wright_omega
@@ -40,12 +39,12 @@ NOISES = ("logistic", "gaussian", "uniform", "mixture")
 
 def survival(
     noise: str,
-    gap: Num[ArrayLike, "..."],
-    scale: Num[ArrayLike, "..."],
+    gap: Any,
+    scale: Any,
     *,
-    weights: Num[ArrayLike, " M"] | None = None,
-    locations: Num[ArrayLike, " M"] | None = None,
-) -> Float[Array, "..."]:
+    weights: Any = None,
+    locations: Any = None,
+) -> Float[Array | np.ndarray, "..."]:
     """Purchase probability P(z >= gap), where gap is the price minus the utility.
 
     Args:
@@ -74,13 +73,13 @@ def survival(
 
 
 def optimal_price(
-    utility: Num[ArrayLike, "..."],
+    utility: Any,
     noise: str,
-    scale: Num[ArrayLike, "..."],
+    scale: Any,
     *,
-    weights: Num[ArrayLike, " M"] | None = None,
-    locations: Num[ArrayLike, " M"] | None = None,
-) -> Float[Array, "..."]:
+    weights: Any = None,
+    locations: Any = None,
+) -> Float[Array | np.ndarray, "..."]:
     """The price with the largest expected revenue, at least zero.
 
     Args:
@@ -107,14 +106,14 @@ def optimal_price(
 
 
 def revenue(
-    price: Num[ArrayLike, "..."],
-    utility: Num[ArrayLike, "..."],
+    price: Any,
+    utility: Any,
     noise: str,
-    scale: Num[ArrayLike, "..."],
+    scale: Any,
     *,
-    weights: Num[ArrayLike, " M"] | None = None,
-    locations: Num[ArrayLike, " M"] | None = None,
-) -> Float[Array, "..."]:
+    weights: Any = None,
+    locations: Any = None,
+) -> Float[Array | np.ndarray, "..."]:
     """Expected revenue of one buyer at `price` `[...]`, in its units, float `[...]`; the rest as in `optimal_price`."""
     return price * survival(noise, price - utility, scale, weights=weights, locations=locations)
 

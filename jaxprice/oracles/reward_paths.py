@@ -18,6 +18,7 @@ B. Fristedt (1985), "Bandit problems", doi:10.1007/978-94-015-3711-7.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +26,12 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxprice import checks
-from jaxprice.types import Environment, Oracle, Policy, Transition
+from jaxprice.types import Oracle, Policy, Transition
 
 LONGEST = 16  # pulls
 
 
-def value(env: Environment, policy: Policy, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
+def value(env: Any, policy: Policy, horizon: int, a: float = 1.0, b: float = 1.0) -> float:
     """Expected total reward of a deterministic policy.
 
     Args:
@@ -53,7 +54,7 @@ def value(env: Environment, policy: Policy, horizon: int, a: float = 1.0, b: flo
 
 
 def paths(
-    env: Environment, policy: Policy, horizon: int
+    env: Any, policy: Policy, horizon: int
 ) -> tuple[Int[np.ndarray, "2**{horizon} {horizon}"], Int[np.ndarray, "2**{horizon} {horizon}"]]:
     """All strings of rewards, and the arms that the policy pulls along each string.
 

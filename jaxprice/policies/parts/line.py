@@ -88,7 +88,7 @@ class Market:
         """Middle and half width of the interval, float scalars; priors use them as origin and unit."""
         return (self.low + self.high) / 2, scale.or_one((self.high - self.low) / 2)
 
-    def best_price(self, intercept: Num[ArrayLike, "*#n"], slope: Num[ArrayLike, "*#n"]) -> Float[Array, "..."]:
+    def best_price(self, intercept: Num[Array, "*#n"], slope: Num[Array, "*#n"]) -> Float[Array, "..."]:
         """The price of the interval with the largest (p - cost) (intercept + slope p)."""
         peak = (self.cost - intercept / jnp.where(slope < 0, slope, -1.0)) / 2
         gain = (self.high - self.cost) * (intercept + slope * self.high)

@@ -133,7 +133,7 @@ def linear_policy(
     ridge: ArrayLike,
     signal: str,
     choose: Callable,
-    noise: ArrayLike | None = None,
+    noise: Num[Array, ""] | float | None = None,
     each: bool = False,
 ) -> Policy:
     """Build a policy that keeps a linear model of the signal and plays the action that `choose` returns.

@@ -23,7 +23,6 @@ arXiv:2201.01985, whose online estimate differs by a factor before the first ter
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from jaxprice.policies.parts import arms, features
@@ -57,7 +56,7 @@ def mode(
     return jax.lax.fori_loop(0, STEPS, step, jnp.where(beyond, prior, 0.0))
 
 
-def curvature(u: Num[ArrayLike, "*n"]) -> Float[Array, " *n"]:
+def curvature(u: Num[Array, "*n"]) -> Float[Array, " *n"]:
     """sigma'(u), to full relative precision."""
     return jax.nn.sigmoid(u) * jax.nn.sigmoid(-u)
 

@@ -40,7 +40,7 @@ class Catalogue:
     size: int = struct.field(pytree_node=False)
     order: str = struct.field(pytree_node=False)
 
-    def now(self, time: Int[ArrayLike, ""], observation: Any = None) -> Int[Array, ""]:
+    def now(self, time: Int[Array, ""], observation: Any = None) -> Int[Array, ""]:
         """The product that is sold after `time` periods, int scalar; the order "features" needs the observation."""
         if self.order == "features":
             return jnp.argmax(jnp.asarray(observation)[-self.size :]).astype(jnp.int32)

@@ -40,7 +40,7 @@ def power_of_two(x: Num[ArrayLike, "*n"]) -> Float32[Array, " *n"]:
     return jnp.where(power > 0, power, jnp.float32(1))
 
 
-def or_one(x: Num[ArrayLike, "*n"]) -> Float[Array, " *n"]:
+def or_one(x: Num[Array, "*n"]) -> Float[Array, " *n"]:
     """`x` if it is positive, otherwise 1; float `[...]`. It divides values that are zero where `x` is zero."""
     return jnp.where(x > 0, x, jnp.ones_like(x))
 
