@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import posixpath
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -18,7 +19,11 @@ from mkdocs.structure.files import File
 
 import jaxprice
 from jaxprice import policies
+from jaxprice.envs import options
 from jaxprice.policies import registry
+
+sys.path.insert(0, str(Path(__file__).parent))
+import docstrings
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {  # file of the repository -> page
@@ -138,8 +143,15 @@ def _market(name):
     kind = _kinds()[name]
     module = kind.__module__
     members = ", ".join(dict.fromkeys([kind.__name__, "make", "Params"]))
-    call = f'env, params = jaxprice.make("{name}")'
-    return f"# {name}\n\n```python\n{call}\n```\n\n::: {module}\n    options:\n      members: [{members}]\n"
+    card = options.card(name)
+    rows = {"what": card.what, "paper": card.paper, "oracle": card.oracle, "figure of merit": card.merit}
+    text = (inspect.getdoc(kind) or "").partition("Options of `make`:\n")[2]
+    listed = [line.strip().partition(": ") for line in text.splitlines() if re.match(r"  \w+: ", line)]
+    choices = "".join(f"* `{option}`: {docstrings.prose(words)}\n" for option, _, words in listed)
+    head = f'# {name}\n\n```python\nenv, params = jaxprice.make("{name}")\n```\n\n{_card(rows)}\n'
+    return (
+        head + (f"Options:\n\n{choices}\n" if choices else "") + f"::: {module}\n    options:\n      members: [{members}]\n"
+    )
 
 
 def _markets():
