@@ -1,4 +1,4 @@
-"""Contextual policies if all arms have one price: each distinguishes them by default, or its error names such a form."""
+"""Policies if all arms have one price: those that see features distinguish the arms, those that model the price refuse."""
 
 import jax
 import numpy as np
@@ -63,3 +63,13 @@ def test_prices_are_known_before_tracing_where_they_are_all_one():
         assert seen == [True]
         np.testing.assert_array_equal(env.problem(params).prices, params.prices)
     assert not problem_of("features").one_price
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("market", ["BernoulliBandit", "GaussianBandit"])
+@pytest.mark.parametrize("name", ["gp_ucb", "gp_thompson", "monotone_ucb", "bayesian_linear_pricing", "o3fu"])
+def test_a_model_of_the_price_refuses_arms_of_one_price(name, market, drawn):
+    """Such a policy sees one price, so that it would play the first arm forever."""
+    env, params = jaxprice.make(market, num_arms=4)
+    with pytest.raises(ValueError, match=f"{name} learns demand as a function of the price, but all 4 actions"):
+        jaxprice.simulate(env, policies.make(name), params=None if drawn else params, lanes=2, horizon=3)

@@ -72,10 +72,10 @@ def _flags(closed, consts, carry, xs, avals, size):
     return seen
 
 
-def _carried(broadcast, flags):
+def _carried(propagate, flags):
     """The smallest set of wide carries that the loop body maps into itself."""
     while True:
-        after = [a or b for a, b in zip(flags, broadcast(flags), strict=False)]
+        after = [a or b for a, b in zip(flags, propagate(flags), strict=False)]
         if after == flags:
             return flags
         flags = after

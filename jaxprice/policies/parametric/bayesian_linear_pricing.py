@@ -61,7 +61,7 @@ def bayesian_linear_pricing(level=0.5, fall=-0.25, std=0.5, noise=None):
       noise: standard deviation of the demand of one buyer (the mean of several); may be traced. By default the market's.
 
     Raises:
-      ValueError: numbers out of range; at `init`, a market where an action is not one price.
+      ValueError: numbers out of range; at `init`, a market where an action is not one price, or one price for all arms.
     """
     checks.number("level", level)
     checks.number("fall", fall)

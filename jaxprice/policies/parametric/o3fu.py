@@ -100,7 +100,8 @@ def o3fu(
         otherwise 1/2 divided by the root of the number of buyers.
 
     Raises:
-      ValueError: numbers out of range, histories of different lengths; at `init`, an action that is not one price.
+      ValueError: numbers out of range, histories of different lengths; at `init`, an action that is not one price, or one
+        price for all arms.
     """
     checks.number("width", width, low=0)
     checks.number("ridge", ridge, low=1e-6)

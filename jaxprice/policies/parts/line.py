@@ -121,6 +121,19 @@ def require_interval(problem: Problem, name: str) -> None:
         raise ValueError(f"{name} sets one price of an interval, but this market {wanted}")
 
 
+def require_prices(problem: Problem, name: str) -> None:
+    """Raise if all prices are the same, as in a bandit: a model of demand over the price sees one point.
+
+    Raises:
+      ValueError: several actions, all of one price.
+    """
+    if problem.one_price:
+        raise ValueError(
+            f"{name} learns demand as a function of the price, but all {problem.num_prices} actions of this market have the "
+            "same price: use a bandit policy, such as 'ucb1' or 'thompson'"
+        )
+
+
 def market(problem: Problem, name: str, first: Any = 0.0, second: Any = 1.0) -> Market:
     """The `Market` of a problem, with test prices at shares `first` and `second` of the interval."""
     require_interval(problem, name)
@@ -133,10 +146,11 @@ def market_or_grid(problem: Problem, name: str) -> tuple[Market, Float[Array, " 
     """`(Market, grid)` of a problem with one price; the grid is float `[num_prices]`, or None if any price may be posted.
 
     Raises:
-      ValueError: the action is not one price.
+      ValueError: the action is not one price, or all prices are the same.
     """
     if not isinstance(problem.action_space, Discrete):
         return market(problem, name), None
+    require_prices(problem, name)
     arms.learn(problem, "demand", name)  # raises if the action is not one price
     low, high, cost = (jnp.asarray(x, jnp.float32) for x in (problem.low, problem.high, problem.cost))
     return Market(low, high, cost, low, high, problem.buyers), jnp.asarray(problem.prices, jnp.float32)

@@ -61,7 +61,8 @@ def gp_thompson(
       num_prices: size of the grid, if the market has none.
 
     Raises:
-      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.
+      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products, or
+        one price for all arms.
     """
     checks.number("scale", scale, low=0)
     model = {"kernel": kernel, "lengthscale": lengthscale, "prior_mean": prior_mean, "prior_sd": prior_sd}

@@ -66,7 +66,8 @@ def gp_ucb(
       num_prices: size of the grid, if the market has none.
 
     Raises:
-      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products.
+      ValueError: numbers out of range, an unknown kernel or signal, monotone rewards; at `init`, sets of products, or
+        one price for all arms.
     """
     checks.number("scale", scale, low=0)
     checks.number("delta", delta, low=1e-30, high=1)

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, recent
+from jaxprice.policies.parts import arms, line, recent
 from jaxprice.policies.posted_price import falling_demand
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
@@ -65,8 +65,8 @@ def monotone_ucb(bonus="ucb1", scale=None, cap=1.0, window=None):
       window: number of periods in the window, an int; None: all periods.
 
     Raises:
-      ValueError: an unknown bonus, numbers out of range; at `init`, a market without a price grid, or with Gaussian or
-        Poisson demand.
+      ValueError: an unknown bonus, numbers out of range; at `init`, a market without a price grid, with one price for all
+        arms, or with Gaussian or Poisson demand.
     """
     checks.choice("bonus", bonus, BONUSES)
     if scale is not None:
@@ -79,6 +79,7 @@ def monotone_ucb(bonus="ucb1", scale=None, cap=1.0, window=None):
     def init(key, problem):
         del key
         signal = arms.learn(problem, "demand", "monotone_ucb")
+        line.require_prices(problem, "monotone_ucb")
         if problem.noise != "bernoulli":
             raise ValueError(f"monotone_ucb bounds conversion rates, this market has {problem.noise} demand")
         seen = arms.no_sums(problem) if window is None else recent.no_window(problem, window)

@@ -35,7 +35,7 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, totals
+from jaxprice.policies.parts import arms, line, totals
 from jaxprice.policies.parts.features import contract, squared_norm
 from jaxprice.types import Policy
 
@@ -151,12 +151,13 @@ def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, n
     """Build a policy, for a price grid, that keeps the posterior and plays the action `choose(key, state)`.
 
     Raises:
-      ValueError: at `init`, a market without a grid of one price.
+      ValueError: at `init`, a market without a grid of one price, or whose prices are all the same.
     """
 
     def init(key, problem):
         del key
         learned = arms.learn(problem, signal, name)
+        line.require_prices(problem, name)
         prices = jnp.asarray(problem.prices, jnp.float32)
         if prices.ndim != 1:
             raise ValueError(f"{name} sets one price, but here an action prices {prices.shape[1]} products")
