@@ -159,7 +159,11 @@ class Replenishment(LongRunMarket):
         """
         checks.choice("law", law, LAWS)
         prices = grid("prices", PRICES if prices is None else prices)
-        law, table = (law, None) if np.ndim(demand) < 2 else ("table", table_of(demand, len(prices), largest_demand))
+        law, table = (
+            (law, None)
+            if demand is None or np.ndim(demand) < 2
+            else ("table", table_of(demand, len(prices), largest_demand))
+        )
         largest_demand = 20 if largest_demand is None and table is None else largest_demand
         largest_demand = whole("largest_demand", largest_demand) if table is None else table.shape[1] - 1
         if largest_backlog is not None and not checks.boolean("backlog", backlog):

@@ -15,9 +15,12 @@ def components_of(env, params):
     """Mean components, `[S, T, A, 5]`."""
     shape = (*env.sizes[3:], env.num_types, env.num_actions)
     cells = (jnp.ravel(x) for x in np.indices(shape))
-    table = jax.vmap(lambda phase, rival, loyal, kind, action: means(phase, rival, loyal, kind, *env.parts(action), params))(
-        *cells
-    )
+
+    def mean_components(phase, competitor, loyalty, customer, action):
+        price, offer, product, exposure = env.parts(action)
+        return means(phase, competitor, loyalty, customer, price, offer, product, exposure, params)
+
+    table = jax.vmap(mean_components)(*cells)
     return table.reshape(-1, env.num_types, env.num_actions, len(COMPONENTS))
 
 

@@ -61,7 +61,7 @@ def profits(
     cost: Num[ArrayLike, "..."],
     scale: ArrayLike,
     outside: ArrayLike = 0.0,
-) -> Float[Array, "... n"]:
+) -> Float[Array | np.ndarray, "... n"]:
     """Expected profit of each product from one buyer, (p_j - c_j) q_j.
 
     Args:
@@ -78,7 +78,7 @@ def profits(
 
 def monopoly(
     quality: Num[ArrayLike, "*lanes n"], cost: Num[ArrayLike, "..."], scale: ArrayLike, outside: ArrayLike = 0.0
-) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
+) -> tuple[Float[Array, "... n"], Float[Array | np.ndarray, "..."]]:
     """Prices of a single seller of all products, and its profit.
 
     Args:
