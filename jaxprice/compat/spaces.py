@@ -4,6 +4,8 @@ The bounds of observations follow the common layout of jaxprice's markets: share
 last demand, further entries, context.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from jaxprice.envs.non_stationary import NonStationary
 from jaxprice.types import Subset
 
 
-def action_bounds(env, params):
+def action_bounds(env, params) -> tuple[Any, Any]:
     """Lowest and highest entries of an action that is not an index, float32 `[1]` or `[n]` each.
 
     Raises:
@@ -26,10 +28,11 @@ def action_bounds(env, params):
     low, high, known = _concrete(_prices(env, params, posted=False))
     if not checks.is_traced(known) and not np.all(known):
         raise ValueError(f"fresh must be False for {env.name}: each market that is drawn has its own interval of prices")
-    return tuple(_concrete(jnp.broadcast_to(bound, space.shape or (1,))) for bound in (low, high))
+    low, high = (_concrete(jnp.broadcast_to(bound, space.shape or (1,))) for bound in (low, high))
+    return low, high
 
 
-def observation_bounds(env, params):
+def observation_bounds(env, params) -> tuple[Any, Any]:
     """Lowest and highest entries of an observation, float32 `[size]` each; infinite if the bound is not known.
 
     In jaxprice's own markets the following bounds are known: the share of the horizon, prices, demand (except with Gaussian
