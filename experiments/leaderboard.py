@@ -107,8 +107,9 @@ def takes(policy, env):
     """Whether a policy can play in an environment."""
     if policy == "oracle":
         return True
+    made, problem = policies.make(policy), _problem(env)
     try:
-        jax.eval_shape(policies.make(policy).init, jax.random.key(0), _problem(env))
+        jax.eval_shape(lambda key: made.init(key, problem), jax.random.key(0))
     except ValueError:
         return False
     return True

@@ -95,6 +95,7 @@ def stages(options):
     """Markets for the policies, plain bandits first: `(name, options)`."""
     return (
         ("BernoulliBandit", {"num_arms": options.arms}),
+        ("PostedPrice", {"num_prices": options.arms}),
         ("GLMDemand", {"dimension": 10, "num_prices": options.arms}),
         ("ParametricDemand", {"family": "keskin_zeevi"}),
         ("ParametricDemand", {"family": "logit"}),
@@ -114,8 +115,9 @@ def stage(policy, options):
     """The first market of `stages` that a policy accepts: `(environment, params)`."""
     for name, settings in stages(options):
         env, params = market(name, tuple(settings.items()))
+        problem = env.problem(params)  # its numbers are known: a policy may refuse prices that are all the same
         with contextlib.suppress(ValueError):
-            jax.eval_shape(policy.init, jax.random.key(0), env.problem(params))
+            jax.eval_shape(lambda key, problem=problem: policy.init(key, problem), jax.random.key(0))
             return env, params
     raise ValueError("no stage has what this policy needs")
 
