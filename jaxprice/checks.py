@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float32
-from numpy.typing import ArrayLike
 
 Bound = float | np.number
 LARGEST = 2**31 - 1  # largest value that an int32 can count
@@ -189,7 +188,7 @@ def price_interval(low: Any, high: Any, cost: Any = 0.0) -> tuple[float, float, 
     return float(low), float(high), float(cost)
 
 
-def price_grid(prices: ArrayLike) -> Float32[np.ndarray, " num_prices"]:
+def price_grid(prices: Any) -> Float32[np.ndarray, " num_prices"]:
     """`prices` as float32 `[num_prices]`: finite, nonnegative, strictly increasing.
 
     Raises:

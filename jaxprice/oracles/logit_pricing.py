@@ -202,7 +202,7 @@ def assortment(
 
 
 def dynamic_best_response(
-    profit: Num[ArrayLike, "states actions"], next_state: Int[ArrayLike, "states actions"], discount: float
+    profit: Num[ArrayLike, "states actions"], next_state: Int[ArrayLike, "states actions"], discount: Num[Array, ""] | float
 ) -> Float[Array, "states actions"]:
     """Discounted value of every action against rivals with fixed strategies, by value iteration.
 
