@@ -226,7 +226,7 @@ def test_a_sale_in_a_storefront():
     env, params = jaxprice.make("Storefront", size="small", offers=("none", "percentage"))
     params = params.replace(discount=np.float32(0.1))
     _, state = env.reset_env(jax.random.key(0), params)
-    action = next(a for a in range(env.num_actions) if int(env._parts(a)[1]) == 1 and int(env._parts(a)[0]) == 1)
+    action = next(a for a in range(env.num_actions) if int(env.parts(a)[1]) == 1 and int(env.parts(a)[0]) == 1)
     step = jax.jit(jax.vmap(lambda key: env.step_env(key, state, action, params)))
     seen, _, _, _, info = step(jax.random.split(jax.random.key(1), 2000))
     units, price, one = info["demand"], params.prices[1], info["components"]

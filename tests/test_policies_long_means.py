@@ -25,7 +25,7 @@ def process(name):
         root = jnp.eye(size, state.root.shape[1], dtype=jnp.float32) * state.noise / LATE**0.5
         return state.replace(time=jnp.int32(LATE), mean=jnp.full(size, 0.8, jnp.float32), root=root)
 
-    return "bandit", policies.make(name), start, lambda state: (state.mean[1], state.mean[0]), ("lost",)
+    return "pricing", policies.make(name), start, lambda state: (state.mean[1], state.mean[0]), ("lost",)
 
 
 def ball(name):

@@ -471,10 +471,10 @@ def test_degenerate_data_leave_no_nan():
         policies.hierarchical_thompson(500, "turns", std=1e3, spread=1e3),
         policies.meta_thompson(500, std=1e3, spread=1e-6, noise=1e-6),
         policies.meta_thompson(3, mean=(0.1, 0.2, 0.3, 0.4)),
-        policies.o3fu((1.0, 1.0), (0.0, 0.0), noise=1e-6),
     ]
-    for policy in extremes:
-        state = harness.state_after(policy, problem_of("noisy"), [1] * 150, [0.0] * 150, jnp.zeros(3))
+    sellers = [(policy, "noisy") for policy in extremes]
+    for policy, label in [*sellers, (policies.o3fu((0.5, 0.5), (0.0, 0.0), noise=1e-6), "pricing")]:
+        state = harness.state_after(policy, problem_of(label), [1] * 150, [0.0] * 150, jnp.zeros(3))
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state))
         assert 0 <= int(jax.jit(policy.act)(jax.random.key(0), state, jnp.zeros(3))) < 4
     problem, same = problem_of("interval"), jnp.ones(150, jnp.float32)

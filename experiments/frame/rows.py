@@ -16,8 +16,8 @@ HEADER = ("cell", "published", "published_se", "ours", "se", "z", "kind", "sourc
 KINDS = {
     "printed": "printed by the authors, or part of their program",
     "quoted": "quoted from the authors by others",
-    "replication": "of a replication by others: their runs, or their report",
-    "derived": "derived from what the authors print: worked out, or what they say in words",
+    "replication": "from a replication by others: their runs, or their report",
+    "derived": "derived from what the authors print: computed from it, or implied by a statement in words",
     "own": "our own, by other code",
 }
 AGREED = 3.0  # |z| limit for cells that count as reproduced

@@ -89,7 +89,7 @@ def a2c():
 
 def advantages(lives, hyper, horizon):
     """Normalised advantages, and returns, both `[..., T]`."""
-    chex.assert_equal_shape((lives.reward, lives.value, lives.log_prob))  # else they would broadcast
+    chex.assert_equal_shape((lives.reward, lives.value))  # else they would broadcast
     centred = lives.reward - learning.over_devices(lives.reward.mean())
     values = lives.value * horizon
     later = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], axis=-1)

@@ -158,7 +158,7 @@ class MyopicMarket(Environment):
 
     def sold(self, state, action, price, mean, demand, params):
         """The `info` of a period; the regret of the oracle's action is exactly zero, without rounding errors."""
-        best, optimal = self.optimal_action(state, params), self.optimal_reward(state, params)
+        best, optimal = self.optimum(state, params)
         regret = jnp.where(same(action, best), 0.0, optimal - self.profit(price, mean, params))
         reward = (price - params.cost) * demand
         return sale(price, demand, jnp.sum(reward) if self.demand_shape else reward, regret, optimal)
@@ -172,11 +172,16 @@ class MyopicMarket(Environment):
     def expected_reward(self, state, action, params):
         return self.profit(*self.price_and_mean(state, action, params), params)
 
+    def optimum(self, state, params) -> Any:
+        """The best action and its expected reward; regret is measured from it even if `optimal_action` is replaced."""
+        del params
+        return state.best_action, state.best_reward
+
     def optimal_action(self, state, params):
-        return state.best_action
+        return self.optimum(state, params)[0]
 
     def optimal_reward(self, state, params):
-        return state.best_reward
+        return self.optimum(state, params)[1]
 
     def observation(self, state, price, demand, params) -> Any:
         """The observation: share of the horizon passed, last prices, last demands of one buyer, then `extras`."""
@@ -227,17 +232,12 @@ class ContextualMarket(MyopicMarket):
             return jnp.asarray(params.prices)[action], self.table(params, state)[action]
         return super().price_and_mean(state, action, params)
 
-    def optimal_action(self, state, params):
-        return first_best(self._rewards(state, params)) if self.num_actions else self.best(params, state)
-
-    def optimal_reward(self, state, params):
+    def optimum(self, state, params):
         if self.num_actions:
-            return jnp.max(self._rewards(state, params))
-        return self.expected_reward(state, self.optimal_action(state, params), params)
-
-    def _rewards(self, state, params):
-        """Expected reward of each action of a table, float `[num_actions]`."""
-        return self.profit(jnp.asarray(params.prices), self.table(params, state), params)
+            rewards = self.profit(jnp.asarray(params.prices), self.table(params, state), params)
+            return first_best(rewards), jnp.max(rewards)
+        best = self.best(params, state)
+        return best, self.expected_reward(state, best, params)
 
     def believed(self, observation, params, problem):
         return Visit(jnp.int32(0), observation[-problem.context_size :]), params
