@@ -158,7 +158,7 @@ class MyopicMarket(Environment):
 
     def sold(self, state, action, price, mean, demand, params):
         """The `info` of a period; the regret of the oracle's action is exactly zero, without rounding errors."""
-        best, optimal = self.optimum(state, params)
+        best, optimal = self.best_and_reward(state, params)
         regret = jnp.where(same(action, best), 0.0, optimal - self.profit(price, mean, params))
         reward = (price - params.cost) * demand
         return sale(price, demand, jnp.sum(reward) if self.demand_shape else reward, regret, optimal)
@@ -172,16 +172,16 @@ class MyopicMarket(Environment):
     def expected_reward(self, state, action, params):
         return self.profit(*self.price_and_mean(state, action, params), params)
 
-    def optimum(self, state, params) -> Any:
+    def best_and_reward(self, state, params) -> Any:
         """The best action and its expected reward; regret is measured from it even if `optimal_action` is replaced."""
         del params
         return state.best_action, state.best_reward
 
     def optimal_action(self, state, params):
-        return self.optimum(state, params)[0]
+        return self.best_and_reward(state, params)[0]
 
     def optimal_reward(self, state, params):
-        return self.optimum(state, params)[1]
+        return self.best_and_reward(state, params)[1]
 
     def observation(self, state, price, demand, params) -> Any:
         """The observation: share of the horizon passed, last prices, last demands of one buyer, then `extras`."""
@@ -232,7 +232,7 @@ class ContextualMarket(MyopicMarket):
             return jnp.asarray(params.prices)[action], self.table(params, state)[action]
         return super().price_and_mean(state, action, params)
 
-    def optimum(self, state, params):
+    def best_and_reward(self, state, params):
         if self.num_actions:
             rewards = self.profit(jnp.asarray(params.prices), self.table(params, state), params)
             return first_best(rewards), jnp.max(rewards)
