@@ -163,7 +163,5 @@ def _refuse(name, values, bad, wanted):
     if bad.any():
         rows = np.argwhere(bad)
         first = tuple(rows[0].tolist())
-        at = ", ".join(map(str, first))
-        raise ValueError(
-            f"{name} must hold {wanted}; {len(rows):,} of {bad.size:,} do not, first at [{at}]: {checks.shown(values[first])}"
-        )
+        at, came = ", ".join(map(str, first)), checks.shown(values[first].item())
+        raise ValueError(f"{name} must hold {wanted}; {len(rows):,} of {bad.size:,} do not, first at [{at}]: {came}")
