@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from scipy import special, stats
 
 from jaxprice import demand
@@ -86,6 +87,18 @@ def test_every_curve_has_its_name():
         )
     }
     assert all(issubclass(curve, demand.Curve) for curve in CURVES.values())
+
+
+def test_a_curve_without_its_methods_cannot_be_made():
+    @struct.dataclass
+    class Half(demand.Curve):
+        def mean(self, price):
+            return 0.5 * price
+
+    with pytest.raises(TypeError, match=r"Half .*sample"):
+        Half()
+    with pytest.raises(TypeError, match=r"Curve .*mean.*sample"):
+        demand.Curve()
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from jaxprice.envs import non_stationary
+from jaxprice.envs import non_stationary, paths
 
 TIMES = range(1, 24)
 
@@ -91,3 +91,14 @@ def test_numbers_of_a_market_that_moves_are_those_of_the_market_of_the_period():
         ):
             np.testing.assert_array_equal(ours, theirs[m])
         assert int(now.max_steps_in_episode) == 6
+
+
+def test_a_path_without_its_methods_cannot_be_made():
+    class Still(paths.Path):
+        def move(self, key, state, time):
+            return state
+
+    with pytest.raises(TypeError, match=r"Still .*rules"):
+        Still()
+    with pytest.raises(TypeError, match=r"Path .*move.*rules"):
+        paths.Path()

@@ -4,6 +4,8 @@ two.
 A path has the numbers of one market; it defines the initial state and the changes of the state.
 """
 
+import abc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,23 +15,26 @@ from jax.typing import ArrayLike
 from jaxprice import checks, random, rules
 
 
-class Path:
-    """A path of changes. `start` and `move` give its state, a scalar; `blends`: the market is a mixture of two."""
+class Path(abc.ABC):
+    """A path of changes. `start` and `move` give its state, a scalar; `blends`: the market is a mixture of two.
+
+    A path provides `rules` and `move`; without them its constructor raises a `TypeError`.
+    """
 
     blends = False
 
     @staticmethod
+    @abc.abstractmethod
     def rules(params, count):
         """The conditions on `params.path` for a number of markets, as in `Environment.rules`."""
-        raise NotImplementedError
 
     def start(self):
         """State in period 0."""
         return jnp.int32(0)
 
+    @abc.abstractmethod
     def move(self, key, state, time):
         """State in period `time`, from the state of the previous period."""
-        raise NotImplementedError
 
 
 @struct.dataclass
