@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from jaxprice import demand, envs, invariants, lazy, plot, policies, stats
 from jaxprice.devices import use_cpu_cores
+from jaxprice.environment import Environment
 from jaxprice.envs import list_envs, make
 from jaxprice.simulate import rollout, simulate
 from jaxprice.types import (
     ActFn,
     Discrete,
-    Environment,
     InitFn,
     Interval,
     Oracle,

@@ -24,8 +24,9 @@ import numpy as np
 import xarray as xr
 
 from jaxprice import cells, checks, files, fingerprint, manifest, stats
+from jaxprice.environment import Environment
 from jaxprice.simulate import simulate
-from jaxprice.types import Environment, Policy
+from jaxprice.types import Policy
 
 COLUMNS = ("environment", "policy", "lanes", "horizon", "regret", "regret_se", "share", "share_se", "rank")
 MARK = {"made by": "jaxprice.Experiment"}

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import random
+from jaxprice.environment import Environment
 from jaxprice.lanes import depends, live, widen
-from jaxprice.types import Environment, Oracle, Transition
+from jaxprice.types import Oracle, Transition
 
 METRICS = ("regret", "reward", "revenue", "optimal")
 BLOCK = 256  # periods summed in plain float32

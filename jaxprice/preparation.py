@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxprice import checks, given, periods, random
-from jaxprice.types import Environment, Policy
+from jaxprice.environment import Environment
+from jaxprice.types import Policy
 
 
 class Prepared(NamedTuple):

@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from jaxprice import checks, engine, preparation, random, rehearsal, stats
 from jaxprice import devices as device_mesh
-from jaxprice.types import Environment, Policy
+from jaxprice.environment import Environment
+from jaxprice.types import Policy
 
 LANES_PER_DEVICE = {"cpu": 2048, "gpu": 2**20, "tpu": 2**17}  # a chunk
 VECTORS = 64  # lanes: four of the widest vectors

@@ -12,9 +12,10 @@ from scipy import special, stats
 import jaxprice
 from jaxprice import demand, random
 from jaxprice.data import calibrated
+from jaxprice.environment import Environment
 from jaxprice.envs.market import ContextualMarket, MyopicMarket
 from jaxprice.envs.planning import LongRunMarket
-from jaxprice.types import Discrete, Environment, Interval
+from jaxprice.types import Discrete, Interval
 
 DRAWS = 40_000
 SMALL = {"num_segments": 30, "num_prices": 8}

@@ -16,7 +16,8 @@ from strict import strict
 
 import jaxprice
 from jaxprice import policies
-from jaxprice.types import Discrete, Environment, Interval, Subset
+from jaxprice.environment import Environment
+from jaxprice.types import Discrete, Interval, Subset
 
 LANES, DRAWN, PERIODS = 256, 32, 6
 EXACT = 2e-5  # regret that rounding may leave, in units of the oracle's reward

@@ -17,7 +17,8 @@ from flax import struct
 
 import jaxprice
 from jaxprice import devices, engine, policies, program, random
-from jaxprice.types import Discrete, Environment, Policy, Problem
+from jaxprice.environment import Environment
+from jaxprice.types import Discrete, Policy, Problem
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.optimised

@@ -12,7 +12,7 @@ import jaxprice
 from experiments.meta_pricing import tables
 from experiments.meta_pricing.tables import HORIZON
 from jaxprice import policies, random
-from jaxprice.types import Environment
+from jaxprice.environment import Environment
 
 PRODUCTS = 20  # number of products of a sequence
 HIDDEN = "catsup"  # the product that calibrated agents never see in training

@@ -28,8 +28,9 @@ from flax import struct
 
 from jaxprice import checks, random
 from jaxprice.agents import inputs, networks
+from jaxprice.environment import Environment
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit
-from jaxprice.types import Environment, Oracle, Policy, Transition
+from jaxprice.types import Oracle, Policy, Transition
 
 RETURN_REWARDS = ("sampled", "mean", "regret", "posterior_mean")
 

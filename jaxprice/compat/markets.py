@@ -20,7 +20,8 @@ from jax.typing import ArrayLike
 
 from jaxprice import envs
 from jaxprice.compat import forks
-from jaxprice.types import Discrete, Environment, Subset
+from jaxprice.environment import Environment
+from jaxprice.types import Discrete, Subset
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ The base class for a market of your own:
 | constant over time; any price, or several products | `market.MyopicMarket` | `mean_demand`, `best`, `draw` |
 | its buyers have features that the seller sees | `market.ContextualMarket` | the same, and `start`, `move` |
 | today's price changes tomorrow's market, infinite horizon | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
-| anything else: a season's stock, rival sellers, a wrapper | `types.Environment` | all |
+| anything else: a season's stock, rival sellers, a wrapper | `environment.Environment` | all |
 
 Reference prices, loyalty and replenishment are markets of the fourth kind. Every market also defines its default numbers
 (`default_params`), random draws (`sample_params`), conditions on the numbers (`rules`) and the seller's knowledge

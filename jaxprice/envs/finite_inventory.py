@@ -32,10 +32,11 @@ from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
+from jaxprice.environment import Environment
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.envs.options import amount, grid, market, option, optional, share, switch, whole
 from jaxprice.oracles.inventory import marginal_values
-from jaxprice.types import Environment, Problem
+from jaxprice.types import Problem
 
 DEFAULT_DEMAND, PRICES = (0.8, 0.6, 0.3, 0.1), (29.9, 34.9, 39.9, 44.9)
 

@@ -31,9 +31,10 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from jaxprice import checks, noise, rules
+from jaxprice.environment import Environment
 from jaxprice.envs.market import ContextualMarket
 from jaxprice.envs.options import market, option, periods, share, switch, whole
-from jaxprice.types import Environment, Problem
+from jaxprice.types import Problem
 
 DATA = ("digits", "breast_cancer", "wine")
 SPREAD = 0.5  # standard deviation of drawn rows around the centre of their label

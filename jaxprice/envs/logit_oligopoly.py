@@ -30,10 +30,11 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
+from jaxprice.environment import Environment
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.envs.options import amount, market, number, option, periods, positive, whole
 from jaxprice.oracles import logit_pricing
-from jaxprice.types import Discrete, Environment, Problem
+from jaxprice.types import Discrete, Problem
 
 COMBINATIONS = 2**20  # largest number of price vectors that the cartel enumerates
 

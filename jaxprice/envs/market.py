@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.typing import ArrayLike
 
-from jaxprice.types import Environment
+from jaxprice.environment import Environment
 
 
 def observe(*parts):

@@ -32,11 +32,12 @@ from jax.typing import ArrayLike
 
 from jaxprice import checks, rules
 from jaxprice import noise as noises
+from jaxprice.environment import Environment
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.options import choice, market, periods
 from jaxprice.numerics import dot
 from jaxprice.oracles.fluid_lp import fluid_lp
-from jaxprice.types import Environment, Problem
+from jaxprice.types import Problem
 
 PRICES = ((1.0, 1.5), (1.0, 2.0), (2.0, 3.0), (4.0, 4.0), (4.0, 6.5))
 CONSUMPTION = ((1.0, 3.0, 0.0), (1.0, 1.0, 5.0))

@@ -30,10 +30,10 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
+from jaxprice.environment import Environment
 from jaxprice.envs.market import State as MyopicState
 from jaxprice.envs.options import choice, inner, market, option, periods, whole
 from jaxprice.envs.paths import PATHS, Calendar, Drift, Path, Piecewise, Regimes, Season, checked
-from jaxprice.types import Environment
 
 
 @struct.dataclass

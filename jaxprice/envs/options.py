@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from jaxprice import checks
 from jaxprice.anatomy import Cache
+from jaxprice.environment import Environment
 from jaxprice.registry import Registry
-from jaxprice.types import Environment
 
 KINDS = ("bandit", "one product", "buyers with features", "limited stock", "memory", "several products", "any market")
 MAKERS = Registry("markets")

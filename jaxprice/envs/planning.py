@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxprice.environment import Environment
 from jaxprice.oracles.dynamic_programming import span_iteration
-from jaxprice.types import Environment
 
 
 class LongRunMarket(Environment):

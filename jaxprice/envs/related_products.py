@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks, random
+from jaxprice.environment import Environment
 from jaxprice.envs.options import amount, inner, market, option, optional, share
-from jaxprice.types import Environment
 
 TOLD = ("prices", "low", "high", "cost", "max_steps_in_episode")  # leaves that all products share
 

@@ -35,7 +35,10 @@ TEXTS = {  # file of the repository -> page
     "jaxprice/policies/README.md": "policies/index.md",
 }
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-SURFACE = ("simulate", "types", "envs", "policies", "demand", "stats", "plot", "experiment", "invariants", "devices")
+SURFACE = (
+    *("simulate", "environment", "types", "envs", "policies", "demand"),
+    *("stats", "plot", "experiment", "invariants", "devices"),
+)
 GROUPS = {  # title -> what the names of its modules begin with; the first that fits
     "Surface": tuple(f"jaxprice.{name}" for name in SURFACE),
     "Agents": ("jaxprice.agents.",),

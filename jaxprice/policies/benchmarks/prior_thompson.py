@@ -33,8 +33,9 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks, random, samplers
+from jaxprice.environment import Environment
 from jaxprice.policies.registry import maker_with_arguments
-from jaxprice.types import Discrete, Environment, Policy, Problem
+from jaxprice.types import Discrete, Policy, Problem
 
 
 @struct.dataclass
