@@ -87,13 +87,17 @@ def _state(env, name, policy, params):
         return 0, False
     leaves, structure = jax.tree.flatten(params)
     given = [x if isinstance(x, jax.ShapeDtypeStruct) else None for x in leaves]
+    known = None
+    if not jax.tree.leaves(given):
+        with jax.ensure_compile_time_eval():
+            known = env.problem(params)
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
     problem = jax.eval_shape(env.problem, params)
 
     def start(key, given):
         params = structure.unflatten([x if new is None else new for x, new in zip(leaves, given, strict=True)])
         obs, env_state = env.reset_env(key, params)
-        state = policy.init(key, env.problem(params).with_observation(obs))
+        state = policy.init(key, (known or env.problem(params)).with_observation(obs))
         return obs, env_state, state, policy.act(key, state, obs)
 
     first, (obs, env_state, state, action) = jax.make_jaxpr(start, return_shape=True)(_key(), given)
@@ -108,6 +112,9 @@ def _state(env, name, policy, params):
         wanted += f" of shape {space.shape}" if space.shape else ""
         raise ValueError(f"policy {name!r} returns {dtype}{shape}, but {env.name} takes {wanted}")
 
+    if len(jax.tree.leaves(given)) < len(leaves):
+        _unread(env, name, policy, params, state)
+
     def learn(key, params, obs, env_state, state, action):
         after, _, reward, _, info = env.step_env(key, env_state, action, params)
         return policy.update(key, state, Transition(obs, action, info["price"], info["demand"], reward, after))
@@ -115,3 +122,21 @@ def _state(env, name, policy, params):
     then, learned = jax.make_jaxpr(learn, return_shape=True)(_key(), params, obs, env_state, state, action)
     _same(f"update of policy {name!r}", "init", "state", learned, state)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)), bool(first.effects or then.effects)
+
+
+def _unread(env, name, policy, params, state):
+    """Raise if `init` returns another `state` where it cannot read the numbers of the market, as in the compiled period."""
+
+    def start(key, params):
+        return policy.init(key, env.problem(params).with_observation(env.reset_env(key, params)[0]))
+
+    blind = jax.eval_shape(start, _key(), params)
+    if jax.tree.structure(blind) != jax.tree.structure(state) or any(
+        (new.shape, new.dtype) != (old.shape, old.dtype)
+        for new, old in zip(jax.tree.leaves(blind), jax.tree.leaves(state), strict=True)
+    ):
+        raise ValueError(
+            f"policy {name!r} reads the prices of {env.name} to choose its form, but they stand in the params, which are "
+            "traced when a period is compiled: let `problem` return a NumPy constant, such as np.ones(num_arms), or give "
+            "the policy its form"
+        )

@@ -1,12 +1,16 @@
 """Policies if all arms have one price: those that see features distinguish the arms, those that model the price refuse."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from harness import problem_of
 
 import jaxprice
 from jaxprice import policies
+from jaxprice.envs import LabelledRows
 
 LINEAR = ["lin_ucb", "lin_ts", "bayesian_linear", "bootstrapped", "contextual_epsilon_greedy"]
 BY_PRICE = ["glm_ucb", "logistic_thompson", "random_features", "neural_linear", "neural_ucb", "neural_thompson"]
@@ -63,6 +67,28 @@ def test_prices_are_known_before_tracing_where_they_are_all_one():
         assert seen == [True]
         np.testing.assert_array_equal(env.problem(params).prices, params.prices)
     assert not problem_of("features").one_price
+
+
+@dataclasses.dataclass(frozen=True)
+class PricesInParams(LabelledRows):
+    """A bandit of a user's own, which returns the arms' one price from its params, as NumPy or as JAX array."""
+
+    own: bool = False
+
+    def problem(self, params):
+        prices = jnp.asarray(params.prices) if self.own else params.prices
+        return dataclasses.replace(super().problem(params), prices=prices)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", ["glm_ucb", "logistic_thompson", "random_features", "neural_linear", "neural_ucb"])
+def test_a_form_that_only_known_prices_give_is_refused(name, own):
+    """When the period is compiled the prices are traced, and the policy would silently play arm 0 forever."""
+    _, params = jaxprice.make("LabelledRows", num_arms=3)
+    env = PricesInParams(num_arms=3, own=own)
+    with pytest.raises(ValueError, match=f"policy '{name}' reads the prices of .* NumPy constant"):
+        jaxprice.simulate(env, {name: policies.make(name)}, params=params, lanes=2, horizon=3)
+    jaxprice.simulate(env, {"lin_ucb": policies.lin_ucb()}, params=params, lanes=2, horizon=3)  # needs no prices
 
 
 @pytest.mark.parametrize("drawn", [False, True])

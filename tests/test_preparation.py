@@ -257,10 +257,13 @@ def test_markets_drawn_for_another_horizon_are_solved_for_it(name):
     np.testing.assert_allclose(drawn, given, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("related", [False, True])
 @pytest.mark.parametrize("horizon", [5, 50])
-def test_a_drawn_network_has_stock_for_a_share_of_the_periods_played(horizon):
+def test_a_drawn_network_has_stock_for_a_share_of_the_periods_played(horizon, related):
     """From .3 to 1 of what mean demand would use, up to whole units, whatever horizon the environment was made for."""
     env, _ = jaxprice.make("NetworkRevenue", horizon=20)
+    if related:
+        env, _ = jaxprice.make("RelatedProducts", market=env, similarity=0.0)
     keys = jax.random.split(jax.random.key(3), 40)
     drawn = jax.jit(jax.vmap(lambda key: env.draw_params(key, np.int32(horizon))))(keys)
     use = horizon * np.einsum("ln,lnm->lm", np.mean(drawn.demand, axis=1), drawn.consumption)

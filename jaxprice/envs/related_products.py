@@ -122,7 +122,10 @@ class RelatedProducts(Environment):
 
     def centre(self):
         """Params of the kind, theta_kind."""
-        return self.base.sample_params(random.address(random.stream(self.kind, "market"), 0, 0))
+        return self.base.sample_params(self._key_of_kind())
+
+    def _key_of_kind(self):
+        return random.address(random.stream(self.kind, "market"), 0, 0)
 
     def default_params(self):
         return jax.tree.map(np.asarray, jax.jit(self.centre)())
@@ -141,8 +144,15 @@ class RelatedProducts(Environment):
                 raise ValueError(f"spread={self.spread:g} would draw impossible markets: {error}") from None
 
     def sample_params(self, key):
-        centre = self.centre()
-        own = centre if self.spread is not None else self.base.sample_params(key)
+        return self._related(self.base.sample_params, key)
+
+    def draw_params(self, key, horizon):
+        return self._related(lambda key: self.base.draw_params(key, horizon), key)
+
+    def _related(self, draw, key):
+        """A product around its kind; `draw` is `key -> params` of the wrapped market."""
+        centre = draw(self._key_of_kind())
+        own = centre if self.spread is not None else draw(key)
         moved = {}
         for number, field in enumerate(dataclasses.fields(centre)):
             middle, other = getattr(centre, field.name), getattr(own, field.name)
