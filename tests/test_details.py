@@ -110,10 +110,14 @@ def test_thompson_starts_from_the_uniform_prior():
     np.testing.assert_allclose(chances, [[2 / 3, 1 / 3]], rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["a", "b", "discount"])
-def test_indices_refuse_several_numbers_at_once(name):
-    with pytest.raises(ValueError, match=name):
-        gittins.discounted_table(size=5, **({"discount": 0.9} | {name: (0.9, 0.5)}))
+@pytest.mark.parametrize("several", [(0.9, 0.5), [0.9, 0.5], [0.9], np.array([0.9, 0.5])], ids=repr)
+@pytest.mark.parametrize("name", ["a", "b", "discount", "size"])
+def test_indices_refuse_several_numbers_at_once(name, several):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        gittins.discounted_table(**({"discount": 0.9, "size": 5} | {name: several}))
+    if name != "discount":
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            gittins.finite_table(**({"horizon": 5} | {name: several}))
 
 
 @pytest.mark.parametrize("times", [[-1, 10], [0, 10], [1, np.inf], [np.nan, 10]])

@@ -64,7 +64,6 @@ def index(a: float, b: float, discount: float, depth: int | None = None) -> floa
     return float((low + high) / 2)
 
 
-@functools.lru_cache(maxsize=16)
 def discounted_table(
     discount: float, size: int, a: float = 1.0, b: float = 1.0, depth: int | None = None
 ) -> Float64[np.ndarray, "{size}+1 {size}+1"]:
@@ -84,6 +83,11 @@ def discounted_table(
       ValueError: numbers out of range.
     """
     depth = _checked(a, b, discount, depth)
+    return _discounted_table(float(discount), checks.whole("size", size, 0, checks.LARGEST), float(a), float(b), depth)
+
+
+@functools.lru_cache(maxsize=16)
+def _discounted_table(discount, size, a, b, depth):
     rewards = _grid(POINTS)
     table = np.zeros((size + 1, size + 1))
     for n, gain in _backwards(a, b, discount, rewards, size + depth, size):
@@ -92,7 +96,6 @@ def discounted_table(
     return table
 
 
-@functools.lru_cache(maxsize=4)
 def finite_table(
     horizon: int, a: float = 1.0, b: float = 1.0, size: int | None = None
 ) -> tuple[Float32[np.ndarray, "_ _"], ...]:
@@ -112,9 +115,14 @@ def finite_table(
     """
     if checks.positive_int("horizon", horizon) > LONGEST:
         raise ValueError(f"horizon must be at most {LONGEST} periods, got {horizon}")
-    checks.number("a", a, low=1e-6)
-    checks.number("b", b, low=1e-6)
+    checks.number("a", a, low=1e-6, scalar=True)
+    checks.number("b", b, low=1e-6, scalar=True)
     size = horizon - 1 if size is None else min(checks.positive_int("size", size), horizon - 1)
+    return _finite_table(int(horizon), float(a), float(b), size)
+
+
+@functools.lru_cache(maxsize=4)
+def _finite_table(horizon, a, b, size):
     rewards = _grid(2 * POINTS * max(1, min(8, 200 // horizon)) if horizon <= 200 else POINTS)
     rows = [min(horizon - m, size) + 1 for m in range(1, horizon + 1)]
     tables = [np.zeros((row, row), np.float32) for row in rows]
