@@ -58,7 +58,8 @@ def _family(family):
 
 def _parts():
     """The section of the parts that serve several families."""
-    return f"## Parts that serve several families\n\n`parts/`: {_title(parts)}\n\n" + "".join(map(_line, _modules(parts)))
+    title, _, about = _title(parts).partition(": ")
+    return f"## {title}\n\n`parts/`: {about}\n\n" + "".join(map(_line, _modules(parts)))
 
 
 def _modules(package):

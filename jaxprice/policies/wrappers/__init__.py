@@ -1,1 +1,1 @@
-"""Policies of policies: built from other policies, with the change detectors that some of them need."""
+"""Wrappers: policies built from other policies, with the change detectors that some of them need."""
