@@ -22,7 +22,7 @@ LANES, HORIZON = 12, 120
 DRAWS = 40_000  # keys per frequency: a standard error of at most .0025
 LEAD = 1e-4  # lead of an index that float32 cannot overturn
 
-MARKETS = {  # the smallest first of those that ask for the same
+SMALL_MARKETS = {  # the smallest first of those that ask for the same
     "bandit": ("BernoulliBandit", {"means": [0.2, 0.9, 0.4, 0.7]}),
     "pricing": ("PostedPrice", {"demand": "linear", "prices": [0.35, 0.55, 0.7, 0.9], "cost": 0.3}),
     "crowd": ("PostedPrice", {"demand": "linear", "prices": [0.35, 0.55, 0.7, 0.9], "cost": 0.3, "buyers": 3}),
@@ -45,8 +45,8 @@ MARKETS = {  # the smallest first of those that ask for the same
 
 @functools.cache
 def market(name):
-    """`(environment, params)` of a row of `MARKETS`, or of any `(kind, options)` given as `(kind, ((name, value), ...))`."""
-    kind, options = MARKETS[name] if isinstance(name, str) else (name[0], dict(name[1]))
+    """`(environment, params)` of a row of `SMALL_MARKETS`, or of options given as `(kind, ((name, value), ...))`."""
+    kind, options = SMALL_MARKETS[name] if isinstance(name, str) else (name[0], dict(name[1]))
     env, params = jaxprice.make(kind, **options)
     return env, jax.tree.map(jnp.asarray, params)
 

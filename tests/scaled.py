@@ -90,7 +90,7 @@ def _power(kind, name):
     return powers[0]
 
 
-MARKETS = {
+SCALED_MARKETS = {
     "bandit": ("BernoulliBandit", {"num_arms": 4}),
     "gaussian bandit": ("GaussianBandit", {"num_arms": 4}),
     "informative bandit": ("InformativeBandit", {}),
@@ -138,12 +138,12 @@ MARKETS = {
 
 @functools.cache
 def market(row):
-    """`(environment, params)` of a row of `MARKETS`."""
-    kind, options = MARKETS[row]
+    """`(environment, params)` of a row of `SCALED_MARKETS`."""
+    kind, options = SCALED_MARKETS[row]
     env, params = jaxprice.make(kind, **options)
     return env, jax.tree.map(np.asarray, params)
 
 
 def rows():
     """Names of all rows."""
-    return list(MARKETS)
+    return list(SCALED_MARKETS)

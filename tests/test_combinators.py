@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import HORIZON, LANES, MARKETS, assert_choices, market, play, problem_of, state_after
+from harness import HORIZON, LANES, SMALL_MARKETS, assert_choices, market, play, problem_of, state_after
 from rows import some
 from strict import strict
 
@@ -117,7 +117,7 @@ def test_batches():
     assert HORIZON % 7
 
 
-@pytest.mark.parametrize("name", [*MARKETS, FAIR], ids=str)
+@pytest.mark.parametrize("name", [*SMALL_MARKETS, FAIR], ids=str)
 def test_sales_are_kept_in_every_market(name):
     """What is kept has the shapes and types of what the market gives, and none is lost."""
     env, params = market(name)

@@ -19,7 +19,7 @@ from jaxprice.types import Discrete, Interval
 
 DRAWS = 40_000
 SMALL = {"num_segments": 30, "num_prices": 8}
-MARKETS = {
+ONE_PRODUCT_MARKETS = {
     "bernoulli bandit": ("BernoulliBandit", {"means": [0.05, 0.4, 0.97]}),
     "gaussian bandit": ("GaussianBandit", {"means": [-0.3, 0.4, 2.0], "stds": [0.1, 1.0, 3.0]}),
     "one buyer": ("PostedPrice", {"demand": "logit", "num_prices": 6}),
@@ -45,7 +45,7 @@ INFO = {"price", "demand", "reward", "regret", "optimal_reward"}
 
 @functools.cache
 def market(name):
-    kind, options = MARKETS[name]
+    kind, options = ONE_PRODUCT_MARKETS[name]
     env, params = jaxprice.make(kind, **options)
     params = jax.tree.map(jnp.asarray, params)
     return env, params, start(env)(jax.random.key(0), params)[1]
@@ -93,7 +93,7 @@ def played(name):
     return jax.device_get(jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))(lanes, actions_of(env, params)))
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_simulated_demand_has_the_expected_mean(name):
     env, params, state = market(name)
     info = played(name)
@@ -155,7 +155,7 @@ def test_a_lower_price_never_loses_a_sale(name):
     assert np.all(np.diff(sales, axis=0) <= 0) and np.any(np.diff(sales, axis=0) < 0)
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_the_oracle_is_the_best_action(name):
     env, params, state = market(name)
     interval = isinstance(env.action_space(params), Interval)
@@ -192,7 +192,7 @@ def test_prices_of_an_interval_are_clipped():
     assert [float(x["price"]) for x in info] == [params.low, params.high]
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_info_is_static_and_scalar(name):
     env, params, state = market(name)
     action = actions_of(env, params)[1]
@@ -290,7 +290,7 @@ def other_truth(env, params):
     return dataclasses.replace(params, demand=jax.tree.map(np.asarray, curve))
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_the_seller_is_not_told_the_demand(name):
     env, params, _ = market(name)
     other = other_truth(env, params)
@@ -303,7 +303,7 @@ def test_the_seller_is_not_told_the_demand(name):
     jax.tree.map(np.testing.assert_array_equal, first, same)
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_the_seller_is_told_the_rules(name):
     env, params, _ = market(name)
     problem = env.problem(params)
@@ -318,7 +318,7 @@ def test_the_seller_is_told_the_rules(name):
         assert problem.action_space == Interval() and problem.num_prices == 0
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_PRODUCT_MARKETS)
 def test_markets_can_be_drawn_in_batches(name):
     env, params, _ = market(name)
     keys = jax.random.split(jax.random.key(2), 4)

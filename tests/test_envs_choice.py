@@ -16,7 +16,7 @@ from jaxprice import envs, policies
 from jaxprice.envs import fair_pricing, glm_demand, mnl_pricing
 from jaxprice.types import Discrete, Subset
 
-MARKETS = {
+CHOICE_MARKETS = {
     "logit": (envs.GLMDemand, {"dimension": 4, "cost": 0.3}),
     "logit, sparse grid": (envs.GLMDemand, {"dimension": 5, "sparsity": 2, "context": "sphere", "num_prices": 7}),
     "linear": (envs.GLMDemand, {"link": "linear", "context": "uniform", "cost": 0.5, "high": 4.0, "noise_scale": 0.3}),
@@ -28,9 +28,9 @@ MARKETS = {
     "assortment": (envs.MNLAssortment, {"num_products": 8, "size": 3}),
     "free assortment": (envs.MNLAssortment, {"num_products": 6, "size": 6}),
 }
-CONTEXTUAL = [name for name in MARKETS if MARKETS[name][0] is envs.GLMDemand]
+CONTEXTUAL = [name for name in CHOICE_MARKETS if CHOICE_MARKETS[name][0] is envs.GLMDemand]
 COUNT, ACTIONS, DRAWS = 300, 12, 20_000
-EVERY = pytest.mark.parametrize("name", some(MARKETS, "logit", "fair linear", "prices", "assortment"))
+EVERY = pytest.mark.parametrize("name", some(CHOICE_MARKETS, "logit", "fair linear", "prices", "assortment"))
 
 
 def random_action(env, problem, key):
@@ -45,7 +45,7 @@ def random_action(env, problem, key):
 @functools.cache
 def worlds(name):
     """`COUNT` random markets in their first period, each with random actions and, last, the oracle's; all float64 NumPy."""
-    kind, options = MARKETS[name]
+    kind, options = CHOICE_MARKETS[name]
     env, _ = kind.make(**options)
 
     def one(key):
@@ -384,7 +384,7 @@ def test_every_number_matters_and_refresh_starts_afresh(name):
 
 @pytest.mark.parametrize("name", some(["fair linear", "assortment"], "assortment"))
 def test_in_the_engine(name):
-    kind, options = MARKETS[name]
+    kind, options = CHOICE_MARKETS[name]
     env, _ = kind.make(**options)
     result = jaxprice.simulate(
         env, {"random": policies.random_price(), "oracle": policies.oracle()}, seed=0, lanes=8, horizon=40

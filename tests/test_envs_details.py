@@ -216,7 +216,9 @@ def test_choices_of_a_customer_of_a_storefront():
 
 def test_how_far_customers_of_storefronts_differ():
     """Standard deviations of the taste for a product, of what the rival is liked for, and of contentment."""
-    one, none = (customers.usual(lambda shape, x=x: jnp.full(shape, x), (2, 2, 1, 2, 2, 2), 2, 3, 1.0) for x in (1.0, 0.0))
+    one, none = (
+        customers.default_customers(lambda shape, x=x: jnp.full(shape, x), (2, 2, 1, 2, 2, 2), 2, 3, 1.0) for x in (1.0, 0.0)
+    )
     for name, spread in (("fit", 0.5), ("rival", 0.2), ("contentment", 0.2)):
         np.testing.assert_allclose(one[name] - none[name], spread, rtol=1e-5)
 

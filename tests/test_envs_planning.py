@@ -20,7 +20,7 @@ from jaxprice.oracles import replenishment as replenishment_oracle
 from jaxprice.types import Discrete
 
 WEIGHTS = (0.5, 0.2, 0.0, 0.2, 0.1)
-MARKETS = {
+LONG_RUN_MARKETS = {
     "reference": (envs.ReferencePrice, {}),
     "reference, grid": (
         envs.ReferencePrice,
@@ -30,13 +30,13 @@ MARKETS = {
     "backlog": (envs.Replenishment, {"law": "binomial", "largest_demand": 9, "backlog": True, "largest_backlog": 6}),
     "storefront": (envs.Storefront, {"size": "small", "num_products": 2, "num_exposures": 2, "weights": WEIGHTS}),
 }
-EVERY = pytest.mark.parametrize("name", some(MARKETS, "reference, grid", "lost sales", "storefront"))
+EVERY = pytest.mark.parametrize("name", some(LONG_RUN_MARKETS, "reference, grid", "lost sales", "storefront"))
 LANES, WALK, ACTIONS, DRAWS = 2000, 60, 8, 20_000
 
 
 @functools.cache
 def market(name):
-    kind, options = MARKETS[name]
+    kind, options = LONG_RUN_MARKETS[name]
     return kind.make(**options)
 
 
@@ -126,7 +126,7 @@ def test_regret_is_never_negative_and_zero_for_the_oracle(name):
     np.testing.assert_array_equal(regret[:, -1], 0.0)
 
 
-@pytest.mark.parametrize("name", [x if x != "storefront" else pytest.param(x, marks=pytest.mark.slow) for x in MARKETS])
+@pytest.mark.parametrize("name", some(LONG_RUN_MARKETS, *(x for x in LONG_RUN_MARKETS if x != "storefront")))
 def test_regret_and_reward_sum_to_the_long_run_average(name):
     """sum (reward + regret) = T g + w(s_0) - E w(s_T), whatever the policy."""
     env, params = market(name)
@@ -135,7 +135,7 @@ def test_regret_and_reward_sum_to_the_long_run_average(name):
     np.testing.assert_allclose(env.optimal_reward(None, params), params.value)
 
 
-@pytest.mark.parametrize("name", some([x for x in MARKETS if x != "backlog"], "reference, grid", "lost sales"))
+@pytest.mark.parametrize("name", some([x for x in LONG_RUN_MARKETS if x != "backlog"], "reference, grid", "lost sales"))
 def test_the_engine_reports_the_long_run_average(name):
     env, params = market(name)
     sellers = {"oracle": policies.oracle(), "random": policies.random_price()}

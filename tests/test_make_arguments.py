@@ -17,7 +17,7 @@ NO_NUMBER = (True, np.array(True), "1", [1.0], [[1.0, 2.0]], [], {}, float("nan"
 NO_BOOLEAN = (0, 1, "false", "True", [True], np.array(True), np.array([True]), 1.0)
 NO_NAME = (3, ["linear"], np.array(["linear"]), np.array(3), True, ("a", "b"), "nothing of this kind")
 ARRAYS = {("GaussianBandit", "stds"), ("LogitOligopoly", "quality"), ("LogitOligopoly", "cost")}  # one number or several
-MARKETS = [name for name in jaxprice.list_envs() if name not in ("catsup", "cracker", "ketchup", "tuna", "yogurt")]
+ONE_NAME_A_MAKER = [name for name in jaxprice.list_envs() if name not in ("catsup", "cracker", "ketchup", "tuna", "yogurt")]
 
 
 def options(name):
@@ -34,7 +34,7 @@ def refused(name, option, value):
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_NAME_A_MAKER)
 def test_values_of_another_kind_are_refused_by_name(name):
     for option, default in options(name).items():
         for value in NEVER:
@@ -51,7 +51,7 @@ def test_values_of_another_kind_are_refused_by_name(name):
                 assert option in refused(name, option, value), (option, value)
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", ONE_NAME_A_MAKER)
 def test_sizes_that_would_take_gigabytes_are_refused(name):
     for option, default in options(name).items():
         size = type(default) is int and option not in ("horizon", "target", "kind", "stock")

@@ -22,7 +22,7 @@ from jaxprice.types import Discrete, Interval, Subset
 LANES, DRAWN, PERIODS = 256, 32, 6
 EXACT = 2e-5  # regret that rounding may leave, in units of the oracle's reward
 
-MARKETS = {
+RICHER_MARKETS = {  # buyers with features, a state that moves, or several products
     "linear valuation": ("LinearValuation", {}),
     "valuation, gaussian, grid": ("LinearValuation", {"noise": "gaussian", "num_prices": 7, "context": "uniform"}),
     "valuation, uniform, mixing": ("LinearValuation", {"noise": "uniform", "context": "autoregressive"}),
@@ -85,7 +85,7 @@ VARIANTS = (  # rows of a kind that another row shows: slow tests
     "inventory, interval",
 )
 LONG = ("storefront",)  # to compile; test_envs_planning looks at it
-ROWS = some(MARKETS, *(name for name in MARKETS if name not in (*VARIANTS, *LONG)))
+ROWS = some(RICHER_MARKETS, *(name for name in RICHER_MARKETS if name not in (*VARIANTS, *LONG)))
 BANDITS = ("wheel", "labelled rows")  # whose arms have one price
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
@@ -99,7 +99,7 @@ FIXED = {  # leaves that are told or derived, or that this row does not use
 
 @functools.cache
 def market(name):
-    kind, options = MARKETS[name]
+    kind, options = RICHER_MARKETS[name]
     env, params = jaxprice.make(kind, **options)
     return env, jax.tree.map(jnp.asarray, params)
 
@@ -266,7 +266,7 @@ def test_strict_settings_allow_it(name):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("name", some(MARKETS, "linear valuation"))
+@pytest.mark.parametrize("name", some(RICHER_MARKETS, "linear valuation"))
 def test_lanes_do_not_depend_on_the_chunk(name):
     """The engine, with markets drawn: bit by bit the same lanes, whatever is computed beside them."""
     env, _ = market(name)
@@ -279,16 +279,9 @@ def test_lanes_do_not_depend_on_the_chunk(name):
 
 def test_the_table_is_whole():
     """Every kind of market is in this table or in that of the invariants."""
-    from test_invariants import MARKETS as STATIONARY
+    from test_invariants import STATIONARY_MARKETS
 
-    shown = {
-        kind
-        for table in (
-            MARKETS,
-            STATIONARY,
-        )
-        for kind, _ in table.values()
-    }
+    shown = {kind for table in (RICHER_MARKETS, STATIONARY_MARKETS) for kind, _ in table.values()}
     elsewhere = {name for name in jaxprice.list_envs() if name.islower()}
     assert set(jaxprice.list_envs()) - elsewhere == shown - elsewhere
 

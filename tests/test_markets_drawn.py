@@ -66,7 +66,7 @@ EXTREME = {
     "inventory, atoms": ("FiniteInventory", {"demand": "atoms", "stock": 1, "horizon": 1, "arrival": 1e-6}),
     "inventory, none": ("FiniteInventory", {"demand": "beta", "stock": 0, "horizon": 2, "salvage": 0.9, "num_prices": 1}),
 }
-ROWS = EXTREME | {f"usual: {row}": case for row, case in (test_markets.MARKETS | scaled.MARKETS).items()}
+ROWS = EXTREME | {f"usual: {row}": case for row, case in (test_markets.RICHER_MARKETS | scaled.SCALED_MARKETS).items()}
 QUICK = (*EXTREME, *(f"usual: {row}" for row in ("inventory", "linear", "calendar", "bandit", "apple", "fair prices")))
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import LANES, MARKETS, market, play, problem_of
+from harness import LANES, SMALL_MARKETS, market, play, problem_of
 from strict import strict
 
 from jaxprice import policies
@@ -29,7 +29,7 @@ CARDS = {card.name: card for card in policies.cards()}
 def fits(name):
     """The markets that a policy takes; whatever it refuses, it refuses by a ValueError that gives its name."""
     policy, taken = policies.make(name), []
-    for label in MARKETS:
+    for label in SMALL_MARKETS:
         problem, key = problem_of(label), jax.random.key(0)
         seen = jax.eval_shape(market(label)[0].reset_env, key, market(label)[1])[0]
         try:
@@ -72,7 +72,7 @@ def test_in_its_market(name):
     check(name, fits(name)[0])
 
 
-CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES for label in MARKETS]
+CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES for label in SMALL_MARKETS]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_markets import BOUNDS, MARKETS
+from test_markets import BOUNDS, RICHER_MARKETS
 
 import jaxprice
 from jaxprice import Policy, invariants, policies
@@ -248,8 +248,8 @@ def test_other_arguments_of_checks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize("name", RICHER_MARKETS)
 def test_markets_of_the_library_pass(name):
-    kind, options = MARKETS[name]
+    kind, options = RICHER_MARKETS[name]
     env, params = jaxprice.make(kind, **options)
     assert "regret" in invariants.check_market(env, params, lanes=64, periods=4, attained=name not in BOUNDS)

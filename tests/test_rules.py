@@ -14,7 +14,7 @@ from jaxprice import demand, policies
 from jaxprice.types import Interval
 
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
-BROKEN = {  # row of `scaled.MARKETS`: (a change of a leaf, what the message names)
+BROKEN = {  # row of `scaled.SCALED_MARKETS`: (a change of a leaf, what the message names)
     "bandit": [("means", lambda x: x + 1, "means"), ("means", lambda x: -x, "means"), ("prices", lambda x: -x, "prices")],
     "gaussian bandit": [("stds", lambda x: -x, "stds"), ("cost", lambda x: x - 1, "cost")],
     "informative bandit": [("means", lambda x: 2 * x, "means"), ("prices", lambda x: 0 * x, "prices")],

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import LANES, MARKETS, _act, _init, _update, market, play, problem_of
+from harness import LANES, SMALL_MARKETS, _act, _init, _update, market, play, problem_of
 from scaled import scaled
 from test_policy_table import LONG, NAMES, fits
 
@@ -27,7 +27,7 @@ EXACT = {2.0**power for power in (-40, -20, 20, 40)}
 SLOPES = {"interval": [1], "interval, logit": [0]}  # the parameters in `bounds` that are a change for a unit of price
 FLIPS = 0.01  # share of decisions on a grid that the last digit of prices may turn
 MOVED = 2e-3  # of the price range, on an interval
-PRICED = [label for label in MARKETS if label not in ("bandit", "noisy")]
+PRICED = [label for label in SMALL_MARKETS if label not in ("bandit", "noisy")]
 
 
 def told(label, unit):

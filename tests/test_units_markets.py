@@ -66,5 +66,5 @@ def test_market_in_another_unit(row):
 
 
 def test_every_kind_of_market_has_a_row():
-    kinds = {kind for kind, _ in scaled.MARKETS.values()}
+    kinds = {kind for kind, _ in scaled.SCALED_MARKETS.values()}
     assert set(jaxprice.list_envs()) - kinds == {"catsup", "cracker", "ketchup", "tuna", "yogurt"}  # as the apple

@@ -53,9 +53,9 @@ __all__ = [
     "Probit",
     "UniformValuation",
     "curves",
+    "default_curve",
     "falls",
     "named",
-    "usual",
 ]
 
 
@@ -163,7 +163,7 @@ def named(demand):
     return names[type(demand)], demand
 
 
-def usual(name, form=()):
+def default_curve(name, form=()):
     """The standard curve of a family; a random one if `form` requires another structure."""
     cls = curves()[name]
     if cls().form() == form:

@@ -148,7 +148,7 @@ def means(phase, competitor, loyalty, customer, price, offer, product, exposure,
     return (1 - share) * mean(False) + share * mean(True)
 
 
-def usual(deviation, sizes, units, num_products, scale):
+def default_customers(deviation, sizes, units, num_products, scale):
     """Default customers and their tastes. There is no published setting; the numbers are ours.
 
     Args:

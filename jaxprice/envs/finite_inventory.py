@@ -208,7 +208,7 @@ class FiniteInventory(Environment):
 
     def default_params(self):
         if self.curve is not None:
-            demand = demand_curves.usual(self.curve, self.form)
+            demand = demand_curves.default_curve(self.curve, self.form)
         elif self.num_prices == len(DEFAULT_DEMAND):
             demand = np.array(DEFAULT_DEMAND)
         else:

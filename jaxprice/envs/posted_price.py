@@ -126,7 +126,7 @@ class PostedPrice(MyopicMarket):
         return f"PostedPrice-{self.curve}"
 
     def default_params(self):
-        return self.params_of(demand_curves.usual(self.curve, self.form))
+        return self.params_of(demand_curves.default_curve(self.curve, self.form))
 
     def params_of(self, curve):
         """Params with the given curve, on the grid and with the cost of this environment."""

@@ -40,7 +40,7 @@ from jaxprice.envs.planning import LongRunMarket, checked, long_run
 from jaxprice.types import Problem
 
 
-def usual_demand(low, high):
+def default_demand(low, high):
     """Den Boer and Keskin's demand, rescaled from [.5, 1.5] to other prices: a dict of numbers."""
     width = high - low
     return {"intercept": 0.35 + 0.5 * high / width, "slope": 0.5 / width, "gain": 0.1 / width, "loss": 0.3 / width}
@@ -145,7 +145,7 @@ class ReferencePrice(LongRunMarket):
         env = cls(**choices)
         told = {"intercept": intercept, "slope": slope, "gain": gain, "loss": loss}
         told = {name: amount(name, value) for name, value in told.items() if value is not None}
-        demand = usual_demand(env.low, env.high) | told
+        demand = default_demand(env.low, env.high) | told
         checks.positive("slope", demand["slope"])
         return env, checked(env, env.params_of(**demand))
 
@@ -163,7 +163,7 @@ class ReferencePrice(LongRunMarket):
 
     def default_params(self):
         """Den Boer and Keskin's market, rescaled to other prices."""
-        return self.solved(self.params_of(**usual_demand(self.low, self.high)))
+        return self.solved(self.params_of(**default_demand(self.low, self.high)))
 
     def sample_params(self, key):
         """With width = high - low: slope U[.4, .6] / width, gain U[0, .3] / width, loss U[0, .4] / width, and an intercept

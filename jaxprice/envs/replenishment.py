@@ -183,7 +183,7 @@ class Replenishment(LongRunMarket):
         costs |= {name: amount(name, value) for name, value in told.items() if value is not None}
         if table is None:
             means = checks.array(
-                "demand", env.usual_means() if demand is None else demand, (len(prices),), low=0, high=largest_demand
+                "demand", env.default_means() if demand is None else demand, (len(prices),), low=0, high=largest_demand
             )
             table = jax.jit(pmf_of, static_argnums=(1, 2))(means, law, largest_demand)
         return env, checked(env, env.params_of(table, **costs))
@@ -207,11 +207,11 @@ class Replenishment(LongRunMarket):
 
     def default_params(self):
         """Mean demand from 9 / 20 of the largest at the lowest price to 3 / 20 at the highest."""
-        pmf = pmf_of(self.usual_means(), self.law, self.largest_demand)
+        pmf = pmf_of(self.default_means(), self.law, self.largest_demand)
         low = self.prices[0]
         return self.solved(self.params_of(pmf, low / 2, 1.25 * low, low / 8, low))
 
-    def usual_means(self):
+    def default_means(self):
         """Mean demand at each price of the default market, float `[num_prices]`."""
         low, high = self.prices[0], self.prices[-1]
         return self.largest_demand * (0.45 - 0.3 * (np.array(self.prices) - low) / ((high - low) or 1.0))

@@ -33,9 +33,9 @@ from jaxprice.envs.customers import (
     Params,
     choices,
     components,
+    default_customers,
     means,
     offers_of,
-    usual,
     weighting_of,
     weights_of,
 )
@@ -156,7 +156,7 @@ class Storefront(LongRunMarket):
         """Params, not solved yet; `deviation(shape)` gives deviations from the defaults in standard deviations."""
         prices = np.linspace(self.low, self.high, self.num_prices)
         competitor_prices = np.linspace(self.low, self.high, self.sizes[4])
-        numbers = usual(deviation, self.sizes, self.units, self.num_products, self.low)
+        numbers = default_customers(deviation, self.sizes, self.units, self.num_products, self.low)
         numbers |= {name: np.array(getattr(self, name)) for name in ("cost", "rise", "fall", "weights")}
         params = Params(
             prices=prices,
