@@ -1,0 +1,155 @@
+"""Target policies: what is to be evaluated, as the probabilities of all actions at each logged decision.
+
+A target is a float array `[..., T, num_actions]`, or `[num_actions]` if the policy does not look at anything. `target`
+builds it from a rule and checks it. For prices from an interval a target is the price that a rule would post, `[..., T]`.
+
+A weighted estimate needs overlap: wherever the target can post a price, the logging policy could have posted it. The share
+of the target's probability where it could not is `missing`; that part of the value cannot be learnt from the log.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from jaxprice import checks
+from jaxprice.ope.log import DecisionLog
+
+
+def target(log: DecisionLog, rule: Any, *, renormalise: bool = False) -> Float[Array, "..."]:
+    """The action probabilities of a policy at each decision of a log, checked.
+
+    Args:
+      log: the log.
+      rule: one of: an action (int); a table of actions, int `[..., T]`; a probability vector `[num_actions]`; probabilities
+        `[..., T, num_actions]`; a function of one observation that returns an action or probabilities. If the log has prices
+        from an interval: a price, prices `[..., T]`, or a function of one observation that returns a price.
+      renormalise: divide the probabilities by their sum over the allowed actions; otherwise a target that puts probability
+        on a forbidden action is refused.
+
+    Returns:
+      Probabilities `[..., T, num_actions]`, or `[num_actions]` if `rule` is an action or a vector and no mask is applied;
+      for prices from an interval, prices `[..., T]`.
+
+    Raises:
+      ValueError: the shape does not fit the log, a probability is negative, a sum is not 1, or an action is not allowed.
+    """
+    return checked_target(log, unchecked_target(log, rule, renormalise=renormalise))
+
+
+def unchecked_target(log: DecisionLog, rule: Any, *, renormalise: bool = False) -> Float[Array, "..."]:
+    """`target` without checks of its numbers, for traced code."""
+    shape, count = log.shape, log.num_actions
+    if callable(rule):
+        if log.observation is None:
+            raise ValueError("rule is a function of the observation, but the log has no observations; give probabilities")
+        rows: Any = jax.vmap(rule)(one_axis(log.observation, len(shape)))
+        rule = jnp.reshape(rows, (*shape, *rows.shape[1:]))
+    found = jnp.asarray(rule)
+    if not log.discrete:
+        return jnp.broadcast_to(found, shape) if found.ndim == 0 else found
+    if jnp.issubdtype(found.dtype, jnp.integer) and found.shape in ((), shape):
+        if not checks.is_traced(found) and (bool(jnp.any(found < 0)) or bool(jnp.any(found >= count))):
+            raise ValueError(f"target must be an action in [0, {count}), got {checks.shown(np.unique(found)[:8].tolist())}")
+        found = jax.nn.one_hot(found, count)
+    found = found.astype(jnp.result_type(float))
+    if renormalise and log.allowed is not None:
+        inside = jnp.where(log.allowed, jnp.broadcast_to(found, log.allowed.shape), 0.0)
+        found = inside / jnp.sum(inside, axis=-1, keepdims=True)
+    return found
+
+
+def one_axis(tree: Any, axes: int) -> Any:
+    """Leaves `[*axes, *shape]` as `[n, *shape]`."""
+    return jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[axes:])), tree)
+
+
+def checked_target(log: DecisionLog, target: Any) -> Float[Array, "..."]:
+    """`target` unchanged, after checking its shape and, if they are known, its numbers.
+
+    Raises:
+      ValueError: see `target`.
+    """
+    found = jnp.asarray(target)
+    wanted = (*log.shape, log.num_actions) if log.discrete else log.shape
+    if found.shape != wanted and not (log.discrete and found.shape == wanted[-1:]):
+        allowed = f"{list(wanted)}" + (f" or [{wanted[-1]}]" if log.discrete else "")
+        raise ValueError(f"target must have shape {allowed}, as the log has {list(log.shape)}; got {list(found.shape)}")
+    if checks.is_traced((found, log.action)):
+        return found
+    if not log.discrete:
+        _refuse(found, ~jnp.isfinite(found), "finite prices or densities")
+        return found
+    if not all(bool(fine) for fine in _worst(found, log.allowed)):
+        _refuse(found, ~(found >= 0), "probabilities of at least 0")
+        _refuse(found.sum(-1), jnp.abs(found.sum(-1) - 1) > 1e-4, "probabilities with sum 1")
+        wide, allowed = jnp.broadcast_to(found, wanted), jnp.ones(wanted, bool) if log.allowed is None else log.allowed
+        _refuse(wide, (wide > 0) & ~allowed, "probability 0 on actions outside the mask `allowed` (see renormalise)")
+    return found
+
+
+def missing(log: DecisionLog, target: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Share of the target's probability on actions of propensity 0, `[...]`; NaN if `probabilities` is None."""
+    if log.probabilities is None:
+        return jnp.full(log.shape[:-1], jnp.nan)
+    wide = jnp.broadcast_to(target, log.probabilities.shape)
+    return jnp.mean(jnp.sum(jnp.where(log.probabilities > 0, 0.0, wide), axis=-1), axis=-1)
+
+
+def unseen(log: DecisionLog, target: Float[Array, "..."], axes: int | None = None) -> Float[Array, "..."]:
+    """Share of the target's probability on actions that a log never took, `[...]`.
+
+    Args:
+      log: the log.
+      target: see `target`.
+      axes: number of last axes that make up one log, 1 by default; None takes all logs as one.
+    """
+    over = tuple(range(-(len(log.shape) if axes is None else axes), 0))
+    actions = jnp.arange(log.num_actions, dtype=log.action.dtype)
+    seen = jnp.any(log.action[..., None] == actions, axis=tuple(axis - 1 for axis in over), keepdims=True)
+    wide = jnp.broadcast_to(target, (*log.shape, log.num_actions))
+    return jnp.mean(jnp.sum(jnp.where(seen, 0.0, wide), axis=-1), axis=over)
+
+
+def check_overlap(log: DecisionLog, target: Float[Array, "..."], allow_missing: bool = False) -> None:
+    """Raise if the target takes actions that the log cannot tell about.
+
+    Raises:
+      ValueError: the logging policy had probability 0 for actions of the target; or its probabilities are unknown and no
+        log contains such an action. The message states the share of the target's probability.
+    """
+    if allow_missing or not log.discrete or checks.is_traced((log.action, target)):
+        return
+    known = log.probabilities is not None
+    share = float(_missing_mean(log, target) if known else _unseen_mean(log, target))
+    if share > 1e-6:
+        why = "which the logging policy took with probability 0" if known else "which occur nowhere in the log"
+        raise ValueError(
+            f"target has {share:.3g} of its probability on actions {why}: their rewards cannot be estimated from this log; "
+            "clip the weights, use a reward model alone, or set allow_missing=True to leave this part out"
+        )
+
+
+_missing_mean = jax.jit(lambda log, target: jnp.mean(missing(log, target)))
+_unseen_mean = jax.jit(lambda log, target: unseen(log, target))
+
+
+@jax.jit
+def _worst(target, allowed):
+    """Whether a target passes each check."""
+    sums = jnp.sum(target, axis=-1)
+    outside = jnp.array(False) if allowed is None else jnp.any((jnp.broadcast_to(target, allowed.shape) > 0) & ~allowed)
+    return jnp.all(target >= 0), jnp.all(jnp.abs(sums - 1) <= 1e-4), ~outside
+
+
+def _refuse(values, bad, wanted):
+    bad = np.asarray(bad)
+    if bad.any():
+        rows = np.argwhere(bad)
+        first = tuple(rows[0].tolist())
+        came = checks.shown(np.asarray(values)[first].item())
+        at = f", first at [{', '.join(map(str, first))}]" if first else ""
+        raise ValueError(f"target must hold {wanted}; {len(rows):,} of {bad.size:,} do not{at}: {came}")
