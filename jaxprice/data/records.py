@@ -8,8 +8,8 @@ One row is one product in one basket. `Records.sales` has these columns. Those m
 | time | datetime64[us] | when it was sold, on the clock of the shop, without a time zone |
 | week | datetime64[us] | the Monday, 0:00, on which its week begins |
 | partial_week | bool | whether the log does not cover the whole week, because it starts or ends inside of it |
-| product | text or int | identifier of the product |
-| customer* basket* store* category* | text or int | identifiers; a missing one is NA |
+| product | text, int or category | identifier of the product |
+| customer* basket* store* category* | text, int or category | identifiers; a missing one is NA |
 | units | float64, above 0 | units sold |
 | paid | float64, above 0 | money that the shop received for all units of the row |
 | discount | float64 | money off the regular price, for every buyer; 0 if the source has none |
@@ -35,10 +35,10 @@ row of the source is in exactly one of the three.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+from jaxprice.data.frames import Frame
 
 IDENTIFIERS = ("customer", "basket", "store", "category")  # of a sale, if the source has them
 MONEY = ("paid", "discount", "coupon", "refunded")  # for all units of a row
@@ -62,11 +62,11 @@ class Records:
       notice: what a reader of any number from these data must be told; "" for none.
     """
 
-    sales: "pd.DataFrame"
-    returns: "pd.DataFrame"
-    quarantined: "pd.DataFrame"
-    report: "pd.DataFrame"
-    visits: "pd.DataFrame | None" = None
+    sales: Frame
+    returns: Frame
+    quarantined: Frame
+    report: Frame
+    visits: Frame | None = None
     currency: str = ""
     source: str = ""
     notice: str = ""
@@ -74,3 +74,72 @@ class Records:
     def replace(self, **changes: Any) -> "Records":
         """A copy with other attributes."""
         return dataclasses.replace(self, **changes)
+
+    def save(self, folder: str | Path, *, format: str = "parquet") -> None:
+        """Writes all tables into a folder of their own: see `jaxprice.data.saving`.
+
+        Raises:
+          ValueError: the folder holds anything else, or other records; nothing is written then.
+        """
+        from jaxprice.data import saving
+
+        saving.save(self, folder, format=format)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Records":
+        """The records of a folder that `save` wrote.
+
+        Raises:
+          ValueError: there are none, or a file is missing or was changed.
+        """
+        from jaxprice.data import saving
+
+        return saving.load(folder)
+
+
+def sales_schema() -> Any:
+    """The pandera schema of `Records.sales`; further columns are allowed.
+
+    Raises:
+      ImportError: pandera is not installed.
+    """
+    try:
+        import pandera.pandas as pa
+    except ImportError as error:
+        raise ImportError("records are checked with pandera: pip install 'jaxprice[data]'") from error
+    finite, above, not_below = pa.Check.lt(float("inf")), pa.Check.gt(0.0), pa.Check.ge(0.0)
+    columns: dict[str, Any] = {
+        "row": pa.Column("int64", not_below, unique=True),
+        "time": pa.Column("datetime64[us]"),
+        "week": pa.Column("datetime64[us]"),
+        "partial_week": pa.Column("bool"),
+        "product": pa.Column(),
+        **{name: pa.Column(nullable=True, required=False) for name in IDENTIFIERS},
+        **{name: pa.Column("float64", [above, finite]) for name in ("units", "paid", "posted_price", "regular_price")},
+        **{name: pa.Column("float64", [not_below, finite]) for name in ("discount", "coupon", "refunded")},
+        "paid_price": pa.Column("float64", finite),
+    }
+    in_order = pa.Check(lambda frame: frame["time"].is_monotonic_increasing, name="in order of time")
+    return pa.DataFrameSchema(columns, checks=in_order, name="sales")
+
+
+def checked(sales: Frame) -> Frame:
+    """`sales` unchanged, if it has the columns, types and ranges of `Records.sales`.
+
+    Raises:
+      ValueError: it has not; the message names column, rule, number of rows, and the first rows and values.
+    """
+    schema = sales_schema()
+    from pandera.errors import SchemaErrors
+
+    try:
+        schema.validate(sales, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        told = []
+        for (column, rule), found in cases.groupby(["column", "check"], sort=False, dropna=False):
+            rows = [row for row in found["index"].tolist() if row is not None and row == row][:3]
+            values = ", ".join(map(str, found["failure_case"].tolist()[:3]))
+            told.append(f"{column!r} breaks {rule!r} {len(found)} times: {values}" + (f" in rows {rows}" if rows else ""))
+        raise ValueError(f"sales: {'; '.join(told)}") from error
+    return sales
