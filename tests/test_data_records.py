@@ -303,6 +303,23 @@ def test_bad_arguments_are_refused(arguments, message):
         data.read_transactions(**({"source": clean_log(20), "columns": names} | arguments))
 
 
+def test_a_rule_of_ones_own():
+    rule = data.Rule("friday", lambda table: table["time"].dt.day_name() == "Friday", "sold on a Friday")
+    log = clean_log().assign(row="mine")
+    made = data.read_transactions(log, names, rules=[*data.standard_rules(), rule])
+    assert made.quarantined["rule"].eq("friday").all() and not made.sales["time"].dt.day_name().eq("Friday").any()
+    assert made.quarantined["source_row"].eq("mine").all() and len(made.quarantined) == counts(made)["friday"] > 0
+    for bad in (lambda table: True, lambda table: table["units"], lambda table: np.zeros(3, bool)):
+        with pytest.raises(ValueError, match="rule 'odd' must give a bool for each of 400 rows"):
+            data.read_transactions(log, names, rules=[data.Rule("odd", bad, "")])
+
+
+def test_clean_sales_read_again_stay_as_they_are():
+    first = data.read_transactions(clean_log(), names).sales
+    again = data.read_transactions(first).sales
+    pandas.testing.assert_frame_equal(again, first)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -29,8 +29,8 @@ A demand model takes `posted_price`, since that is the price that the seller cho
 is a feature of the buyer. The formula is that of users of the Complete Journey data (shared by the R package of that name).
 
 `Records.returns` has the same columns without bounds: units and money with the sign that the source gives them.
-`Records.quarantined` has the columns of the source as they came, and `row` and `rule`, the rule that caught the row. Every
-row of the source is in exactly one of the three.
+`Records.quarantined` has the columns of the source as they came, and `row` and `rule`, the rule that caught the row; columns
+of the source with these names become `source_row` and `source_rule`. Every row of the source is in exactly one of the three.
 """
 
 import dataclasses

@@ -104,9 +104,7 @@ def read_transactions(
         ledger.note(f"no_{column}", count, f"{column} taken as 0")
     table = money.prices(table)
     for rule in cleaning.standard_rules() if rules is None else rules:
-        caught = np.zeros(len(raw), bool)
-        caught[ledger.free] = np.asarray(rule.catches(table[ledger.free]), bool)
-        ledger.catch(rule.name, caught, f"quarantined: {rule.reason}")
+        ledger.catch(rule.name, _caught(rule, table, ledger.free), f"quarantined: {rule.reason}")
     if not ledger.free.any():
         raise ValueError(f"{name}: no row is left. {ledger.told()}")
     doubt = cleaning.suspects(table[ledger.free])
@@ -124,7 +122,11 @@ def read_transactions(
         raise ValueError(f"{name}: no row is left. {ledger.told()}")
     table = table[naming.ordered(table.columns)]
     caught = ledger.caught
-    quarantined = raw[caught != ""].assign(row=np.flatnonzero(caught != ""), rule=caught[caught != ""])
+    quarantined = (
+        raw[caught != ""]
+        .rename(columns={"row": "source_row", "rule": "source_rule"})
+        .assign(row=np.flatnonzero(caught != ""), rule=caught[caught != ""])
+    )
     return Records(
         sales=checked(table[ledger.free].sort_values("time", kind="stable").reset_index(drop=True)),
         returns=table[ledger.returned].reset_index(drop=True),
@@ -238,6 +240,18 @@ def _returned(table, raw, names, cancelled):
         given = "columns['status'] without cancelled" if "status" in names else "cancelled without columns['status']"
         raise ValueError(f"cancelled must list the values of the status that mean a return, got {given}")
     return back | raw[names["status"]].isin(list(cancelled)).to_numpy() if len(cancelled) else back
+
+
+def _caught(rule, table, free):
+    """The rule's mask over all rows."""
+    mask = np.asarray(rule.catches(table[free]))
+    if mask.shape != (free.sum(),) or mask.dtype != bool:
+        raise ValueError(
+            f"rule {rule.name!r} must give a bool for each of {free.sum()} rows, got {mask.dtype} {list(mask.shape)}"
+        )
+    caught = np.zeros(len(free), bool)
+    caught[free] = mask
+    return caught
 
 
 def _visits(table):
