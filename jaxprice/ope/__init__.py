@@ -19,16 +19,21 @@ from jaxprice.ope.estimators import (
     switch_dr,
     table_features,
 )
+from jaxprice.ope.evaluate import evaluate
 from jaxprice.ope.intervals import bootstrap, bootstrap_pairs, clt, empirical_bernstein
+from jaxprice.ope.learning import Choice, LearnedPolicy, best_policy, learn_policy
 from jaxprice.ope.log import DecisionLog
 from jaxprice.ope.reward_model import price_model, reward_model
 from jaxprice.ope.target import target
 from jaxprice.ope.weights import importance_weights
 
 __all__ = [
+    "Choice",
     "DecisionLog",
     "Diagnostics",
     "Estimate",
+    "LearnedPolicy",
+    "best_policy",
     "bootstrap",
     "bootstrap_pairs",
     "clipped_ips",
@@ -37,11 +42,13 @@ __all__ = [
     "direct_method",
     "doubly_robust",
     "empirical_bernstein",
+    "evaluate",
     "fitted_q",
     "importance_weights",
     "ips",
     "kernel_dr",
     "kernel_ips",
+    "learn_policy",
     "marginalised",
     "per_decision",
     "price_model",

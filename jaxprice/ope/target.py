@@ -83,7 +83,7 @@ def checked_target(log: DecisionLog, target: Any) -> Float[Array, "..."]:
     if not log.discrete:
         _refuse(found, ~jnp.isfinite(found), "finite prices or densities")
         return found
-    if not all(bool(fine) for fine in _worst(found, log.allowed)):
+    if not all(bool(fine) for fine in _fits(found, log.allowed)):
         _refuse(found, ~(found >= 0), "probabilities of at least 0")
         _refuse(found.sum(-1), jnp.abs(found.sum(-1) - 1) > 1e-4, "probabilities with sum 1")
         wide, allowed = jnp.broadcast_to(found, wanted), jnp.ones(wanted, bool) if log.allowed is None else log.allowed
@@ -133,16 +133,16 @@ def check_overlap(log: DecisionLog, target: Float[Array, "..."], allow_missing: 
         )
 
 
-_missing_mean = jax.jit(lambda log, target: jnp.mean(missing(log, target)))
-_unseen_mean = jax.jit(lambda log, target: unseen(log, target))
-
-
-@jax.jit
-def _worst(target, allowed):
-    """Whether a target passes each check."""
+def fits(target: Float[Array, "..."], allowed: Array | None) -> tuple[Array, Array, Array]:
+    """Whether no probability is negative, all sums are 1, and no action is forbidden."""
     sums = jnp.sum(target, axis=-1)
     outside = jnp.array(False) if allowed is None else jnp.any((jnp.broadcast_to(target, allowed.shape) > 0) & ~allowed)
     return jnp.all(target >= 0), jnp.all(jnp.abs(sums - 1) <= 1e-4), ~outside
+
+
+_fits = jax.jit(fits)
+_missing_mean = jax.jit(lambda log, target: jnp.mean(missing(log, target)))
+_unseen_mean = jax.jit(lambda log, target: unseen(log, target))
 
 
 def _refuse(values, bad, wanted):
