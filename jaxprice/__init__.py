@@ -25,10 +25,11 @@ from jaxprice.types import (
 )
 
 if TYPE_CHECKING:
-    from jaxprice import agents, compat, data, experiment, oracles
+    from jaxprice import agents, compat, data, experiment, ope, oracles
+    from jaxprice.ope import record
 
-_LATER = ("agents", "compat", "data", "experiment", "oracles")  # imported when they are first asked for
-__getattr__, __dir__ = lazy.modules(__name__, _LATER)
+_LATER = ("agents", "compat", "data", "experiment", "ope", "oracles")  # imported when they are first asked for
+__getattr__, __dir__ = lazy.modules(__name__, _LATER, {"record": "ope"})
 
 __all__ = [
     "ActFn",
@@ -51,9 +52,11 @@ __all__ = [
     "invariants",
     "list_envs",
     "make",
+    "ope",
     "oracles",
     "plot",
     "policies",
+    "record",
     "rollout",
     "simulate",
     "stats",

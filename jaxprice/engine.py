@@ -1,6 +1,7 @@
 """The engine: the loop of `periods`, compiled for one environment and policy, and run from checkpoint to checkpoint."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 
 from jaxprice import checks, fingerprint, periods, program, random
 from jaxprice.devices import on_cpu
+from jaxprice.environment import Environment
 from jaxprice.periods import METRICS, Lane
 from jaxprice.program import Program
 from jaxprice.program_cache import ProgramCache, maker_name
@@ -16,6 +18,26 @@ LOOK = 3  # periods played without jit under jax_debug_nans
 DRAWN = 2**28  # bytes: markets drawn from the prior are reused by the next policy if they fit into this
 _drawn = fingerprint.Cache()
 _engines, _played, _resets = ProgramCache(), ProgramCache(), ProgramCache()
+recorded = ProgramCache()  # of `recording`
+
+
+class Market(NamedTuple):
+    """The started market of some lanes: what its periods need.
+
+    Attributes:
+      env, params, axes: after `Environment.specialise`.
+      streams: stream words by role.
+      numbers: numbers of the lanes, uint32 `[lanes]`.
+      obs, env_state: the first observation and state.
+    """
+
+    env: Environment
+    params: Any
+    axes: periods.Axes
+    streams: dict
+    numbers: np.ndarray
+    obs: Any
+    env_state: Any
 
 
 class Engine:
@@ -25,8 +47,8 @@ class Engine:
         self.env, self.policy, self.mesh, self.given, self.batched, self.tile = env, policy, mesh, given, batched, tile
         self.ends, self.state = ends, state
 
-    def begin(self, seed, first, size, width, times, params, ahead=True):
-        """Start `width` lanes from lane `first` -> arguments, carry and axes, and programs of the loop."""
+    def market(self, seed, first, size, width, horizon, params):
+        """Start the market of `width` lanes from lane `first` -> `Market`."""
         streams = {role: np.asarray(words) for role, words in _streams(seed).items()}
         numbers = (np.uint64(first) + np.arange(width, dtype=np.uint64)).astype(np.uint32)
         if self.batched:
@@ -34,10 +56,14 @@ class Engine:
             params = jax.tree.map(lambda x: np.moveaxis(np.asarray(x)[rows], 0, -1), params)
         which = self.env, self.mesh, self.given, self.batched, *periods.shapes(params, self.batched)
         reset, axes = _resets.find(self.env.name, which, _market, *which)
-        reset_lanes = functools.partial(reset, streams, numbers, params, np.int32(times[-1]))
-        which = self.env, self.mesh, int(seed), first, width, int(times[-1]), checks.setting("jax_enable_x64")
+        reset_lanes = functools.partial(reset, streams, numbers, params, np.int32(horizon))
+        which = self.env, self.mesh, int(seed), first, width, int(horizon), checks.setting("jax_enable_x64")
         made, obs, env_state = reset_lanes() if self.given else _reuse(which, reset_lanes)
-        env, made, axes = periods.specialise(self.env, made, axes)
+        return Market(*periods.specialise(self.env, made, axes), streams, numbers, obs, env_state)
+
+    def begin(self, market, ahead=True):
+        """Play the first period in a market -> arguments, carry and axes, and programs of the loop."""
+        env, made, axes, streams, numbers, obs, env_state = market
         one = [periods.shapes(tree, flags) for tree, flags in ((made, axes.params), (obs, axes.obs), (env_state, axes.env))]
         which = env, self.policy, self.state, self.mesh, self.tile, axes, *one, self.ends
         axes, start, advance, trace = _played.find(maker_name(self.policy), which, _periods, *which)
@@ -51,27 +77,29 @@ class Engine:
 
     def run(self, seed, first, size, width, times, params, progress):
         """Play lanes `first`, ..., `first + size - 1` -> metric -> `[checkpoints, size]`, float64."""
-        args, carry, _, advance, _ = self.begin(seed, first, size, width, times, params, ahead=times[-1] > 1)
+        args, carry, _, advance, _ = self.begin(
+            self.market(seed, first, size, width, times[-1], params), ahead=times[-1] > 1
+        )
         columns, done = [_sums(carry, size)] if times[0] == 1 else [], 1
         progress(size)
         for time in times[times > 1]:
             self.check_end(columns[-1:], first)
-            _check_numbers(carry, done)
+            check_numbers(carry, done)
             carry = advance(*args, carry, np.int32(done), np.int32(time))
             columns.append(_sums(carry, size))
             progress(size * int(time - done))
             done = int(time)
         self.check_end(columns[-1:], first)
-        _check_numbers(carry, done)
+        check_numbers(carry, done)
         return {name: np.stack([column[name] for column in columns]) for name in METRICS}
 
     def run_traced(self, seed, first, size, width, times, params, progress):
         """Like `run`, and also return every period: `(columns, name -> [horizon, size])`."""
-        args, carry, axes, _, trace = self.begin(seed, first, size, width, times, params, ahead=False)
+        args, carry, axes, _, trace = self.begin(self.market(seed, first, size, width, times[-1], params), ahead=False)
         head, rest = periods.record(carry, axes, (width,)), trace(*args, carry, np.arange(1, times[-1], dtype=np.int32))
         trace = {name: np.concatenate([np.asarray(head[name])[None], np.asarray(rest[name])])[..., :size] for name in head}
         progress(size * int(times[-1]))
-        _check_numbers(trace, times[-1])
+        check_numbers(trace, times[-1])
         sums = {name: np.cumsum(trace[name], axis=0, dtype=float) for name in ("regret", "reward", "optimal")}
         self.check_end([{name: values[-1] for name, values in sums.items()}], first)
         revenue = trace["price"].astype(float) * trace["demand"]
@@ -158,7 +186,7 @@ def _reuse(which, make):
 def forget():
     """Drop all compiled code and drawn markets, as in a fresh process."""
     _drawn.clear()
-    for cache in (_engines, _played, _resets):
+    for cache in (_engines, _played, _resets, recorded):
         cache.clear()
     program.forget()
     jax.clear_caches()
@@ -182,7 +210,7 @@ def _look(lane, streams, number, params, obs, env_state):
             carry = lane.step(streams, jnp.asarray(number), jnp.int32(time), params, carry)
 
 
-def _check_numbers(carry, time):
+def check_numbers(carry, time):
     """Raise, under `jax_debug_nans` and `jax_debug_infs`, what JAX raises where it looks at results."""
     if not _debugging():
         return

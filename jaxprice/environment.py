@@ -130,6 +130,11 @@ class Environment(abc.ABC):
     def expected_reward(self, state, action, params) -> Any:
         """Mean profit of a period with this action, float scalar. It is computed exactly, never sampled."""
 
+    def allowed(self, state, params) -> Any:
+        """Which actions of the grid may be taken now (stock, legal prices), bool `[num_prices]`; None means all, always."""
+        del state, params
+        return None
+
     @abc.abstractmethod
     def optimal_reward(self, state, params) -> Any:
         """The expected profit of the oracle that is assigned to this period, float scalar: the unit of `share`.

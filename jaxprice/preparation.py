@@ -114,8 +114,9 @@ def _named(policies):
             raise ValueError(f"names of policies must be strings, got {name!r}")
         if not isinstance(policy, Policy):
             raise ValueError(f"policies[{name!r}] must be a Policy, got {checks.shown(policy)}{hint(policy)}")
-        if not all(callable(part) for part in policy):
-            raise ValueError(f"policies[{name!r}] must be a Policy of three functions, got {checks.shown(policy)}")
+        if not all(callable(part) for part in policy[:3]) or not (policy[3] is None or callable(policy[3])):
+            wanted = "a Policy of three functions, and of a fourth or None"
+            raise ValueError(f"policies[{name!r}] must be {wanted}, got {checks.shown(policy)}")
         try:
             hash(policy)
         except TypeError as error:
@@ -136,7 +137,7 @@ def hint(thing):
         return f"; {name} makes one when it is called: {name}()"
     if isinstance(thing, list | tuple | set) and thing and all(isinstance(part, Policy) for part in thing):
         return "; give each a name: {'first': ..., 'second': ...}"
-    if isinstance(thing, tuple) and len(thing) == 3 and all(callable(part) for part in thing):
+    if isinstance(thing, tuple) and len(thing) in (3, 4) and all(callable(part) for part in thing[:3]):
         return "; jaxprice.Policy(init, act, update) makes one of three functions"
     return ""
 

@@ -91,7 +91,7 @@ def simulate(
     lanes, horizon = play.lanes, play.horizon
     times, quantiles = preparation.checkpoints(checkpoints, horizon), preparation.levels(quantiles)
     mesh = device_mesh.mesh(devices)
-    chunk = _lanes_per_device(mesh) * mesh.size if chunk is None else checks.positive_int("chunk", chunk)
+    chunk = lanes_per_device(mesh) * mesh.size if chunk is None else checks.positive_int("chunk", chunk)
     traces, per_lane = checks.boolean("traces", traces), checks.boolean("per_lane", per_lane)
     if not (progress is None or isinstance(progress, bool | np.bool_) or callable(progress)):
         raise ValueError(f"progress must be True, False or a function, got {checks.shown(progress)}")
@@ -100,7 +100,7 @@ def simulate(
     with _Progress(progress, len(play.policies) * lanes * horizon, env.name) as bar:
         for name, policy in play.policies.items():
             at_a_time = min(chunk, lanes)
-            width, tile = _width(mesh, at_a_time, *sizes[name])
+            width, tile = width_of(mesh, at_a_time, *sizes[name])
             one = engine.engine(env, policy, mesh, play.params is not None, play.batched, tile, ends)
             summary = stats.Summary(times, quantiles, per_lane)
             for first in range(0, lanes, at_a_time):
@@ -148,12 +148,12 @@ def rollout(
         return engine.totals(env, policy, play, rehearsal.may_end(env, play))
 
 
-def _lanes_per_device(mesh):
+def lanes_per_device(mesh):
     """Number of lanes of a chunk on one device."""
     return LANES_PER_DEVICE.get(mesh.devices.flat[0].platform, 2**17)
 
 
-def _width(mesh, lanes, size, speaks):
+def width_of(mesh, lanes, size, speaks):
     """The number of lanes to compute, a multiple of devices and tiles, and the number of lanes in a tile or None.
 
     On a CPU, the lanes of a device are played in tiles, one tile after the other. The policy states of a tile, `size` bytes

@@ -218,6 +218,23 @@ class UpdateFn(Protocol):
         ...
 
 
+class ProbabilitiesFn(Protocol):
+    """The law of a policy's next action: `(state, observation) -> probabilities`."""
+
+    def __call__(self, state: Any, observation: Any, /) -> Any:
+        """Return the law of the action that `act` returns for a random key.
+
+        Args:
+          state: what `init` or the last `update` returned.
+          observation: what the seller sees before the sale.
+
+        Returns:
+          The probability of every action of a grid, float `[num_prices]`. If prices come from an interval, a function from a
+          price to its density.
+        """
+        ...
+
+
 class Policy(NamedTuple):
     """A seller's rule for choosing prices: three pure functions for one lane, called with positional arguments.
 
@@ -225,11 +242,14 @@ class Policy(NamedTuple):
       init: `(key, problem) -> state`, before the first sale; see `InitFn`.
       act: `(key, state, observation) -> action`; see `ActFn`.
       update: `(key, state, transition) -> state`, after each period; see `UpdateFn`.
+      probabilities: `(state, observation) -> probabilities` of the actions of `act`, see `ProbabilitiesFn`; None where no
+        formula is known. Nothing that plays a policy calls it (`ope.propensities` does).
     """
 
     init: InitFn
     act: ActFn
     update: UpdateFn
+    probabilities: ProbabilitiesFn | None = None
 
 
 class Oracle(Policy):

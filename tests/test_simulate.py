@@ -194,7 +194,7 @@ def test_tiles_of_a_chunk_are_its_lanes(drawn):
 
 
 def test_states_that_fill_the_cache_are_tiled():
-    width = sys.modules["jaxprice.simulate"]._width
+    width = sys.modules["jaxprice.simulate"].width_of
     one = devices.mesh(1)
     assert width(one, 2000, 100, False) == (2048, None)
     assert width(one, 2000, 4000, False) == (2048, 256)

@@ -23,6 +23,8 @@ from jaxprice.ope.evaluate import evaluate
 from jaxprice.ope.intervals import bootstrap, bootstrap_pairs, clt, empirical_bernstein
 from jaxprice.ope.learning import Choice, LearnedPolicy, best_policy, learn_policy
 from jaxprice.ope.log import DecisionLog
+from jaxprice.ope.propensities import propensities
+from jaxprice.ope.record import record
 from jaxprice.ope.reward_model import price_model, reward_model
 from jaxprice.ope.target import target
 from jaxprice.ope.weights import importance_weights
@@ -52,6 +54,8 @@ __all__ = [
     "marginalised",
     "per_decision",
     "price_model",
+    "propensities",
+    "record",
     "replay",
     "reward_model",
     "self_normalised_dr",
