@@ -223,6 +223,25 @@ def test_how_far_customers_of_storefronts_differ():
         np.testing.assert_allclose(one[name] - none[name], spread, rtol=1e-5)
 
 
+def test_offers_are_liked_in_the_promotion_only():
+    """The last phase is the promotion."""
+    numbers = customers.default_customers(jnp.zeros, (2, 2, 1, 3, 2, 2), 2, 3, 1.0)
+    np.testing.assert_allclose(numbers["promotion"], [-0.2, -0.2, 0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("context", "sparsity"), [("positive", 0), ("positive", 2), ("sphere", 0), ("uniform", 0), ("uniform", 3)]
+)
+def test_drawn_effects_suit_the_contexts(context, sparsity):
+    """Over markets and buyers, mean alpha'x is 1.6 and mean beta'x 3 / high; roughly, as entries on a sphere depend on d."""
+    env, _ = jaxprice.make("GLMDemand", dimension=6, context=context, sparsity=sparsity or None)
+    params = jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(5), 400))
+    seen = jax.jit(jax.vmap(lambda key: env.reset_env(key, jax.tree.map(lambda x: x[0], params))[0]))
+    x = seen(jax.random.split(jax.random.key(6), 400))[:, 3:]
+    for effect, mean in ((params.alpha, 1.6), (params.beta, 3 / env.high)):
+        np.testing.assert_allclose(np.mean(np.asarray(effect) @ np.asarray(x).T), mean, rtol=0.06)
+
+
 def test_a_sale_in_a_storefront():
     """With ten per cent off, n units bring n discounted prices, and the seller sees the price of a unit."""
     env, params = jaxprice.make("Storefront", size="small", offers=("none", "percentage"))
