@@ -100,8 +100,8 @@ def test_complete_journey_from_files_of_its_form(tmp_path):
     log["transaction_timestamp"] = pandas.Timestamp("2017-01-01 11:00") + pandas.to_timedelta(
         np.arange(len(rows)), unit="min"
     )
-    products = pandas.DataFrame({"product_id": [1, 2, 3], "department": ["GROCERY", "FUEL", "GROCERY"], "brand": "National"})
-    products = products.assign(product_category="C", product_type=["T", "GAS", None], package_size=None)
+    products = pandas.DataFrame({"product_id": [3, 2, 1], "department": ["GROCERY", "FUEL", "GROCERY"], "brand": "National"})
+    products = products.assign(product_category="C", product_type=[None, "GAS", "T"], package_size=None)
     log.to_parquet(tmp_path / "transactions.parquet")
     with pytest.raises(FileNotFoundError, match=r"no products\.parquet"):
         loaders.complete_journey(tmp_path)

@@ -303,6 +303,19 @@ def test_bad_arguments_are_refused(arguments, message):
         data.read_transactions(**({"source": clean_log(20), "columns": names} | arguments))
 
 
+def test_limits_are_where_the_rules_say():
+    """Off by 4 times, up or down, is an outlier; a row of the largest number of units is not; a period has no end in it."""
+    log = clean_log(40).assign(sku="a", pieces=1.0, money=1.0)
+    log.loc[[3, 4, 5, 6], "money"] = [4.0, 3.99, 0.25, 0.26]
+    log.loc[[7, 8], ["pieces", "money"]] = [[10, 10], [11, 11]]
+    log.loc[9, "money"] = -1.0  # a refund without units below 0
+    rules = data.standard_rules(max_units=10, between=("2024-01-01", log["when"].iloc[-1]))
+    made = data.read_transactions(log, names, rules=rules)
+    caught = made.quarantined.set_index("row")["rule"].to_dict()
+    assert caught == {3: "outlier", 5: "outlier", 8: "max_units", 39: "outside_period"}
+    assert made.returns["row"].tolist() == [9]
+
+
 def test_a_rule_of_ones_own():
     rule = data.Rule("friday", lambda table: table["time"].dt.day_name() == "Friday", "sold on a Friday")
     log = clean_log().assign(row="mine")

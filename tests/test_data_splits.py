@@ -40,6 +40,8 @@ def test_a_split_in_time_lets_no_later_row_into_an_earlier_part():
     assert not days[0] & days[1] and not days[1] & days[2]
     cut = data.split_in_time(table, "2024-02-01", "2024-02-15", "2024-02-20")
     assert cut.train.equals(parts.train) and cut.test["time"].max() < pandas.Timestamp("2024-02-20")
+    last = data.split_in_time(table, "2024-02-01", "2024-02-15", table["time"].max())  # the end is not in the test part
+    assert last.test["time"].max() < table["time"].max()
 
 
 def test_a_panel_is_split_at_the_numbers_of_its_weeks():
