@@ -245,8 +245,10 @@ def own(kind):
         members = {name: member.value for name, member in kind.__members__.items()}
         made = members | {name: value for name, value in made.items() if not name.startswith("_") and name not in members}
     fields = made.pop("__dataclass_fields__", {})
-    return made, [(name, f.default, f.default_factory, f.init, {k: v for k, v in f.metadata.items() if k != "about"})
-                  for name, f in fields.items()]
+    return made, [
+        (name, f.default, f.default_factory, f.init, {k: v for k, v in f.metadata.items() if k != "about"})
+        for name, f in fields.items()
+    ]
 
 
 def is_list(x=None):
