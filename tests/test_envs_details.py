@@ -255,3 +255,24 @@ def test_a_sale_in_a_storefront():
     np.testing.assert_allclose(one[:, 2], 0.9 * price * units, rtol=1e-5)
     np.testing.assert_allclose(seen[:, 1], np.where(units > 0, 0.9, 1.0) * price, rtol=1e-5)
     np.testing.assert_array_equal(one[:, 1], units > 0)
+
+
+def test_the_actions_of_a_network_are_its_price_vectors_and_closing():
+    env, params = jaxprice.make("NetworkRevenue")
+    prices = np.asarray(env.problem(params).prices)
+    assert env.action_space(params).n == len(prices) == len(params.prices) + 1
+    np.testing.assert_array_equal(prices, [*params.prices, np.zeros(env.num_products)])
+
+
+def test_regimes_change_with_their_probabilities():
+    """By default a regime lasts horizon / m periods, two at least; the others follow with equal probability."""
+    for horizon, stay in ((300, 0.99), (4, 0.5)):
+        _, params = jaxprice.make("NonStationary", kind="regimes", num_markets=3, horizon=horizon)
+        wanted = np.where(np.eye(3) > 0, stay, (1 - stay) / 2)
+        np.testing.assert_allclose(params.path.transition, wanted, rtol=1e-6)
+    own = [[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]
+    _, params = jaxprice.make("NonStationary", kind="regimes", num_markets=3, transition=own)
+    np.testing.assert_allclose(params.path.transition, own, rtol=1e-6)
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="transition"):
+            jaxprice.make("NonStationary", kind="regimes", num_markets=2, transition=[[wrong, 1 - wrong], [0.5, 0.5]])
