@@ -16,11 +16,13 @@ import pytest
 from jaxprice import policies
 
 QUICK = ("controlled_variance", "discounted_least_squares")
+APART = ["1 device", "37 on 8 devices"]  # other devices and other numbers of lanes at once
 EXCEPT = ("etc_glm",)  # as README and `jaxprice.simulate` say
 CASES = {
     "1 device": {"lanes": 100, "devices": 1},
     "8 devices": {"lanes": 100, "devices": 8},
     "37 lanes": {"lanes": 37, "devices": 1},
+    "37 on 8 devices": {"lanes": 37, "devices": 8},
     "2 devices": {"lanes": 64, "devices": 2},
     "4 devices": {"lanes": 64, "devices": 4, "chunk": 40},
     "chunk 7": {"lanes": 20, "devices": 1, "chunk": 7},
@@ -31,11 +33,11 @@ import jax, numpy as np
 import jaxprice
 from jaxprice import policies
 from harness import market
-from test_policy_table import fits
+from every_policy import first_fit
 
 out = {}
 for name in sys.argv[3].split(","):
-    env, params = market(fits(name)[0])
+    env, params = market(first_fit(name))
     horizon = min(200, env.longest or 200)
     for case in sys.argv[4].split(","):
         options = json.loads(sys.argv[2])[case]
@@ -75,10 +77,9 @@ def compare(lanes, name, cases):
 
 @pytest.mark.optimised
 def test_lanes_of_one_device_are_those_of_eight(tmp_path):
-    cases = ["1 device", "8 devices", "37 lanes"]
-    lanes = play(tmp_path / "lanes.npz", QUICK, cases)
+    lanes = play(tmp_path / "lanes.npz", QUICK, APART)
     for name in QUICK:
-        compare(lanes, name, cases)
+        compare(lanes, name, APART)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ A policy plays the first market of the harness that its `init` accepts. The full
 test.
 """
 
+import dataclasses
 import functools
 import inspect
 import pydoc
@@ -14,31 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import LANES, SMALL_MARKETS, market, play, problem_of
+import units_of_money
+from every_policy import CARDS, EACH, LONG, NAMES, first_fit, fits, takes
+from harness import LANES, SMALL_MARKETS, _act, _init, _update, market, play, problem_of
 from strict import strict
 
 from jaxprice import policies
 from jaxprice.types import Discrete, Interval, Subset, Transition
 
 ROUNDING = 2e-5  # of regret, in units of the oracle's reward
-NAMES = [name for name in policies.list() if name != "oracle"]
-CARDS = {card.name: card for card in policies.cards()}
-
-
-@functools.cache
-def fits(name):
-    """The markets that a policy takes; whatever it refuses, it refuses by a ValueError that gives its name."""
-    policy, taken = policies.make(name), []
-    for label in SMALL_MARKETS:
-        problem, key = problem_of(label), jax.random.key(0)
-        seen = jax.eval_shape(market(label)[0].reset_env, key, market(label)[1])[0]
-        try:
-            jax.eval_shape(lambda key, seen, problem=problem: policy.init(key, problem.with_observation(seen)), key, seen)
-        except ValueError as error:
-            assert name in str(error), (label, error)
-        else:
-            taken.append(label)
-    return taken
+SELLERS = ("gradient", "posted_price", "parametric", "personal", "inventory", "products")
+ROWS = [pytest.param(name, marks=LONG.get(name, [])) for name in NAMES if CARDS[name].family in SELLERS]
+PERIODS = 12
 
 
 def check(name, label):
@@ -62,11 +50,7 @@ def check(name, label):
     chex.assert_trees_all_equal_shapes_and_dtypes(jax.tree.map(lambda x: x[0], states), last)
 
 
-TRAINED = ("neural_linear", "neural_thompson", "neural_ucb")  # by loops that take longer than to compile them
-LONG = {name: [pytest.mark.optimised] for name in TRAINED}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, [])) for name in NAMES])
+@pytest.mark.parametrize("name", EACH)
 def test_in_its_market(name):
     assert fits(name), "no market of the harness has what this policy needs"
     check(name, fits(name)[0])
@@ -79,15 +63,58 @@ CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES f
 @pytest.mark.many
 @pytest.mark.parametrize(("name", "label"), CROSS)
 def test_in_every_market(name, label):
-    if label not in fits(name):
+    if not takes(name, label):
         pytest.skip("refused by init")
     check(name, label)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_decisions_do_not_depend_on_the_unit(name):
+    units_of_money.check(name, first_fit(name, units_of_money.PRICED), units_of_money.UNITS, 30)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_nothing_to_learn_or_to_earn(name):
+    """Prices stay valid and finite if there are no sales at all, or only sales, also with a cost above every price.
+
+    Policies of several products and of assortments see no sales.
+    """
+    label = first_fit(name)
+    told, policy, sales = problem_of(label), policies.make(name), play(policies.make(name), label).sales
+    dear = dataclasses.replace(told, cost=np.asarray(told.cost) + 2 * np.asarray(told.high))
+    numbers, most = np.arange(LANES, dtype=np.uint32), 0 if np.ndim(told.high) else told.buyers
+    for problem in (told, dear):
+        for sold in sorted({0, most}):
+            first = jax.tree.map(lambda x: x[0], sales.observation)
+            state = _init(policy, problem, numbers, first)
+            for time in range(PERIODS):
+                seen, after = (jax.tree.map(lambda x, t=time: x[t], x) for x in (sales.observation, sales.next_observation))
+                action = np.asarray(_act(policy, numbers, np.int32(time), state, seen))
+                price = priced(problem, action, sales.price[time])
+                demand = np.full_like(price, sold)
+                reward = ((price - np.asarray(problem.cost)) * demand).reshape(LANES, -1).sum(axis=1).astype(np.float32)
+                sale = Transition(seen, action, price, demand, reward, after)
+                state = _update(policy, numbers, np.int32(time), state, sale)
+            for leaf in jax.tree.leaves(jax.device_get(state)):
+                assert not np.issubdtype(leaf.dtype, np.floating) or np.all(np.isfinite(leaf)), (sold, problem is dear)
+
+
+def priced(problem, action, shape):
+    """The prices of actions, once they are checked."""
+    if isinstance(problem.action_space, Discrete):
+        assert action.min() >= 0 and action.max() < problem.action_space.n
+        return np.asarray(problem.prices, np.float32)[action]
+    if isinstance(problem.action_space, Interval):
+        assert np.all(np.isfinite(action))
+        assert np.all(action >= np.asarray(problem.low) - 1e-5) and np.all(action <= np.asarray(problem.high) * (1 + 1e-5))
+        return action
+    return np.where(action, np.asarray(problem.high, np.float32), np.float32(0)).astype(shape.dtype)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_strict_settings_allow_it(name):
     """Types stay explicit under x64, ranks are never broadcast silently, no key is used twice."""
-    label = fits(name)[0]
+    label = first_fit(name)
     env, params = market(label)
     policy, problem = policies.make(name), env.problem(params)
     played = play(policy, label)
@@ -106,7 +133,7 @@ def test_strict_settings_allow_it(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_numbers_may_be_traced(name):
     """Every hyperparameter that is a float by default, so that a sweep is one `vmap`."""
-    label = fits(name)[0]
+    label = first_fit(name)
     env, params = market(label)
     observation, env_state = jax.eval_shape(lambda key: env.reset_env(key, params), jax.random.key(0))
     maker = getattr(policies, name)

@@ -1,104 +1,21 @@
-"""Money has no natural unit: a policy decides the same in a market with another currency.
+"""Money has no natural unit: a policy decides the same in a market with another currency, and markets themselves scale.
 
-Every policy plays its markets of the harness once. Then the problem is given in other units, with prices, costs and rewards
-rescaled, and the policy sees the same periods again. Its decisions must be the same: on a grid the same action, on an
-interval the same price in the other unit. Powers of two lose no digit, and nothing may differ. Powers of ten change the last
-digit of a price, which may break a tie or move a price slightly. The tests also check that the markets themselves scale.
+`test_policy_table` has every policy in its first market; the full cross of policies and markets is a slow test.
 """
 
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import LANES, SMALL_MARKETS, _act, _init, _update, market, play, problem_of
+from every_policy import LONG, NAMES, first_fit, takes
+from harness import SMALL_MARKETS, market
 from scaled import scaled
-from test_policy_table import LONG, NAMES, fits
+from units_of_money import MORE, PRICED, UNITS, check, told
 
 import jaxprice
-from jaxprice import policies
+from jaxprice import envs, policies
 from jaxprice.policies.parts import scale
-from jaxprice.types import Interval, Transition
-
-UNITS = (2.0**-40, 2.0**20, 1e-12, 1e6)
-MORE = (2.0**-20, 2.0**40, 1e-6, 1e-3, 1e12)
-EXACT = {2.0**power for power in (-40, -20, 20, 40)}
-SLOPES = {"interval": [1], "interval, logit": [0]}  # the parameters in `bounds` that are a change for a unit of price
-FLIPS = 0.01  # share of decisions on a grid that the last digit of prices may turn
-MOVED = 2e-3  # of the price range, on an interval
-PRICED = [label for label in SMALL_MARKETS if label not in ("bandit", "noisy")]
-
-
-def told(label, unit):
-    """The problem of a market in a currency of which the old unit has `unit`."""
-    problem = problem_of(label)
-
-    def times(x):
-        return jnp.asarray(np.asarray(x, np.float32) * np.float32(unit))
-
-    bounds = problem.bounds
-    if bounds is not None:
-        bounds = np.array(bounds, np.float32)
-        bounds[:, SLOPES[label]] /= np.float32(unit)
-    details = {name: times(x) if name in scale.MONEY else x for name, x in problem.details.items()}
-    money = {name: times(getattr(problem, name)) for name in ("prices", "low", "high", "cost")}
-    return dataclasses.replace(problem, **money, details=details, bounds=bounds)
-
-
-def seen(observation, prices, unit):
-    """An observation with its prices in the other unit."""
-    if hasattr(observation, "price"):
-        return dataclasses.replace(observation, price=observation.price * np.float32(unit))
-    observation = np.array(observation)
-    observation[..., 1 : 1 + prices] *= np.float32(unit)
-    return observation
-
-
-def sold(sale, prices, unit, interval):
-    """A transition in the other unit."""
-    unit = np.float32(unit)
-    before, after = (seen(x, prices, unit) for x in (sale.observation, sale.next_observation))
-    action = sale.action * unit if interval else sale.action
-    return Transition(before, action, sale.price * unit, sale.demand, sale.reward * unit, after)
-
-
-def replay(policy, label, unit, periods):
-    """What the policy would do in the periods that it has played, told of them in the other unit; `[time, lane, ...]`."""
-    played, interval = play(policy, label), isinstance(problem_of(label).action_space, Interval)
-    numbers, prices = np.arange(LANES, dtype=np.uint32), int(np.prod(played.sales.price.shape[2:]))
-    sales = sold(played.sales, prices, unit, interval)
-    first = jax.tree.map(lambda x: x[0], sales.observation)
-    state, actions = _init(policy, told(label, unit), numbers, first), []
-    for time in range(periods):
-        sale = jax.tree.map(lambda x, t=time: x[t], sales)
-        actions.append(np.asarray(_act(policy, numbers, np.int32(time), state, sale.observation)))
-        state = _update(policy, numbers, np.int32(time), state, sale)
-    return np.stack(actions)
-
-
-def check(name, label, units, periods):
-    """The decisions of a policy do not depend on the unit."""
-    policy, problem = policies.make(name), problem_of(label)
-    base, interval = play(policy, label).sales.action[:periods], isinstance(problem.action_space, Interval)
-    width = np.max(np.asarray(problem.high, float) - np.asarray(problem.low, float))
-    for unit in units:
-        actions = replay(policy, label, unit, periods)
-        expected = base * np.float32(unit) if interval else base
-        if unit in EXACT:
-            same = (actions == expected).reshape(periods, -1).all(axis=1)
-            assert same.all(), (unit, int(np.argmin(same)))
-        elif interval:
-            moved = np.abs(actions / np.float64(np.float32(unit)) - base) / width
-            assert np.max(moved) < MOVED, (unit, np.max(moved))
-        else:
-            assert np.mean(actions != base) <= FLIPS, (unit, np.mean(actions != base))
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, [])) for name in NAMES])
-def test_decisions_do_not_depend_on_the_unit(name):
-    check(name, next(label for label in fits(name) if label in PRICED), UNITS, 30)
-
 
 CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES for label in PRICED]
 
@@ -107,14 +24,14 @@ CROSS = [pytest.param(name, label, marks=LONG.get(name, [])) for name in NAMES f
 @pytest.mark.many
 @pytest.mark.parametrize(("name", "label"), CROSS)
 def test_in_every_market(name, label):
-    if label not in fits(name):
+    if not takes(name, label):
         pytest.skip("refused by init")
     check(name, label, UNITS + MORE, 120)
 
 
-@pytest.mark.parametrize("label", [label for label in PRICED if not market(label)[0].tables])
+@pytest.mark.parametrize("label", [label for label in PRICED if not getattr(envs, SMALL_MARKETS[label][0]).tables])
 def test_a_market_in_another_unit_tells_the_same(label):
-    """What the policies above are told is what a market of another unit tells."""
+    """What policies are told in these tests is what a market of another unit tells."""
     env, params = scaled(*market(label), 2.0**20)
     mine, its = told(label, 2.0**20), env.problem(params)
     jax.tree.map(np.testing.assert_array_equal, dataclasses.replace(mine, horizon=its.horizon), its)
@@ -127,7 +44,7 @@ WHOLE = ("iterated_least_squares", "o3fu", "primal_dual_bwk", "emlp", "mle_cycle
 @pytest.mark.parametrize("name", WHOLE)
 def test_regret_is_in_the_unit(name):
     """Played in a market of another unit, through the engine: the regret in that unit."""
-    label = next(label for label in fits(name) if label in PRICED)
+    label = first_fit(name, PRICED)
     env, params = market(label)
     regrets = []
     for unit in (1.0, 2.0**-40, 2.0**20):
