@@ -40,9 +40,9 @@ _POLICIES = {
     "kl_ucb": ":kl_ucb stochastic:kl_ucb",
     "thompson": ":thompson stochastic:thompson",
     "gaussian_thompson": ":gaussian_thompson",
-    "exp3": ":exp3 nonstationary:exp3",
-    "exp3_p": "nonstationary:exp3_p",
-    "tsallis_inf": "nonstationary:tsallis",
+    "exp3": ":exp3 adversarial:exp3",
+    "exp3_p": "adversarial:exp3_p",
+    "tsallis_inf": "adversarial:tsallis",
     "sliding_window_ucb": "nonstationary:sliding_window_ucb",
     "glr_kl_ucb": "nonstationary:glr",
     "lin_ucb": "contextual:lin_ucb",
@@ -57,7 +57,7 @@ _POLICIES = {
     "ts_update": "inventory:ts_update",
     "lp_resolving": "inventory:lp_resolving",
     "mnl_ucb": "several_products:mnl_ucb",
-    "zooming": "parametric:zooming",
+    "zooming": "gradient:zooming",
 }
 _TARGETS = {
     "jaxprice/agents/agent_file.py": "agents_files",
