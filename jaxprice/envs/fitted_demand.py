@@ -239,7 +239,7 @@ def _buyers(env, visits, title):
             f"a period of the market of {title!r} has {fits} visits, and not the {visits:.0f} of the records: more than "
             f"{LARGEST:g} mean sales a period are not drawn exactly. Profits scale with the visits",
             UserWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return max(min(round(float(visits)), fits), 1)
 

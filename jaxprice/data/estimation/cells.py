@@ -82,11 +82,11 @@ def baskets_of(frame, index, fold, folds, baskets):
     mine = index.of(frame)[2]
     name = "basket" if "basket" in frame else "customer" if "customer" in frame else None
     who = np.arange(len(frame)) if name is None else frame[name].factorize()[0]
-    keys = np.stack([who, np.where(inside, t, 0), fold], axis=1)
+    keys = (who.astype(np.int64) * index.count + np.where(inside, t, 0)) * folds + fold
     counts = np.zeros((index.count, folds))
-    found = np.unique(keys[inside], axis=0)
-    np.add.at(counts, (found[:, 1], found[:, 2]), 1)
-    buying = len(np.unique(keys[mine], axis=0)) / max(len(found), 1)
+    found = np.unique(keys[inside])
+    np.add.at(counts, (found // folds % index.count, found % folds), 1)
+    buying = len(np.unique(keys[mine])) / max(len(found), 1)
     if baskets is not None and name == "basket":  # baskets whose rows were all taken out count too
         when, inside = index.when(baskets["time"])
         every = np.bincount(when[inside], minlength=index.count)[:, None]

@@ -122,7 +122,8 @@ def panel(
         sales: a `Records`, or a frame with columns `time`, `product`, `units`, `posted_price`, and if known `customer` and
             `basket`. Rows in a `partial_week` are left out of a weekly panel.
         period: "week" (from Monday) or "day".
-        promotions: columns of `sales` (or of `prices`) that move demand, such as "display"; a cell has their mean.
+        promotions: columns of `sales` (or of `prices`) that move demand, such as "display"; a cell has their mean, and
+            0 where no row of the other folds shows them.
         instruments: columns that move the price and not demand, such as the cost.
         visits: frame of `time`, `visits`, and `product` if they differ by product: visitors, whether they bought or not.
             By default the baskets of the log.
