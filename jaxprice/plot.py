@@ -1,16 +1,19 @@
 """Pictures of results; each function draws on a Matplotlib Axes and returns it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxprice import checks, stats
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 BANDS = ("interval", "quantile")
 
 
-def regret(result, *, ax=None, relative=False, band="interval"):
+def regret(result: xr.Dataset, *, ax: "Axes | None" = None, relative: bool = False, band: str | None = "interval") -> "Axes":
     """Cumulative regret over time, one line a policy.
 
     Policies with zero regret, such as the oracle, cannot be shown on a logarithmic axis and are left out.
@@ -53,7 +56,8 @@ def regret(result, *, ax=None, relative=False, band="interval"):
             ends = (one["regret_quantile"].values[:, k] / unit for k in (np.argmin(levels), np.argmax(levels)))
         else:
             continue
-        ax.fill_between(time, *(np.maximum(end, floor) for end in ends), alpha=0.2, color=look["color"], linewidth=0)
+        low, high = (np.maximum(end, floor) for end in ends)
+        ax.fill_between(time, low, high, alpha=0.2, color=look["color"], linewidth=0)
     ax.set(xscale="log", yscale="log", xlabel="period")
     _verbatim(ax.title, str(result.attrs.get("environment", "")))
     ax.set_ylabel("regret per period" if relative else "cumulative regret")
@@ -65,7 +69,7 @@ def regret(result, *, ax=None, relative=False, band="interval"):
     return ax
 
 
-def share(result, *, ax=None):
+def share(result: xr.Dataset, *, ax: "Axes | None" = None) -> "Axes":
     """Final share of the optimum, one dot a policy with its 95 % confidence interval, from best to worst.
 
     Policies without regret, such as the oracle, are left out, and so are those whose share is not defined.

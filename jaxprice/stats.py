@@ -5,9 +5,13 @@ lanes. Policies that met the same markets and buyers are compared by the paired 
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num, Shaped
 from scipy.special import stdtrit
 
 from jaxprice import checks
@@ -29,7 +33,7 @@ class Moments:
     def __init__(self):
         self.count, self.mean, self.squares = 0, 0.0, 0.0
 
-    def add(self, values):
+    def add(self, values: Num[np.ndarray, "*checkpoints lanes"]) -> None:
         """Add lanes, float `[..., lanes]`."""
         count, mean = values.shape[-1], values.mean(axis=-1)
         squares = ((values - mean[..., None]) ** 2).sum(axis=-1)
@@ -38,7 +42,7 @@ class Moments:
         self.mean = self.mean + gap * (count / total)
         self.count = total
 
-    def standard_error(self):
+    def standard_error(self) -> Float[ArrayLike, "*checkpoints"]:
         """Standard error of the mean; NaN for a single lane."""
         if self.count < 2:
             return np.full(np.shape(self.mean), np.nan)
@@ -54,11 +58,11 @@ class Quantiles:
     values count as zero, and infinite values as infinite. If a lane is NaN at a checkpoint, the quantiles there are NaN.
     """
 
-    def __init__(self, levels, exact=EXACT):
+    def __init__(self, levels: Sequence[float] | np.ndarray, exact: int = EXACT):
         self.levels, self.exact = np.asarray(levels, float), exact
         self.kept, self.size, self.counts, self.broken = [], 0, None, False
 
-    def add(self, values):
+    def add(self, values: Num[np.ndarray, "checkpoints lanes"]) -> None:
         """Add lanes, float `[checkpoints, lanes]`."""
         self.size += values.size
         self.broken = self.broken | np.isnan(values).any(axis=1)
@@ -84,7 +88,7 @@ class Quantiles:
         for row, numbers in zip(self.counts, bins.astype(int), strict=True):
             row += np.bincount(numbers, minlength=row.size)
 
-    def result(self):
+    def result(self) -> Float[np.ndarray, "checkpoints levels"]:
         """Quantiles, float `[checkpoints, levels]`."""
         if self.counts is None:
             values = np.concatenate(self.kept, axis=-1)
@@ -101,7 +105,9 @@ class Quantiles:
         return np.where(np.reshape(self.broken, (-1, 1)), np.nan, found) if np.any(self.broken) else found
 
 
-def share(regret, optimal):
+def share(
+    regret: Num[ArrayLike, "*shape"] | Sequence[float], optimal: Num[ArrayLike, "*shape"] | Sequence[float]
+) -> Float[np.ndarray, "..."]:
     """Share of the oracle's expected reward that was earned, `1 - regret / optimal`; NaN where `optimal` is not positive.
 
     Args:
@@ -124,14 +130,23 @@ class Summary:
       worthless: number of lanes without a share, because their oracle expects to earn nothing until the horizon.
     """
 
-    def __init__(self, times, levels, per_lane=True):
+    def __init__(
+        self,
+        times: Int[ArrayLike, " checkpoints"] | Sequence[int],
+        levels: Sequence[float] | np.ndarray,
+        per_lane: bool = True,
+    ):
         self.times = np.asarray(times)
         self.moments = {name: Moments() for name in MEANS}
         self.quantiles = Quantiles(levels)
         self.last = {"regret": [], "share": []} if per_lane else {}
         self.traces, self.worthless = [], 0
 
-    def add(self, columns, trace=None):
+    def add(
+        self,
+        columns: Mapping[str, Num[np.ndarray, "checkpoints lanes"]],
+        trace: Mapping[str, Shaped[np.ndarray, "horizon *products lanes"]] | None = None,
+    ) -> None:
         """Add a chunk: metric -> float `[checkpoints, lanes]`; with traces also name -> `[horizon, lanes]`."""
         columns = dict(columns)
         columns["share"] = share(columns["regret"], columns["optimal"])
@@ -144,7 +159,7 @@ class Summary:
         if trace is not None:
             self.traces.append(trace)
 
-    def dataset(self):
+    def dataset(self) -> xr.Dataset:
         """The statistics as an `xarray.Dataset` over `time`, `quantile`, `lane` (and `step` with traces)."""
         data = {}
         for name, moments in self.moments.items():
@@ -160,7 +175,7 @@ class Summary:
         return xr.Dataset(data, coords)
 
 
-def join(datasets, attrs):
+def join(datasets: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> xr.Dataset:
     """Stack the datasets of policies along a new axis `policy`.
 
     Args:
@@ -172,7 +187,7 @@ def join(datasets, attrs):
     return joined.assign_attrs(attrs)
 
 
-def critical(count=None):
+def critical(count: Any = None) -> float | Float[np.ndarray, "*shape"]:
     """Half-width of a 95 % interval of a mean, in standard errors, float `[...]`.
 
     With fewer than `FEW` observations it is the 97.5 % point of Student's t with `count - 1` degrees of freedom, because the
@@ -196,7 +211,7 @@ def critical(count=None):
     return float(reach) if reach.ndim == 0 else reach
 
 
-def interval(mean, standard_error, count=None):
+def interval(mean: Any, standard_error: Any, count: Any = None) -> tuple[Any, Any]:
     """95 % confidence interval of a mean over lanes, seeds or batches: `(low, high)`.
 
     Args:
@@ -210,7 +225,9 @@ def interval(mean, standard_error, count=None):
     return mean - reach * standard_error, mean + reach * standard_error
 
 
-def paired_difference(values, reference):
+def paired_difference(
+    values: Num[ArrayLike, " lanes"] | Sequence[float], reference: Num[ArrayLike, " lanes"] | Sequence[float]
+) -> tuple[float, float]:
     """Mean difference between two policies on the same lanes, and its standard error.
 
     Args:
@@ -229,7 +246,7 @@ def paired_difference(values, reference):
     return gaps.mean(), gaps.std(ddof=1) / np.sqrt(gaps.size) if gaps.size > 1 else math.nan
 
 
-def growth_exponent(times, regret):
+def growth_exponent(times: Num[ArrayLike, " C"] | Sequence[float], regret: Num[ArrayLike, " C"] | Sequence[float]) -> float:
     """Least-squares slope of log regret against log time, that is, the growth exponent of regret.
 
     Args:

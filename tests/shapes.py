@@ -10,7 +10,7 @@ import functools
 import importlib.machinery
 import sys
 
-MODULES = ("jaxprice.oracles", "jaxprice.policies", "jaxprice.checks")
+MODULES = ("jaxprice.oracles", "jaxprice.policies", "jaxprice.checks", "jaxprice.stats", "jaxprice.agents")
 _NAME = "__checked__"
 
 

@@ -17,6 +17,8 @@ Ollivier (2018), "Can recurrent neural networks warp time?", arXiv:1804.11188.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 SMALL = 1e-6  # added to the mean square under a root
 
@@ -235,7 +237,7 @@ class Memoryless(nn.Module):
 CORES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU, "transformer": Transformer, "none": Memoryless}
 
 
-def linear_recurrence(keep, write):
+def linear_recurrence(keep: Float[Array, "T size"], write: Float[Array, "T size"]) -> Float[Array, "T size"]:
     """h_t = keep_t h_(t-1) + write_t with h_(-1) = 0, `[T, size]`: an associative scan, or a loop on CPUs, where memory
     traffic counts more than depth."""
     if jax.default_backend() == "cpu":

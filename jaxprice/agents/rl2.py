@@ -26,10 +26,13 @@ Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXi
 """
 
 import dataclasses
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 from jaxprice import checks
 from jaxprice.agents import learning, lifetimes
@@ -87,7 +90,7 @@ def a2c():
     return PPO(epochs=1)
 
 
-def advantages(lives, hyper, horizon):
+def advantages(lives: Any, hyper: Any, horizon: Any) -> tuple[Float[Array, "*lanes T"], Float[Array, "*lanes T"]]:
     """Normalised advantages, and returns, both `[..., T]`."""
     chex.assert_equal_shape((lives.reward, lives.value))  # else they would broadcast
     centred = lives.reward - learning.over_devices(lives.reward.mean())

@@ -13,9 +13,13 @@ prices. It is a learner on given statistics, not a learner in context.
 Source: M. Zaheer et al. (2017), "Deep sets", arXiv:1703.06114.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 from jaxprice.agents.inputs import Output
 
@@ -67,13 +71,13 @@ class StatsNet(nn.Module):
         return Output(self.policy(rows)[:, 0], self.value(nn.tanh(self.value_hidden(pooled)))[0])
 
 
-def played(facts, seen):
+def played(facts: Any, seen: Any) -> Float[Array, "2 actions"]:
     """The increments of counts and sums from the last period, `[2, actions]`."""
     hot = jax.nn.one_hot(seen.action, facts.margins.shape[0], dtype=jnp.float32)
     return jnp.stack([hot, hot * seen.demand])
 
 
-def features(facts, seen, sums):
+def features(facts: Any, seen: Any, sums: Float[Array, "2 actions"]) -> Float[Array, "actions features"]:
     """Features of the actions, `[actions, features]`."""
     counts, demand = sums
     mean = (1 + demand) / (2 + counts)
