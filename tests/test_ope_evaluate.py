@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import ope_throughput
+from experiments.references import off_policy
 from jaxprice import ope
 
 actions = 3
@@ -58,13 +60,13 @@ def test_the_table_is_what_single_calls_say():
 
 @pytest.mark.parametrize("interval", ["clt", "bootstrap"])
 def test_chunks_and_iterables_change_nothing(interval):
-    log = planted(logs=40)
+    log = planted(logs=150, decisions=40)
     options = {"estimators": ["ips", "doubly_robust"], "interval": interval, "replicates": 50}
-    whole = ope.evaluate(log, rule, chunk=48, **options)
+    whole = ope.evaluate(log, rule, chunk=1000, **options)
     for other in (
-        ope.evaluate(log, rule, chunk=16, **options),
-        ope.evaluate((log[rows] for rows in (slice(0, 16), slice(16, 40))), rule, **options),
-        ope.evaluate(log, ope.target(log, rule), model=ope.reward_model(log), chunk=16, **options),
+        ope.evaluate(log, rule, chunk=1, **options),  # 64, 64 and 22 logs, as 64 share the samples of the bootstrap
+        ope.evaluate((log[rows] for rows in (slice(0, 64), slice(64, 150))), rule, **options),
+        ope.evaluate(log, ope.target(log, rule), model=ope.reward_model(log), chunk=100, **options),
     ):
         for name in ("value", "low", "high", "max_weight"):
             np.testing.assert_allclose(other[name], whole[name], rtol=1e-4, atol=1e-5)
@@ -132,6 +134,27 @@ def test_a_learned_policy_finds_the_planted_optimum_and_its_interval_holds():
     np.testing.assert_allclose(again.sum(-1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("task", ["whole", "bootstrap"])
+def test_the_loop_in_numpy_finds_the_same(task):
+    """The reference of the speed comparison: softmax target, model, all estimators."""
+    options = ope_throughput.Options(logs=3, numpy_logs=2, decisions=300, actions=4, replicates=20, repeats=1)
+    row = ope_throughput.measure(task, options)
+    assert row["difference"] < 1e-3 and row["ratio_shared"] > 0
+
+
+def test_the_references_agree():
+    rng = np.random.default_rng(0)
+    data = (
+        rng.integers(3, size=50),
+        rng.normal(size=50),
+        np.full(50, 1 / 3),
+        rng.dirichlet(np.ones(3), 50),
+        rng.normal(size=(50, 3)),
+    )
+    for name, (value, _) in off_policy.estimates(*data).items():
+        np.testing.assert_allclose(off_policy.apart(*data)[name].mean(), value, rtol=1e-10)
+
+
 def test_bad_input():
     log = planted(logs=2, decisions=20)
     hidden = np.asarray(log.probabilities).copy()
@@ -140,12 +163,18 @@ def test_bad_input():
     for run, message in (
         (lambda: ope.evaluate(log, rule, ["isp"]), "did you mean 'ips'"),
         (lambda: ope.evaluate(log, rule, ["per_decision"]), "'per_decision' needs horizons=True"),
-        (lambda: ope.evaluate(log, [0.5, 0.6, 0.1]), "target must hold probabilities with sum 1"),
-        (lambda: ope.evaluate(log, lambda x: jnp.array([0.5, 0.6, 0.1])), "target must hold probabilities with sum 1"),
+        (lambda: ope.evaluate(log, [0.5, 0.6, 0.1], ["ips"]), "target must hold probabilities with sum 1"),
+        (
+            lambda: ope.evaluate(log, lambda x: jnp.array([0.5, 0.6, 0.1]), ["ips"]),
+            "target must hold probabilities with sum 1",
+        ),
         (lambda: ope.evaluate(log, [0.5, 0.5]), r"target must have shape \[2, 20, 3\] or \[3\]"),
-        (lambda: ope.evaluate(missing, 2), "target has 1 of its probability"),
+        (lambda: ope.evaluate(missing, 2, ["ips"]), "target has 1 of its probability"),
         (lambda: ope.evaluate(log, rule, interval="bernstein"), "needs reward_range"),
-        (lambda: ope.evaluate(log, rule, interval="bernstein", reward_range=(0.0, 0.1)), "must contain all rewards"),
+        (
+            lambda: ope.evaluate(log, rule, ["ips"], interval="bernstein", reward_range=(0.0, 0.1)),
+            "must contain all rewards",
+        ),
         (lambda: ope.evaluate(log, rule, model=jnp.zeros((2, 20, 2))), r"model must hold predicted rewards \[2, 20, 3\]"),
         (lambda: ope.evaluate([], rule), "at least one log"),
         (lambda: ope.evaluate(log[0], rule, horizons=True), "horizons=True, got shape"),

@@ -90,6 +90,7 @@ def weight_diagnostics(weights: Float[Array, "... T"], *, missing: Any = np.nan,
     mean = total / count
     tail = max(1, math.ceil(min(0.2 * count, 3 * math.sqrt(count))))
     top, _ = jax.lax.top_k(weights, min(count, max(math.ceil(0.01 * count), tail + 1)))
+    top = jax.lax.optimization_barrier(top)  # a slice of it would turn the partial sort into a full one
     spread = jnp.var(weights, axis=-1, ddof=1) if count > 1 else jnp.full_like(mean, jnp.nan)
     return Diagnostics(
         effective_sample_size=jnp.where(squares > 0, total**2 / jnp.where(squares > 0, squares, 1.0), 0.0),

@@ -22,10 +22,10 @@ from jaxprice.ope.estimate import Estimate
 from jaxprice.ope.intervals import bootstrap, checked_level, clt, empirical_bernstein
 from jaxprice.ope.log import DecisionLog
 from jaxprice.ope.reward_model import reward_model
-from jaxprice.ope.target import check_overlap, checked_target, fits, missing, unchecked_target, unseen
+from jaxprice.ope.target import check_overlap, checked_shape, checked_target, fits, missing, unchecked_target, unseen
 from jaxprice.ope.weights import importance_weights
 
-SHARED = 16  # consecutive logs that share the samples of the bootstrap
+SHARED = 64  # consecutive logs that share the samples of the bootstrap
 CELLS = 2**22  # decisions times actions of a chunk
 CLIP = 10.0
 
@@ -128,7 +128,7 @@ def evaluate(
       level: probability of the intervals.
       interval: "clt", "bootstrap", or "bernstein", which needs `reward_range` and all probabilities of the logging policy.
       replicates: samples of the bootstrap.
-      seed: seed of the bootstrap; every 16 consecutive logs share its samples.
+      seed: seed of the bootstrap; every 64 consecutive logs share its samples.
       reward_range: lowest and highest possible reward, for "bernstein".
       horizons: whether a log is `[E, T]`; values are then those of a horizon.
       allow_missing: evaluate a target without full support.
@@ -146,9 +146,8 @@ def evaluate(
     if interval == "bernstein" and reward_range is None:
         raise ValueError("interval='bernstein' needs reward_range=(lowest, highest possible reward)")
     axes, key = 2 if horizons else 1, jax.random.key(checks.seed(seed))
-    rule = target if callable(target) else None
     plan = Plan(
-        (), rule, model if callable(model) else None, checked_level(level), interval,
+        (), target if callable(target) else None, model if callable(model) else None, checked_level(level), interval,
         checks.positive_int("replicates", replicates), reward_range, axes,
     )  # fmt: skip
     tables, lead, groups, names = [], None, 0, []
@@ -158,15 +157,16 @@ def evaluate(
         if not piece.discrete:
             raise ValueError("log has prices from an interval; evaluate is for a price grid, see ope.kernel_ips")
         lead = piece.shape[:-axes] if isinstance(log, DecisionLog) else None
-        table = _columns(piece, target if rule is None else None, model if plan.model is None else None)
-        runs = _chosen(table[1], plan, estimators)
-        names = [name for name, _ in runs]
+        table = _columns(piece, target if plan.rule is None else None, model if plan.model is None else None)
+        chosen = plan._replace(runs=_chosen(table[1], plan, estimators))
+        names = [name for name, _ in chosen.runs]
         flat, count = _flat(table, len(piece.shape) - axes), math.prod(piece.shape[:-axes])
         size = _size(piece, axes, count, chunk)
         for first in range(0, count, size):
-            part = flat if size == count else _part(flat, first, size, count)
-            found = _chunk(*part, key, groups, plan=plan._replace(runs=runs))
-            _raise_if_bad(part[0], part[1], found, plan._replace(runs=runs), allow_missing)
+            part, rule, predicted = flat if size == count else _part(flat, first, size, count)
+            rule, predicted = _prepare(part, rule, predicted, plan=chosen)
+            found = _chunk(part, rule, predicted, key, groups, plan=chosen)
+            _raise_if_bad(part, rule, found, chosen, allow_missing)
             kept = min(size, count - first)
             tables.append({name: np.asarray(x)[..., :kept] for name, x in found.items() if name != "fine"})
             groups += -(-size // SHARED)
@@ -179,9 +179,7 @@ def evaluate(
 def _columns(log, target, model):
     """The log, the table or vector of the target (None for a function), and predicted rewards (None for a function)."""
     if target is not None:
-        target = unchecked_target(log, target)
-        if target.ndim > 1 or target.shape != (log.num_actions,):
-            target = checked_target(log, target)
+        target = checked_shape(log, unchecked_target(log, target))
     if model is not None:
         model, wanted = jnp.asarray(model), (*log.shape, log.num_actions)
         if model.shape != wanted:
@@ -241,18 +239,24 @@ def _custom(run, horizons):
 
 
 @functools.partial(jax.jit, static_argnames="plan")
+def _prepare(log, target, predicted, *, plan):
+    """The target's probabilities and predicted rewards of a chunk: a program of its own, so that they are computed once."""
+    if plan.rule is not None:
+        target = unchecked_target(log, plan.rule)
+    if plan.model is not None and any(entry.needs_model for _, entry in plan.runs):
+        predicted = plan.model(log)
+    return target, predicted
+
+
+@functools.partial(jax.jit, static_argnames="plan")
 def _chunk(log, target, predicted, key, group, *, plan):
     """Columns `[estimators, logs]` and diagnostics `[logs]` of a chunk, and whether its target passed each check.
 
     `group` counts the groups of logs with common samples before this chunk.
     """
-    if plan.rule is not None:
-        target = unchecked_target(log, plan.rule)
     refit = None
-    if plan.model is not None and any(entry.needs_model for _, entry in plan.runs):
-        predicted = plan.model(log)
-        if {"weights", "folds"} <= set(inspect.signature(plan.model).parameters):
-            refit = lambda weights: plan.model(log, folds=1, weights=weights)  # noqa: E731
+    if plan.model is not None and {"weights", "folds"} <= set(inspect.signature(plan.model).parameters):
+        refit = lambda weights: plan.model(log, folds=1, weights=weights)  # noqa: E731
     model = Model(predicted, refit)
     estimates = [entry.run(log, target, model) for _, entry in plan.runs]
     ends = _intervals(log, target, estimates, (key, group), plan)
@@ -327,7 +331,6 @@ def _raise_if_bad(log, target, found, plan, allow_missing):
     fine = found["fine"]
     support = any(entry.needs_support for _, entry in plan.runs) and not allow_missing
     if not all(bool(each) for each in fine[:-1]) or (support and not bool(jnp.mean(found["missing"]) <= 1e-6)):
-        target = unchecked_target(log, plan.rule) if plan.rule is not None else target
         checked_target(log, target)
         check_overlap(log, target, not support)
     if not bool(fine[-1]):

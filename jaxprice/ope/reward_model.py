@@ -76,13 +76,12 @@ def reward_model(
         prices = jnp.asarray(log.prices)
         design = _with_constant(_over_decisions(log, lambda x: jax.vmap(lambda p: price_features(x, p))(prices)))
         taken = jnp.take_along_axis(design, log.action[..., None, None], axis=-2)[..., 0, :]
-        level, theta = fit(taken, y, jnp.ones((*log.shape, 1), y.dtype), weights, fold, trained, ridge)
+        level, theta = fit(taken, y, jnp.zeros(log.shape, int), 1, weights, fold, trained, ridge)
         score = jnp.einsum("...taf,...tf->...ta", design, jnp.take(theta[..., 0, :], fold, axis=-2))
     else:
         constant = jnp.ones((*log.shape, 1), y.dtype)
         design = constant if features is None else _with_constant(_over_decisions(log, features))
-        member = jax.nn.one_hot(log.action, log.num_actions, dtype=y.dtype)
-        level, theta = fit(design, y, member, weights, fold, trained, ridge)
+        level, theta = fit(design, y, log.action, log.num_actions, weights, fold, trained, ridge)
         score = jnp.einsum("...tf,...taf->...ta", design, jnp.take(theta, fold, axis=-3))
     predicted = _inverse(link)(score + jnp.take(level, fold, axis=-1)[..., None])
     return predicted * (jnp.asarray(log.prices) - cost) if outcome == "demand" else predicted
@@ -116,9 +115,8 @@ def price_model(
     """
     y, fold, trained = _data(log, folds, order, outcome, link)
     target_features, taken = (_with_constant(_over_decisions(log, price_features, p)) for p in (price, log.price))
-    ones = jnp.ones(log.shape, y.dtype)
     fit = _logistic if link == "logit" else _linear
-    level, theta = fit(taken, y, ones[..., None], ones, fold, trained, ridge)
+    level, theta = fit(taken, y, jnp.zeros(log.shape, int), 1, jnp.ones(log.shape, y.dtype), fold, trained, ridge)
     theta, level = jnp.take(theta[..., 0, :], fold, axis=-2), jnp.take(level, fold, axis=-1)
     at_target, at_logged = (_inverse(link)(level + jnp.sum(x * theta, axis=-1)) for x in (target_features, taken))
     return (at_target * (price - cost), at_logged * (log.price - cost)) if outcome == "demand" else (at_target, at_logged)
@@ -161,52 +159,61 @@ def _inverse(link):
     return jax.nn.sigmoid if link == "logit" else lambda score: score
 
 
-def _means(y, weights, fold, trained):
-    """Mean outcome of the decisions that train each fold's model, `[..., K]`; 0 if there are none."""
-    part = jax.nn.one_hot(fold, len(trained), dtype=y.dtype)
-    sums, counts = ((x @ part) @ trained.T for x in (weights * y, weights))
-    return jnp.where(counts > 0, sums / jnp.where(counts > 0, counts, 1.0), 0.0)
+def _sums(values, cell, cells):
+    """Sums of `[..., T, *shape]` over the decisions of each cell, `[..., cells, *shape]`; `cell` is int `[..., T]`."""
+    lead, shape = cell.shape[:-1], values.shape[cell.ndim :]
+
+    def of_one_log(cell, values):
+        return jnp.zeros((cells, *shape), values.dtype).at[cell].add(values)
+
+    flat = jax.vmap(of_one_log)(jnp.reshape(cell, (-1, cell.shape[-1])), jnp.reshape(values, (-1, cell.shape[-1], *shape)))
+    return jnp.reshape(flat, (*lead, cells, *shape))
 
 
-def _linear(x, y, member, weights, fold, trained, ridge):
+def _linear(x, y, which, count, weights, fold, trained, ridge):
     """Ridge regressions around the overall mean.
 
     Args:
       x: design with a constant in front, `[..., T, F]`.
       y, weights: `[..., T]`.
-      member: which regression a decision belongs to, 0 or 1, `[..., T, A]`.
+      which: the regression that a decision belongs to, int `[..., T]`; count: number of regressions `A`.
       fold: `[T]`; trained: `[K, K]`, whether the fold of the column trains the model of the row.
       ridge: penalty.
 
     Returns:
       The overall means `[..., K]` and coefficients `[..., K, A, F]` of the deviations from them.
     """
-    part = jax.nn.one_hot(fold, len(trained), dtype=y.dtype)
-    group = jnp.einsum("tk,...ta->...tka", part, weights[..., None] * member)
-    gram = jnp.einsum("...tka,...tf,...tg->...kafg", group, x, x)
-    moment = jnp.einsum("...tka,...tf,...t->...kaf", group, x, y)
-    gram, moment = jnp.einsum("jk,...kafg->...jafg", trained, gram), jnp.einsum("jk,...kaf->...jaf", trained, moment)
-    level = _means(y, weights, fold, trained)
+    size, folds = x.shape[-1], len(trained)
+    products = x[..., :, None] * jnp.concatenate([x, y[..., None]], axis=-1)[..., None, :]  # [..., T, F, F + 1]
+    sums = _sums(weights[..., None, None] * products, fold * count + which, folds * count)
+    sums = jnp.reshape(sums, (*y.shape[:-1], folds, count, size, size + 1))
+    sums = jnp.einsum("jk,...kafg->...jafg", trained, sums)
+    gram, moment = sums[..., :-1], sums[..., -1]
+    level = _quotient(jnp.sum(moment[..., 0], axis=-1), jnp.sum(gram[..., 0, 0], axis=-1))
     return level, _solve(gram, moment - level[..., None, None] * gram[..., 0], ridge)
 
 
-def _logistic(x, y, member, weights, fold, trained, ridge, steps=10):
+def _logistic(x, y, which, count, weights, fold, trained, ridge, steps=10):
     """Logistic regressions around the overall log odds; arguments and results as for `_linear`."""
-    used = jnp.take(trained, fold, axis=1)  # [K, T]
-    mean = jnp.clip(_means(y, weights, fold, trained), 1e-4, 1 - 1e-4)
+    used = jnp.take(trained, fold, axis=1).T * weights[..., None]  # [..., T, K]
+    mean = _quotient(jnp.sum(used * y[..., None], axis=-2), jnp.sum(used, axis=-2))
+    mean = jnp.clip(mean, 1e-4, 1 - 1e-4)
     level = jnp.log(mean) - jnp.log1p(-mean)
 
     def newton(theta, _):
-        score = jnp.einsum("...tf,...ta,...kaf->...kt", x, member, theta) + level[..., None]
-        demand = jax.nn.sigmoid(score)
-        weight = used * weights[..., None, :]
-        curvature = weight * demand * (1 - demand)
-        gram = jnp.einsum("...kt,...ta,...tf,...tg->...kafg", curvature, member, x, x)
-        slope = jnp.einsum("...kt,...ta,...tf->...kaf", weight * (y[..., None, :] - demand), member, x)
+        mine = jnp.take_along_axis(theta, which[..., None, :, None], axis=-2)  # [..., K, T, F]
+        demand = jax.nn.sigmoid(jnp.einsum("...tf,...ktf->...tk", x, mine) + level[..., None, :])
+        slopes = (used * (y[..., None] - demand))[..., None] * x[..., None, :]
+        curves = (used * demand * (1 - demand))[..., None, None] * (x[..., :, None] * x[..., None, :])[..., None, :, :]
+        slope, gram = (jnp.moveaxis(_sums(part, which, count), y.ndim - 1, y.ndim) for part in (slopes, curves))
         return theta + _solve(gram, slope - ridge * theta, ridge), None
 
-    start = jnp.zeros((*y.shape[:-1], len(trained), member.shape[-1], x.shape[-1]), y.dtype)
+    start = jnp.zeros((*y.shape[:-1], len(trained), count, x.shape[-1]), y.dtype)
     return level, jax.lax.scan(newton, start, length=steps)[0]
+
+
+def _quotient(above, below):
+    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1.0), 0.0)
 
 
 def _solve(gram, moment, ridge):

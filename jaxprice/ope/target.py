@@ -73,11 +73,7 @@ def checked_target(log: DecisionLog, target: Any) -> Float[Array, "..."]:
     Raises:
       ValueError: see `target`.
     """
-    found = jnp.asarray(target)
-    wanted = (*log.shape, log.num_actions) if log.discrete else log.shape
-    if found.shape != wanted and not (log.discrete and found.shape == wanted[-1:]):
-        allowed = f"{list(wanted)}" + (f" or [{wanted[-1]}]" if log.discrete else "")
-        raise ValueError(f"target must have shape {allowed}, as the log has {list(log.shape)}; got {list(found.shape)}")
+    found = checked_shape(log, target)
     if checks.is_traced((found, log.action)):
         return found
     if not log.discrete:
@@ -86,8 +82,23 @@ def checked_target(log: DecisionLog, target: Any) -> Float[Array, "..."]:
     if not all(bool(fine) for fine in _fits(found, log.allowed)):
         _refuse(found, ~(found >= 0), "probabilities of at least 0")
         _refuse(found.sum(-1), jnp.abs(found.sum(-1) - 1) > 1e-4, "probabilities with sum 1")
-        wide, allowed = jnp.broadcast_to(found, wanted), jnp.ones(wanted, bool) if log.allowed is None else log.allowed
+        allowed = jnp.array(True) if log.allowed is None else log.allowed
+        wide = jnp.broadcast_to(found, allowed.shape)
         _refuse(wide, (wide > 0) & ~allowed, "probability 0 on actions outside the mask `allowed` (see renormalise)")
+    return found
+
+
+def checked_shape(log: DecisionLog, target: Any) -> Float[Array, "..."]:
+    """`target` as an array, after checking its shape.
+
+    Raises:
+      ValueError: the shape does not fit the log.
+    """
+    found = jnp.asarray(target)
+    wanted = (*log.shape, log.num_actions) if log.discrete else log.shape
+    if found.shape != wanted and not (log.discrete and found.shape == wanted[-1:]):
+        allowed = f"{list(wanted)}" + (f" or [{wanted[-1]}]" if log.discrete else "")
+        raise ValueError(f"target must have shape {allowed}, as the log has {list(log.shape)}; got {list(found.shape)}")
     return found
 
 
@@ -107,11 +118,17 @@ def unseen(log: DecisionLog, target: Float[Array, "..."], axes: int | None = Non
       target: see `target`.
       axes: number of last axes that make up one log, 1 by default; None takes all logs as one.
     """
-    over = tuple(range(-(len(log.shape) if axes is None else axes), 0))
-    actions = jnp.arange(log.num_actions, dtype=log.action.dtype)
-    seen = jnp.any(log.action[..., None] == actions, axis=tuple(axis - 1 for axis in over), keepdims=True)
-    wide = jnp.broadcast_to(target, (*log.shape, log.num_actions))
-    return jnp.mean(jnp.sum(jnp.where(seen, 0.0, wide), axis=-1), axis=over)
+    axes = len(log.shape) if axes is None else axes
+    lead, count = log.shape[: len(log.shape) - axes], log.num_actions
+    actions = jnp.reshape(log.action, (*lead, -1))
+    seen = jnp.vectorize(lambda taken: jnp.zeros(count, bool).at[taken].set(True), signature="(t)->(a)")(actions)
+    over = tuple(range(-1 - axes, -1))
+    if target.ndim == 1:
+        return jnp.sum(jnp.where(seen, 0.0, target), axis=-1)
+    nothing = jnp.zeros(lead, target.dtype)
+    return jax.lax.cond(
+        jnp.all(seen), lambda: nothing, lambda: jnp.sum(jnp.where(seen, 0.0, jnp.mean(target, axis=over)), axis=-1)
+    )
 
 
 def check_overlap(log: DecisionLog, target: Float[Array, "..."], allow_missing: bool = False) -> None:
