@@ -19,6 +19,7 @@ from jaxprice.types import Policy, Transition
 T = 6
 HYPER = agents.Hyper(learning_rate=1e-2, entropy=0.01, trace=0.95)
 BANDIT = BernoulliBandit(num_arms=3)
+BRIEF = {"updates": 1, "lanes": 4, "held_out": 64}  # of one run, shared so that it is compiled once
 
 
 def network(env, name="gru", size=16, **inputs):
@@ -385,7 +386,7 @@ def test_a_share_of_nothing_is_told():
         _, curve = trained(env, network(env, "none"), updates=2, chunk=1, lanes=4)
     assert np.all(np.isnan(curve["held_out"]))
     np.testing.assert_array_equal(curve["held_out_regret"], 0)
-    _, curve = trained(BANDIT, network(BANDIT, "none"), updates=1, lanes=4, held_out=64)
+    _, curve = trained(BANDIT, network(BANDIT, "none", size=4), **BRIEF, seeds=4)
     assert np.all((curve["held_out"] > 0) & (curve["held_out"] < 1))
     best = curve["held_out_regret"] / (1 - curve["held_out"])
     assert np.all(np.abs(best - 0.75) < 4 * 0.194 / 8)  # the largest of three uniform means, of 64 markets
@@ -404,7 +405,7 @@ def test_any_kind_of_integer_is_a_seed():
     for seeds in ((0, 2**32 - 1), np.array([0, 2**32 - 1]), np.uint32([0, 2**32 - 1]), [np.int8(0), np.uint64(2**32 - 1)]):
         np.testing.assert_array_equal(learning._seeds(seeds), one)
     kinds = (3, np.array(3), np.uint8(3), range(3, 4))
-    weights = [trained(BANDIT, net, updates=1, lanes=4, held_out=2, seeds=seed)[0] for seed in kinds]
+    weights = [trained(BANDIT, net, **BRIEF, seeds=seed)[0] for seed in kinds]
     for other in weights[1:]:
         for a, b in zip(leaves(weights[0]), leaves(other), strict=True):
             np.testing.assert_array_equal(a, b)
