@@ -5,6 +5,7 @@ kinds of test are compiled with it: those marked `optimised`, which test the com
 `slow`, unless they are also marked `many` (short tests in great number); and all tests under `--optimised`.
 """
 
+import collections
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ KEPT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+LONGEST = (  # files of tests, from the one that takes most CPU time
+    *("test_notebooks", "test_policy_table", "test_agents_training", "test_experiments", "test_markets"),
+    *("test_units_markets", "test_invariance", "test_fingerprint", "test_policies_scale"),
+)
 for name, value in KEPT.items():  # before jax is imported, and handed on to the processes that tests start
     os.environ.setdefault(name, value)
 
@@ -35,6 +40,13 @@ def pytest_configure(config):
         from jaxprice import devices
 
         devices.compile_quickly()  # handed on to the processes that tests start
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files that take longest come first, then those with many tests, so that both processes end at about the same time."""
+    places, sizes = {name: k for k, name in enumerate(LONGEST)}, collections.Counter(item.path for item in items)
+    items.sort(key=lambda item: (places.get(item.path.stem, len(places)), -sizes[item.path], item.path))
 
 
 @pytest.hookimpl(tryfirst=True)
