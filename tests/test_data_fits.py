@@ -3,6 +3,7 @@
 The numbers of other packages are printed by `python -m experiments.references.demand_fits`.
 """
 
+import dataclasses
 import warnings
 
 import jax
@@ -240,6 +241,25 @@ def test_shares_of_purchases_are_told():
     frame, _, prices, _ = shop(seed=4, products=4, weekly=20.0, promotion=0.5, weeks=60, slope_sd=0.3)
     with pytest.warns(UserWarning, match=r"100.0% of the visits hold a purchase"):
         estimation.fit_demand(estimation.panel(frame, prices=prices, promotions=["shown"]))
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "choices"),
+    [
+        pytest.param("negative_binomial", {}, {"num_prices": None}, marks=pytest.mark.slow),
+        pytest.param("negative_binomial", {}, {"num_prices": 4}, marks=pytest.mark.slow),
+        pytest.param("bernoulli", {"link": "logit", "price": "level"}, {"prices": (2.0, 3.0)}, marks=pytest.mark.slow),
+        ("bernoulli", {"link": "logit", "price": "level"}, {"num_prices": None}),
+    ],
+)
+def test_every_kind_of_fitted_market_is_a_market(planted, family, options, choices):
+    panel = planted[0]
+    rng = np.random.default_rng(1)
+    units = rng.poisson(panel.units * rng.gamma(2, 0.5, panel.units.shape)).astype(float)
+    units = np.minimum(panel.units, panel.visits) if family == "bernoulli" else units
+    fit = estimation.fit_demand(dataclasses.replace(panel, units=units), family=family, **options)
+    env, params = fit.market("p001", cost=0.5, horizon=20, **({} if family == "bernoulli" else {"buyers": 30}), **choices)
+    assert len(jaxprice.invariants.check_market(env, params, lanes=64, periods=6)) == 12
 
 
 def test_negative_binomial_sales_are_drawn_by_their_quantile():

@@ -44,11 +44,11 @@ class FittedCurve(Curve):
     usual: ArrayLike
     most: ArrayLike
     link: str = struct.field(pytree_node=False)
-    price: str = struct.field(pytree_node=False)
+    price_form: str = struct.field(pytree_node=False)
 
     def mean(self, price):
         ratio = price / self.usual
-        eta = self.a + self.b * (jnp.log(ratio) if self.price == "log" else ratio - 1)
+        eta = self.a + self.b * (jnp.log(ratio) if self.price_form == "log" else ratio - 1)
         return jnp.minimum(jnp.exp(jnp.minimum(eta, 80.0)) if self.link == "log" else jax.nn.sigmoid(eta), self.most)
 
     @classmethod
@@ -56,7 +56,7 @@ class FittedCurve(Curve):
         """An elasticity U[-3, -1], and a demand of U[.1, .5] at the usual price, which is 1."""
         u = jax.random.uniform(key, (2,))
         one = jnp.ones((), jnp.float32)
-        return cls(jnp.log(0.1 + 0.4 * u[0]), -1 - 2 * u[1], one, one, link="log", price="log")
+        return cls(jnp.log(0.1 + 0.4 * u[0]), -1 - 2 * u[1], one, one, link="log", price_form="log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,8 @@ class FittedDemand(posted_price.PostedPrice):
 
     Attributes:
       title: label in results.
-      link, price: as in `DemandFit`.
+      link: as in `DemandFit`.
+      price_form: `price` of the `DemandFit`.
       usual: usual price.
       mean: (a, b) of the estimate.
       root: Cholesky factor of the covariance of (a, b), rows one after the other.
@@ -80,7 +81,7 @@ class FittedDemand(posted_price.PostedPrice):
 
     title: str = "FittedDemand"
     link: str = "log"
-    price: str = "log"
+    price_form: str = "log"
     usual: float = 1.0
     mean: tuple[float, float] = (0.0, -1.0)
     root: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -103,7 +104,7 @@ class FittedDemand(posted_price.PostedPrice):
         """The curve with numbers (a, b), float scalars."""
         most = 1.0 if self.noise == "bernoulli" else noise.POISSON_MEAN / self.buyers
         numbers = (jnp.asarray(x, jnp.float32) for x in (a, b, self.usual, most))
-        return FittedCurve(*numbers, link=self.link, price=self.price)
+        return FittedCurve(*numbers, link=self.link, price_form=self.price_form)
 
     def params_of(self, curve):
         low, high = (self.low or 0.0, self.high or 0.0) if self.prices is None else (self.prices[0], self.prices[-1])
@@ -214,7 +215,7 @@ def market_of(fit, product, promotions, slope, allow_rising, options):
         title=title,
         noise="bernoulli" if bernoulli else "poisson",
         link=fit.link,
-        price=fit.price,
+        price_form=fit.price,
         usual=unit,
         mean=mean,
         root=_root(covariance),

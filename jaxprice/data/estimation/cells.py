@@ -54,10 +54,12 @@ def products_of(frame, products, at_least):
         chosen = sorted(enough)
     else:
         chosen = list(products)
-        unknown = [p for p in chosen if p not in counts.index]
+        known = set(counts.index)
+        unknown = [p for p in chosen if p not in known]
         if unknown:
             raise ValueError(f"products: {unknown[:5]} are not in the sales, which have {len(counts)} products")
-        chosen = [p for p in chosen if p in set(enough)]
+        large = set(enough)
+        chosen = [p for p in chosen if p in large]
     if not chosen:
         raise ValueError(f"at_least: no product has {at_least} rows; the largest has {counts.max() if len(counts) else 0}")
     return chosen
