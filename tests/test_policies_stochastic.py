@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from jaxprice import policies
 from jaxprice.oracles import gittins
-from jaxprice.policies.stochastic import beta_law
+from jaxprice.policies.parts import beta_law
 from jaxprice.policies.stochastic.imed import divergence
 
 KEY = jax.random.key(0)

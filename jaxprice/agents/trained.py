@@ -150,7 +150,12 @@ class Agent:
             return decided(state.facts, inputs.after(state.facts, state.seen, transition), state.memory)
 
         act.description = self.description(flat)
-        policy = TrainedPolicy(init, act, update)
+
+        def probabilities(state, observation):
+            del observation
+            return jax.nn.softmax(state.logits)
+
+        policy = TrainedPolicy(init, act, update, probabilities if self.deploy == "sample" else None)
         policy.card, policy.longest = self.card, self.options.get("longest", 128) if self.name == "transformer" else None
         return policy
 

@@ -9,6 +9,7 @@ which no estimate survives; `ope.estimated_propensities` fills it in.
 """
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import jax
@@ -125,6 +126,16 @@ class DecisionLog:
     def shape(self) -> tuple[int, ...]:
         """`[..., T]`."""
         return jnp.shape(self.action)
+
+    def __repr__(self):
+        """The shape, and a digest of all columns, which tells logs apart."""
+        if checks.is_traced(self):
+            return f"DecisionLog({list(self.shape)}, traced)"
+        digest = hashlib.sha256()
+        for name, leaf in jax.tree_util.tree_flatten_with_path(self)[0]:
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{name}{array.dtype}{array.shape}".encode() + array.tobytes())
+        return f"DecisionLog({list(self.shape)}, sha256={digest.hexdigest()[:16]})"
 
     def __getitem__(self, rows):
         """The logs at `rows` of the leading axes, or the decisions of a single log."""

@@ -121,6 +121,7 @@ from jaxprice.policies.wrappers.per_context import per_context as per_context
 from jaxprice.policies.wrappers.per_product import per_product as per_product
 from jaxprice.policies.wrappers.restart_on import restart_on as restart_on
 from jaxprice.policies.wrappers.sellers import sellers as sellers
+from jaxprice.policies.wrappers.warm import warm as warm
 
 __all__ = [*sorted(["Card", "cards", "describe", "list", "make", *registry.names()])]  # pyright: ignore[reportUnsupportedDunderAll]
 

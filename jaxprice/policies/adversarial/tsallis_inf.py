@@ -93,7 +93,7 @@ def tsallis_inf(estimator="importance", rate=None):
         losses = losses - jnp.min(losses)
         return State(state.time + 1, state.signal, seen, losses, leader(losses, eta(state.time + 1)))
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, arms.of_state(lambda state: state.probabilities))
 
 
 def leader(losses, eta):

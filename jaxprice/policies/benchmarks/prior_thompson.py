@@ -165,7 +165,15 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
         new = state.log_weights + likely
         return state.replace(log_weights=new - jnp.max(new))
 
-    return Policy(init, act, update)
+    def probabilities(state, observation):
+        def best(number):
+            return jnp.argmax(known.of_one(state, observation, number))
+
+        choices, weights = jax.vmap(best)(jnp.arange(markets, dtype=jnp.int32)), jnp.exp(state.log_weights)
+        hits = jnp.arange(space.n, dtype=choices.dtype)[:, None] == choices[None, :]
+        return jnp.sum(jnp.where(hits, weights[None, :], 0.0), axis=1) / jnp.sum(weights)
+
+    return Policy(init, act, update, None if greedy else probabilities)
 
 
 def _believes(env):

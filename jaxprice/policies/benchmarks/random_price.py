@@ -46,4 +46,15 @@ def random_price():
         del key, transition
         return state
 
-    return Policy(init, act, update)
+    def probabilities(state, observation):
+        del observation
+        space = state.space
+        if isinstance(space, Interval):
+            return lambda price: jnp.prod(
+                jnp.where((price >= state.low) & (price <= state.high), 1 / (state.high - state.low), 0.0)
+            )
+        if isinstance(space, Subset) or space.shape:
+            raise ValueError("probabilities of random_price are those of one price, this market takes several choices")
+        return jnp.full(space.n, 1 / space.n, jnp.float32)
+
+    return Policy(init, act, update, probabilities)

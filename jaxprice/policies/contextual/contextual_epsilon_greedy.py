@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import linear_model
+from jaxprice.policies.parts import arms, linear_model
 from jaxprice.policies.registry import policy_maker
 
 
@@ -42,8 +42,16 @@ def contextual_epsilon_greedy(epsilon=1.0, decay=1 / 3, ridge=1.0, form="disjoin
 
     def choose(key, state, context):
         coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
-        random = coin < epsilon * state.time.astype(jnp.float32) ** -decay
-        greedy = jnp.argmax(state.signal.weights * state.model.predict(state.form, context))
-        return jnp.where(random, jnp.floor(which * state.form.levels.shape[0]).astype(jnp.int32), greedy)
+        rate, greedy = rule(state, context)
+        return jnp.where(coin < rate, jnp.floor(which * state.form.levels.shape[0]).astype(jnp.int32), greedy)
 
-    return linear_model.linear_policy("contextual_epsilon_greedy", form, ridge, signal, choose)
+    def chances(state, context):
+        rate, greedy = rule(state, context)
+        return arms.greedy_or_even(greedy, rate, state.form.levels.shape[0])
+
+    def rule(state, context):
+        """Probability of a random price, and the greedy price."""
+        greedy = jnp.argmax(state.signal.weights * state.model.predict(state.form, context))
+        return epsilon * state.time.astype(jnp.float32) ** -decay, greedy
+
+    return linear_model.linear_policy("contextual_epsilon_greedy", form, ridge, signal, choose, chances=chances)

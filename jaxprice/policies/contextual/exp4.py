@@ -95,7 +95,11 @@ def exp4(mixing=None):
         largest = jnp.maximum(jnp.max(log_weights), uniform)
         return State(state.time + 1, state.mixing, state.signal, seen, mean, lost, log_weights - largest, uniform - largest)
 
-    return Policy(init, act, update)
+    def chances(state, observation):
+        _, below, _ = compare(state, observation)
+        return probabilities(state, below)
+
+    return Policy(init, act, update, chances)
 
 
 def probabilities(state, below):

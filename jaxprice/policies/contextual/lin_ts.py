@@ -21,7 +21,7 @@ Source: S. Agrawal, N. Goyal (2013), "Thompson sampling for contextual bandits w
 import jax.numpy as jnp
 
 from jaxprice import checks
-from jaxprice.policies.parts import linear_model
+from jaxprice.policies.parts import best_arm, linear_model
 from jaxprice.policies.registry import policy_maker
 
 
@@ -48,4 +48,9 @@ def lin_ts(scale=1.0, ridge=1.0, noise=None, form="disjoint", signal="demand"):
         values = state.model.draw(z, state.form, context, scale * state.noise)
         return jnp.argmax(state.signal.weights * values)
 
-    return linear_model.linear_policy("lin_ts", form, ridge, signal, choose, noise, each=True)
+    def chances(state, context):
+        weights, std = state.signal.weights, scale * state.noise * state.model.std(state.form, context)
+        return best_arm.of_normals(weights * state.model.predict(state.form, context), jnp.abs(weights) * std)
+
+    law = chances if form == "disjoint" else None  # otherwise all prices share one draw
+    return linear_model.linear_policy("lin_ts", form, ridge, signal, choose, noise, each=True, chances=law)

@@ -102,10 +102,17 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
     def act(key, state, observation):
         del observation
         size, u = state.counts.shape[0], samplers.uniform(jax.random.bits(key, (), jnp.uint32))
-        counts = state.counts.astype(jnp.float32)
-        best = recent.best(state.signal.weights, counts, state.sums, xi * jnp.log(1 + jnp.sum(counts))).astype(jnp.int32)
+        best = greedy(state)
         share = u / jnp.maximum(state.exploration, 1e-9)  # uniform in (0, 1) if the arm must be random
         return jnp.where(share < 1, jnp.minimum(share * size, size - 1).astype(jnp.int32), best)
+
+    def greedy(state):
+        """The arm with the largest bound, int scalar."""
+        counts = state.counts.astype(jnp.float32)
+        return recent.best(state.signal.weights, counts, state.sums, xi * jnp.log(1 + jnp.sum(counts))).astype(jnp.int32)
+
+    def chances(state):
+        return arms.greedy_or_even(greedy(state), state.exploration, state.counts.shape[0])
 
     def update(key, state, transition):
         del key
@@ -134,4 +141,4 @@ def cusum_ucb(reference=100, tolerance=0.1, threshold=None, exploration=None, ch
             state.restarts + alarm.astype(jnp.int32),
         )
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, arms.of_state(chances))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, beta_posterior, totals
+from jaxprice.policies.parts import arms, best_arm, beta_posterior, totals
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -79,4 +79,7 @@ def discounted_thompson(discount=0.99, a=1.0, b=1.0, signal="demand"):
         refusals, rest = totals.plus(discount * state.refusals, lost[1], jnp.where(here, trials - wins, 0.0), long)
         return State(state.signal, sales, refusals, (less, rest), state.buyers)
 
-    return Policy(init, act, update)
+    def chances(state):
+        return best_arm.of_betas(state.signal.weights, a + state.sales, b + state.refusals)
+
+    return Policy(init, act, update, arms.of_state(chances))

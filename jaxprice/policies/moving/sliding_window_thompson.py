@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.policies.parts import arms, beta_posterior, recent
+from jaxprice.policies.parts import arms, best_arm, beta_posterior, recent
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -61,15 +61,22 @@ def sliding_window_thompson(window=250, a=1.0, b=1.0, signal="demand"):
         learned = arms.learn(problem, signal, "sliding_window_thompson")
         return State(learned, recent.no_window(problem, window), problem.buyers)
 
-    def act(key, state, observation):
-        del observation
+    def shapes(state):
+        """Shapes of the posteriors."""
         sales = jnp.maximum(state.window.sums, 0.0)
         trials = state.window.counts * (state.buyers if signal == "demand" else 1)
         refusals = jnp.maximum(trials - sales, 0.0)
-        return beta_posterior.draw_best(key, state.signal.weights, a + sales, b + refusals)
+        return a + sales, b + refusals
+
+    def act(key, state, observation):
+        del observation
+        return beta_posterior.draw_best(key, state.signal.weights, *shapes(state))
 
     def update(key, state, transition):
         _, wins = beta_posterior.trials_and_wins(key, state, transition)
         return State(state.signal, state.window.add(transition.action, wins), state.buyers)
 
-    return Policy(init, act, update)
+    def chances(state):
+        return best_arm.of_betas(state.signal.weights, *shapes(state))
+
+    return Policy(init, act, update, arms.of_state(chances))

@@ -107,13 +107,14 @@ def best(index: Float[Array, " num_prices"], arms: Any) -> Int[Array, ""]:
     return jnp.argmax(jnp.where(arms.counts < 0.5, jnp.inf, index))
 
 
-def index_policy(name: str, signal: str, choose: Callable) -> Policy:
+def index_policy(name: str, signal: str, choose: Callable, chances: Callable | None = None) -> Policy:
     """Build a policy that keeps sums over arms and plays the action that `choose` returns.
 
     Args:
       name: name of the policy, for error messages.
       signal: "demand" or "reward".
       choose: `(key, state) -> action`.
+      chances: `state -> probabilities` of that action, float `[num_prices]`; None where no formula is known.
 
     Raises:
       ValueError: an unknown signal; at `init`, a market without a price grid.
@@ -133,7 +134,18 @@ def index_policy(name: str, signal: str, choose: Callable) -> Policy:
         sums = state.arms.add(transition.action, state.signal.of(transition))
         return IndexState(state.time + 1, state.signal, sums)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, of_state(chances))
+
+
+def of_state(chances: Callable | None) -> Callable | None:
+    """`Policy.probabilities` of a policy that does not look at the observation; None for None."""
+    return None if chances is None else lambda state, observation: chances(state)
+
+
+def greedy_or_even(greedy: Int[Array, ""], rate: Num[Array, ""] | float, size: int) -> Float[Array, " num_prices"]:
+    """Probabilities of `size` arms if a random one is played with probability `rate`, at most one, else the greedy one."""
+    rate = jnp.minimum(jnp.asarray(rate, jnp.float32), 1.0)
+    return rate / size + (1 - rate) * (jnp.arange(size, dtype=jnp.int32) == greedy).astype(jnp.float32)
 
 
 def check_signal(signal: str) -> str:

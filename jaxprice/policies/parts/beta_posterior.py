@@ -46,7 +46,9 @@ class State:
         return self.a / (self.a + self.b)
 
 
-def posterior_policy(name: str, a: ArrayLike, b: ArrayLike, signal: str, choose: Callable) -> Policy:
+def posterior_policy(
+    name: str, a: ArrayLike, b: ArrayLike, signal: str, choose: Callable, chances: Callable | None = None
+) -> Policy:
     """Build a policy that keeps Beta posteriors and plays the action that `choose` returns.
 
     Args:
@@ -54,6 +56,7 @@ def posterior_policy(name: str, a: ArrayLike, b: ArrayLike, signal: str, choose:
       a, b: shapes of the prior, at least 1; may be traced.
       signal: "demand" or "reward".
       choose: `(key, state) -> action`.
+      chances: `state -> probabilities` of that action, float `[num_prices]`; None where no formula is known.
 
     Raises:
       ValueError: shapes below 1, or an unknown signal; at `init`, a market without a price grid or Bernoulli demand.
@@ -78,7 +81,7 @@ def posterior_policy(name: str, a: ArrayLike, b: ArrayLike, signal: str, choose:
         shapes = grow(state, transition.action, wins, trials - wins)
         return State(state.time + 1, state.signal, *shapes, state.buyers)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, arms.of_state(chances))
 
 
 def grow(

@@ -100,7 +100,7 @@ def weights_policy(name: str, tune: Callable, learn: Callable) -> Policy:
         probabilities = (1 - mixing) * weights / jnp.sum(weights) + mixing / weights.shape[0]
         return State(state.time + 1, state.signal, seen, state.rates, log_weights, probabilities)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, arms.of_state(lambda state: state.probabilities))
 
 
 def draw(key: Key[Array, ""], probabilities: Float[Array, " num_prices"]) -> Int[Array, ""]:

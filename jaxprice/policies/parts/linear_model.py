@@ -135,6 +135,7 @@ def linear_policy(
     choose: Callable,
     noise: Num[Array, ""] | float | None = None,
     each: bool = False,
+    chances: Callable | None = None,
 ) -> Policy:
     """Build a policy that keeps a linear model of the signal and plays the action that `choose` returns.
 
@@ -145,6 +146,7 @@ def linear_policy(
       signal: "demand" or "reward".
       choose: `(key, state, context) -> action`.
       noise: standard deviation of a signal; by default that of `arms.noise_of_signal`.
+      chances: `(state, context) -> probabilities` of that action, float `[num_prices]`; None where no formula is known.
       each: whether every buyer of a period is one observation, which gives the penalty less weight relative to a period.
 
     Raises:
@@ -172,4 +174,6 @@ def linear_policy(
         model = state.form.put(state.model, transition.action, one)
         return State(state.time + 1, state.noise, state.signal, state.form, model)
 
-    return Policy(init, act, update)
+    if chances is None:
+        return Policy(init, act, update)
+    return Policy(init, act, update, lambda state, observation: chances(state, state.form.context(observation)))

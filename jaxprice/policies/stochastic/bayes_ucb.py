@@ -21,9 +21,9 @@ PMLR 22:592-600; E. Kaufmann (2018), "On Bayesian index policies for sequential 
 import jax.numpy as jnp
 
 from jaxprice import checks
+from jaxprice.policies.parts.beta_law import upper_quantile
 from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
-from jaxprice.policies.stochastic.beta_law import upper_quantile
 
 
 @policy_maker(

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, best_arm
 from jaxprice.policies.registry import policy_maker
 
 SCHEDULES = ("constant", "log", "gumbel")
@@ -54,6 +54,19 @@ def boltzmann(temperature=None, schedule="constant", signal="demand"):
     checks.number("temperature", temperature, low=1e-6)
 
     def choose(key, state):
+        values, noise = rule(state)
+        gumbel = -jnp.log(-jnp.log(samplers.uniform(jax.random.bits(key, values.shape, jnp.uint32))))
+        return arms.best(values + noise * gumbel, state.arms)
+
+    def chances(state):
+        values, noise = rule(state)
+        new = state.arms.counts < 0.5
+        found = best_arm.of_gumbels(values, noise) if schedule == "gumbel" else jax.nn.softmax(values / noise)
+        first = jnp.arange(values.shape[0], dtype=jnp.int32) == jnp.argmax(new)
+        return jnp.where(jnp.any(new), first.astype(jnp.float32), found)
+
+    def rule(state):
+        """Values of the arms, and the noise, a scalar or `[num_prices]`."""
         counts, weights = state.arms.counts, state.signal.weights
         means, pulled = state.arms.sums / counts, counts >= 0.5
         spread = jnp.max(jnp.where(pulled, means, -jnp.inf)) - jnp.min(jnp.where(pulled, means, jnp.inf))
@@ -63,7 +76,6 @@ def boltzmann(temperature=None, schedule="constant", signal="demand"):
             noise = noise / jnp.log1p(state.time.astype(jnp.float32))
         elif schedule == "gumbel":
             noise = temperature * spread * jnp.abs(weights) / jnp.sqrt(counts)
-        gumbel = -jnp.log(-jnp.log(samplers.uniform(jax.random.bits(key, counts.shape, jnp.uint32))))
-        return arms.best(weights * means + noise * gumbel, state.arms)
+        return weights * means, noise
 
-    return arms.index_policy("boltzmann", signal, choose)
+    return arms.index_policy("boltzmann", signal, choose, chances)

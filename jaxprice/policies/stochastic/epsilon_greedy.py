@@ -36,10 +36,18 @@ def epsilon_greedy(epsilon=0.1, decay=False, signal="demand"):
     checks.number("epsilon", epsilon, low=0, high=jnp.inf if decay else 1)
 
     def choose(key, state):
-        size = state.arms.counts.shape[0]
-        rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
+        size, rate, greedy = rule(state)
         coin, which = samplers.uniform(jax.random.bits(key, (2,), jnp.uint32))
-        greedy = arms.best(state.signal.weights * (state.arms.sums / state.arms.counts), state.arms)
         return jnp.where(coin < rate, jnp.floor(which * size).astype(jnp.int32), greedy)
 
-    return arms.index_policy("epsilon_greedy", signal, choose)
+    def chances(state):
+        size, rate, greedy = rule(state)
+        return arms.greedy_or_even(greedy, rate, size)
+
+    def rule(state):
+        """Number of arms, probability of a random one, and the greedy one."""
+        size = state.arms.counts.shape[0]
+        rate = jnp.minimum(1.0, epsilon * size / state.time) if decay else epsilon
+        return size, rate, arms.best(state.signal.weights * (state.arms.sums / state.arms.counts), state.arms)
+
+    return arms.index_policy("epsilon_greedy", signal, choose, chances)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, samplers
-from jaxprice.policies.parts import arms
+from jaxprice.policies.parts import arms, best_arm
 from jaxprice.policies.registry import policy_maker
 from jaxprice.types import Policy
 
@@ -55,10 +55,14 @@ def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
         learned = arms.learn(problem, signal, "gaussian_thompson")
         return State(learned, arms.noise_of_signal(problem, noise), arms.no_sums(problem))
 
+    def posterior(state):
+        """Mean and precision of each arm."""
+        precision = 1 / std**2 + state.arms.counts / state.noise**2
+        return (mean / std**2 + state.arms.sums / state.noise**2) / precision, precision
+
     def act(key, state, observation):
         del observation
-        precision = 1 / std**2 + state.arms.counts / state.noise**2
-        center = (mean / std**2 + state.arms.sums / state.noise**2) / precision
+        center, precision = posterior(state)
         z = samplers.normal(jax.random.bits(key, precision.shape, jnp.uint32))
         return jnp.argmax(state.signal.weights * (center + z / jnp.sqrt(precision)))
 
@@ -66,4 +70,8 @@ def gaussian_thompson(mean=0.5, std=1.0, noise=None, signal="demand"):
         del key
         return State(state.signal, state.noise, state.arms.add(transition.action, state.signal.of(transition)))
 
-    return Policy(init, act, update)
+    def chances(state):
+        center, precision = posterior(state)
+        return best_arm.of_normals(state.signal.weights * center, jnp.abs(state.signal.weights) / jnp.sqrt(precision))
+
+    return Policy(init, act, update, arms.of_state(chances))

@@ -82,4 +82,8 @@ def gradient_bandit(step=0.1, baseline=True):
         preferences = jnp.maximum(preferences - jnp.max(preferences), -1e6)
         return State(state.count + 1, mean, lost, state.signal, seen, preferences)
 
-    return Policy(init, act, update)
+    def probabilities(state, observation):
+        del observation
+        return jax.nn.softmax(state.preferences)
+
+    return Policy(init, act, update, probabilities)

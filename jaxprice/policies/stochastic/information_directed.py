@@ -31,9 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import checks, lanes, samplers
+from jaxprice.policies.parts import beta_law
 from jaxprice.policies.parts.beta_posterior import posterior_policy
 from jaxprice.policies.registry import policy_maker
-from jaxprice.policies.stochastic import beta_law
 from jaxprice.policies.stochastic.imed import divergence
 
 INFORMATION = ("mutual", "variance")
@@ -64,7 +64,13 @@ def information_directed(nodes=24, information="mutual", a=1.0, b=1.0, signal="d
         regret, gain, _ = regret_and_information(state.a, state.b, state.signal.weights, nodes, information)
         return draw(samplers.uniform(jax.random.bits(key, (), jnp.uint32)), regret, gain)
 
-    return posterior_policy("information_directed", a, b, signal, choose)
+    def chances(state):
+        regret, gain, _ = regret_and_information(state.a, state.b, state.signal.weights, nodes, information)
+        first, second, share = best_pair(regret, gain)
+        every = jnp.arange(regret.shape[0], dtype=jnp.int32)
+        return share * (every == first) + (1 - share) * (every == second)
+
+    return posterior_policy("information_directed", a, b, signal, choose, chances)
 
 
 def regret_and_information(a, b, weights, nodes, information="mutual"):

@@ -14,6 +14,7 @@ Sources: W. R. Thompson (1933), doi:10.1093/biomet/25.3-4.285; S. Agrawal, N. Go
 for the multi-armed bandit problem", arXiv:1111.1797.
 """
 
+from jaxprice.policies.parts import best_arm
 from jaxprice.policies.parts.beta_posterior import draw_best, posterior_policy
 from jaxprice.policies.registry import policy_maker
 
@@ -33,4 +34,7 @@ def thompson(a=1.0, b=1.0, signal="demand"):
     def choose(key, state):
         return draw_best(key, state.signal.weights, state.a, state.b)
 
-    return posterior_policy("thompson", a, b, signal, choose)
+    def chances(state):
+        return best_arm.of_betas(state.signal.weights, state.a, state.b)
+
+    return posterior_policy("thompson", a, b, signal, choose, chances)

@@ -188,6 +188,11 @@ class Learner:
         random = jnp.floor(which * values.shape[0]).astype(jnp.int32)
         return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
 
+    def chances(self, state, observation):
+        """Probability of each price, float `[num_prices]`."""
+        values = state.table[state.states.of(observation)]
+        return arms.greedy_or_even(jnp.argmax(values), self.explores(state.time), values.shape[0])
+
     def learn(self, state, place, action, target, weight: Any = 1.0) -> tuple[jax.Array, Any, Any]:
         """`(table, counts, lost)` after a visit to (place, action) with a weight."""
         rate = jnp.asarray(self.rate, jnp.float32)
@@ -212,7 +217,7 @@ class Learner:
         def act(key, state, observation):  # no method: it carries a description
             return self.act(key, state, observation)
 
-        return Policy(init or self.init, act, update)
+        return Policy(init or self.init, act, update, self.chances)
 
 
 def learning_policy(*, source):

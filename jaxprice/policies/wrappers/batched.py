@@ -63,4 +63,4 @@ def batched(policy, size):
         rounds = jnp.where(buffer.time % size == 0, size, 0)
         return State(lax.fori_loop(0, rounds, learn, state.inner), buffer)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, combinators.passed_on(policy, lambda state: state.inner))

@@ -44,6 +44,13 @@ def check_policy(policy, name):
         raise ValueError(f"{name} takes a Policy, got {policy!r}")
 
 
+def passed_on(policy, inner):
+    """`Policy.probabilities` of a policy that plays the action of `policy` in the state `inner(state)`; None if unknown."""
+    if policy.probabilities is None:
+        return None
+    return lambda state, observation: policy.probabilities(inner(state), observation)
+
+
 def select(flag, chosen, other):
     """`chosen` if `flag`, a bool scalar, otherwise `other`; pytrees of one structure."""
     return jax.tree.map(lambda a, b: jnp.where(flag, a, jnp.asarray(b)), chosen, other)

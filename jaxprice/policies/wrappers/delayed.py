@@ -83,7 +83,7 @@ def delayed(policy, delay, law="fixed"):
         deliver = functools.partial(_deliver, policy, key, now, buffer, arrival)
         return State(lax.fori_loop(0, delay + 1, deliver, state.inner), buffer, arrival)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, combinators.passed_on(policy, lambda state: state.inner))
 
 
 def _deliver(policy, key, now, buffer, arrival, i, inner):

@@ -89,4 +89,4 @@ def discounted(policy, discount):
         total = totals.plus(g * state.total, g * state.lost, 1.0, state.total >= totals.LONG)
         return State(policy.update(key, shrunk, transition), *total)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, combinators.passed_on(policy, lambda state: state.inner.replace(time=state.total)))

@@ -152,7 +152,15 @@ def guarded(policy, low=None, high=None, step=None, hold=1, markdown=False, gap=
         distance = jnp.where(jnp.arange(prices.shape[0]) == proposal, -1.0, distance)
         return jnp.argmin(jnp.where(free & (allowed | (state.age == 0)), distance, jnp.inf)).astype(jnp.int32)
 
-    return Policy(init, act, update)
+    def probabilities(state, observation):
+        if state.prices is None:
+            raise ValueError("guarded clips prices from an interval, so they have no density")
+        proposed = policy.probabilities(state.inner, observation)
+        posted = jax.vmap(lambda proposal: _nearest(state, proposal))(jnp.arange(proposed.shape[0], dtype=jnp.int32))
+        moved = posted[None, :] == jnp.arange(proposed.shape[0], dtype=jnp.int32)[:, None]
+        return jnp.sum(jnp.where(moved, proposed[None, :], 0.0), axis=1)
+
+    return Policy(init, act, update, None if policy.probabilities is None else probabilities)
 
 
 def _check_band(low, high, prices, grid):

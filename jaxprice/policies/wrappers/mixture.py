@@ -63,15 +63,26 @@ def mixture(*policies, weights=None):
         actions = [p.act(k, s, observation) for p, k, s in zip(policies, each(key), state.each, strict=True)]
         if count == 1:
             return actions[0]
-        shares = jnp.ones(count, jnp.float32) if weights is None else jnp.stack([jnp.float32(w) for w in weights])
         u = samplers.uniform(jax.random.bits(jax.random.fold_in(key, count), (), jnp.uint32))
-        return jnp.stack([_plain(action) for action in actions])[random.choose(u, shares / jnp.sum(shares))]
+        return jnp.stack([_plain(action) for action in actions])[random.choose(u, shares())]
+
+    def shares():
+        """The probability of each policy."""
+        relative = jnp.ones(count, jnp.float32) if weights is None else jnp.stack([jnp.float32(w) for w in weights])
+        return relative / jnp.sum(relative)
+
+    def probabilities(state, observation):
+        laws = [p.probabilities(s, observation) for p, s in zip(policies, state.each, strict=True)]
+        if callable(laws[0]):
+            return lambda price: jnp.sum(shares() * jnp.stack([law(price) for law in laws]))
+        return jnp.sum(shares()[:, None] * jnp.stack(laws), axis=0)
 
     def update(key, state, transition):
         states = (p.update(k, s, transition) for p, k, s in zip(policies, each(key), state.each, strict=True))
         return State(tuple(states))
 
-    return Policy(init, act, update)
+    known = all(policy.probabilities is not None for policy in policies)
+    return Policy(init, act, update, probabilities if known else None)
 
 
 def _plain(action):

@@ -86,4 +86,8 @@ def per_context(policy, bins=2, low=-1.0, high=1.0):
         after = policy.update(key, jax.tree.map(lambda x: x[which], state.copies), transition)
         return state.replace(copies=jax.tree.map(lambda x, new: x.at[which].set(new), state.copies, after))
 
-    return Policy(init, act, update)
+    def probabilities(state, observation):
+        which = cell(state, observation)
+        return policy.probabilities(jax.tree.map(lambda x: x[which], state.copies), observation)
+
+    return Policy(init, act, update, None if policy.probabilities is None else probabilities)

@@ -59,4 +59,4 @@ def per_product(policy, products=10):
         fresh = policy.init(jax.random.fold_in(key, 1), state.problem.with_observation(transition.next_observation))
         return state.replace(inner=combinators.select(ends, fresh, after), time=time)
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, combinators.passed_on(policy, lambda state: state.inner))

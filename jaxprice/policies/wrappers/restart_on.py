@@ -64,4 +64,4 @@ def restart_on(policy, detector):
         inner, seen = combinators.select(alarm, state.start, after)
         return State(inner, seen, state.start, state.restarts + alarm.astype(jnp.int32))
 
-    return Policy(init, act, update)
+    return Policy(init, act, update, combinators.passed_on(policy, lambda state: state.inner))
