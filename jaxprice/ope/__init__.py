@@ -2,6 +2,7 @@
 
 from jaxprice.ope.diagnostics import Diagnostics, diagnostics, weight_diagnostics
 from jaxprice.ope.estimate import Estimate
+from jaxprice.ope.estimated import estimated_propensities
 from jaxprice.ope.estimators import (
     clipped_ips,
     direct_method,
@@ -44,6 +45,7 @@ __all__ = [
     "direct_method",
     "doubly_robust",
     "empirical_bernstein",
+    "estimated_propensities",
     "evaluate",
     "fitted_q",
     "importance_weights",
