@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import betaln, ndtr
 
 import jaxprice
-from jaxprice import agents, ope, policies
+from jaxprice import agents, fingerprint, ope, policies
 from jaxprice.ope import propensities as module_function
 from jaxprice.policies.parts import best_arm
 from jaxprice.types import Policy
@@ -184,6 +184,23 @@ def test_the_inverse_of_a_smoothed_count_is_nearly_unbiased():
     exact = (stats.binom.pmf(counts, draws, p) * (draws + 1) / (counts + 1)).sum()
     assert exact == pytest.approx((1 - (1 - p) ** (draws + 1)) / p)
     assert abs(inverses.mean() - exact) < 4 * inverses.std() / np.sqrt(size)
+
+
+def test_a_run_counts_the_formula_and_does_not_use_it():
+    policy = MADE["exp3"]
+    bare = policy._replace(probabilities=None)
+    assert (
+        len({fingerprint.of(one) for one in (policy, bare, policy._replace(probabilities=lambda state, seen: state))}) == 3
+    )
+    env, params = jaxprice.make("BernoulliBandit", means=[0.2, 0.9])
+    both = {"policy": policy, "bare": bare}
+    result = jaxprice.simulate(env, both, lanes=8, horizon=20, params=params, traces=True)
+    for name in ("trace_action", "trace_reward", "regret"):
+        np.testing.assert_array_equal(result[name].sel(policy="policy"), result[name].sel(policy="bare"))
+    with pytest.raises(
+        ValueError, match=r"policies\['policy'\] must be a Policy of three functions, and of a fourth or None"
+    ):
+        jaxprice.simulate(env, policy._replace(probabilities=3), lanes=8, horizon=20, params=params)
 
 
 def test_what_propensities_refuse():

@@ -97,7 +97,7 @@ def _features(log, features):
             )
         else:
             rows: Any = jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(shape) :])), log.observation)
-            table = jax.vmap(features)(rows)
+            table: Any = jax.vmap(features)(rows)
             table = jnp.reshape(table, (*shape, -1))
     else:
         table = jnp.asarray(features)

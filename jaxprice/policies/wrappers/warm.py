@@ -50,7 +50,9 @@ def warm(policy, log):
     def init(key, problem):
         _check_actions(sales["action"], problem.action_space)
         seen, after = _observations(log, problem, len(sales["action"]))
-        replayed = Transition(seen, *(jnp.asarray(sales[name]) for name in FIELDS), after)
+        replayed = Transition(
+            observation=seen, next_observation=after, **{name: jnp.asarray(sales[name]) for name in FIELDS}
+        )
 
         def learn(state, numbered):
             number, sale = numbered
