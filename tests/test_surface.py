@@ -59,9 +59,10 @@ def test_all_oracles_are_listed():
 
 def test_functions_of_a_policy_say_what_they_take():
     hints = typing.get_type_hints(jaxprice.Policy)
+    hints["probabilities"] = typing.get_args(hints["probabilities"])[0]  # or None
     takes = {name: list(inspect.signature(hint.__call__).parameters)[1:] for name, hint in hints.items()}
     wanted = {"init": ["key", "problem"], "act": ["key", "state", "observation"], "update": ["key", "state", "transition"]}
-    assert takes == wanted
-    policy = jaxprice.policies.ucb1()
+    assert takes == wanted | {"probabilities": ["state", "observation"]}
+    policy = jaxprice.policies.exp3()
     for name, function in policy._asdict().items():
         inspect.signature(function).bind(*takes[name])  # it takes as many
