@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from strict import strict
 
 from experiments import ope_throughput
 from experiments.references import off_policy
@@ -132,6 +133,30 @@ def test_a_learned_policy_finds_the_planted_optimum_and_its_interval_holds():
     again = learned(jnp.array(0.5))
     assert again.shape == (16, actions)
     np.testing.assert_allclose(again.sum(-1), 1.0, rtol=1e-5)
+
+
+def test_strict_settings():
+    """64 bits, no silent broadcasting of ranks, no key used twice."""
+    with strict():
+        log = planted(logs=3, decisions=40)
+        log = log.replace(demand=(log.reward > 0.5) * 1.0)
+        demand = {"outcome": "demand", "link": "logit", "cost": 0.2}
+        for interval in ("clt", "bootstrap"):
+            ope.evaluate(log, [0.2, 0.5, 0.3], model=linear, interval=interval, replicates=8)
+        ope.evaluate(log, rule, model=functools.partial(ope.reward_model, price_features=lambda x, p: p[None], **demand))
+        ope.reward_model(log, lambda x: x[None], order="past", **demand)
+        ope.learn_policy(log, lambda x: x[None], steps=2)
+        several = jax.tree.map(lambda x: x[None] if x.shape[:1] == (3,) and x.ndim > 1 else x, log)
+        states = jnp.asarray(several.action)
+        target = ope.target(several, rule)
+        ope.evaluate(several, rule, horizons=True)
+        ope.fitted_q(several, target, ope.table_features(several, states, 3))
+        ope.fitted_q(several, target, ope.table_features(several, states, 3), pooled=True)
+        ope.marginalised(several, target, states, 3)
+        prices = ope.DecisionLog.of(action=np.asarray(log.observation), reward=log.reward, propensity=np.ones(log.shape))
+        goal = ope.target(prices, 0.5)
+        ope.kernel_ips(prices, goal, support=(-5.0, 5.0))
+        ope.kernel_dr(prices, goal, ope.price_model(prices, goal, lambda _, p: p[None]), self_normalised=True)
 
 
 @pytest.mark.parametrize("task", ["whole", "bootstrap"])

@@ -117,7 +117,7 @@ def pareto_k(excess: Float[Array, "... M"]) -> Float[Array, "..."]:
     scaled = jnp.maximum(excess / largest, 1e-10)
     quartile = scaled[..., size - 1 - (int(size / 4 + 0.5) - 1)][..., None]
     grid = 1 - jnp.sqrt(points / (jnp.arange(1, points + 1, dtype=excess.dtype) - 0.5))
-    theta = 1.0 + grid / (3 * quartile)  # in units of 1 / largest; at most 1
+    theta = 1.0 + jnp.broadcast_to(grid, (*excess.shape[:-1], points)) / (3 * quartile)  # in units of 1 / largest; at most 1
     shape = jnp.mean(jnp.log1p(-theta[..., None] * scaled[..., None, :]), axis=-1)
     likelihood = size * (jnp.log(-theta / shape) - shape - 1)
     best = jnp.sum(jax.nn.softmax(likelihood, axis=-1) * theta, axis=-1, keepdims=True)

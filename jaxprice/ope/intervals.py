@@ -85,7 +85,8 @@ def bootstrap(key: Array, estimate: Estimate, level: float = 0.95, replicates: i
     def sample(index):
         counts = poisson_counts(jax.random.fold_in(key, index), (count, batch)).astype(influence.dtype)
         size = jnp.ones(count, influence.dtype) @ counts  # a product, as a sum would draw the counts anew
-        return (influence @ counts) / jnp.maximum(size, 1.0)
+        total = influence @ counts
+        return total / jnp.broadcast_to(jnp.maximum(size, 1.0), total.shape)
 
     shifts = jnp.moveaxis(jax.lax.map(sample, jnp.arange(-(-replicates // batch))), 0, -2)
     shifts = shifts.reshape(*estimate.value.shape, -1)[..., :replicates]

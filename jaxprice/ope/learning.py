@@ -29,7 +29,7 @@ from jaxprice.ope.estimate import Estimate, mean
 from jaxprice.ope.estimators.doubly_robust import doubly_robust
 from jaxprice.ope.intervals import checked_level, clt
 from jaxprice.ope.log import DecisionLog
-from jaxprice.ope.reward_model import reward_model
+from jaxprice.ope.reward_model import reward_model, solve_ridge
 from jaxprice.ope.target import one_axis, target
 
 Estimator = Callable[[DecisionLog, Array, Array], Estimate]
@@ -191,8 +191,9 @@ def _design(log, features):
 
 def _greedy(x, predicted):
     """Coefficients of a policy that prefers what a linear fit of the predictions prefers: the start of the optimiser."""
-    gram = jnp.einsum("...tf,...tg->...fg", x, x) + jnp.eye(x.shape[-1], dtype=x.dtype)
-    theta = jnp.linalg.solve(gram, jnp.einsum("...tf,...ta->...fa", x, predicted))
+    gram, moment = jnp.einsum("...tf,...tg->...fg", x, x), jnp.einsum("...tf,...ta->...af", x, predicted)
+    gram = jnp.broadcast_to(gram[..., None, :, :], (*moment.shape, x.shape[-1]))
+    theta = jnp.swapaxes(solve_ridge(gram, moment, 1.0), -1, -2)
     spread = jnp.std(predicted, axis=(-2, -1), keepdims=True)
     return 2 * theta / jnp.where(spread > 0, spread, 1.0)
 

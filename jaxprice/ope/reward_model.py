@@ -84,7 +84,9 @@ def reward_model(
         level, theta = fit(design, y, log.action, log.num_actions, weights, fold, trained, ridge)
         score = jnp.einsum("...tf,...taf->...ta", design, jnp.take(theta, fold, axis=-3))
     predicted = _inverse(link)(score + jnp.take(level, fold, axis=-1)[..., None])
-    return predicted * (jnp.asarray(log.prices) - cost) if outcome == "demand" else predicted
+    if outcome == "reward":
+        return predicted
+    return predicted * jnp.broadcast_to(jnp.asarray(log.prices, y.dtype) - cost, predicted.shape)
 
 
 def price_model(
@@ -137,7 +139,7 @@ def _data(log, folds, order, outcome, link):
     index = jnp.arange(periods)
     fold = index % folds if order == "interleaved" else index * folds // periods
     each = jnp.arange(folds)
-    others = each[:, None] > each if order == "past" else each[:, None] != each
+    others = each[:, None] > each[None] if order == "past" else each[:, None] != each[None]
     return y, fold, jnp.where(folds == 1, True, others).astype(y.dtype)
 
 
@@ -185,17 +187,18 @@ def _linear(x, y, which, count, weights, fold, trained, ridge):
     """
     size, folds = x.shape[-1], len(trained)
     products = x[..., :, None] * jnp.concatenate([x, y[..., None]], axis=-1)[..., None, :]  # [..., T, F, F + 1]
-    sums = _sums(weights[..., None, None] * products, fold * count + which, folds * count)
+    sums = _sums(weights[..., None, None] * products, jnp.broadcast_to(fold * count, which.shape) + which, folds * count)
     sums = jnp.reshape(sums, (*y.shape[:-1], folds, count, size, size + 1))
     sums = jnp.einsum("jk,...kafg->...jafg", trained, sums)
     gram, moment = sums[..., :-1], sums[..., -1]
     level = _quotient(jnp.sum(moment[..., 0], axis=-1), jnp.sum(gram[..., 0, 0], axis=-1))
-    return level, _solve(gram, moment - level[..., None, None] * gram[..., 0], ridge)
+    return level, solve_ridge(gram, moment - level[..., None, None] * gram[..., 0], ridge)
 
 
 def _logistic(x, y, which, count, weights, fold, trained, ridge, steps=10):
     """Logistic regressions around the overall log odds; arguments and results as for `_linear`."""
-    used = jnp.take(trained, fold, axis=1).T * weights[..., None]  # [..., T, K]
+    used = jnp.take(trained, fold, axis=1).T  # [T, K]
+    used = jnp.broadcast_to(used, (*y.shape, len(trained))) * weights[..., None]
     mean = _quotient(jnp.sum(used * y[..., None], axis=-2), jnp.sum(used, axis=-2))
     mean = jnp.clip(mean, 1e-4, 1 - 1e-4)
     level = jnp.log(mean) - jnp.log1p(-mean)
@@ -206,7 +209,7 @@ def _logistic(x, y, which, count, weights, fold, trained, ridge, steps=10):
         slopes = (used * (y[..., None] - demand))[..., None] * x[..., None, :]
         curves = (used * demand * (1 - demand))[..., None, None] * (x[..., :, None] * x[..., None, :])[..., None, :, :]
         slope, gram = (jnp.moveaxis(_sums(part, which, count), y.ndim - 1, y.ndim) for part in (slopes, curves))
-        return theta + _solve(gram, slope - ridge * theta, ridge), None
+        return theta + solve_ridge(gram, slope - ridge * theta, ridge), None
 
     start = jnp.zeros((*y.shape[:-1], len(trained), count, x.shape[-1]), y.dtype)
     return level, jax.lax.scan(newton, start, length=steps)[0]
@@ -216,9 +219,10 @@ def _quotient(above, below):
     return jnp.where(below > 0, above / jnp.where(below > 0, below, 1.0), 0.0)
 
 
-def _solve(gram, moment, ridge):
-    """Solutions `[..., F]` of `(gram + ridge) theta = moment`."""
+def solve_ridge(gram: Float[Array, "... F F"], moment: Float[Array, "... F"], ridge: float) -> Float[Array, "... F"]:
+    """Solutions of `(gram + ridge identity) theta = moment`."""
     size = gram.shape[-1]
     if size == 1:
         return moment / (gram[..., 0] + ridge)
-    return jnp.linalg.solve(gram + ridge * jnp.eye(size, dtype=gram.dtype), moment[..., None])[..., 0]
+    penalty = jnp.broadcast_to(ridge * jnp.eye(size, dtype=gram.dtype), gram.shape)
+    return jnp.linalg.solve(gram + penalty, moment[..., None])[..., 0]

@@ -124,7 +124,7 @@ def unseen(log: DecisionLog, target: Float[Array, "..."], axes: int | None = Non
     seen = jnp.vectorize(lambda taken: jnp.zeros(count, bool).at[taken].set(True), signature="(t)->(a)")(actions)
     over = tuple(range(-1 - axes, -1))
     if target.ndim == 1:
-        return jnp.sum(jnp.where(seen, 0.0, target), axis=-1)
+        return jnp.sum(jnp.where(seen, 0.0, jnp.broadcast_to(target, seen.shape)), axis=-1)
     nothing = jnp.zeros(lead, target.dtype)
     return jax.lax.cond(
         jnp.all(seen), lambda: nothing, lambda: jnp.sum(jnp.where(seen, 0.0, jnp.mean(target, axis=over)), axis=-1)

@@ -26,6 +26,7 @@ from jaxprice import checks
 from jaxprice.ope.estimate import Estimate, by_gradient
 from jaxprice.ope.estimators.horizons import check_horizons, checked_states
 from jaxprice.ope.log import DecisionLog
+from jaxprice.ope.reward_model import solve_ridge
 from jaxprice.ope.target import checked_target
 
 
@@ -60,19 +61,18 @@ def fitted_q(
     wanted = (*log.shape, log.num_actions)
     if features.shape[:-1] != wanted:
         raise ValueError(f"features must have shape {[*wanted, 'F']}, got {list(features.shape)}")
-    size, dtype = features.shape[-1], log.reward.dtype
+    dtype = log.reward.dtype
     features = features.astype(dtype)
     taken = jnp.take_along_axis(features, log.action[..., None, None], axis=-2)[..., 0, :]
     expected = jnp.einsum("...a,...af->...f", jnp.broadcast_to(target, wanted).astype(dtype), features)
     following = jnp.concatenate([expected[..., 1:, :], jnp.zeros_like(expected[..., :1, :])], axis=-2)
     taken, following, rewards = (jnp.moveaxis(x, len(log.shape) - 1, 0) for x in (taken, following, log.reward))
     first = expected[..., 0, :]  # [..., E, F]
-    penalty = ridge * jnp.eye(size, dtype=dtype)
     transitions = (taken[:-1], following[:-1], rewards[:-1])  # their next observation is known
 
     def fit(weights, x, outcome):
-        gram = jnp.einsum("...e,t...ef,t...eg->...fg", weights, x, x) + penalty
-        return jnp.linalg.solve(gram, jnp.einsum("...e,t...ef,t...e->...f", weights, x, outcome)[..., None])[..., 0]
+        gram = jnp.einsum("...e,t...ef,t...eg->...fg", weights, x, x)
+        return solve_ridge(gram, jnp.einsum("...e,t...ef,t...e->...f", weights, x, outcome), ridge)
 
     def value(weights):
         def period(theta, now):
@@ -100,5 +100,5 @@ def table_features(log: DecisionLog, states: Int[Array, "... E T"], num_states: 
       ValueError: states are not in range.
     """
     states, count = checked_states(log, states, num_states), log.num_actions
-    cells = states[..., None] * count + jnp.arange(count)
+    cells = jnp.broadcast_to(jnp.arange(count), (*states.shape, count)) + states[..., None] * count
     return jax.nn.one_hot(cells, num_states * count, dtype=log.reward.dtype)

@@ -25,9 +25,9 @@ def check_horizons(log: DecisionLog, discount: float | Array) -> None:
     checks.number("discount", discount, low=0.0, high=1.0)
 
 
-def discounts(log: DecisionLog, discount: float | Array) -> Float[Array, " T"]:
-    """`discount^t` for each period, `[T]`."""
-    return jnp.power(jnp.asarray(discount, log.reward.dtype), jnp.arange(log.shape[-1]))
+def discounts(log: DecisionLog, discount: float | Array) -> Float[Array, "... E T"]:
+    """`discount^t` for each decision, `[..., E, T]`."""
+    return jnp.broadcast_to(jnp.power(jnp.asarray(discount, log.reward.dtype), jnp.arange(log.shape[-1])), log.shape)
 
 
 def checked_states(log: DecisionLog, states, num_states: int):
