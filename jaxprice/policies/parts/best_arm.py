@@ -7,8 +7,8 @@ With densities f_k and distribution functions F_k of the values of K arms,
 The line is cut at the quantiles of all arms together, so narrow posteriors are resolved beside wide ones, and two Gauss
 points are taken in each piece. Each result is at least `LEAST` before they are scaled to sum one.
 
-The error is 1e-5, and 2e-4 of the probability where that is above 1e-5, for normal, Gumbel and (weighted) Beta draws of
-very different widths. Cost: 48 K^2 distribution functions.
+The error is of order 1e-5, and at most some 3e-3 of a probability above 1e-4, for normal, Gumbel and (weighted) Beta draws
+of very different widths; with 16 pieces an arm it would be 1e-4. Cost: 48 K^2 distribution functions.
 """
 
 import math
