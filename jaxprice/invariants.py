@@ -15,6 +15,7 @@ the conditions below. The first one that fails raises a ValueError that says wha
 | "deterministic" | the same key gives the same numbers again |
 | "keys" | no key is used twice |
 | "one trace" | Python code runs once, and never again for other numbers |
+| "law" | a policy's `probabilities`, if it has them, are those of its actions, within five standard errors |
 | "engine" | `simulate` posts the same prices and sells the same units |
 | "regret" | no action beats the oracle, whose own regret is zero; `optimal_reward` sums to the sum of reward plus regret |
 | "mean" | the mean of rewards is within five standard errors of `expected_reward` |
@@ -27,9 +28,10 @@ import numpy as np
 from jaxprice import checks, policies, preparation, random
 from jaxprice.game import Game, alike
 from jaxprice.simulate import simulate
-from jaxprice.types import Oracle, Policy
+from jaxprice.types import Discrete, Oracle, Policy
 
 ROUNDING = 2e-5  # tolerance for regret, in units of the oracle's reward
+DRAWS = 2000  # of an action, to compare with its probability
 AGAIN = ("vmap", "plain", "deterministic", "keys", "one trace")
 
 
@@ -59,8 +61,9 @@ def check_policy(policy, env, params=None, *, lanes=8, periods=12, seed=0):
     game.play()
     for name in ("init", "act", "update"):
         game.functions[name].look_again(game.params, game.lanes)
+    law = _check_law(game)
     _check_engine(game, params)
-    return ("shapes", "finite", "inside", *AGAIN, "engine")
+    return ("shapes", "finite", "inside", *AGAIN, *law, "engine")
 
 
 def check_market(env, params=None, *, lanes=256, periods=12, attained=True, seed=0):
@@ -107,6 +110,30 @@ def _sizes(env, lanes, periods, seed):
     lanes, periods = checks.whole("lanes", lanes, 2, 2**20), checks.whole("periods", periods, 2, 2**20)
     longest = getattr(env, "longest", None)
     return lanes, periods if longest is None else min(periods, longest), checks.seed(seed)
+
+
+def _check_law(game):
+    """Raise if a policy states other probabilities than those of its actions, in its last period; `("law",)` if checked."""
+    policy, space = game.policy, game.problem.action_space
+    if policy.probabilities is None or not isinstance(space, Discrete) or space.shape:
+        return ()
+    _, (state, obs), _ = game.functions["act"].calls[-1]
+    law = np.asarray(jax.jit(jax.vmap(policy.probabilities))(state, obs))
+    if law.shape != (len(game.lanes), space.n):
+        raise ValueError(f"law: probabilities must be [{space.n}], one an action, got shape {list(law.shape[1:])}")
+    if not (np.all(law >= -1e-6) and np.all(np.abs(law.sum(axis=1) - 1) < 1e-4)):
+        raise ValueError(f"law: probabilities must not be negative and sum to 1, got {law[0].tolist()} in the first lane")
+    acts = jax.jit(jax.vmap(jax.vmap(policy.act, (0, None, None)), (None, 0, 0)))
+    actions = np.asarray(acts(jax.random.split(jax.random.key(game.seed), DRAWS), state, obs))
+    shares = np.mean(actions[..., None] == np.arange(space.n), axis=1)
+    beyond = np.abs(shares - law) - 5 * np.sqrt(np.maximum(law * (1 - law), 0) / DRAWS)
+    lane, action = np.unravel_index(beyond.argmax(), beyond.shape)
+    if beyond[lane, action] > 1e-3:
+        raise ValueError(
+            f"law: action {action} has probability {law[lane, action]:.4g} in lane {lane}, but act takes it in "
+            f"{shares[lane, action]:.4g} of {DRAWS} draws"
+        )
+    return ("law",)
 
 
 def _check_engine(game, params):

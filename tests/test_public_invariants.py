@@ -44,6 +44,21 @@ def test_a_healthy_policy_passes():
     assert invariants.check_policy(HEALTHY, ENV) == POLICY
 
 
+def test_the_law_of_a_policy_is_checked():
+    size = ENV.action_space().n
+
+    def law(p):
+        return changed(probabilities=lambda state, observation: jnp.asarray(p, jnp.float32))
+
+    even = np.full(size, 1 / size)
+    assert invariants.check_policy(law(even), ENV) == (*POLICY[:-1], "law", "engine")
+    assert "law" in invariants.check_policy(policies.exp3(), ENV)
+    tilted = even + 0.1 * (np.arange(size) == 1) - 0.1 * (np.arange(size) == 0)
+    for wrong, message in ((tilted, "has probability"), (even[1:], "one an action"), (2 * even, "sum to 1")):
+        with pytest.raises(ValueError, match=f"law: .*{message}"):
+            invariants.check_policy(law(wrong), ENV)
+
+
 def twice(key, state, observation):
     """Tosses two coins with one key."""
     return jnp.int32(jax.random.uniform(key) + jax.random.uniform(key))
