@@ -45,7 +45,8 @@ GROUPS = {  # title -> what the names of its modules begin with; the first that 
     "Oracles": ("jaxprice.oracles.",),
     "Parts of policies": ("jaxprice.policies.",),
     "Parts of markets": ("jaxprice.envs.",),
-    "Data": ("jaxprice.data.",),
+    "Data": ("jaxprice.data", "jaxprice.data."),
+    "Off-policy evaluation": ("jaxprice.ope", "jaxprice.ope."),
     "Views": ("jaxprice.compat.",),
     "Engine": ("jaxprice.",),
 }
