@@ -265,7 +265,7 @@ def test_the_oracle_of_a_season_has_the_actions_that_the_seller_has(cost, shut_o
     value = season_value(prices, sales, cost, 0.0, 8, 3, shut_off)
     assert np.isclose(env.season_value(params), value, rtol=1e-5, atol=1e-5)
     sellers = {"random": policies.random_price(), "oracle": policies.oracle()}
-    sellers |= {"nothing": policies.fixed_price(4)} if shut_off else {}
+    sellers |= {"nothing": policies.fixed_price(cost)} if shut_off else {}  # the price of the action without sales
     result = jaxprice.simulate(env, sellers, params=params, lanes=2000, horizon=8, checkpoints=range(1, 9))
     assert result["regret"].sel(policy="oracle").max() == 0
     steps = np.diff(result["regret"].values, axis=1)
