@@ -26,6 +26,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxprice import checks
+from jaxprice.ope import linear
 from jaxprice.ope.log import DecisionLog
 from jaxprice.ope.target import one_axis
 
@@ -225,4 +226,4 @@ def solve_ridge(gram: Float[Array, "... F F"], moment: Float[Array, "... F"], ri
     if size == 1:
         return moment / (gram[..., 0] + ridge)
     penalty = jnp.broadcast_to(ridge * jnp.eye(size, dtype=gram.dtype), gram.shape)
-    return jnp.linalg.solve(gram + penalty, moment[..., None])[..., 0]
+    return linear.solve(gram + penalty, moment)
