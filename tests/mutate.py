@@ -116,7 +116,7 @@ _TARGETS = {
     "jaxprice/envs/replenishment.py": "envs_planning rules",
     "jaxprice/envs/segmented_valuation.py": "envs rules",
     "jaxprice/envs/storefront.py": "envs_planning",
-    "jaxprice/envs/unit_demand.py": "envs",
+    "jaxprice/envs/unit_demand.py": "envs envs_planning",
     "jaxprice/envs/wheel_bandit.py": "envs_bandits",
 }
 _SWAPS = {

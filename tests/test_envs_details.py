@@ -12,9 +12,9 @@ import pytest
 from scipy import special, stats
 
 import jaxprice
-from jaxprice import noise, policies
-from jaxprice.envs import customers, glm_demand, labelled_rows, market
-from jaxprice.envs.related_products import RelatedProducts
+from jaxprice import noise, policies, random
+from jaxprice.envs import customers, glm_demand, labelled_rows, market, unit_demand
+from jaxprice.envs.related_products import RelatedProducts, split
 
 
 @pytest.mark.parametrize(
@@ -276,3 +276,33 @@ def test_regimes_change_with_their_probabilities():
     for wrong in (-0.1, 1.1):
         with pytest.raises(ValueError, match="transition"):
             jaxprice.make("NonStationary", kind="regimes", num_markets=2, transition=[[wrong, 1 - wrong], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(("law", "mean"), [("binomial", [0.0, 1.5, 5.0]), ("poisson", [0.0, 1.5, 5.0])])
+def test_probabilities_of_demand_in_whole_units_are_scipys(law, mean):
+    found = np.asarray(unit_demand.pmf_of(np.array(mean), law, 5))
+    units = np.arange(6)
+    wanted = [stats.binom.pmf(units, 5, m / 5) if law == "binomial" else stats.poisson.pmf(units, m) for m in mean]
+    if law == "poisson":
+        wanted = [[*row[:-1], stats.poisson.sf(4, m)] for row, m in zip(wanted, mean, strict=True)]
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-6)
+
+
+def test_angle_and_radius_of_a_wheel_are_independent():
+    env, params = jaxprice.make("WheelBandit", intercept=False)
+    seen = jax.jit(jax.vmap(lambda key: env.reset_env(key, params)[0]))(jax.random.split(jax.random.key(2), 4000))
+    x, y = np.asarray(seen)[:, -2:].T
+    area, angle = x * x + y * y, np.arctan2(y, x)
+    uniform(area, 0, 1)
+    uniform(angle, -np.pi, np.pi)
+    assert stats.spearmanr(area, angle).pvalue > 1e-3
+
+
+def test_products_of_a_split_have_addresses_of_their_own():
+    env, _ = jaxprice.make("RelatedProducts", market="PostedPrice")
+    parts = split(env, train=3, held_out=2, seed=4)
+    for part, found in enumerate(parts):
+        words = random.stream(8 + part, "market")
+        for number in range(3 - part):
+            mine = env.sample_params(random.address(words, 0, np.uint32(number)))
+            jax.tree.map(lambda x, y, i=number: np.testing.assert_allclose(x[i], y, rtol=1e-6), found, mine)
