@@ -1,6 +1,7 @@
 """Records on planted logs: every planted fault is caught by its rule, no row is lost, and no bad input gets through."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -355,11 +356,25 @@ def test_impossible_dates_are_taken_out_by_a_period():
     assert made.quarantined["rule"].tolist() == ["outside_period"] and not made.sales["partial_week"].any()
 
 
+@pytest.mark.parametrize("pandera", [True, False])
 @pytest.mark.parametrize(
-    ("column", "value"), [("units", -1.0), ("paid", np.nan), ("posted_price", np.inf), ("row", 7), ("time", "late")]
+    ("column", "value"),
+    [
+        ("units", -1.0),
+        ("units", 0.0),
+        ("paid", np.nan),
+        ("posted_price", np.inf),
+        ("coupon", -1.0),
+        ("row", 7),
+        ("time", "late"),
+    ],
 )
-def test_the_schema_refuses_what_is_not_a_clean_sale(column, value):
+def test_the_schema_refuses_what_is_not_a_clean_sale(column, value, pandera, monkeypatch):
+    """With pandera, and by columns without it."""
+    if not pandera:
+        monkeypatch.setitem(sys.modules, "pandera.pandas", None)
     sales = data.read_transactions(clean_log(), names).sales
+    assert checked(sales) is sales
     if column == "time":
         sales = sales.iloc[::-1].reset_index(drop=True)
     else:

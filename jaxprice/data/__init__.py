@@ -1,8 +1,9 @@
 """Real purchase data: from a shop's records to clean tables and their parts, choice models, and calibrated markets.
 
 `read_transactions` turns a log of sales into `Records` with a report of what was found; `split_in_time` and `split_by`
-divide them; `loaders` reads known data sets from an installed package or a path. They need pandas and pandera, which the
-extra `jaxprice[data]` installs and which are imported at first use. No data set is part of this package.
+divide them; `loaders` reads known data sets from an installed package or a path. They need pandas, imported at first use;
+the extra `jaxprice[data]` adds what validates tables (pandera) and reads Parquet (pyarrow). No data set is part of this
+package.
 
 `panel` turns records into sales by product and period, and `fit_demand` fits their demand with its uncertainty. A fit's
 `market` is an environment whose task distribution is that uncertainty; `fit_demand_prior` gives priors for products that

@@ -36,7 +36,7 @@ of the source with these names become `source_row` and `source_rule`. Every row 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxprice.data.frames import Frame
 
@@ -97,6 +97,38 @@ class Records:
         return saving.load(folder)
 
 
+class Column(NamedTuple):
+    """What a column of `Records.sales` must be.
+
+    Attributes:
+      kind: its type; "" for any, and then values may be missing where `needed` is false.
+      low: values are at least this; None for any number.
+      strict: whether `low` itself is refused.
+      needed: whether the column must exist.
+    """
+
+    kind: str = ""
+    low: float | None = None
+    strict: bool = False
+    needed: bool = True
+
+
+def sales_columns() -> dict[str, Column]:
+    """The columns of `Records.sales`; further ones are allowed. Numbers are finite, and no row comes twice."""
+    above, not_below = Column("float64", 0.0, strict=True), Column("float64", 0.0)
+    return {
+        "row": Column("int64", 0),
+        "time": Column("datetime64[us]"),
+        "week": Column("datetime64[us]"),
+        "partial_week": Column("bool"),
+        "product": Column(),
+        **dict.fromkeys(IDENTIFIERS, Column(needed=False)),
+        **dict.fromkeys(("units", "paid", "posted_price", "regular_price"), above),
+        **dict.fromkeys(("discount", "coupon", "refunded"), not_below),
+        "paid_price": Column("float64"),
+    }
+
+
 def sales_schema() -> Any:
     """The pandera schema of `Records.sales`; further columns are allowed.
 
@@ -106,32 +138,32 @@ def sales_schema() -> Any:
     try:
         import pandera.pandas as pa
     except ImportError as error:
-        raise ImportError("records are checked with pandera: pip install 'jaxprice[data]'") from error
-    finite, above, not_below = pa.Check.lt(float("inf")), pa.Check.gt(0.0), pa.Check.ge(0.0)
-    columns: dict[str, Any] = {
-        "row": pa.Column("int64", not_below, unique=True),
-        "time": pa.Column("datetime64[us]"),
-        "week": pa.Column("datetime64[us]"),
-        "partial_week": pa.Column("bool"),
-        "product": pa.Column(),
-        **{name: pa.Column(nullable=True, required=False) for name in IDENTIFIERS},
-        **{name: pa.Column("float64", [above, finite]) for name in ("units", "paid", "posted_price", "regular_price")},
-        **{name: pa.Column("float64", [not_below, finite]) for name in ("discount", "coupon", "refunded")},
-        "paid_price": pa.Column("float64", finite),
-    }
+        raise ImportError("the schema of records needs pandera: pip install 'jaxprice[data]'") from error
+    made: dict[str, Any] = {}
+    for name, column in sales_columns().items():
+        rules = [pa.Check.lt(float("inf"))] if column.kind == "float64" else []
+        if column.low is not None:
+            rules.append((pa.Check.gt if column.strict else pa.Check.ge)(column.low))
+        made[name] = pa.Column(
+            column.kind or None, rules, nullable=not column.needed, required=column.needed, unique=name == "row"
+        )
     in_order = pa.Check(lambda frame: frame["time"].is_monotonic_increasing, name="in order of time")
-    return pa.DataFrameSchema(columns, checks=in_order, name="sales")
+    return pa.DataFrameSchema(made, checks=in_order, name="sales")
 
 
 def checked(sales: Frame) -> Frame:
     """`sales` unchanged, if it has the columns, types and ranges of `Records.sales`.
 
+    It is validated with pandera where that is installed, else column by column here.
+
     Raises:
       ValueError: it has not; the message names column, rule, number of rows, and the first rows and values.
     """
-    schema = sales_schema()
-    from pandera.errors import SchemaErrors
-
+    try:
+        schema = sales_schema()
+        from pandera.errors import SchemaErrors
+    except ImportError:
+        return _checked_by_column(sales)
     try:
         schema.validate(sales, lazy=True)
     except SchemaErrors as error:
@@ -142,4 +174,34 @@ def checked(sales: Frame) -> Frame:
             values = ", ".join(map(str, found["failure_case"].tolist()[:3]))
             told.append(f"{column!r} breaks {rule!r} {len(found)} times: {values}" + (f" in rows {rows}" if rows else ""))
         raise ValueError(f"sales: {'; '.join(told)}") from error
+    return sales
+
+
+def _checked_by_column(sales):
+    """`checked` without pandera."""
+    told = []
+    for name, column in sales_columns().items():
+        if name not in sales:
+            told += [f"{name!r} is missing"] if column.needed else []
+            continue
+        values = sales[name]
+        if column.kind and str(values.dtype) != column.kind:
+            told.append(f"{name!r} breaks 'dtype {column.kind}': {values.dtype}")
+            continue
+        broken = {"not_nullable": values.isna() & column.needed}
+        if column.kind == "float64":
+            broken["less_than(inf)"] = values == float("inf")
+        if column.low is not None:
+            rule = "greater_than" if column.strict else "greater_than_or_equal_to"
+            broken[f"{rule}({column.low})"] = (values <= column.low) if column.strict else (values < column.low)
+        if name == "row":
+            broken["field_uniqueness"] = values.duplicated(keep=False)
+        for rule, where in broken.items():
+            if where.any():
+                shown, rows = values[where].tolist()[:3], where[where].index.tolist()[:3]
+                told.append(f"{name!r} breaks {rule!r} {where.sum()} times: {', '.join(map(str, shown))} in rows {rows}")
+    if "time" in sales and not sales["time"].is_monotonic_increasing:
+        told.append("'time' breaks 'in order of time'")
+    if told:
+        raise ValueError(f"sales: {'; '.join(told)}")
     return sales
