@@ -170,6 +170,14 @@ def test_rules_that_were_not_followed_have_their_true_value_in_the_interval(run)
     assert naive["estimate"][low] - naive["truth"][low] > 2 * naive["se"][low]
 
 
+def test_rules_without_overlap_are_told():
+    few = decisions.Value("+20 %", "doubly robust", 1.0, 0.1, 3.0, float("nan"))
+    enough = decisions.Value("usual price", "doubly robust", 1.0, 0.1, 300.0, float("nan"))
+    told = decisions.doubts([few, enough])
+    assert len(told) == 1 and "+20 %" in told[0] and "usual" not in told[0] and "3" in told[0]
+    assert decisions.doubts([enough]) == []
+
+
 def test_policies_of_a_run_stay_below_the_optimum(run):
     _, lines = run
     for setting in ("drawn from the fit", "the true market"):
@@ -242,6 +250,12 @@ def test_a_file_of_ones_own(small, tmp_path):
     assert any("assumed, 40%" in text for text in source.unknown)
     with pytest.raises(ValueError, match="no column 'stall'"):
         study.opened(dataclasses.replace(options, promotions=("stall",)), tmp_path)
+    german = sales.assign(paid=sales["paid"].astype(str).str.replace(".", ","), units=sales["units"].astype(int))
+    german.loc[5, "paid"] = "?"
+    german.to_csv(tmp_path / "german.csv", index=False, sep=";")
+    reading = {"separator": ";", "decimal": ",", "unreadable": "quarantine"}
+    other = study.opened(dataclasses.replace(options, path=tmp_path / "german.csv", **reading), tmp_path)
+    assert len(other.records.sales) == len(source.records.sales) - 1 and len(other.records.quarantined) == 1
     sales.head(30).to_csv(tmp_path / "few.csv", index=False)
     with pytest.raises(ValueError, match="no product was sold at two prices in 50 rows"):
         study.opened(dataclasses.replace(options, path=Path(tmp_path / "few.csv")), tmp_path)

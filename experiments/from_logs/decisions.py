@@ -23,6 +23,7 @@ from experiments.from_logs import planted
 from jaxprice import ope
 
 TIERS = planted.RATIOS
+FEW = 50  # effective decisions below which an interval is not to be trusted
 DRAWS = 200  # of (a, b) of all products, for the error of the model
 ESTIMATED = ", propensities estimated"
 
@@ -173,6 +174,19 @@ def values(made, known):
                 error = _clustered(np.asarray(estimate.influence, float), made.period)
                 found.append(Value(name, estimator + label, float(estimate.value), error, effective, truth))
     return found
+
+
+def doubts(found):
+    """Texts about rules whose decisions are worth fewer than `FEW`, by the propensities of the log; a list of 0 or 1."""
+    worth = {}
+    for value in found:
+        if not math.isnan(value.effective):
+            worth.setdefault(value.rule, value.effective)
+    few = {rule: number for rule, number in worth.items() if number < FEW}
+    if not few:
+        return []
+    rules = ", ".join(f"{rule} ({number:.0f})" for rule, number in few.items())
+    return [f"too little overlap for intervals that hold, fewer than {FEW} decisions' worth: {rules}"]
 
 
 def _estimates(log, target, model, every):

@@ -133,13 +133,13 @@ def complete_journey(path=None, most=60):
     return Source("Complete Journey", records, "week", top, cuts, promotions, shown, None, costs, False, None, None, unknown)
 
 
-def own_file(path, columns, promotions=(), share=SHARE, period="week", most=40, options=None):
-    """A file with a map of columns.
+def own_file(path, columns, promotions=(), share=SHARE, period="week", reading=None, most=40):
+    """A file with a map of columns; `reading`: further arguments of `data.read_transactions`.
 
     Raises:
       ValueError: no product sells at two prices at least 50 times.
     """
-    records = data.read_transactions(Path(path), columns, keep=list(promotions), **(options or {}))
+    records = data.read_transactions(Path(path), columns, keep=list(promotions), **(reading or {}))
     sales = records.sales
     if promotions:
         from jaxprice.data import parsing

