@@ -71,3 +71,17 @@ def test_markets_as_they_are_described():
     network = jaxprice.make("NetworkRevenue", horizon=10)[1]
     np.testing.assert_array_equal(network.prices, [[1, 1.5], [1, 2], [2, 3], [4, 4], [4, 6.5]])
     np.testing.assert_array_equal(network.stock, [30, 50, 70])
+
+
+def test_the_table_of_policies_is_up_to_date():
+    """`python -m experiments.tools.policy_table --write` writes it, with every default."""
+    from experiments.tools.policy_table import PAGE, page
+
+    assert PAGE.read_text() == page()
+
+
+@pytest.mark.parametrize("option", ["noise", "std"])
+def test_the_smallest_deviation_of_gaussian_thompson(option):
+    assert policies.gaussian_thompson(**{option: 1e-6})
+    with pytest.raises(ValueError, match=option):
+        policies.gaussian_thompson(**{option: 9e-7})
