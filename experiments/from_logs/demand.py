@@ -48,14 +48,13 @@ def judge(panel, cuts, promotions):
     Returns:
       A list of `Judged`, and what was warned of, a list of texts.
     """
-    effects = "pooled" if len(panel.products) >= 10 else "separate"  # a population of few products is hardly known
     found, told = [], []
     for name, used in (("price", False), ("price and promotions", True))[: 1 + promotions]:
         fits, gains = [], []
         for start, end in ((cuts[0], cuts[1]), (cuts[1], None)):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                fit = data.fit_demand(before(panel, start), promotions=used, effects=effects)
+                fit = data.fit_demand(before(panel, start), promotions=used)
                 gains.append(gain(fit, before(panel, start), panel.between(start, end)))
             fits.append(fit)
             told += [f"{name}: {warning.message}" for warning in caught]

@@ -45,7 +45,8 @@ def fit_demand(
         family: "bernoulli" (each visit buys one unit or none), "poisson" or "negative_binomial".
         link: "log" or "logit".
         price: "log" or "level".
-        effects: "pooled" or "separate"; by default pooled from five products on.
+        effects: "pooled" or "separate"; by default pooled from ten products on, since a population of few
+            is hardly known.
         promotions: whether the promotions of the panel are in the model. Without them the slope is that of price and
             promotion together, which is what a seller sees who always advertises its low prices.
         instruments: whether the instruments of the panel, if it has any, are used.
@@ -61,7 +62,7 @@ def fit_demand(
     checks.choice("family", family, likelihoods.FAMILIES)
     checks.choice("link", link, likelihoods.LINKS)
     checks.choice("price", price, FORMS)
-    effects = ("pooled" if len(panel.products) >= 5 else "separate") if effects is None else effects
+    effects = ("pooled" if len(panel.products) >= 10 else "separate") if effects is None else effects
     pooled = checks.choice("effects", effects, EFFECTS) == "pooled"
     cautions.few_sales(panel)
     cautions.shares_only(panel)
