@@ -306,3 +306,24 @@ def test_products_of_a_split_have_addresses_of_their_own():
         for number in range(3 - part):
             mine = env.sample_params(random.address(words, 0, np.uint32(number)))
             jax.tree.map(lambda x, y, i=number: np.testing.assert_allclose(x[i], y, rtol=1e-6), found, mine)
+
+
+def test_own_prices_give_the_ends_of_the_interval():
+    _, params = jaxprice.make("PostedPrice", prices=[0.2, 0.5, 0.9])
+    assert (params.low, params.high) == (np.float32(0.2), np.float32(0.9))
+
+
+@pytest.mark.parametrize(("gain", "loss"), [(0.05, 0.3), (0.2, 0.2)])
+def test_the_best_price_next_to_a_reference_price_is_that_of_a_dense_grid(gain, loss):
+    """With a worth of the next reference that favours prices near it, on both sides of the kink of demand."""
+    env, params = jaxprice.make("ReferencePrice", num_prices=None, gain=gain, loss=loss, resolution=11, memory=0.6)
+    prices = np.linspace(params.low, params.high, 20_001, dtype=np.float32)
+    nodes = np.linspace(params.low, params.high, 11)
+    find = jax.jit(
+        lambda reference, worth: (*env._best(reference, worth, params), env._value(reference, prices, worth, params))
+    )
+    for worth in (np.zeros(11), -3 * (nodes - 1) ** 2, 2 * np.sin(6 * nodes), 4 * nodes):
+        for reference in np.linspace(params.low, params.high, 8)[1:-1]:
+            price, value, grid = find(np.float32(reference), worth.astype(np.float32))
+            assert abs(value - grid.max()) < 1e-4 * max(1, abs(value))
+            assert grid[np.argmin(np.abs(prices - price))] > grid.max() - 1e-3 * max(1, abs(value))
