@@ -52,7 +52,11 @@ def kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(tmp_path)))
     manager = AsyncKernelManager(kernel_name="here")
     manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
-    return manager
+    yield manager
+    process = getattr(manager.provisioner, "process", None)
+    if process is not None:  # nbclient leaves a kernel that it was given running
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
