@@ -19,7 +19,7 @@ KEPT = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 LONGEST = (  # files of tests, from the one that takes most CPU time
-    *("test_notebooks", "test_policy_table", "test_agents_training", "test_experiments", "test_markets"),
+    *("test_policy_table", "test_agents_training", "test_experiments", "test_markets"),
     *("test_units_markets", "test_invariance", "test_fingerprint", "test_policies_scale"),
 )
 for name, value in KEPT.items():  # before jax is imported, and handed on to the processes that tests start

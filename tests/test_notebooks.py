@@ -59,6 +59,7 @@ def kernel(tmp_path, monkeypatch):
         process.wait()
 
 
+@pytest.mark.notebook
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_it_runs(path, kernel):
     saved, notebook = read(path), read(path)
