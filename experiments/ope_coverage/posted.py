@@ -10,7 +10,8 @@ In the market that drifts, the value of a target over the logged periods and ove
 No estimator can know the second: the log ends before it.
 
 Sellers: uniform prices; the best price of the prior guess, and with probability .2 any price; softmax of the guessed
-profits, wide and thin; Thompson sampling, which adapts. Targets: the best price of the market; softmax of its profits.
+profits, wide and thin; Thompson sampling and Exp3, which learn while they log. Targets: the best price of the market;
+softmax of its profits.
 """
 
 import functools
@@ -42,7 +43,7 @@ def cases(decisions: int) -> list[Case]:
     made = []
     for name, market, numbers, believed, only in (
         ("posted prices", env, params, guess, None),
-        ("apple", apple, apple_params, cheap, ("uniform", "softmax, thin", "thompson")),
+        ("apple", apple, apple_params, cheap, ("uniform", "softmax, thin", "exp3")),
     ):
         prices = np.asarray(numbers.prices)
         truth = values.rewards_of_state(market, numbers)
@@ -52,7 +53,7 @@ def cases(decisions: int) -> list[Case]:
             made.append(Case(name, logging, draw, GRID))
     prices, start = np.asarray(params.prices), values.rewards_of_state(env, params)
     for logging, policy in sellers(
-        prices, np.asarray(guess.mean(prices) * prices), ("uniform", "epsilon-greedy", "thompson")
+        prices, np.asarray(guess.mean(prices) * prices), ("uniform", "epsilon-greedy", "exp3")
     ).items():
         draw = functools.partial(moving, drifting, drifting_params, policy, targets_of(start))
         made.append(Case("drift", logging, draw, GRID))
@@ -69,6 +70,7 @@ def sellers(prices, guess, only=None):
         "softmax, wide": loggers.following(loggers.softmax(lambda seen: jnp.asarray(guess), 0.3 * unit)),
         "softmax, thin": loggers.following(loggers.softmax(lambda seen: jnp.asarray(guess), 0.08 * unit)),
         "thompson": policies.thompson(),
+        "exp3": policies.exp3(),
     }
     return {name: policy for name, policy in made.items() if only is None or name in only}
 
