@@ -160,6 +160,27 @@ def test_rows_count_what_they_say():
     assert tables.holds(0.937, 1000) and not tables.holds(0.935, 1000) and tables.holds(0.93, 1000, rows=20)
     rows = [first | {"holds": True, "width": 2.0}, second | {"holds": True, "estimator": "dr"}]
     assert tables.narrowest(rows)["estimator"] == "dr" and tables.narrowest([first | {"holds": False}]) is None
+    assert tables.narrowest([first | {"holds": True, "width": 2.5}]) is None  # wider than the value
+
+
+def test_answers_name_the_narrowest_interval_or_none():
+    row = {"market": "apple", "logging": "uniform", "target": "best", "logs": 1000, "value": 1.0, "effective": 0.5}
+    named = {"wide": (0.95, 0.8), "narrow": (0.94, 0.4), "short": (0.8, 0.1), "nothing": (1.0, 50.0)}
+    rows = [
+        row | {"estimator": name, "coverage": coverage, "width": width, "holds": tables.holds(coverage, 1000)}
+        for name, (coverage, width) in named.items()
+    ]
+    assert "narrow" in tables.answer(rows) and "94.0%" in tables.answer(rows)
+    assert "wide" in tables.answer(
+        [
+            *rows,
+            rows[1] | {"target": "softmax", "coverage": 0.7, "holds": False},
+            *(one | {"target": "softmax"} for one in rows if one["estimator"] != "narrow"),
+        ]
+    )
+    assert tables.answer([one for one in rows if one["estimator"] in ("short", "nothing")]).startswith("none")
+    rows = [row | {"market": "drift", "target": target} for target in ("best", "best, next periods")]
+    assert list(tables.asked(rows)) == ["drift", "drift, next periods"]
 
 
 @pytest.fixture(scope="module")

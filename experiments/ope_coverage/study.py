@@ -7,8 +7,8 @@
 
 A cell is a market and a seller that writes the logs. In each cell all estimators state a 95 % interval for the value of each
 target policy from each log, and the table has their bias, error and coverage: the share of the logs whose interval holds the
-value. An interval holds in a row if its coverage is not below 95 % by more than two standard errors. It holds in a market if
-it does so in all rows, with the bound for the smallest of that many rows.
+value. An interval holds in a row if its coverage is not below 95 % by more than two standard errors; in several rows, if the
+smallest coverage is not below the bound for the smallest of so many. One that is wider than the value itself says nothing.
 
 | market | what is difficult | module |
 |---|---|---|

@@ -9,7 +9,7 @@ A row is an estimator, with its interval, for a target in a cell. Over its logs 
     failed            share of logs without an estimate; their intervals count as not holding
     effective         mean effective sample size as a share of the decisions
 
-`HOLDS`: the interval holds in a row if its coverage is at least .95 minus two standard errors of that many logs.
+An interval holds in a row if its coverage is at least .95 minus two standard errors of that many logs.
 """
 
 import math
@@ -19,6 +19,7 @@ from rich.table import Table
 from scipy.special import ndtr, ndtri
 
 LEVEL = 0.95
+WIDEST = 1.0  # width of an interval in true values beyond which it says nothing
 MARKETS = {
     "posted prices": "one product, no features",
     "apple": "calibrated from randomised prices",
@@ -111,37 +112,52 @@ def groups(rows, *keys):
     return found
 
 
+def useful(row):
+    """Whether an interval holds and says something: it is no wider than `WIDEST` true values."""
+    return row["holds"] and row["width"] <= WIDEST * abs(row["value"])
+
+
 def narrowest(rows):
-    """The row with the narrowest interval that holds, or None."""
-    return min((row for row in rows if row["holds"]), key=lambda row: row["width"], default=None)
+    """The row with the narrowest useful interval, or None."""
+    return min((row for row in rows if useful(row)), key=lambda row: row["width"], default=None)
 
 
 def verdicts(rows):
-    """For each estimator of a market: a dict with its rows, how many hold, the smallest coverage, its mean width.
+    """For each estimator: a dict with its rows, how many are useful, the smallest coverage, its mean width over the value.
 
-    Replay is compared only for the targets that it takes. Widths are means over rows of the width over the true value.
+    `always`: the smallest coverage passes the bound for the smallest of that many rows, and no width exceeds `WIDEST`.
     """
     found = []
     for (name,), mine in groups(rows, "estimator").items():
         least = min(row["coverage"] for row in mine)
-        width = np.mean([row["width"] / abs(row["value"]) for row in mine])
-        told = {"estimator": name, "rows": len(mine), "hold": sum(row["holds"] for row in mine), "least": least}
-        found.append(told | {"width": float(width), "always": holds(least, mine[0]["logs"], len(mine))})
+        widths = [row["width"] / abs(row["value"]) for row in mine]
+        told = {"estimator": name, "rows": len(mine), "hold": sum(map(useful, mine)), "least": least}
+        always = holds(least, mine[0]["logs"], len(mine)) and max(widths) <= WIDEST
+        found.append(told | {"width": float(np.mean(widths)), "always": always})
     return sorted(found, key=lambda one: (not one["always"], -one["hold"] / one["rows"], one["width"]))
 
 
 def answer(rows):
-    """The answer for a market in words: the narrowest interval that holds everywhere, or that none does."""
+    """The answer in words: the narrowest interval that holds in all rows, or that none does and which comes nearest.
+
+    Estimators that do not take all targets (replay) are left out.
+    """
     found = verdicts(rows)
     most = max(one["rows"] for one in found)
     whole = [one for one in found if one["rows"] == most]
     always = [one for one in whole if one["always"]]
     if always:
         best = min(always, key=lambda one: one["width"])
-        return f"{best['estimator']} (smallest coverage {best['least']:.1%}, width {best['width']:.0%} of the value)"
+        return f"**{best['estimator']}** (smallest coverage {best['least']:.1%}, width {best['width']:.0%} of the value)"
     best = max(whole, key=lambda one: (one["hold"], one["least"]))
-    told = f"in {best['hold']} of {best['rows']} rows (smallest coverage {best['least']:.1%})"
-    return f"none; at most {best['estimator']}, {told}"
+    if not best["hold"]:
+        return f"none, in no row (coverage at most {max(row['coverage'] for row in rows if _says(row)):.1%})"
+    return f"none; {best['estimator']} in {best['hold']} of {best['rows']} rows (smallest coverage {best['least']:.1%})"
+
+
+def _says(row):
+    """Whether an interval is narrow enough to say something; if none of a market is, all count."""
+    return row["width"] <= WIDEST * abs(row["value"])
 
 
 def asked(rows):
@@ -153,13 +169,23 @@ def asked(rows):
     return found
 
 
-def show(rows, console):
-    """Print which interval holds in each market."""
-    printed = Table(title="which 95 % interval holds in all rows of a market, and is the narrowest")
-    for column in ("market", "rows", "interval"):
-        printed.add_column(column)
+def lines_of(rows):
+    """Market, logging seller, effective decisions, answer: one line a seller, and one for all sellers of a market."""
     for name, mine in asked(rows).items():
-        printed.add_row(name, str(len(groups(mine, "logging", "target"))), answer(mine))
+        for (logging,), own in groups(mine, "logging").items():
+            shares = [row["effective"] for row in own]
+            effective = "" if math.isnan(shares[0]) else f"{min(shares):.1%} to {max(shares):.1%}"
+            yield name, logging, effective, answer(own)
+        yield name, "all", "", answer(mine)
+
+
+def show(rows, console):
+    """Print which interval holds with each seller of each market."""
+    printed = Table(title="narrowest 95 % interval that holds for all targets")
+    for column in ("market", "logging seller", "effective decisions", "interval"):
+        printed.add_column(column)
+    for line in lines_of(rows):
+        printed.add_row(*(text.replace("**", "") for text in line))
     console.print(printed)
 
 
@@ -170,18 +196,26 @@ def markdown(rows, sizes):
         "# Which intervals of off-policy evaluation hold",
         "",
         f"Written by `python -m experiments.ope_coverage`: {sizes.logs:,} logs of {sizes.decisions:,} decisions a cell.",
-        "An interval holds in a row (logging seller x target) if its coverage is at least 95 % minus two standard errors,",
-        f"{bound:.1%}; in a market, if its smallest coverage passes the bound for the smallest of so many rows. Widths are",
-        "in percent of the true value.",
+        "A row is a logging seller, a target and an estimator with its 95 % interval. The interval holds in a row if its",
+        f"coverage is at least 95 % minus two standard errors, {bound:.1%}; in several rows, if the smallest coverage meets",
+        "the bound for the smallest of so many. An interval that is wider than the true value says nothing and does not",
+        "count. Effective decisions: effective sample size of the importance weights, as a share of the decisions.",
         "",
-        "| market | what it is | rows | narrowest interval that holds in all rows |",
+        "| market | logging seller | effective decisions | narrowest interval that holds for all targets |",
         "|---|---|---|---|",
+        *("| " + " | ".join(line) + " |" for line in lines_of(rows)),
     ]
     for name, mine in asked(rows).items():
-        what = MARKETS[mine[0]["market"]]
-        lines.append(f"| {name} | {what} | {len(groups(mine, 'logging', 'target'))} | {answer(mine)} |")
-    for name, mine in asked(rows).items():
-        lines += ["", f"## {name}", "", *_answers(mine), "", *_coverages(mine)]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            MARKETS[mine[0]["market"]].capitalize() + ".",
+            "",
+            *_answers(mine),
+            "",
+            *_coverages(mine),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -204,7 +238,10 @@ def _answers(rows):
 def _coverages(rows):
     """Estimators by what they cover: coverage and, in brackets, bias in percent of the value."""
     cells = groups(rows, "logging", "target")
-    lines = ["Coverage in %, in brackets the bias in % of the value; bold if the interval holds.", ""]
+    lines = [
+        "Coverage in %, in brackets the bias in % of the value; bold if the interval holds and is no wider than the value.",
+        "",
+    ]
     lines.append("| estimator | " + " | ".join(f"{logging}: {target}" for logging, target in cells) + " |")
     lines.append("|---" * (len(cells) + 1) + "|")
     for (name,), mine in groups(rows, "estimator").items():
@@ -222,5 +259,5 @@ def _entry(row):
     if row is None:
         return ""
     found = f"{100 * row['coverage']:.1f}"
-    found = f"**{found}**" if row["holds"] else found
+    found = f"**{found}**" if useful(row) else found
     return f"{found} ({100 * row['bias'] / row['value']:+.1f})"
