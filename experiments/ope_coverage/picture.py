@@ -32,7 +32,7 @@ def draw(rows, path):
             ax.axhline(k - 0.5, color="0.9", lw=0.6, zorder=0)
         ax.set_yticks(range(len(names)), names, fontsize=7)
         ax.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5), xlabel="coverage of the 95 % interval", title=name)
-        ax.legend(fontsize=6, frameon=False, loc="upper left")
+        ax.legend(fontsize=6, frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     files.write_figure(path, figure)
