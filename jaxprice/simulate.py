@@ -9,8 +9,9 @@ exact quantiles; and up to 256 MB of drawn markets, cached for the next policy. 
 policies of each maker (`program_cache`), some MB each, so the memory of a long sweep over a hyperparameter stops growing.
 
 Randomness is addressed by (seed, role, time, lane) (`jaxprice.random`). A lane therefore gives the same result in any chunk
-and on any number of devices, and all policies meet the same markets and the same buyers. There is one exception: on CPUs the
-last digits of `etc_glm` depend on the number of lanes, because XLA compiles its likelihood differently for each number.
+and on any number of devices, and all policies meet the same markets and the same buyers. There are exceptions in the last
+digits on CPUs: those of `etc_glm`, and of some markets (drawn `SegmentedValuation`, `LowRankDemand`, `NetworkRevenue` and
+`Storefront`, and `MultiProduct`), depend on the number of lanes, because XLA compiles their sums anew for each number.
 """
 
 import functools
