@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxprice.data.arrays import finite_array
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -67,8 +69,8 @@ def fit_binary_logit(features: ArrayLike, outcome: ArrayLike, names: Sequence[st
         ValueError: an argument has a wrong shape or wrong values, a feature is a linear combination of the others, or no
             maximum exists because the features separate the outcomes.
     """
-    features = _array("features", features, 2)
-    outcome = _array("outcome", outcome, 1)
+    features = finite_array("features", features, 2)
+    outcome = finite_array("outcome", outcome, 1)
     names = _names(names, features.shape[1])
     if len(outcome) != len(features):
         raise ValueError(f"outcome: expected length {len(features)} as features, got {len(outcome)}")
@@ -110,8 +112,8 @@ def fit_multinomial_logit(
         ValueError: an argument has a wrong shape or wrong values, an attribute is a linear combination of the others, or no
             maximum exists because the attributes separate the choices.
     """
-    attributes = _array("attributes", attributes, 3)
-    choice = _array("choice", choice, 1)
+    attributes = finite_array("attributes", attributes, 3)
+    choice = finite_array("choice", choice, 1)
     count = attributes.shape[1]
     names = _names(names, attributes.shape[2])
     if len(choice) != len(attributes):
@@ -163,7 +165,7 @@ def own_price_curve(fit: Fit, design: ArrayLike, *, seller: int, price: str = "p
     Raises:
         ValueError: `design` has a wrong shape, `seller` is not one of its rows, or `price` is not a coefficient.
     """
-    design = _array("design", design, 2).copy()
+    design = finite_array("design", design, 2).copy()
     if design.shape[0] < 2 or design.shape[1] != len(fit.names):
         raise ValueError(f"design: expected shape [2 or more, {len(fit.names)}], got {design.shape}")
     if not 0 <= seller < len(design):
@@ -242,18 +244,6 @@ def _well_conditioned(information: np.ndarray) -> bool:
     """Whether float64 rounding errors of the Newton step are below the tolerance of `_maximise`."""
     eigenvalues = np.linalg.eigvalsh(information)
     return bool(np.isfinite(eigenvalues).all() and eigenvalues[0] > 1e-10 * eigenvalues[-1])
-
-
-def _array(argument: str, value: ArrayLike, rank: int) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}: expected an array of numbers, got {type(value).__name__}: {error}") from None
-    if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{argument}: expected a non-empty array of rank {rank}, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{argument}: expected finite numbers, got {np.sum(~np.isfinite(array))} NaN or infinite")
-    return array
 
 
 def _names(value: Sequence[object], count: int, argument: str = "names") -> tuple[str, ...]:

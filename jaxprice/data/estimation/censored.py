@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxprice import checks
-from jaxprice.data.estimation.glm import _array
+from jaxprice.data.arrays import finite_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,8 @@ def unconstrain(
     Raises:
         ValueError: a wrong shape; fewer open periods than coefficients and one; no variation among them; no convergence.
     """
-    sales = _array("sales", sales, 1)
-    design = np.ones((len(sales), 1)) if design is None else _array("design", design, 2)
+    sales = finite_array("sales", sales, 1)
+    design = np.ones((len(sales), 1)) if design is None else finite_array("design", design, 2)
     sold_out = np.asarray(sold_out)
     if sold_out.shape != sales.shape or sold_out.dtype != bool:
         raise ValueError(f"sold_out: expected {len(sales)} bools, got {sold_out.dtype} of shape {list(sold_out.shape)}")

@@ -26,6 +26,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxprice import checks
+from jaxprice.data.arrays import finite_array
 from jaxprice.data.discrete_choice import Fit
 from jaxprice.data.estimation import likelihoods, newton
 
@@ -169,10 +170,10 @@ def checked_rows(design, units, visits, censored, weights, family):
     Raises:
         ValueError: a wrong shape or value; the message names the argument.
     """
-    design, units = _array("design", design, 2), _array("units", units, 1)
-    visits = np.ones(len(design)) if visits is None else _array("visits", visits, 1)
+    design, units = finite_array("design", design, 2), finite_array("units", units, 1)
+    visits = np.ones(len(design)) if visits is None else finite_array("visits", visits, 1)
     censored = np.zeros(len(design), bool) if censored is None else np.asarray(censored)
-    weights = np.ones(len(design)) if weights is None else _array("weights", weights, 1)
+    weights = np.ones(len(design)) if weights is None else finite_array("weights", weights, 1)
     for name, value in (("units", units), ("visits", visits), ("censored", censored), ("weights", weights)):
         if value.shape != (len(design),):
             raise ValueError(f"{name}: expected length {len(design)} as design, got shape {list(value.shape)}")
@@ -200,19 +201,6 @@ def checked_rows(design, units, visits, censored, weights, family):
     if censored[weights > 0].all():
         raise ValueError(f"censored: all {len(units)} periods sold out, so demand has no upper bound in these data")
     return design, units, visits, censored, weights
-
-
-def _array(argument, value, rank):
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}: expected an array of numbers, got {type(value).__name__}: {error}") from None
-    if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{argument}: expected a non-empty array of rank {rank}, got shape {list(array.shape)}")
-    if not np.isfinite(array).all():
-        rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
-        raise ValueError(f"{argument}: expected finite numbers, got NaN or infinite ones in rows {rows[:5].tolist()}")
-    return array
 
 
 def _clusters(value, count):

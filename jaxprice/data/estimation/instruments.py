@@ -27,9 +27,10 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxprice.data.arrays import finite_array
 from jaxprice.data.discrete_choice import Fit
 from jaxprice.data.estimation import cautions
-from jaxprice.data.estimation.glm import _array, fit_glm, inverse_link
+from jaxprice.data.estimation.glm import fit_glm, inverse_link
 from jaxprice.data.estimation.pooling import Cells
 
 WEAK = 10.0  # first-stage F below which instruments are called weak (Staiger and Stock 1997, doi:10.2307/2171753)
@@ -204,13 +205,13 @@ def linear_bias(rho: float, sd_demand: float, sd_price: float, sd_instrument: fl
 
 def _columns(outcome, price, instruments, controls, names):
     """`(y, p, z [N, Q], x [N, 1 + K], names)`, checked."""
-    y, p = _array("outcome", outcome, 1), _array("price", price, 1)
+    y, p = finite_array("outcome", outcome, 1), finite_array("price", price, 1)
     z = np.asarray(instruments, np.float64)
-    z = _array("instruments", z[:, None] if z.ndim == 1 else z, 2)
+    z = finite_array("instruments", z[:, None] if z.ndim == 1 else z, 2)
     x = np.ones((len(y), 1))
     if controls is not None:
         extra = np.asarray(controls, np.float64)
-        x = np.column_stack([x, _array("controls", extra[:, None] if extra.ndim == 1 else extra, 2)])
+        x = np.column_stack([x, finite_array("controls", extra[:, None] if extra.ndim == 1 else extra, 2)])
     for name, value in (("price", p), ("instruments", z), ("controls", x)):
         if len(value) != len(y):
             raise ValueError(f"{name}: expected {len(y)} rows as the outcome, got {len(value)}")

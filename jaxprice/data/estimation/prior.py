@@ -24,7 +24,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxprice import checks
-from jaxprice.data.estimation.glm import _array
+from jaxprice.data.arrays import finite_array
 
 FOLDS = 5
 PENALTIES = tuple(10.0**k for k in np.arange(-3, 4.5, 0.5))  # per hundred products of mean weight
@@ -54,7 +54,7 @@ class DemandPrior:
 
     def predict(self, features: ArrayLike) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
         """Mean and sd of products with features `[M, D]`."""
-        features = _array("features", features, 2)
+        features = finite_array("features", features, 2)
         if features.shape[1] != len(self.coefficients):
             raise ValueError(f"features: expected {len(self.coefficients)} columns, got {features.shape[1]}")
         mean = self.constant + features @ self.coefficients
@@ -99,8 +99,8 @@ def fit_demand_prior(
     Raises:
         ValueError: a wrong shape, a standard error that is not above 0, or fewer than two groups.
     """
-    x, e = _array("features", features, 2), _array("estimates", estimates, 1)
-    s, groups = _array("std_errors", std_errors, 1), np.asarray(groups)
+    x, e = finite_array("features", features, 2), finite_array("estimates", estimates, 1)
+    s, groups = finite_array("std_errors", std_errors, 1), np.asarray(groups)
     for name, value in (("estimates", e), ("std_errors", s), ("groups", groups)):
         if value.shape != (len(x),):
             raise ValueError(f"{name}: expected length {len(x)} as features, got shape {list(value.shape)}")
