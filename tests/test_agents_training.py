@@ -401,9 +401,9 @@ class Nothing(BernoulliBandit):
 
 def test_any_kind_of_integer_is_a_seed():
     net = network(BANDIT, "none", size=4)
-    one = learning._seeds([0, 2**32 - 1])
+    one = learning.seeds_of([0, 2**32 - 1])
     for seeds in ((0, 2**32 - 1), np.array([0, 2**32 - 1]), np.uint32([0, 2**32 - 1]), [np.int8(0), np.uint64(2**32 - 1)]):
-        np.testing.assert_array_equal(learning._seeds(seeds), one)
+        np.testing.assert_array_equal(learning.seeds_of(seeds), one)
     kinds = (3, np.array(3), np.uint8(3), range(3, 4))
     weights = [trained(BANDIT, net, **BRIEF, seeds=seed)[0] for seed in kinds]
     for other in weights[1:]:

@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.agents import imitation, learning, lifetimes, networks, rl2
+from jaxprice.agents import dqn, imitation, learning, lifetimes, networks, ppo, pqn, rl2, worlds
 from jaxprice.agents.inputs import Inputs
 from jaxprice.agents.learning import Hyper
 from jaxprice.agents.trained import Agent, list_agents, load, load_agent, save
@@ -39,6 +39,7 @@ __all__ = [
     "Agent",
     "Hyper",
     "Inputs",
+    "dqn",
     "imitation",
     "learning",
     "lifetimes",
@@ -47,8 +48,11 @@ __all__ = [
     "load_agent",
     "networks",
     "one",
+    "ppo",
+    "pqn",
     "rl2",
     "save",
+    "worlds",
 ]
 
 

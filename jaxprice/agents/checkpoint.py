@@ -53,6 +53,15 @@ def decided_by(training, hyper, things, **told):
     told |= {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
     told |= {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}
     things = things | {name: value for name, value in fields.items() if name not in told and value is not None}
+    return digests(things, told)
+
+
+def digests(things, told):
+    """A configuration: the plain data `told`, and a digest of each of `things`.
+
+    Raises:
+      ValueError: a part has no digest, so that the run could not be found again.
+    """
     configuration, unknown = cells.decided_by(fingerprint.Walk(), things, **told)
     if unknown:
         raise ValueError(f"a run with a folder must be found again, but there is no digest of {', '.join(unknown)}")

@@ -7,6 +7,7 @@
   on the token alone, so a lifetime is one associative scan. Initial gate biases range from -4 to 1.
 - `Transformer`: causal attention with learned positions and a cache of keys and values, for at most `longest` periods.
 - `Memoryless`: a perceptron of the token, for the ablation without memory.
+- `Perceptron`: layers on the token, with layer normalisation if asked: for markets whose observation tells the state.
 
 Source: K. Cho et al. (2014), arXiv:1406.1078; S. Hochreiter, J. Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; L.
 Feng, F. Tung, M. O. Ahmed, Y. Bengio, H. Hajimirsadeghi (2024), "Were RNNs all we needed?", arXiv:2410.01201; A. Vaswani et
@@ -234,7 +235,50 @@ class Memoryless(nn.Module):
         return nn.tanh(self.second(nn.tanh(self.first(tokens))))
 
 
-CORES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU, "transformer": Transformer, "none": Memoryless}
+class Perceptron(nn.Module):
+    """`layers` layers of `size` units on the token alone.
+
+    Attributes:
+      size: width.
+      layers: number of layers.
+      tanh: whether units are tanh; otherwise rectified linear.
+      layer_norm: whether a layer is normalised before its units, without scale and shift.
+    """
+
+    size: int = 64
+    layers: int = 2
+    tanh: bool = False
+    layer_norm: bool = False
+
+    def setup(self):
+        scale = nn.initializers.orthogonal(2**0.5)
+        self.dense = [nn.Dense(self.size, kernel_init=scale) for _ in range(self.layers)]
+
+    def start(self):
+        return ()
+
+    def step(self, memory, token):
+        return memory, self.apply_sequence(token)
+
+    def apply_sequence(self, tokens):
+        x = tokens
+        for dense in self.dense:
+            x = dense(x)
+            if self.layer_norm:
+                x = x - x.mean(axis=-1, keepdims=True)
+                x = _normed(x)
+            x = nn.tanh(x) if self.tanh else nn.relu(x)
+        return x
+
+
+CORES = {
+    "gru": GRU,
+    "lstm": LSTM,
+    "min_gru": MinGRU,
+    "transformer": Transformer,
+    "none": Memoryless,
+    "mlp": Perceptron,
+}
 
 
 def linear_recurrence(keep: Float[Array, "T size"], write: Float[Array, "T size"]) -> Float[Array, "T size"]:

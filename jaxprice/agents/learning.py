@@ -1,4 +1,4 @@
-"""The common part of all training: lanes over devices, and the host loop with checkpoints. For one step see `optimiser`.
+"""The common part of training on lifetimes: lanes over devices. The loop on the host is in `host`, one step in `optimiser`.
 
 A learner is a function `learn(training, state, hyper, streams, lanes, share) -> (state, metrics)`. It makes one update on
 the lifetimes of `lanes`, uint32 `[minibatches, lanes of one on this device]`; `share` is the share of the updates that are
@@ -11,18 +11,15 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 
 import dataclasses
 import functools
-import warnings
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
-from tqdm import tqdm
 
 from jaxprice import checks
 from jaxprice import devices as device_mesh
-from jaxprice.agents import checkpoint, lifetimes, networks
+from jaxprice.agents import checkpoint, host, lifetimes, networks
 from jaxprice.agents.optimiser import Hyper, State, adam, descend
 from jaxprice.devices import AXIS
 
@@ -121,7 +118,7 @@ def run(
     progress = checks.boolean("progress", progress)
     if updates * training.lanes >= 2**32:
         raise ValueError(f"updates x lanes must be below 2**32, got {updates} x {training.lanes}")
-    seeds = _seeds(seeds)
+    seeds = seeds_of(seeds)
     judge = checks.choice("judge", training.play.deploy if judge is None else judge, ("sample", "argmax"))
     hyper, mesh = hyper.of_runs(seeds.size), device_mesh.mesh(devices)
     if training.lanes // training.minibatches % mesh.size:
@@ -143,46 +140,23 @@ def run(
 def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out):
     """`run`, with all arguments prepared."""
     begun = [_start(training)(seed) for seed in seeds]
-    state, curve = store.resume(jax.tree.map(lambda *x: jnp.stack(x), *begun), {})
-    clock = checkpoint.Clock(curve)
     advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
-    done, told = int(state.update[0]), False
-    if done < updates:
-        store.check_writable(f"the run there has {done} of {updates} updates")
-    with tqdm(total=updates, initial=done, unit=" updates", disable=not progress) as bar:
-        while done < updates:
-            count = min(chunk, updates - done)
-            new, metrics = advance(state, hyper, seeds, np.float32(updates), count)
-            metrics = {name: np.asarray(x) for name, x in metrics.items()}
-            bad = [name for name, x in metrics.items() if not np.all(np.isfinite(x))]
-            if bad:
-                step = done + int(np.argmin(np.isfinite(metrics[bad[0]]).all(axis=-1))) + 1
-                raise FloatingPointError(f"{bad[0]} is not finite at update {step}; the weights of update {done} are kept")
-            state, done = new, done + count
-            point: dict[str, Any] = {name: x.mean(axis=0) for name, x in metrics.items()}
-            earned, best = map(np.asarray, score(state.weights, seeds, numbers))
-            share = np.divide(earned, best, out=np.full_like(best, np.nan), where=best > 0)
-            if not np.all(best > 0) and not told:
-                told = True
-                warnings.warn(
-                    f"held_out is NaN where what the oracle earns on held-out markets is not positive, here {best.tolist()} "
-                    f"a period; held_out_regret tells what is lost to it",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-            point |= {"update": np.full(seeds.size, done), "held_out": share, "held_out_regret": best - earned}
-            point |= {name: np.full(seeds.size, seconds) for name, seconds in clock.seconds().items()}
-            curve = {
-                name: np.concatenate([curve[name] if name in curve else x[None][:0], x[None]]) for name, x in point.items()
-            }
-            store.save(state, curve, done)
-            bar.update(count)
-            bar.set_postfix(held_out=f"{share.mean():.4f}", loss=f"{point['loss'].mean():.3g}", refresh=False)
+    told: list[bool] = []
+    state, curve = host.loop(
+        jax.tree.map(lambda *x: jnp.stack(x), *begun),
+        lambda state, count: advance(state, hyper, seeds, np.float32(updates), count),
+        lambda state: host.relative(*score(state.weights, seeds, numbers), told),
+        runs=seeds.size,
+        updates=updates,
+        store=store,
+        chunk=chunk,
+        progress=progress,
+    )
     return state.weights, curve
 
 
-def _seeds(seeds):
+def seeds_of(seeds):
     """One or several integers of any type as uint32 `[runs]`."""
     several = isinstance(seeds, list | tuple | range) or (isinstance(seeds, np.ndarray | jax.Array) and np.ndim(seeds) == 1)
     every = [checks.whole("seeds", seed, 0, 2**32 - 1) for seed in (seeds if several else [seeds])]
@@ -217,7 +191,7 @@ def _advance(training, learn, mesh):
 
     places = jnp.arange(training.lanes, dtype=jnp.uint32).reshape(training.minibatches, -1)
 
-    @functools.partial(jax.jit, static_argnums=4, compiler_options=_compiler_options(mesh))
+    @functools.partial(jax.jit, static_argnums=4, compiler_options=compiler_options(mesh))
     def advance(state, hyper, seeds, updates, count):
         spread = jax.shard_map(
             functools.partial(many, count),
@@ -231,7 +205,7 @@ def _advance(training, learn, mesh):
     return advance
 
 
-def _compiler_options(mesh):
+def compiler_options(mesh):
     """If each core is a device, keep matrix products on the core of their device, because the others are busy."""
     alone = {"xla_cpu_multi_thread_eigen": mesh.size == 1} if device_mesh.on_cpu(mesh) else {}
     return device_mesh.compiler_options(mesh) | alone

@@ -14,6 +14,7 @@ These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds l
 | "transformer" | keys and values of every period | all |
 | "stats" | counts and sums of each action; equivariant to the order of actions | all |
 | "none" | none; for ablations | all |
+| "mlp" | none; for markets whose observation tells the state | all |
 
 `SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics.
 
@@ -43,14 +44,20 @@ class SequenceNetwork(nn.Module):
       actions: number of actions.
       inputs: the inputs of the network.
       head_scale: scale of the initial weights of the policy head; .01 for reinforcement learning, .1 for imitation.
+      normalised: whether tokens are normalised by the statistics in `weights["stats"]`, see `running`.
+      dueling: whether the logits are the values of actions, made of the value of the state and of advantages (`dqn`).
     """
 
     core: nn.Module
     actions: int
     inputs: Inputs
     head_scale: float = 0.01
+    normalised: bool = False
+    dueling: bool = False
 
     def setup(self):
+        if self.normalised:
+            self.normal = Normaliser()
         self.policy = nn.Dense(self.actions, kernel_init=nn.initializers.orthogonal(self.head_scale))
         self.value_hidden = nn.Dense(self.core.size, kernel_init=nn.initializers.orthogonal(2**0.5))
         self.value = nn.Dense(1, kernel_init=nn.initializers.zeros_init())
@@ -62,19 +69,42 @@ class SequenceNetwork(nn.Module):
 
     def step(self, memory, facts, seen):
         """One decision: `(memory, Output)`."""
-        memory, hidden = self.core.step(memory, self.inputs.token(facts, seen))
+        return self.decide(memory, self.inputs.token(facts, seen))
+
+    def decide(self, memory, token):
+        """One decision from the token, float `[D]`: `(memory, Output)`."""
+        memory, hidden = self.core.step(memory, self.normal(token) if self.normalised else token)
         return memory, self.heads(hidden)
+
+    def first(self, token):
+        """The first decision; weights are made by it (`init(key, token, method="first")`)."""
+        return self.decide(self.core.start(), token)
 
     def apply_sequence(self, facts, seen):
         """All decisions of a lifetime: `Output` with a leading axis `[T]`."""
-        return self.heads(self.core.apply_sequence(jax.vmap(self.inputs.token, (None, 0))(facts, seen)))
+        tokens = jax.vmap(self.inputs.token, (None, 0))(facts, seen)
+        return self.heads(self.core.apply_sequence(self.normal(tokens) if self.normalised else tokens))
 
     def heads(self, hidden):
         """Logits and value of hidden states `[..., size]`."""
-        return Output(self.policy(hidden), self.value(nn.tanh(self.value_hidden(hidden)))[..., 0])
+        logits, value = self.policy(hidden), self.value(nn.tanh(self.value_hidden(hidden)))[..., 0]
+        if self.dueling:
+            logits = value[..., None] + logits - logits.mean(axis=-1, keepdims=True)
+        return Output(logits, value)
 
 
-def make(name, *, actions, inputs=None, head_scale=0.01, **options):
+class Normaliser(nn.Module):
+    """Tokens minus their mean, divided by their standard deviation, cut at +-10; without gradient in the statistics."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        mean = self.variable("stats", "mean", jnp.zeros, tokens.shape[-1:], jnp.float32)
+        variance = self.variable("stats", "variance", jnp.ones, tokens.shape[-1:], jnp.float32)
+        level, scale = map(jax.lax.stop_gradient, (mean.value, jnp.sqrt(variance.value + 1e-8)))
+        return jnp.clip((tokens - level) / scale, -10.0, 10.0)
+
+
+def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueling=False, **options):
     """Build a network by name.
 
     Args:
@@ -82,6 +112,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
       actions: number of actions; "stats" takes any.
       inputs: `Inputs`, or None for the default ones; "stats" has its own inputs.
       head_scale: scale of the initial weights of the policy head.
+      normalised, dueling: see `SequenceNetwork`; not for "stats".
       **options: options of the core, see `cores`; for "stats", see `stats_net`.
 
     Raises:
@@ -94,6 +125,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
     if not isinstance(inputs, Inputs):
         raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(inputs)}")
     checks.number("head_scale", head_scale, low=0, scalar=True)
+    shape = {"normalised": checks.boolean("normalised", normalised), "dueling": checks.boolean("dueling", dueling)}
     kind: Any = StatsNet if name == "stats" else cores.CORES[name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
@@ -104,13 +136,15 @@ def make(name, *, actions, inputs=None, head_scale=0.01, **options):
         if size % heads:
             raise ValueError(f"size must be a multiple of heads, got {size} and {heads}")
     if name == "stats":
+        if any(shape.values()):
+            raise ValueError("network 'stats' has neither normalised nor dueling")
         return kind(head_scale=float(head_scale), **options)
-    return SequenceNetwork(kind(**options), actions, inputs, float(head_scale))
+    return SequenceNetwork(kind(**options), actions, inputs, float(head_scale), **shape)
 
 
 def _option(key, value) -> Any:
     """An option of a core, after checks."""
-    if key == "attention":
+    if key in ("attention", "tanh", "layer_norm"):
         return checks.boolean(key, value)
     return checks.whole(key, value, 0 if key == "chrono" else 1, DEEPEST if key == "layers" else checks.LARGEST)
 

@@ -1,0 +1,305 @@
+"""Courses: the common part of deep learners on `worlds`: lanes that play, a record of what happened, gradient steps on it.
+
+A learner is a frozen dataclass of static choices with
+
+    looks_ahead: bool                                                    whether it needs `Record.ahead`
+    start(course, seed) -> State                                         new weights and everything else
+    __call__(course, state, hyper, streams, share) -> (State, metrics)   one update
+    choose(course, key, output, hyper, share) -> action                  how it acts while it learns
+    greedy(course, output) -> action                                     how it acts when it is scored
+    agent(course, weights, about) -> Agent                               what is saved
+
+One update plays `length` periods in each lane and learns from them; `share` is the share of the updates that are done. Lanes
+continue where the last update left them. Random numbers are addressed by (seed, role, step, lane).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, random
+from jaxprice.agents import lifetimes, networks, optimiser, running, trained, worlds
+from jaxprice.types import Discrete
+
+
+@struct.dataclass
+class Lanes:
+    """Lanes that play, every leaf `[lanes, ...]`.
+
+    Attributes:
+      world: state of the world.
+      token: the next input of the network.
+      memory: memory of the network.
+      fresh: whether the episode begins now.
+    """
+
+    world: Any
+    token: jax.Array
+    memory: Any
+    fresh: jax.Array
+
+
+@struct.dataclass
+class State:
+    """The state of a run.
+
+    Attributes:
+      weights: "params", and "stats", the statistics of observations, if they are normalised.
+      optimiser: state of the optimiser.
+      update: number of updates done, int scalar.
+      lanes: `Lanes`.
+      observations: `running.Running` of tokens.
+      rewards: `running.RewardScale`.
+      rest: whatever else the learner needs.
+    """
+
+    weights: Any
+    optimiser: Any
+    update: jax.Array
+    lanes: Lanes
+    observations: running.Running
+    rewards: running.RewardScale
+    rest: Any = ()
+
+
+@struct.dataclass
+class Record:
+    """What happened in `[T, lanes]`.
+
+    Attributes:
+      token, fresh: input of the network, and whether the episode began with it.
+      action: the action.
+      output: what the network said.
+      step: `worlds.Step`.
+      ahead: what the network says of `step.last`, if the learner asks for it (`looks_ahead`).
+    """
+
+    token: jax.Array
+    fresh: jax.Array
+    action: jax.Array
+    output: Any
+    step: worlds.Step
+    ahead: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Course:
+    """The setting of a training run; static.
+
+    Attributes:
+      world: from `worlds.make`.
+      network: with the methods `start`, `first` and `decide`, as `networks.SequenceNetwork` has.
+      built: name and options of the network, for `agents.Agent`.
+      learner: see the module.
+      lanes, length: lanes, and periods that each plays in an update.
+      clip_norm: largest norm of the gradient.
+      normalise: whether observations and rewards are normalised.
+    """
+
+    world: Any
+    network: Any
+    built: tuple
+    learner: Any
+    lanes: int
+    length: int
+    clip_norm: float = 0.5
+    normalise: bool = True
+
+    @property
+    def adam(self):
+        """Adam after clipping."""
+        return optimiser.adam(self.clip_norm)
+
+    def memory(self, weights):
+        """Memory of the network at the start of an episode."""
+        return self.network.apply(weights, None, method="start")
+
+    def decide(self, weights, memory, token):
+        """One decision: `(memory, Output)`."""
+        return self.network.apply(weights, memory, token, method="decide")
+
+    def started(self, weights, memory, fresh):
+        """The memory, started anew where an episode begins."""
+        return jax.tree.map(lambda a, b: jnp.where(fresh, a, b), self.memory(weights), memory)
+
+    def says(self, weights, memory, token, fresh):
+        """The outputs of the network for tokens `[n, D]`, or, if it has a memory, for tokens `[T, lanes, D]` in their order.
+
+        Args:
+          weights: weights.
+          memory: memory of the lanes before the first token.
+          token: tokens.
+          fresh: where an episode begins.
+        """
+        if not jax.tree.leaves(memory):
+            flat = token.reshape(-1, token.shape[-1])
+            says = jax.vmap(lambda one: self.decide(weights, (), one)[1])(flat)
+            return jax.tree.map(lambda x: x.reshape(*token.shape[:-1], *x.shape[1:]), says)
+
+        def period(memory, now):
+            token, fresh = now
+            return jax.vmap(lambda m, t, f: self.decide(weights, self.started(weights, m, f), t))(memory, token, fresh)
+
+        return jax.lax.scan(period, memory, (token, fresh))[1]
+
+    def begin(self, seed):
+        """The `State` before the first update, for a seed, uint32 scalar."""
+        streams = lifetimes.streams(seed)
+        keys = jax.vmap(lambda lane: random.address(streams["reset"], 0, lane))(jnp.arange(self.lanes, dtype=jnp.uint32))
+        world, token = jax.vmap(self.world.reset)(keys)
+        key = random.address(streams["init"], 0, 0)
+        start = self.network.init(key, token[0], method="first")
+        weights = dict(start)
+        memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.lanes, *x.shape)), self.memory(weights))
+        lanes = Lanes(world, token, memory, jnp.ones(self.lanes, bool))
+        return State(
+            weights,
+            self.adam.init(weights["params"]),
+            jnp.int32(0),
+            lanes,
+            running.start(token.shape[1:]),
+            running.start_rewards(self.lanes),
+        )
+
+    def play(self, state, hyper, streams, share):
+        """Play `length` periods in every lane: `(state, Record)`. Statistics are updated if they count."""
+        numbers = jnp.arange(self.lanes, dtype=jnp.uint32)
+        weights = state.weights
+
+        def one(lanes, number, time):
+            keys = {role: random.address(streams[role], time, number) for role in ("act", "demand", "reset")}
+            memory, output = self.decide(weights, lanes.memory, lanes.token)
+            action = self.learner.choose(self, keys["act"], output, hyper, share)
+            world, step = self.world.step(keys["demand"], keys["reset"], lanes.world, action)
+            ahead = self.decide(weights, memory, step.last)[1] if self.learner.looks_ahead else None
+            memory = self.started(weights, memory, step.done)
+            record = Record(lanes.token, lanes.fresh, action, output, step, ahead)
+            return Lanes(world, step.token, memory, step.done), record
+
+        def period(lanes, time):
+            return jax.vmap(one, (0, 0, None))(lanes, numbers, time)
+
+        first = state.update.astype(jnp.uint32) * np.uint32(self.length) + np.uint32(1)
+        lanes, record = jax.lax.scan(period, state.lanes, first + jnp.arange(self.length, dtype=jnp.uint32))
+        state = state.replace(lanes=lanes)
+        if self.normalise:
+            observations = running.add(state.observations, record.token.reshape(-1, record.token.shape[-1]))
+            rewards = running.add_rewards(state.rewards, record.step.reward, record.step.done, hyper.discount)
+            stats = {"normal": {"mean": observations.mean, "variance": observations.variance}}
+            weights = state.weights | {"stats": stats}
+            state = state.replace(weights=weights, observations=observations, rewards=rewards)
+        return state, record
+
+    def epochs(self, state, key, loss, batch, memory, epochs, minibatches, hyper, share):
+        """Several passes over a record, in random minibatches: `(state, metrics)`.
+
+        Minibatches are made of periods, or of whole lanes if the network has a memory.
+
+        Args:
+          state: `State`.
+          key: key.
+          loss: `(says, part) -> (loss, metrics)`, with the outputs of the network on a part of the batch.
+          batch: dict of arrays `[T, lanes, ...]`, with "token" and "fresh".
+          memory: memory of the lanes before the record.
+          epochs, minibatches: number of passes, and of parts of a pass.
+          hyper, share: as in an update.
+        """
+        recurrent = bool(jax.tree.leaves(memory))
+        if not recurrent:
+            batch = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), batch)
+        count = batch["fresh"].shape[1]
+
+        def minibatch(state, places):
+            part = jax.tree.map(lambda x: x[:, places] if recurrent else x[0, places], batch)
+            held = jax.tree.map(lambda x: x[places], memory)
+
+            def total(params):
+                return loss(self.says(state.weights | {"params": params}, held, part["token"], part["fresh"]), part)
+
+            gradient, metrics = jax.grad(total, has_aux=True)(state.weights["params"])
+            return self.descend(state, gradient, hyper, share), metrics
+
+        def epoch(state, key):
+            return jax.lax.scan(minibatch, state, jax.random.permutation(key, count).reshape(minibatches, -1))
+
+        state, metrics = jax.lax.scan(epoch, state, jax.random.split(key, epochs))
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    def descend(self, state, gradient, hyper, share):
+        """One step of Adam on the params, with the schedule of `optimiser`."""
+        step = optimiser.State(state.weights["params"], state.optimiser, state.update)
+        step = optimiser.descend(self.adam, step, gradient, hyper, share)
+        return state.replace(weights=state.weights | {"params": step.weights}, optimiser=step.optimiser)
+
+
+def course_of(world, learner, lanes, length, network, actions, clip_norm=0.5, normalise=True):
+    """A `Course` with a network of `networks.make`, after checks.
+
+    Args:
+      world, learner, lanes, length, clip_norm, normalise: see `Course`.
+      network: name and options of the network.
+      actions: number of outputs.
+
+    Raises:
+      ValueError: a number is out of range, or the network does not exist.
+    """
+    lanes, length = checks.positive_int("lanes", lanes), checks.positive_int("length", length)
+    clip_norm = float(checks.number("clip_norm", clip_norm, low=0, scalar=True))
+    normalise, (name, options) = checks.boolean("normalise", normalise), network
+    options = options | {"normalised": normalise}
+    made = networks.make(name, actions=actions, inputs=world.fed, **options)
+    return Course(world, made, (name, options), learner, lanes, length, clip_norm, normalise)
+
+
+def discrete(world, learner):
+    """The number of actions of a world, for a learner that chooses an index.
+
+    Raises:
+      ValueError: actions are not indices.
+    """
+    if not isinstance(world.space, Discrete):
+        raise ValueError(f"{learner} chooses one of a number of actions, {world.name} takes {world.space}; sac takes prices")
+    return world.space.n
+
+
+def greedy(learner, course, output):
+    """The action of the largest logit or value: a method of learners."""
+    del learner, course
+    return jnp.argmax(output.logits, axis=-1).astype(jnp.int32)
+
+
+def choose_epsilon(learner, course, key, output, hyper, share):
+    """A random action with a probability that falls from 1 to `hyper.epsilon`, otherwise the best: a method of learners."""
+    epsilon = 1 - (1 - hyper.epsilon) * jnp.minimum(share / jnp.maximum(hyper.explore, 1e-6), 1.0)
+    key_try, key_action = jax.random.split(key)
+    other = jax.random.randint(key_action, (), 0, course.world.space.n, jnp.int32)
+    return jnp.where(jax.random.uniform(key_try) < epsilon, other, greedy(learner, course, output))
+
+
+def agent(learner, course, weights, about):
+    """The `Agent` of a network of `networks.make`, which plays its largest logit: a method of learners."""
+    del learner
+    name, options = course.built
+    return trained.Agent(name, course.world.space.n, weights, options, course.world.fed, "argmax", about)
+
+
+def returns(rewards, values, done, discount, trace):
+    """Returns with traces, `[T, lanes]`: G_t = r_t + g ((1 - l) v_(t+1) + l G_(t+1)), with l = 0 where an episode ends.
+
+    Args:
+      rewards: `[T, lanes]`.
+      values: of what follows, `[T, lanes]`, zero after termination; v_(t+1) above, and the last G_(t+1).
+      done: whether the episode ended.
+      discount, trace: scalars.
+    """
+
+    def back(later, now):
+        reward, value, ends = now
+        later = reward + discount * jnp.where(ends, value, (1 - trace) * value + trace * later)
+        return later, later
+
+    return jax.lax.scan(back, values[-1], (rewards, values, done), reverse=True)[1]

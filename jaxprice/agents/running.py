@@ -1,0 +1,84 @@
+"""Running statistics: mean and variance of observations, and the scale of rewards, which learners divide by.
+
+Batches are merged exactly: with n, m, s the count, mean and mean square deviation so far, and n', m', s' those of a batch,
+
+    m <- m + (m' - m) n' / (n + n'),    s <- (n s + n' s' + (m' - m)^2 n n' / (n + n')) / (n + n').
+
+The scale of rewards is the standard deviation of their discounted sum so far, kept for every lane since its episode began.
+
+Source: T. F. Chan, G. H. Golub, R. J. LeVeque (1983), "Algorithms for computing the sample variance: analysis and
+recommendations", doi:10.1080/00031305.1983.10483115; L. Engstrom et al. (2020), "Implementation matters in deep policy
+gradients", arXiv:2005.12729 (both normalisations).
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@struct.dataclass
+class Running:
+    """Statistics of numbers `[...]`.
+
+    Attributes:
+      count: numbers so far, float scalar; at most `LONGEST`, after which old numbers are slowly forgotten.
+      mean, variance: float `[...]`.
+    """
+
+    count: jax.Array
+    mean: jax.Array
+    variance: jax.Array
+
+
+LONGEST = 2.0**22  # so that counts stay exact in float32
+
+
+def start(shape=()):
+    """Statistics of no numbers: mean zero and variance one, which the first batch replaces."""
+    return Running(jnp.float32(0), jnp.zeros(shape, jnp.float32), jnp.ones(shape, jnp.float32))
+
+
+def add(running, batch):
+    """Statistics with a batch, float `[n, ...]`."""
+    size = jnp.float32(batch.shape[0])
+    mean, variance = batch.mean(axis=0), batch.var(axis=0)
+    count = running.count + size
+    apart = mean - running.mean
+    level = running.mean + apart * (size / count)
+    spread = (running.count * running.variance + size * variance + apart**2 * (running.count * size / count)) / count
+    return Running(jnp.minimum(count, LONGEST), level, spread)
+
+
+@struct.dataclass
+class RewardScale:
+    """Scale of rewards.
+
+    Attributes:
+      sums: discounted sum of the rewards of each lane since its episode began, float `[lanes]`.
+      seen: statistics of these sums.
+    """
+
+    sums: jax.Array
+    seen: Running
+
+    @property
+    def scale(self):
+        """The number that rewards are divided by, float scalar."""
+        return jnp.where(self.seen.count > 0, jnp.sqrt(self.seen.variance + 1e-8), 1.0)
+
+
+def start_rewards(lanes):
+    """The scale of no rewards: one."""
+    return RewardScale(jnp.zeros(lanes, jnp.float32), start())
+
+
+def add_rewards(scale, rewards, done, discount):
+    """The scale with rewards `[T, lanes]` of periods that ended an episode where `done`."""
+
+    def period(sums, now):
+        reward, ends = now
+        sums = discount * sums + reward
+        return jnp.where(ends, 0.0, sums), sums
+
+    sums, all_sums = jax.lax.scan(period, scale.sums, (rewards, done))
+    return RewardScale(sums, add(scale.seen, all_sums.reshape(-1)))

@@ -1,0 +1,239 @@
+"""Worlds: what a deep reinforcement learner plays, one step at a time, with episodes that start again by themselves.
+
+A market becomes a world by `Market`, and an environment of gymnax by `Gymnax`. A world has one lane; learners vmap it.
+
+    state, token = world.reset(key)
+    state, step = world.step(key, key_reset, state, action)
+
+`token` is the input of the network, a float vector. A step tells how the period ended. After the last period of an episode
+the next one begins, so `step.token` is the first token of the new episode, and `step.last` the token that the action led to.
+
+An episode ends in two ways, and a learner must tell them apart (Pardo et al. 2018):
+
+* `terminated`: nothing comes after it. So ends a market with a season, which sells its stock until the horizon.
+* `truncated`: the market would go on, and only the record stops. So ends a market whose oracle maximises the average reward
+  (`Environment.endless`). The value of the last token counts.
+
+With `params=None` each episode draws a market from the task distribution, which is the meta setting. Otherwise all episodes
+play the same market.
+
+Source: F. Pardo, A. Tavakoli, V. Levdik, P. Kormushev (2018), "Time limits in reinforcement learning", arXiv:1712.00378.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxprice import checks, given
+from jaxprice.agents import inputs
+from jaxprice.agents.inputs import Inputs
+from jaxprice.environment import Environment
+from jaxprice.types import Discrete, Interval, Transition
+
+REWARDS = ("sampled", "mean", "regret")
+
+
+@struct.dataclass
+class Step:
+    """How a period ended.
+
+    Attributes:
+      token: the next input of the network, float `[D]`.
+      last: the input that the action led to; it differs from `token` where an episode has ended, float `[D]`.
+      reward: the reward for training, in units, float scalar.
+      terminated, truncated: how the episode ended, bool scalars; both are False if it goes on.
+      earned, best: expected reward under the agent and under the oracle, in money; for gymnax the reward, and 0.
+    """
+
+    token: jax.Array
+    last: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    earned: jax.Array
+    best: jax.Array
+
+    @property
+    def done(self):
+        """Whether the episode has ended."""
+        return self.terminated | self.truncated
+
+
+@struct.dataclass
+class Scene:
+    """The state of a market world: the market and what the seller has seen of it."""
+
+    params: Any
+    market: Any
+    observation: Any
+    facts: inputs.Facts
+    seen: inputs.Seen
+
+
+class Market:
+    """A market as a world.
+
+    Args:
+      env: the market.
+      params: its numbers; None draws a market of the task distribution for each episode.
+      horizon: number of periods of an episode; by default that of `params` or of the default market.
+      fed: `Inputs`, the inputs of the network; by default time (unless the market is endless) and the observation.
+      reward: "sampled", "mean" or "regret"; see `lifetimes`.
+
+    Raises:
+      ValueError: bad input.
+    """
+
+    def __init__(self, env, params=None, horizon=None, fed=None, reward="sampled"):
+        if not isinstance(env, Environment):
+            raise ValueError(f"env must be an environment, as jaxprice.make(...)[0], got {checks.shown(env)}")
+        self.env, self.reward = env, checks.choice("reward", reward, REWARDS)
+        default = int(np.asarray((env.default_params() if params is None else params).max_steps_in_episode))
+        self.horizon = checks.positive_int("horizon", default if horizon is None else horizon)
+        if env.longest is not None and self.horizon > env.longest:
+            raise ValueError(f"horizon must be at most {env.longest} in {env.name}, got {self.horizon}")
+        self.params = None
+        if params is not None:
+            self.params, batched = given.ready(env, given.kind_of(env)[0], params, 1, self.horizon)
+            if batched:
+                raise ValueError("params must be one market, got a batch")
+        bare = Inputs(action=False, demand=False, reward=False, time=not env.endless)
+        self.fed = bare if fed is None else fed
+        if not isinstance(self.fed, Inputs):
+            raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(fed)}")
+        self.space = env.action_space()
+        if not isinstance(self.space, Discrete | Interval) or self.space.shape:
+            raise ValueError(f"learners choose one price, the market {env.name} takes {self.space}")
+
+    def decided_by(self):
+        """What decides the numbers of the world: name -> object, for a fingerprint."""
+        return {"env": self.env, "params": self.params, "horizon": self.horizon, "fed": self.fed, "reward": self.reward}
+
+    @property
+    def name(self):
+        """Label in results."""
+        return self.env.name
+
+    def example(self):
+        """`Facts` and `Seen` of one lane before the first decision."""
+        scene, _ = self.reset(jax.random.key(0))
+        return scene.facts, scene.seen
+
+    def reset(self, key):
+        """Start an episode: `(state, token)`."""
+        key_market, key_reset = jax.random.split(key)
+        draws = self.params is None
+        params = self.env.draw_params(key_market, jnp.int32(self.horizon)) if draws else self.params
+        params = jax.tree.map(jnp.asarray, params)
+        obs, market = self.env.reset_env(key_reset, params)
+        problem = self.env.problem(params).with_observation(obs)
+        facts, seen = inputs.facts(problem), inputs.before(problem, obs)
+        return Scene(params if draws else None, market, obs, facts, seen), self.fed.token(facts, seen)
+
+    def step(self, key, key_reset, state, action):
+        """One period, and the start of the next episode after the last period: `(state, Step)`."""
+        env, params = self.env, jax.tree.map(jnp.asarray, self.params if state.params is None else state.params)
+        expected = jnp.asarray(env.expected_reward(state.market, action, params), jnp.float32)
+        best = jnp.asarray(env.optimal_reward(state.market, params), jnp.float32)
+        obs, market, reward, _, info = env.step_env(key, state.market, action, params)
+        sale = Transition(state.observation, action, info["price"], info["demand"], reward, obs)
+        seen = inputs.after(state.facts, state.seen, sale)
+        told = {"sampled": reward, "mean": expected, "regret": -info["regret"]}[self.reward]
+        after = dataclasses.replace(state, market=market, observation=obs, seen=seen)
+        last = self.fed.token(after.facts, seen)
+        ends = seen.time >= self.horizon
+        new, first = self.reset(key_reset)
+        state, token = jax.tree.map(lambda a, b: jnp.where(ends, a, b), (new, first), (after, last))
+        no = jnp.zeros_like(ends)
+        terminated, truncated = (no, ends) if env.endless else (ends, no)
+        told = jnp.asarray(told, jnp.float32) / after.facts.unit
+        return state, Step(token, last, told, terminated, truncated, best - info["regret"], best)
+
+
+class Gymnax:
+    """An environment of gymnax as a world; `step_env` may follow gymnax 0.0.x or 1.x.
+
+    gymnax 0.0.x does not tell a time limit from another end. An episode counts as truncated if its last period is
+    `params.max_steps_in_episode`.
+
+    Args:
+      env: the environment, such as `gymnax.make("CartPole-v1")[0]`.
+      params: its params; by default `env.default_params`.
+
+    Raises:
+      ValueError: the object is no gymnax environment, or its actions are neither an index nor a vector between bounds.
+    """
+
+    endless = False
+
+    def __init__(self, env, params=None):
+        for name in ("reset_env", "step_env", "action_space", "default_params"):
+            if not hasattr(env, name):
+                raise ValueError(f"env must be a gymnax environment, got {checks.shown(env)}, which has no {name}")
+        self.env, self.params = env, env.default_params if params is None else params
+        self.horizon = int(self.params.max_steps_in_episode)
+        space = env.action_space(self.params)
+        if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) == 1):
+            raise ValueError(f"learners choose an index or a vector between bounds, this environment takes {space}")
+        self.space: Any = Discrete(int(space.n)) if hasattr(space, "n") else Interval(tuple(space.shape))
+        self.fed, self.reward = Inputs(), "sampled"
+
+    def decided_by(self):
+        """What decides the numbers of the world: name -> object, for a fingerprint."""
+        return {"env": self.env, "params": self.params}
+
+    @property
+    def name(self):
+        """Label in results."""
+        return str(getattr(self.env, "name", type(self.env).__name__))
+
+    def reset(self, key):
+        """Start an episode: `(state, token)`."""
+        obs, state = self.env.reset_env(key, self.params)
+        return state, _flat(obs)
+
+    def step(self, key, key_reset, state, action):
+        """One step, and the start of the next episode after the last one: `(state, Step)`."""
+        obs, after, reward, terminated, _ = self.env.step_env(key, state, action, self.params)
+        limit = after.time >= self.params.max_steps_in_episode
+        if hasattr(self.env, "is_truncated"):
+            limit = jnp.asarray(self.env.is_truncated(after, self.params))
+            terminated = jnp.asarray(terminated)
+        else:
+            terminated = jnp.asarray(terminated) & ~limit
+        last = _flat(obs)
+        ends = terminated | limit
+        new, first = self.reset(key_reset)
+        state, token = jax.tree.map(lambda a, b: jnp.where(ends, a, b), (new, first), (after, last))
+        reward = jnp.asarray(reward, jnp.float32)
+        return state, Step(token, last, reward, terminated, limit & ~terminated, reward, jnp.float32(0))
+
+
+def make(env, params=None, **options):
+    """The world of a market, or of an environment of gymnax.
+
+    Args:
+      env: an `Environment` of jaxprice, or an environment of gymnax.
+      params: its params; None draws markets of the task distribution (jaxprice), or means the default (gymnax).
+      **options: options of `Market`.
+
+    Raises:
+      ValueError: bad input.
+    """
+    if isinstance(env, Market | Gymnax):
+        return env
+    if isinstance(env, Environment):
+        return Market(env, params, **options)
+    if options := {name: value for name, value in options.items() if value is not None}:
+        raise ValueError(f"an environment of gymnax takes no options, got {sorted(options)}")
+    return Gymnax(env, params)
+
+
+def _flat(observation):
+    """An observation as one float vector."""
+    leaves = jax.tree.leaves(observation)
+    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
