@@ -166,9 +166,16 @@ class Course:
         )
 
     def play(self, state, hyper, streams, share):
-        """Play `length` periods in every lane: `(state, Record)`. Statistics are updated if they count."""
-        numbers = jnp.arange(self.lanes, dtype=jnp.uint32)
-        weights = state.weights
+        """Play `length` periods in every lane: `(state, Record)`.
+
+        Tokens are normalised by the statistics before this record, when it is made and when it is learned from: so the
+        ratio of PPO is one before its first step. The record counts from the next one on.
+        """
+        numbers, weights = jnp.arange(self.lanes, dtype=jnp.uint32), state.weights
+        if self.normalise:
+            seen = state.observations
+            weights = weights | {"stats": {"normal": {"mean": seen.mean, "variance": seen.variance}}}
+            state = state.replace(weights=weights)
 
         def one(lanes, number, time):
             keys = {role: random.address(streams[role], time, number) for role in ("act", "demand", "reset")}
@@ -189,9 +196,7 @@ class Course:
         if self.normalise:
             observations = running.add(state.observations, record.token.reshape(-1, record.token.shape[-1]))
             rewards = running.add_rewards(state.rewards, record.step.reward, record.step.done, hyper.discount)
-            stats = {"normal": {"mean": observations.mean, "variance": observations.variance}}
-            weights = state.weights | {"stats": stats}
-            state = state.replace(weights=weights, observations=observations, rewards=rewards)
+            state = state.replace(observations=observations, rewards=rewards)
         return state, record
 
     def epochs(self, state, key, loss, batch, memory, epochs, minibatches, hyper, share):
