@@ -22,7 +22,7 @@ MONEY = {  # leaves by the power of the unit of money that they are measured in
     0: """intercept level alpha means stds levels noise_scale arrival stock demand pmf consumption shares margin size
         capacity fairness delta rows labels hit miss memory contexts locations scales features elasticity types appeal
         redemption fit season promotion tastes competition rival loyalty exposure contentment aside rise fall discount
-        changes slots transition period phase step budget a b weights max_steps_in_episode""",
+        sales answer lag changes slots transition period phase step budget a b weights max_steps_in_episode""",
 }
 OF_CURVES = {  # where the same name means another unit
     "Probit": {"location": 1, "scale": 1},
@@ -129,6 +129,8 @@ SCALED_MARKETS = {
     "reference price": ("ReferencePrice", {"num_prices": 6}),
     "reference price, interval": ("ReferencePrice", {"cost": 0.1, "resolution": 21}),
     "replenishment": ("Replenishment", {"largest": 8, "largest_demand": 8}),
+    "rival": ("ReactiveRival", {"num_prices": 10, "cost": 2.0}),
+    "rival, any price": ("ReactiveRival", {"rule": "cartel", "num_prices": 7, "any_price": True}),
     "storefront": ("Storefront", {"size": "small", "weights": [0.7, 0, 0.3, 0, 0]}),
     "change points": ("NonStationary", {"kind": "piecewise", "num_markets": 3, "horizon": 12}),
     "season": ("NonStationary", {"kind": "season", "market": "LinearValuation"}),

@@ -14,7 +14,7 @@ from jaxprice.envs.non_stationary import NonStationary
 WHOLE = (
     *("BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
     *("LinearValuation", "LogitOligopoly", "LowRankDemand", "MNLAssortment", "MNLPricing", "MultiProduct", "PostedPrice"),
-    *("ReferencePrice", "Replenishment", "SegmentedValuation", "WheelBandit"),
+    *("ReactiveRival", "ReferencePrice", "Replenishment", "SegmentedValuation", "WheelBandit"),
 )
 
 

@@ -61,6 +61,11 @@ RICHER_MARKETS = {  # buyers with features, a state that moves, or several produ
     "reference price, interval": ("ReferencePrice", {"observe_reference": True, "cost": 0.1}),
     "lost sales": ("Replenishment", {}),
     "backlog": ("Replenishment", {"backlog": True, "law": "binomial", "largest": 12}),
+    "rival": ("ReactiveRival", {"num_prices": 8}),
+    "rival, any price": (
+        "ReactiveRival",
+        {"demand": "logit", "rule": "cartel", "any_price": True, "noise": "gaussian", "num_prices": 6},
+    ),
     "storefront": ("Storefront", {"size": "small", "num_products": 2, "num_exposures": 2}),
     "wheel": ("WheelBandit", {}),
     "labelled rows": ("LabelledRows", {"hit": 0.9, "miss": 0.2}),
@@ -81,6 +86,7 @@ VARIANTS = (  # rows of a kind that another row shows: slow tests
     "glm, linear",
     "reference price, interval",
     "backlog",
+    "rival, any price",
     "valuation, gaussian, grid",
     "inventory, interval",
 )
@@ -92,6 +98,7 @@ FIXED = {  # leaves that are told or derived, or that this row does not use
     **dict.fromkeys(("inventory", "inventory, interval", "inventory, salvage", "related inventory"), ("values",)),
     **dict.fromkeys(("reference price", "reference price, interval"), ("worth", "value")),
     **dict.fromkeys(("lost sales", "backlog", "storefront"), ("worth", "regrets", "best", "value")),
+    **dict.fromkeys(("rival", "rival, any price"), ("worth", "regrets", "best", "value")),
     "network": ("mix", "duals", "value"),
     "network, bernoulli": ("mix", "duals", "value"),
 }

@@ -132,6 +132,14 @@ BROKEN = {  # row of `scaled.SCALED_MARKETS`: (a change of a leaf, what the mess
         ("stock", lambda x: x - 1, "stock"),
         ("holding", lambda x: -x, "holding"),
     ],
+    "rival": [
+        ("answer", lambda x: x + 99, "answer"),
+        ("start", lambda x: x - 99, "start"),
+        ("lag", lambda x: x + 1, "lag"),
+        ("sales", lambda x: 9 * x, "at most 40"),
+        ("sales", lambda x: 0 * x, "nobody buys"),
+        ("cost", lambda x: -x, "cost"),
+    ],
     "storefront": [
         ("types", lambda x: 2 * x, "types"),
         ("competition", lambda x: -x, "competition"),

@@ -10,9 +10,9 @@ The base class for a market of your own:
 | today's price changes tomorrow's market, infinite horizon | `planning.LongRunMarket` | `solve`, all but `optimal_reward` |
 | anything else: a season's stock, rival sellers, a wrapper | `environment.Environment` | all |
 
-Reference prices, loyalty and replenishment are markets of the fourth kind. Every market also defines its default numbers
-(`default_params`), random draws (`sample_params`), conditions on the numbers (`rules`) and the seller's knowledge
-(`problem`). If a class lacks methods, its constructor raises a `TypeError` that names them.
+Reference prices, loyalty, replenishment and a rival that reacts are markets of the fourth kind. Every market also defines
+its default numbers (`default_params`), random draws (`sample_params`), conditions on the numbers (`rules`) and the seller's
+knowledge (`problem`). If a class lacks methods, its constructor raises a `TypeError` that names them.
 
 To make a market known to `make`, add a file here whose class is decorated with `options.market` and has `options.option`s as
 fields; a line below; and a row of the table in `experiments/README.md`, by `python -m experiments.tools.market_table
@@ -45,6 +45,7 @@ from jaxprice.envs.options import MAKERS, card
 from jaxprice.envs.options import cards as cards
 from jaxprice.envs.parametric_demand import ParametricDemand as ParametricDemand
 from jaxprice.envs.posted_price import PostedPrice as PostedPrice
+from jaxprice.envs.reactive_rival import ReactiveRival as ReactiveRival
 from jaxprice.envs.reference_price import ReferencePrice as ReferencePrice
 from jaxprice.envs.related_products import RelatedProducts as RelatedProducts
 from jaxprice.envs.replenishment import Replenishment as Replenishment
