@@ -22,7 +22,8 @@ MONEY = {  # leaves by the power of the unit of money that they are measured in
     0: """intercept level alpha means stds levels noise_scale arrival stock demand pmf consumption shares margin size
         capacity fairness delta rows labels hit miss memory contexts locations scales features elasticity types appeal
         redemption fit season promotion tastes competition rival loyalty exposure contentment aside rise fall discount
-        sales answer lag changes slots transition period phase step budget a b weights max_steps_in_episode""",
+        sales answer lag changes slots transition period phase step budget a b weights frat5 arrivals
+        max_steps_in_episode""",
 }
 OF_CURVES = {  # where the same name means another unit
     "Probit": {"location": 1, "scale": 1},
@@ -117,6 +118,7 @@ SCALED_MARKETS = {
     "glm, linear": ("GLMDemand", {"link": "linear", "num_prices": 6}),
     "inventory": ("FiniteInventory", {"stock": 3, "horizon": 12, "salvage": 20.0, "shut_off": True}),
     "inventory, interval": ("FiniteInventory", {"demand": "logit", "stock": 3, "horizon": 12, "cost": 0.4}),
+    "airline": ("AirlineSeason", {"days": 4, "stock": 6, "horizon": 10, "arrivals": (8, 14), "cost": 5.0}),
     "network": ("NetworkRevenue", {"horizon": 20}),
     "several products": ("MultiProduct", {"num_products": 2, "cost": 0.1}),
     "several products, poisson": ("MultiProduct", {"num_products": 2, "family": "exponential"}),

@@ -12,7 +12,7 @@ from jaxprice.envs.finite_inventory import FiniteInventory
 from jaxprice.envs.non_stationary import NonStationary
 
 WHOLE = (
-    *("BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
+    *("AirlineSeason", "BernoulliBandit", "GaussianBandit", "FairPricing", "GLMDemand", "InformativeBandit", "LabelledRows"),
     *("LinearValuation", "LogitOligopoly", "LowRankDemand", "MNLAssortment", "MNLPricing", "MultiProduct", "PostedPrice"),
     *("ReactiveRival", "ReferencePrice", "Replenishment", "SegmentedValuation", "WheelBandit"),
 )

@@ -77,6 +77,16 @@ BROKEN = {  # row of `scaled.SCALED_MARKETS`: (a change of a leaf, what the mess
         ("max_steps_in_episode", lambda x: 0 * x, "max_steps_in_episode"),
     ],
     "inventory, interval": [("high", lambda x: 0 * x, "low below high"), ("demand.slope", lambda x: -x, "slope")],
+    "airline": [
+        ("frat5", lambda x: x + 2, "frat5"),
+        ("frat5", lambda x: x - 2, "frat5"),
+        ("arrivals", lambda x: 2 * x, "arrivals"),
+        ("prices", lambda x: x - x[0], "a lowest fare above 0"),
+        ("prices", lambda x: x[::-1].copy(), "prices"),
+        ("cost", lambda x: -x, "cost"),
+        ("stock", lambda x: x + 1, "stock"),
+        ("stock", lambda x: 0 * x, "stock"),
+    ],
     "network": [
         ("demand", lambda x: 100 * x, "demand"),
         ("demand", lambda x: 0 * x, "nobody"),

@@ -24,6 +24,7 @@ import contextlib
 import jax
 
 from jaxprice import checks, devices
+from jaxprice.envs.airline_season import AirlineSeason as AirlineSeason
 from jaxprice.envs.bernoulli_bandit import BernoulliBandit as BernoulliBandit
 from jaxprice.envs.calibrated_market import CalibratedMarket as CalibratedMarket
 from jaxprice.envs.calibrated_products import CalibratedProducts as CalibratedProducts

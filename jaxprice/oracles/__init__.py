@@ -8,6 +8,7 @@ oracles, and some policies plan with them. The second group is for studies, and 
 | `linear_valuation` | the price for a buyer with features |
 | `logit_pricing` | multinomial logit demand: monopoly and Nash prices, assortments, best replies |
 | `inventory` | a limited stock: prices by time and stock left, run-out and fixed prices |
+| `single_leg` | flights of an airline: the worth of a seat if several customers may buy on a day |
 | `fluid_lp` | the linear programme of network revenue management |
 | `dynamic_programming` | tabular decision processes: finite horizon, discounted or average reward, Pareto front |
 | `gittins` | Gittins indices of a Bernoulli arm, discounted or of a finite horizon |
@@ -19,6 +20,7 @@ oracles, and some policies plan with them. The second group is for studies, and 
 | `bayes_bandit` | a Bernoulli bandit with a prior: the optimum, and the value of index policies |
 | `bandit_bound` | the same for more arms and pulls: upper bounds |
 | `reward_paths` | the same for any deterministic policy: its value |
+| `bayes_single_leg` | a flight with unknown willingness to pay: the Bayes optimum, and the value of any seller |
 | `lambert_w` | Lambert's W, of which logit prices are formulas |
 """
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from jaxprice.oracles import (
         bandit_bound,
         bayes_bandit,
+        bayes_single_leg,
         dynamic_programming,
         fluid_lp,
         gittins,
@@ -40,11 +43,13 @@ if TYPE_CHECKING:
         reference_price,
         replenishment,
         reward_paths,
+        single_leg,
     )
 
 __all__ = [
     "bandit_bound",
     "bayes_bandit",
+    "bayes_single_leg",
     "dynamic_programming",
     "fluid_lp",
     "gittins",
@@ -55,6 +60,7 @@ __all__ = [
     "reference_price",
     "replenishment",
     "reward_paths",
+    "single_leg",
 ]
 
 __getattr__, __dir__ = lazy.modules(__name__, __all__)
