@@ -21,14 +21,6 @@ def test_dot_is_the_matrix_product_of_each_shape():
     assert len(products) == 1 and set(products[0].params["precision"]) == {jax.lax.Precision.HIGHEST}
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
-def test_inverse_of_positive_definite_matrices(size):
-    root = np.random.default_rng(size).normal(size=(20, size, 2 * size))
-    matrices = (root @ np.swapaxes(root, 1, 2) + np.eye(size)).astype(np.float32)
-    found = jax.jit(jax.vmap(numerics.inverse))(matrices)
-    np.testing.assert_allclose(found, np.linalg.inv(matrices.astype(float)), atol=1e-4)
-
-
 def test_wright_omega():
     x = np.concatenate([np.linspace(-80, 80, 4001), np.geomspace(80, 1e6, 200)]).astype(np.float32)
     np.testing.assert_allclose(jax.jit(numerics.wright_omega)(x), special.wrightomega(x.astype(float)), rtol=1e-6)

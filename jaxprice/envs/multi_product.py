@@ -23,7 +23,7 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
-from jaxprice import checks, noise, rules
+from jaxprice import checks, linear, noise, rules
 from jaxprice.envs.market import MyopicMarket
 from jaxprice.envs.options import amount, choice, given, market, option, periods, whole
 from jaxprice.numerics import dot
@@ -181,7 +181,7 @@ class MultiProduct(MyopicMarket):
             step = (ascent[i] - dot(curvature[i], prices)) / curvature[i, i]
             return prices.at[i].set(jnp.clip(prices[i] + step, low[i], high[i]))
 
-        interior = jnp.linalg.solve(curvature, ascent)
+        interior = linear.solve(curvature, ascent)
         inside = jnp.all((interior >= low) & (interior <= high))
         climbed = jax.lax.fori_loop(0, ROUNDS * self.num_products, climb, jnp.clip(interior, low, high))
         return jnp.where(inside, interior, climbed)

@@ -5,7 +5,7 @@ With features x_t of decision t, and M_t the allowed actions,
     P(a_t = k) = exp(x_t' theta_k) / sum_{j in M_t} exp(x_t' theta_j)      for k in M_t, else 0.
 
 The maximum of the log likelihood minus (ridge / 2) |theta|^2 is found by Newton's method with a bound on the Hessian, which
-is factorised once (Boehning): with A = (1/2) sum x x' + ridge I, every step theta_k + A^-1 gradient_k raises the likelihood.
+is inverted once (Boehning): with A = (1/2) sum x x' + ridge I, every step theta_k + A^-1 gradient_k raises the likelihood.
 Steps are accelerated (Nesterov), and start again where the acceleration points downhill.
 
 The decisions of a log are cut into folds of consecutive periods, and the propensities of a fold come from the fit to the
@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxprice import checks
+from jaxprice import checks, linear
 from jaxprice.ope.log import DecisionLog
 
 LEAST = 1e-6  # smallest propensity of a logged action
@@ -153,7 +153,7 @@ def fit(
       ridge: penalty.
     """
     bound = 0.5 * jnp.einsum("td,te,t->de", x, x, weight, precision="highest") + ridge * jnp.eye(x.shape[1], dtype=x.dtype)
-    factor = jax.scipy.linalg.cho_factor(bound)
+    inverse = linear.inverse(bound)
 
     def gradient(theta):
         left = weight[:, None] * (taken - law(x, theta, allowed))
@@ -166,7 +166,7 @@ def fit(
     def step(carry):
         theta, look, momentum, _, steps = carry
         uphill = gradient(look)
-        move = jax.scipy.linalg.cho_solve(factor, uphill)
+        move = jnp.matmul(inverse, uphill, precision="highest")
         after = look + move
         falls = jnp.sum(uphill * (after - theta)) < 0
         speed = jnp.where(falls, 1.0, 0.5 * (1 + jnp.sqrt(1 + 4 * momentum**2)))
@@ -186,6 +186,6 @@ def _errors(x, p, weight, ridge, taken):
     """
     variance = weight[:, None] * p * (1 - p)
     information = jnp.einsum("tk,td,te->kde", variance, x, x, precision="highest")
-    covariance = jnp.linalg.inv(information + ridge * jnp.eye(x.shape[1], dtype=x.dtype))
+    covariance = jax.vmap(linear.inverse)(information + ridge * jnp.eye(x.shape[1], dtype=x.dtype))
     spread = jnp.einsum("td,kde,te->tk", x, covariance, x, precision="highest")
     return jnp.sum(taken * p * (1 - p) * jnp.sqrt(jnp.maximum(spread, 0.0)), axis=-1)

@@ -25,8 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxprice import checks
-from jaxprice.ope import linear
+from jaxprice import checks, linear
 from jaxprice.ope.log import DecisionLog
 from jaxprice.ope.target import one_axis
 

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from jaxprice.numerics import inverse
+from jaxprice.linear import inverse
 from jaxprice.policies.parts import rounds, totals
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.personal.sale_likelihood import log_chance, score, sign

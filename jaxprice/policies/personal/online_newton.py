@@ -20,7 +20,7 @@ doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a t
 
 import jax.numpy as jnp
 
-from jaxprice import checks, numerics
+from jaxprice import checks, linear
 from jaxprice.policies.parts import rounds
 from jaxprice.policies.parts.features import total
 from jaxprice.policies.parts.linear_model import Model
@@ -75,7 +75,7 @@ def project(y, factor, radius):
         made, multiplier, _, _ = carry
         y, factor, radius = given
         spread = jnp.sum(factor[:, None, :] * factor[None, :, :], axis=-1)
-        inverse = numerics.inverse(jnp.eye(y.shape[0], dtype=jnp.float32) + multiplier * spread)
+        inverse = linear.inverse(jnp.eye(y.shape[0], dtype=jnp.float32) + multiplier * spread)
         x = _times(inverse, y)
         square = jnp.sum(x * x)
         turn = jnp.maximum(jnp.sum(x * _times(inverse, _times(spread, x))), 1e-30)

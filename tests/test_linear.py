@@ -1,12 +1,14 @@
-"""Many small linear systems: NumPy's solutions, derivatives by finite differences, and two fits at a time that end."""
+"""Many small linear systems: NumPy's solutions and inverses, derivatives by finite differences, and fits that end."""
+
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxprice import ope
-from jaxprice.ope import linear
+import jaxprice
+from jaxprice import linear, ope
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 25])
@@ -20,6 +22,14 @@ def test_solutions_are_those_of_numpy(size):
     assert found.dtype == np.float32 and np.abs((found - exact) / scale).max() < 2e-6 * np.linalg.cond(matrix).max()
     with jax.enable_x64(True):
         assert np.allclose(linear.solve(jnp.asarray(matrix), jnp.asarray(right)), exact, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_inverse_of_positive_definite_matrices(size):
+    root = np.random.default_rng(size).normal(size=(20, size, 2 * size))
+    matrices = (root @ np.swapaxes(root, 1, 2) + np.eye(size)).astype(np.float32)
+    found = jax.jit(jax.vmap(linear.inverse))(matrices)
+    np.testing.assert_allclose(found, np.linalg.inv(matrices.astype(float)), atol=1e-4)
 
 
 def test_derivatives_are_those_of_finite_differences():
@@ -50,9 +60,22 @@ def test_fits_that_may_run_at_the_same_time_end():
 
     @jax.jit
     def fits(log):
-        return [ope.reward_model(log, lambda x: x, ridge=ridge) for ridge in (0.5, 1.0, 2.0, 4.0)]
+        models = [ope.reward_model(log, lambda x: x, ridge=ridge) for ridge in (0.5, 1.0, 2.0, 4.0)]
+        return models, [ope.estimated_propensities(log, ridge=ridge).propensity_se for ridge in (0.5, 1.0, 2.0)]
 
     for _ in range(20):
         found = jax.block_until_ready(fits(log))
-    assert all(np.isfinite(np.asarray(one)).all() for one in found)
-    assert "getrf" not in jax.jit(fits).lower(log).as_text()
+    assert all(np.isfinite(np.asarray(one)).all() for one in jax.tree.leaves(found))
+    assert not re.search("getrf|potrf|trsm", jax.jit(fits).lower(log).as_text())
+
+
+def test_best_prices_of_drawn_markets_call_no_lapack():
+    env, _ = jaxprice.make("MultiProduct", num_products=3)
+    markets = jax.vmap(env.sample_params)(jax.random.split(jax.random.key(0), 200))
+    best = jax.jit(jax.vmap(env.best))
+    assert not re.search("getrf|potrf|trsm|custom_call", best.lower(markets).as_text())
+    slopes, intercept = np.asarray(markets.slopes, float), np.asarray(markets.intercept, float)
+    exact = np.linalg.solve(slopes + np.swapaxes(slopes, 1, 2), intercept[..., None])[..., 0]  # without costs
+    inside = np.all((exact >= env.low) & (exact <= env.high), axis=1)
+    assert inside.sum() > 10
+    np.testing.assert_allclose(np.asarray(best(markets))[inside], exact[inside], rtol=1e-5)

@@ -1,9 +1,9 @@
-"""Many small systems of linear equations with positive definite matrices, by elimination.
+"""Many small systems of linear equations with positive definite matrices, and inverses of these, without LAPACK.
 
 Gauss and Jordan's elimination needs no exchange of rows if the matrix is symmetric and positive definite; it is as stable as
-Cholesky's factorisation then. All systems are eliminated together, column by column. `jnp.linalg.solve` would call LAPACK
-system by system, and in jaxlib 0.10 two such calls in one program may wait for each other for ever: each holds a thread of a
-pool while its parts wait for one.
+Cholesky's factorisation then. All systems are eliminated together, column by column. `jnp.linalg` would call LAPACK system
+by system, and in jaxlib 0.10 two such calls in one program may wait for each other for ever: each holds a thread of a pool
+while its parts wait for one.
 
 Source: N. J. Higham (2002), Accuracy and Stability of Numerical Algorithms, sections 9.4 and 14.4,
 doi:10.1137/1.9780898718027.
@@ -45,3 +45,17 @@ def _eliminated(matrix, right):
 
     table = jnp.concatenate([matrix, right[..., None]], axis=-1)
     return jax.lax.fori_loop(0, matrix.shape[-1], eliminate, table)[..., -1]
+
+
+def inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Inverse of a symmetric and positive definite matrix by n rank-one steps: the sweep operator, no pivots."""
+    index = jnp.arange(matrix.shape[0])
+
+    def sweep(k, a):
+        row, here = a[k], index == k
+        scaled = row / row[k]
+        swept = a - row[:, None] * scaled[None, :]
+        swept = jnp.where(here[:, None], scaled[None, :], jnp.where(here[None, :], scaled[:, None], swept))
+        return jnp.where(here[:, None] & here[None, :], -1 / row[k], swept)
+
+    return -jax.lax.fori_loop(0, matrix.shape[0], sweep, matrix)
