@@ -107,7 +107,7 @@ class DQN:
         state, record = course.play(state, hyper, streams, share)
         state = state.replace(rest=state.rest.replace(replay=replay.write(state.rest.replay, record, self.n_step)))
         scale = state.rewards.scale if course.normalise else jnp.float32(1)
-        powers = (hyper.alpha, hyper.beta + (1 - hyper.beta) * share) if self.prioritised else (None, None)
+        beta = hyper.beta + (1 - hyper.beta) * share if self.prioritised else None
 
         def values(params, weights, tokens):
             says = jax.vmap(lambda token: course.decide(weights | {"params": params}, (), token)[1])
@@ -120,7 +120,7 @@ class DQN:
             return jnp.mean(batch.weight * optax.huber_loss(error)), (error, chosen)
 
         def step(state, key):
-            batch = replay.sample(state.rest.replay, key, self.batch, self.n_step, hyper.discount, *powers)
+            batch = replay.sample(state.rest.replay, key, self.batch, self.n_step, hyper.discount, beta)
             later = values(state.rest.target, state.weights, batch.last)
             by = values(state.weights["params"], state.weights, batch.last) if self.double else later
             best = jnp.take_along_axis(later, jnp.argmax(by, axis=-1, keepdims=True), axis=-1)[:, 0]
@@ -131,7 +131,7 @@ class DQN:
             follow = jax.tree.map(lambda t, w: t + hyper.tau * (w - t), state.rest.target, state.weights["params"])
             rest = state.rest.replace(target=follow)
             if self.prioritised:
-                rest = rest.replace(replay=replay.set_priorities(rest.replay, batch.place, error))
+                rest = rest.replace(replay=replay.set_priorities(rest.replay, batch.place, error, hyper.alpha))
             return state.replace(rest=rest), {"loss": total, "value": jnp.mean(chosen)}
 
         key = random.address(streams["update"], state.update, 0)

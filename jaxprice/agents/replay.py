@@ -21,7 +21,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from jaxprice import checks
@@ -35,13 +34,13 @@ class Replay:
 
     Attributes:
       rows: `Row`.
-      priority: of each row, float `[capacity, lanes]`; zero if it cannot be sampled.
+      mass: p^a of each row, float `[capacity, lanes]`; zero if it cannot be sampled.
       written: number of rows written so far, int scalar.
-      largest: largest priority so far, float scalar.
+      largest: largest p^a so far, float scalar.
     """
 
     rows: Any
-    priority: jax.Array
+    mass: jax.Array
     written: jax.Array
     largest: jax.Array
 
@@ -139,19 +138,19 @@ def _memory():
 def write(replay, record, n_step):
     """The replay with a record `[T, lanes]`; rows can be sampled when their `n_step` steps are complete."""
     length = record.action.shape[0]
-    capacity = replay.priority.shape[0]
+    capacity = replay.mass.shape[0]
     places = (replay.written + jnp.arange(length, dtype=jnp.int32)) % capacity
     step = record.step
     new = Row(record.token, record.action, step.reward, step.last, step.terminated, step.done)
     rows = jax.tree.map(lambda old, x: old.at[places].set(x), replay.rows, new)
     ready = replay.written + jnp.arange(length, dtype=jnp.int32) - (n_step - 1)
     filled = jnp.where(ready >= 0, replay.largest, 0.0)[:, None]
-    priority = replay.priority.at[places].set(0.0)
-    priority = priority.at[ready % capacity].set(jnp.broadcast_to(filled, (length, priority.shape[1])))
-    return Replay(rows, priority, replay.written + length, replay.largest)
+    mass = replay.mass.at[places].set(0.0)
+    mass = mass.at[ready % capacity].set(jnp.broadcast_to(filled, (length, mass.shape[1])))
+    return Replay(rows, mass, replay.written + length, replay.largest)
 
 
-def sample(replay, key, size, n_step, discount, alpha=None, beta=None):
+def sample(replay, key, size, n_step, discount, beta=None):
     """A `Batch`.
 
     Args:
@@ -160,30 +159,27 @@ def sample(replay, key, size, n_step, discount, alpha=None, beta=None):
       size: number of transitions.
       n_step: steps of a return.
       discount: discount of a period.
-      alpha, beta: exponents of priorities; None samples uniformly.
+      beta: exponent of the weights of prioritised replay; None samples uniformly.
     """
-    capacity, lanes = replay.priority.shape
-    if alpha is None:
+    capacity, lanes = replay.mass.shape
+    key_row, key_lane = jax.random.split(key)
+    chance = 1 - jax.random.uniform(key_row, (size,))  # in (0, 1], so that no row without mass is chosen
+    if beta is None:
         complete = jnp.minimum(replay.written, capacity) - (n_step - 1)
-        key_age, key_lane = jax.random.split(key)
-        age = (jax.random.uniform(key_age, (size,)) * complete).astype(jnp.int32)
-        age = jnp.minimum(age, complete - 1) + (n_step - 1)
+        age = jnp.minimum((chance * complete).astype(jnp.int32), complete - 1) + (n_step - 1)
         row = (replay.written - 1 - age) % capacity
         lane = jax.random.randint(key_lane, (size,), 0, lanes, jnp.int32)
         weight = jnp.ones(size, jnp.float32)
     else:
-        mass = jnp.where(replay.priority > 0, replay.priority**alpha, 0.0)
-        of_rows = mass.sum(axis=1)
-        total = jnp.cumsum(of_rows)
-        key_row, key_lane = jax.random.split(key)
-        wanted = (jnp.arange(size) + jax.random.uniform(key_row, (size,))) / size * total[-1]
+        total = jnp.cumsum(replay.mass.sum(axis=1))
+        wanted = (jnp.arange(size, dtype=jnp.float32) + chance) / size * total[-1]
         row = jnp.minimum(jnp.searchsorted(total, wanted), capacity - 1).astype(jnp.int32)
-        inside = jnp.cumsum(mass[row], axis=1)
-        wanted = jax.random.uniform(key_lane, (size,)) * inside[:, -1]
-        lane = jnp.minimum(jax.vmap(jnp.searchsorted)(inside, wanted), lanes - 1).astype(jnp.int32)
-        likely = jnp.maximum(mass[row, lane], 1e-30) / total[-1]
-        count = jnp.sum(replay.priority > 0).astype(jnp.float32)
-        weight = (count * likely) ** -beta
+        inside = jnp.cumsum(replay.mass[row], axis=1)
+        wanted = (1 - jax.random.uniform(key_lane, (size,))) * inside[:, -1]
+        lane = jnp.minimum(jnp.sum(inside < wanted[:, None], axis=1), lanes - 1).astype(jnp.int32)
+        likely = replay.mass[row, lane] / total[-1]
+        count = jnp.sum(replay.mass > 0).astype(jnp.float32)
+        weight = jnp.where(likely > 0, (count * jnp.maximum(likely, 1e-30)) ** -beta, 0.0)  # 0 after an error of rounding
         weight = weight / weight.max()
     return _returns(replay.rows, row, lane, n_step, discount, weight)
 
@@ -204,13 +200,11 @@ def _returns(rows, row, lane, n_step, discount, weight):
     return Batch(rows.token[row, lane], rows.action[row, lane], total, last, factor, weight, jnp.stack([row, lane], axis=1))
 
 
-def set_priorities(replay, place, errors):
-    """The replay with the errors of a batch as priorities. Rows that were overwritten since are not there any more."""
-    priority = jnp.abs(errors) + SMALL
+def set_priorities(replay, place, errors, alpha):
+    """The replay with the errors of a batch as priorities, with the exponent `alpha`; `place` int `[batch, 2]`."""
+    mass = (jnp.abs(errors) + SMALL) ** alpha
     rows, lanes = place[:, 0], place[:, 1]
-    return replay.replace(
-        priority=replay.priority.at[rows, lanes].set(priority), largest=jnp.maximum(replay.largest, priority.max())
-    )
+    return replay.replace(mass=replay.mass.at[rows, lanes].set(mass), largest=jnp.maximum(replay.largest, mass.max()))
 
 
 def check_whole(capacity, batch, n_step):
@@ -220,5 +214,4 @@ def check_whole(capacity, batch, n_step):
       ValueError: one of them is not.
     """
     named = {"capacity": capacity, "batch": batch, "n_step": n_step}
-    return tuple(checks.positive_int(name, np.asarray(value)[()] if np.ndim(value) == 0 else value)
-                 for name, value in named.items())  # fmt: skip
+    return tuple(checks.positive_int(name, value) for name, value in named.items())

@@ -4,7 +4,8 @@ Batches are merged exactly: with n, m, s the count, mean and mean square deviati
 
     m <- m + (m' - m) n' / (n + n'),    s <- (n s + n' s' + (m' - m)^2 n n' / (n + n')) / (n + n').
 
-The scale of rewards is the standard deviation of their discounted sum so far, kept for every lane since its episode began.
+The scale of rewards is the root mean square of their discounted sum so far, kept for every lane since its episode began. It
+is of the size of the values. Engstrom et al. describe the standard deviation, which is zero where rewards are constant.
 
 Source: T. F. Chan, G. H. Golub, R. J. LeVeque (1983), "Algorithms for computing the sample variance: analysis and
 recommendations", doi:10.1080/00031305.1983.10483115; L. Engstrom et al. (2020), "Implementation matters in deep policy
@@ -31,6 +32,7 @@ class Running:
 
 
 LONGEST = 2.0**22  # so that counts stay exact in float32
+SMALL = 1e-12  # added under a root
 
 
 def start(shape=()):
@@ -64,7 +66,8 @@ class RewardScale:
     @property
     def scale(self):
         """The number that rewards are divided by, float scalar."""
-        return jnp.where(self.seen.count > 0, jnp.sqrt(self.seen.variance + 1e-8), 1.0)
+        square = self.seen.variance + self.seen.mean**2
+        return jnp.where((self.seen.count > 0) & (square > 0), jnp.sqrt(square + SMALL), 1.0)
 
 
 def start_rewards(lanes):

@@ -14,6 +14,8 @@ An episode ends in two ways, and a learner must tell them apart (Pardo et al. 20
 * `truncated`: the market would go on, and only the record stops. So ends a market whose oracle maximises the average reward
   (`Environment.endless`). The value of the last token counts.
 
+Any other object with the attributes and methods of `World` is one too, such as `probe_worlds.Probe`.
+
 With `params=None` each episode draws a market from the task distribution, which is the meta setting. Otherwise all episodes
 play the same market.
 
@@ -74,7 +76,37 @@ class Scene:
     seen: inputs.Seen
 
 
-class Market:
+class World:
+    """Base class of worlds.
+
+    Attributes:
+      name: label in results.
+      space: `Discrete` or `Interval`, the actions.
+      horizon: largest number of periods of an episode.
+      fed: `Inputs` of the network.
+      reward: name of the reward for training.
+    """
+
+    name: str
+    space: Any
+    horizon: int
+    fed: Inputs = Inputs()
+    reward: str = "sampled"
+
+    def decided_by(self):
+        """What decides the numbers of the world: name -> object, for a fingerprint."""
+        return {"world": self}
+
+    def reset(self, key):
+        """Start an episode: `(state, token)`."""
+        raise NotImplementedError
+
+    def step(self, key, key_reset, state, action):
+        """One period, and the start of the next episode after the last period: `(state, Step)`."""
+        raise NotImplementedError
+
+
+class Market(World):
     """A market as a world.
 
     Args:
@@ -91,7 +123,7 @@ class Market:
     def __init__(self, env, params=None, horizon=None, fed=None, reward="sampled"):
         if not isinstance(env, Environment):
             raise ValueError(f"env must be an environment, as jaxprice.make(...)[0], got {checks.shown(env)}")
-        self.env, self.reward = env, checks.choice("reward", reward, REWARDS)
+        self.env, self.name, self.reward = env, env.name, checks.choice("reward", reward, REWARDS)
         default = int(np.asarray((env.default_params() if params is None else params).max_steps_in_episode))
         self.horizon = checks.positive_int("horizon", default if horizon is None else horizon)
         if env.longest is not None and self.horizon > env.longest:
@@ -112,11 +144,6 @@ class Market:
     def decided_by(self):
         """What decides the numbers of the world: name -> object, for a fingerprint."""
         return {"env": self.env, "params": self.params, "horizon": self.horizon, "fed": self.fed, "reward": self.reward}
-
-    @property
-    def name(self):
-        """Label in results."""
-        return self.env.name
 
     def example(self):
         """`Facts` and `Seen` of one lane before the first decision."""
@@ -154,7 +181,7 @@ class Market:
         return state, Step(token, last, told, terminated, truncated, best - info["regret"], best)
 
 
-class Gymnax:
+class Gymnax(World):
     """An environment of gymnax as a world; `step_env` may follow gymnax 0.0.x or 1.x.
 
     gymnax 0.0.x does not tell a time limit from another end. An episode counts as truncated if its last period is
@@ -168,8 +195,6 @@ class Gymnax:
       ValueError: the object is no gymnax environment, or its actions are neither an index nor a vector between bounds.
     """
 
-    endless = False
-
     def __init__(self, env, params=None):
         for name in ("reset_env", "step_env", "action_space", "default_params"):
             if not hasattr(env, name):
@@ -179,17 +204,12 @@ class Gymnax:
         space = env.action_space(self.params)
         if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) == 1):
             raise ValueError(f"learners choose an index or a vector between bounds, this environment takes {space}")
-        self.space: Any = Discrete(int(space.n)) if hasattr(space, "n") else Interval(tuple(space.shape))
-        self.fed, self.reward = Inputs(), "sampled"
+        self.space = Discrete(int(space.n)) if hasattr(space, "n") else Interval(tuple(space.shape))
+        self.name = str(getattr(env, "name", type(env).__name__))
 
     def decided_by(self):
         """What decides the numbers of the world: name -> object, for a fingerprint."""
         return {"env": self.env, "params": self.params}
-
-    @property
-    def name(self):
-        """Label in results."""
-        return str(getattr(self.env, "name", type(self.env).__name__))
 
     def reset(self, key):
         """Start an episode: `(state, token)`."""
@@ -224,7 +244,7 @@ def make(env, params=None, **options):
     Raises:
       ValueError: bad input.
     """
-    if isinstance(env, Market | Gymnax):
+    if isinstance(env, World):
         return env
     if isinstance(env, Environment):
         return Market(env, params, **options)
