@@ -16,6 +16,7 @@ oracles, and some policies plan with them. The second group is for studies, and 
 | module | problem |
 |---|---|
 | `replenishment` | prices and orders: newsvendor, myopic base stock, list price of a season |
+| `network_dp` | a small network of products and resources: the exact optimum |
 | `reference_price` | reference prices: steady price, best reply, equilibrium |
 | `bayes_bandit` | a Bernoulli bandit with a prior: the optimum, and the value of index policies |
 | `bandit_bound` | the same for more arms and pulls: upper bounds |
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         lambert_w,
         linear_valuation,
         logit_pricing,
+        network_dp,
         reference_price,
         replenishment,
         reward_paths,
@@ -57,6 +59,7 @@ __all__ = [
     "lambert_w",
     "linear_valuation",
     "logit_pricing",
+    "network_dp",
     "reference_price",
     "replenishment",
     "reward_paths",
