@@ -97,6 +97,35 @@ def test_tables_of_visits_prices_and_stock_outs():
     np.testing.assert_allclose(estimation.panel(small(), visits=visits).visits[0].sum(1), [10, 20, 30, 40])
 
 
+def test_promotions_of_a_table_replace_those_of_the_rows():
+    days = pd.to_datetime(["2024-01-02", "2024-01-05", "2024-01-08", "2024-01-15", "2024-02-20", "2024-01-22"])
+    table = pd.DataFrame({"time": days, "product": ["a", "a", "b", "b", "a", "z"], "shown": [1, 0, True, 0.25, 1, 1]})
+    panel = estimation.panel(small(), promotions=["shown"], promotion_table=table, folds=3)
+    wanted = np.zeros((2, 4))
+    for g, product in enumerate(panel.products):  # the mean of the rows of a product and week, 0 without rows
+        for t, week in enumerate(panel.periods):
+            rows = table[(table["product"] == product) & (table["time"] >= week) & (table["time"] < week + 7)]
+            wanted[g, t] = rows["shown"].astype(float).mean() if len(rows) else 0.0
+    np.testing.assert_array_equal(panel.promotion[..., 0], np.repeat(wanted[..., None], 3, 2))
+    assert panel.promotions == ("shown",) and wanted[0, 0] == 0.5 and wanted[1].tolist() == [0, 1, 0.25, 0]
+    plain = estimation.panel(small(), folds=3)
+    np.testing.assert_array_equal(panel.price, plain.price)
+    cost = small().assign(cost=np.arange(10.0))
+    both = estimation.panel(cost, promotions=["shown"], promotion_table=table, instruments=["cost"], folds=1)
+    np.testing.assert_array_equal(both.instrument, estimation.panel(cost, instruments=["cost"], folds=1).instrument)
+    listed = pd.DataFrame({"time": days[:2], "product": ["a", "b"], "price": [2.0, 3.0]})
+    of_list = estimation.panel(small(), prices=listed, promotions=["shown"], promotion_table=table)
+    np.testing.assert_array_equal(of_list.promotion[..., 0, 0], wanted)
+    for change, options, message in (
+        (table, {}, "expected names of columns of promotion_table"),
+        (table.rename(columns={"shown": "show"}), {"promotions": ["shown"]}, "promotion_table.*did you mean 'show'"),
+        (table.assign(shown="yes"), {"promotions": ["shown"]}, "promotion_table: column 'shown' must hold finite.*'yes'"),
+        (table.assign(shown=[0, 1, 0, np.nan, 0, 0]), {"promotions": ["shown"]}, "1 of 6 rows do not, first row 3: nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimation.panel(small(), promotion_table=change, **options)
+
+
 def test_partial_weeks_are_left_out_and_periods_can_be_cut():
     rows = small().assign(partial_week=[False] * 8 + [True] * 2)
     assert estimation.panel(rows, folds=1).units.sum() == small()["units"].sum() - 2

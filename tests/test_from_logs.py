@@ -203,6 +203,12 @@ def said(monkeypatch, capsys, *arguments):
         (["--path", "absent.csv", "--columns", "time"], "pairs such as time=date, got 'time'"),
         (["--path", "absent.csv", "--columns", "time=t"], "absent.csv"),
         (["--columns", "time=t"], "file of your own"),
+        (["--rates", "CHF=1.05"], "option rates is for a file of your own"),
+        (["--path", "a.csv", "--columns", "time=t", "--rates", "CHF"], "rates must be pairs such as CHF=1.05, got 'CHF'"),
+        (["--path", "a.csv", "--columns", "time=t", "--rates", "CHF=x"], "rates must be numbers above 0"),
+        (["--path", "a.csv", "--columns", "time=t", "--rates", "CHF=0"], "rates['CHF'] must be above 0, got 0.0"),
+        (["--path", "a.csv", "--columns", "time=t", "--excluded", "FUEL"], "pairs such as department=FUEL"),
+        (["--path", "a.csv", "--columns", "time=t", "--promotion-table", "p.csv"], "promotions must name columns"),
         (["--cost-share", "1"], r"cost-share must be in [0, 1)"),
         (["--data", "ta_fen"], "ta_fen"),
         (["--data", "ta_feng", "--path", "/nowhere"], "there is none at '/nowhere'"),
@@ -259,6 +265,57 @@ def test_a_file_of_ones_own(small, tmp_path):
     sales.head(30).to_csv(tmp_path / "few.csv", index=False)
     with pytest.raises(ValueError, match="no product was sold at two prices in 50 rows"):
         study.opened(dataclasses.replace(options, path=Path(tmp_path / "few.csv")), tmp_path)
+
+
+def test_the_planted_file_as_ones_own(small, tmp_path):
+    """Rates, an excluded department, visitors and a calendar of displays give the panel of the planted source."""
+    made = planted.shop(SMALL.products, SMALL.weeks, SMALL.visitors, 3)
+    made.table.to_csv(tmp_path / "log.csv", index=False)
+    made.visitors.to_csv(tmp_path / "visitors.csv", index=False)
+    table = small.records.sales[["time", "product", "display"]].drop_duplicates(["time", "product"])
+    table.to_csv(tmp_path / "displays.csv", index=False)
+    names = "time=sold_at product=article customer=customer basket=receipt units=quantity paid=amount discount=reduction"
+    options = study.Options(
+        path=tmp_path / "log.csv",
+        columns=(*names.split(), "currency=money"),
+        promotions=("display",),
+        promotion_table=tmp_path / "displays.csv",
+        visits=tmp_path / "visitors.csv",
+        currency="EUR",
+        rates=(f"CHF={planted.RATE}",),
+        excluded=("department=FUEL",),
+        unreadable="quarantine",
+    )
+    study.checked(options)
+    source = study.opened(options, tmp_path)
+    ours, theirs = source.records.sales, small.records.sales.drop(columns="display")
+    pandas.testing.assert_frame_equal(ours[theirs.columns], theirs)
+    report = source.records.report.set_index("rule")["rows"]
+    assert {rule: report[rule] for rule in small.truth.dirt} == small.truth.dirt
+    mine, planned = demand.panel_of(source), demand.panel_of(small)
+    for name in ("price", "units", "visits"):
+        np.testing.assert_allclose(getattr(mine, name), getattr(planned, name), err_msg=name)
+    assert not mine.buyers_only and not any("Visits are baskets" in text for text in source.unknown)
+    rows = planned.promotion == planned.promotion.round()  # where rows of other folds showed it
+    np.testing.assert_array_equal(np.repeat(mine.promotion.max(2, keepdims=True), 5, 2)[rows & (planned.promotion > 0)], 1)
+    by_category = dataclasses.replace(
+        options, columns=(*options.columns, "category=department"), excluded=("category=FUEL",)
+    )
+    assert len(study.opened(by_category, tmp_path).records.sales) == len(ours)
+    for change, message in (
+        ({"rates": ()}, r"holds the currencies EUR \(\d+ rows\), CHF"),
+        ({"excluded": ("department=FUELS",)}, "no row has 'FUELS' in column 'department'; did you mean 'FUEL'"),
+        ({"visits": tmp_path / "absent.csv"}, "visits: there is no file"),
+        ({"visits": tmp_path / "displays.csv"}, r"visits: columns \['visits'\] are missing"),
+        ({"promotion_table": tmp_path / "log.csv"}, r"promotion-table: columns \['time'\] are missing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            study.opened(dataclasses.replace(options, **change), tmp_path)
+    bad = made.visitors.assign(visits=made.visitors["visits"].astype(object))
+    bad.loc[3, "visits"] = "many"
+    bad.to_csv(tmp_path / "visitors.csv", index=False)
+    with pytest.raises(ValueError, match=r"column 'visits' must hold numbers .* first row 3: 'many'"):
+        study.opened(options, tmp_path)
 
 
 @pytest.mark.slow

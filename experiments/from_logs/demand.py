@@ -111,17 +111,12 @@ def profit(numbers, prices, usual, cost):
 def panel_of(source, products=None, folds=5):
     """The panel of a source, with its promotions."""
     products = source.products if products is None else products
-    columns = () if source.shown is not None else source.promotions
-    made = data.panel(
-        source.records, period=source.period, promotions=columns, visits=source.visitors, products=products, folds=folds
+    return data.panel(
+        source.records,
+        period=source.period,
+        promotions=source.promotions,
+        promotion_table=source.shown,
+        visits=source.visitors,
+        products=products,
+        folds=folds,
     )
-    if source.shown is None:
-        return made
-    place = {name: k for k, name in enumerate(made.products)}
-    table = source.shown[source.shown["product"].isin(made.products)]
-    period = (table["week"].to_numpy("datetime64[D]") - made.periods[0]) // np.timedelta64(made.period_days, "D")
-    inside = (period >= 0) & (period < len(made.periods))
-    values = np.zeros((*made.price.shape, len(source.promotions)))
-    at = table["product"].map(place).to_numpy(int)[inside], period[inside].astype(int)
-    values[at] = table.loc[inside, list(source.promotions)].to_numpy()[:, None]
-    return dataclasses.replace(made, promotions=source.promotions, promotion=values)

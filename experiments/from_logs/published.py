@@ -106,7 +106,8 @@ def journey_promotions(records, products, path=None):
     """In which share of the visits a product was on display, or in the mailer, by product and week.
 
     Returns:
-      A frame with `product`, `week`, `display` and `mailer`. A store counts by its baskets of the week.
+      A frame with `product`, `time` (the Monday of the week), `display` and `mailer`. A store counts by its baskets of the
+      week.
     """
     table = data.loaders.complete_journey_promotions(products, path)
     visits = records.visits
@@ -116,7 +117,8 @@ def journey_promotions(records, products, path=None):
     table = table.join(weight, on=["week", "store"], how="inner")
     for name in ("display", "mailer"):
         table[name] = table[name] * table["weight"]
-    return table.groupby(["product", "week"], as_index=False)[["display", "mailer"]].sum()
+    table = table.groupby(["product", "week"], as_index=False)[["display", "mailer"]].sum()
+    return table.rename(columns={"week": "time"})
 
 
 def complete_journey(panel):

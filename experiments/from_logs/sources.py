@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.from_logs import planted
 from jaxprice import data, files
+from jaxprice.data.estimation import cells
 
 SETS = ("planted", "ta_feng", "complete_journey")
 SHARE = 0.6  # cost, as a share of the usual price, where it is not known
@@ -23,7 +24,7 @@ class Source(NamedTuple):
       products: those that are looked at.
       cuts: first days of the validation and of the test part; None for 60 and 80 % of the time.
       promotions: columns of the sales that move demand.
-      shown: frame of `product`, `week` and the promotions, which replaces what the rows say; or None.
+      shown: frame of `time`, `product` and the promotions, which replaces what the rows say; or None.
       visitors: frame of `time` and `visits`, or None: then baskets with a purchase are visits.
       costs: product -> cost of one unit.
       cost_known: whether costs are those of the source.
@@ -133,23 +134,41 @@ def complete_journey(path=None, most=60):
     return Source("Complete Journey", records, "week", top, cuts, promotions, shown, None, costs, False, None, None, unknown)
 
 
-def own_file(path, columns, promotions=(), share=SHARE, period="week", reading=None, most=40):
-    """A file with a map of columns; `reading`: further arguments of `data.read_transactions`.
+def own_file(
+    path,
+    columns,
+    promotions=(),
+    share=SHARE,
+    period="week",
+    reading=None,
+    most=40,
+    visits=None,
+    promotion_table=None,
+):
+    """A file with a map of columns.
+
+    Args:
+      path, columns: as in `data.read_transactions`.
+      promotions: columns that move demand, of the file or of `promotion_table`.
+      share: cost, as a share of the usual price.
+      period: "week" or "day".
+      reading: further arguments of `data.read_transactions`.
+      most: largest number of products.
+      visits, promotion_table: CSV files with these tables, see `data.panel`; or None.
 
     Raises:
-      ValueError: no product sells at two prices at least 50 times.
+      ValueError: no product sells at two prices at least 50 times, or a table cannot be read.
     """
-    records = data.read_transactions(Path(path), columns, keep=list(promotions), **(reading or {}))
+    reading = dict(reading or {})
+    forms = {name: reading.get(name) for name in ("time_format", "tz", "decimal", "read_options")}
+    of_rows = () if promotion_table is not None else tuple(promotions)
+    kept = [*of_rows, *(name for name in reading.pop("keep", ()) if name not in of_rows)]
+    visitors = None if visits is None else table_of("visits", visits, ("visits",), forms)
+    shown = None if promotion_table is None else table_of("promotion-table", promotion_table, tuple(promotions), forms)
+    records = data.read_transactions(Path(path), columns, keep=kept, **reading)
     sales = records.sales
-    if promotions:
-        from jaxprice.data import parsing
-
-        made = {}
-        for name in promotions:
-            numbers, wrong = parsing.numbers(sales[name])
-            if wrong.any() or numbers.isna().any():
-                raise ValueError(f"promotions: column {name!r} must hold numbers such as 0 and 1 in every row")
-            made[name] = numbers
+    if of_rows:
+        made = {name: numbers_of("promotions", sales[name]) for name in of_rows}
         records = records.replace(sales=sales.assign(**made))
         sales = records.sales
     prices = sales.groupby("product", observed=True)["posted_price"].agg(["size", "nunique"])
@@ -157,11 +176,60 @@ def own_file(path, columns, promotions=(), share=SHARE, period="week", reading=N
     if not len(enough):
         raise ValueError(f"path: no product was sold at two prices in 50 rows; the largest has {prices['size'].max()} rows")
     products = _by_revenue(sales[sales["product"].isin(enough)], most)
-    unknown = (RANDOMISED, *(() if "basket" in sales else (BASKETS,)), VISITS, RANGE, COSTS.format(share=share))
+    guessed = () if visitors is not None else (VISITS,) if "basket" in sales else (BASKETS, VISITS)
+    unknown = (RANDOMISED, *guessed, RANGE, COSTS.format(share=share))
     costs = _assumed(sales, products, share)
-    return Source(
-        Path(path).name, records, period, products, None, tuple(promotions), None, None, costs, False, None, None, unknown
-    )
+    named = Path(path).name, records, period, products, None, tuple(promotions), shown, visitors
+    return Source(*named, costs, False, None, None, unknown)
+
+
+def table_of(option, path, columns, forms):
+    """A CSV file with `time`, perhaps `product`, and columns of numbers.
+
+    Args:
+      option: its name on the command line.
+      path: of the file.
+      columns: names of the columns of numbers.
+      forms: `time_format`, `tz`, `decimal` and `read_options` of the sales, which the table shares.
+
+    Raises:
+      ValueError: there is no such file, a column is missing, or a value cannot be read.
+    """
+    import pandas as pd
+
+    from jaxprice.data import parsing
+
+    if not Path(path).is_file():
+        raise ValueError(f"{option}: there is no file {str(path)!r}")
+    raw = pd.read_csv(path, **{"dtype": "str", "skipinitialspace": True} | dict(forms["read_options"] or {}))
+    cells.needs(option, raw, ("time", *columns))
+    times, wrong, _ = parsing.times(raw["time"], forms["time_format"], forms["tz"])
+    if wrong.any() or times.isna().any():
+        row = int(np.flatnonzero(wrong | times.isna().to_numpy())[0])
+        raise ValueError(f"{option}: column 'time' must hold dates, but row {row} has {raw['time'].iloc[row]!r}")
+    made = {name: numbers_of(option, raw[name], forms["decimal"] or ".") for name in columns}
+    if "product" in raw:
+        made["product"] = parsing.texts(raw["product"])
+    return pd.DataFrame({"time": times} | made)
+
+
+def numbers_of(option, column, decimal="."):
+    """A column as numbers.
+
+    Raises:
+      ValueError: a value is missing or no number.
+    """
+    from jaxprice.data import parsing
+
+    numbers, wrong = parsing.numbers(column, decimal)
+    bad = np.flatnonzero(wrong | numbers.isna().to_numpy())
+    if len(bad):
+        came = column.tolist()[bad[0]]
+        raise ValueError(
+            f"{option}: column {column.name!r} must hold numbers such as 0 and 1 in every row; {len(bad)} rows do not, "
+            f"first row {bad[0]}: {came!r}"
+        )
+    return numbers
 
 
 BASKETS = "There are no baskets, so a visit is guessed from customers, or else each row is one."

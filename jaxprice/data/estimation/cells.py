@@ -115,6 +115,34 @@ def visitors(visits, index, folds):
     return counts[..., None] / folds * np.ones(folds), float("nan")
 
 
+def tabled(argument, table, columns, index, shape):
+    """Means of columns of a table over its rows in each cell, the same for all folds, `[G, T, F, C]`; 0 without a row."""
+    needs(argument, table, ("time", "product", *columns))
+    values = np.stack([_numbers(argument, table, name) for name in columns], axis=-1)
+    g, t, inside = index.of(table)
+    sums, rows = np.zeros((*shape[:2], len(columns))), np.zeros(shape[:2])
+    np.add.at(sums, (g[inside], t[inside]), values[inside])
+    np.add.at(rows, (g[inside], t[inside]), 1.0)
+    means = sums / np.maximum(rows, 1.0)[..., None]
+    return np.repeat(means[:, :, None], shape[2], axis=2)
+
+
+def _numbers(argument, table, name):
+    """A column as finite numbers `[n]`."""
+    try:
+        values = table[name].to_numpy(float)
+    except (TypeError, ValueError):
+        values = np.full(len(table), np.nan)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        came = table[name].tolist()[wrong[0]]
+        raise ValueError(
+            f"{argument}: column {name!r} must hold finite numbers, such as 0 and 1; {len(wrong)} of {len(values)} rows do "
+            f"not, first row {wrong[0]}: {came!r}"
+        )
+    return values
+
+
 def cross_fitted(rows, columns, g, t, fold, shape):
     """Median price `[G, T, F]` and mean of other columns `[G, T, F, C]`, over the rows of the other folds; NaN for none."""
     price, more = np.full(shape, np.nan), np.full((*shape, len(columns)), np.nan)

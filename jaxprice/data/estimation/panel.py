@@ -110,6 +110,7 @@ def panel(
     instruments: Sequence[str] = (),
     visits: "pd.DataFrame | None" = None,
     prices: "pd.DataFrame | None" = None,
+    promotion_table: "pd.DataFrame | None" = None,
     stock_outs: "pd.DataFrame | None" = None,
     products: Iterable[Hashable] | None = None,
     at_least: int = 1,
@@ -122,12 +123,15 @@ def panel(
         sales: a `Records`, or a frame with columns `time`, `product`, `units`, `posted_price`, and if known `customer` and
             `basket`. Rows in a `partial_week` are left out of a weekly panel.
         period: "week" (from Monday) or "day".
-        promotions: columns of `sales` (or of `prices`) that move demand, such as "display"; a cell has their mean, and
-            0 where no row of the other folds shows them.
+        promotions: columns of `sales` (or of `prices`, or of `promotion_table`) that move demand, such as "display"; a cell
+            has their mean, and 0 where no row of the other folds shows them.
         instruments: columns that move the price and not demand, such as the cost.
         visits: frame of `time`, `visits`, and `product` if they differ by product: visitors, whether they bought or not.
             By default the baskets of the log.
         prices: frame of `time`, `product`, `price`: a price list. Then nothing is cross-fitted, and `folds` is 1.
+        promotion_table: frame of `time`, `product` and the columns that `promotions` names: a calendar of promotions, which
+            replaces what the rows of sales say. A row is about the period of its time; a cell has the mean of its rows, and
+            0 where there is none.
         stock_outs: frame of `time`, `product`: sold-out periods. A column `stock_out` of `sales` counts too.
         products: the products; by default all.
         at_least: rows that a product needs.
@@ -138,7 +142,7 @@ def panel(
         The panel; products in the order of `products`, else sorted.
 
     Raises:
-        ValueError: a column is missing, the period is unknown, or no product is left.
+        ValueError: a column is missing, the period is unknown, a promotion is not a number, or no product is left.
     """
     import pandas as pd
 
@@ -148,7 +152,10 @@ def panel(
     frame = getattr(sales, "sales", sales)
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"sales: expected Records or a pandas frame, got {type(sales).__name__}")
-    seen = () if prices is not None else (*promotions, *instruments)
+    if promotion_table is not None and not promotions:
+        raise ValueError("promotions: expected names of columns of promotion_table, got none")
+    of_rows = () if promotion_table is not None else tuple(promotions)
+    seen = () if prices is not None else (*of_rows, *instruments)
     cells.needs("sales", frame, ("time", "product", "units", *(() if prices is not None else ("posted_price",)), *seen))
     if days == 7 and "partial_week" in frame:
         frame = frame[~frame["partial_week"].astype(bool)]
@@ -178,7 +185,7 @@ def panel(
         cells.needs("stock_outs", stock_outs, ("time", "product"))
         at, when, known = index.of(stock_outs)
         stock_out[at[known], when[known]] = True
-    columns = (*promotions, *instruments)
+    columns = (*of_rows, *instruments)
     if prices is None:
         price, more = cells.cross_fitted(rows, columns, g, t, fold, shape)
         sold = units.sum(2) > 0
@@ -191,6 +198,9 @@ def panel(
         sold = np.isfinite(price[:, :, 0])
     price_seen = np.isfinite(price)
     more = np.where(price_seen[..., None], more, np.nan)
+    promotion = np.nan_to_num(more[..., : len(of_rows)], nan=0.0)
+    if promotion_table is not None:
+        promotion = cells.tabled("promotion_table", promotion_table, promotions, index, shape)
     return Panel(
         products=tuple(chosen),
         periods=periods,
@@ -201,9 +211,9 @@ def panel(
         on_sale=cells.span(sold | stock_out),
         stock_out=stock_out,
         promotions=tuple(promotions),
-        promotion=np.nan_to_num(more[..., : len(promotions)], nan=0.0),
+        promotion=promotion,
         instruments=tuple(instruments),
-        instrument=cells.carried(more[..., len(promotions) :]),
+        instrument=cells.carried(more[..., len(of_rows) :]),
         period_days=days,
         buyers_only=visits is None,
         share_buying=share,
