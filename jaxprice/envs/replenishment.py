@@ -29,9 +29,10 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from jaxprice import checks, random, rules
+from jaxprice.envs import replenishment_tables
 from jaxprice.envs.market import observe, sale
 from jaxprice.envs.options import amount, grid, market, option, periods, whole
-from jaxprice.envs.planning import LongRunMarket, checked, long_run
+from jaxprice.envs.planning import LongRunMarket, checked
 from jaxprice.envs.unit_demand import LAWS, pmf_of, table_of
 from jaxprice.types import Problem
 
@@ -227,32 +228,7 @@ class Replenishment(LongRunMarket):
         return self.solve(self.params_of(pmf, *(low * cost for cost in costs)))
 
     def solve(self, params):
-        """Bias, regrets, best actions and value.
-
-        The result of having y units at price k, A[k, y], does not depend on x: Q = A[k, y] - cost (y - x) - fixed.
-        """
-        levels = jnp.asarray(self.levels)
-        units = jnp.arange(self.largest_demand + 1)[None]
-        after = jnp.maximum(levels[:, None] - units, -self.largest_backlog) + self.largest_backlog  # rows of the next period
-        period = self._period(levels[:, None], units, params)  # [K, y, D]
-        pmf = jnp.asarray(params.pmf)
-        now = jnp.einsum("kyd,kd->ky", period, pmf, precision="highest")
-        order = jnp.maximum(levels[None] - levels[:, None], 0)  # [x, level]
-        paid = params.cost * order + params.fixed * (order > 0)
-        have = jnp.maximum(levels[None], levels[:, None]) + self.largest_backlog  # [x, level] -> row of y
-
-        def ahead(worth):
-            return now + jnp.einsum("yd,kd->ky", worth[after], pmf, precision="highest")
-
-        def backup(worth):
-            return jnp.max(jnp.max(ahead(worth), axis=0)[have] - paid, axis=1)
-
-        value, worth = long_run(backup, jnp.zeros(self.num_levels, jnp.float32))
-        values = ahead(worth)[:, have] - paid[None]  # [K, x, level]
-        values = jnp.moveaxis(values, 0, 1).reshape(self.num_levels, -1)
-        regrets = jnp.max(values, axis=1, keepdims=True) - values
-        best = jnp.argmin(regrets, axis=1).astype(jnp.int32)
-        return dataclasses.replace(params, worth=worth, regrets=regrets, best=best, value=value)
+        return replenishment_tables.filled(self, params)
 
     def rules(self, params):
         yield from super().rules(params)
@@ -280,9 +256,9 @@ class Replenishment(LongRunMarket):
         return self._see(state, 0.0, 0.0, params), state
 
     def step_env(self, key, state, action, params):
-        k, have = self._have(state, action)
+        k, have = replenishment_tables.chosen(self, state, action)
         demand = random.choose(jax.random.uniform(key, (), jnp.float32), jnp.asarray(params.pmf)[k])
-        reward = self._period(have, demand, params, k) - self._paid(state, have, params)
+        reward = replenishment_tables.period(self, have, demand, params, k) - replenishment_tables.paid(state, have, params)
         sold, left = jnp.minimum(demand, have + self.largest_backlog), jnp.maximum(have - demand, -self.largest_backlog)
         num_actions = self.num_prices * self.num_levels
         regret = jnp.ravel(params.regrets)[(state.stock + self.largest_backlog) * num_actions + action]
@@ -292,27 +268,12 @@ class Replenishment(LongRunMarket):
         return self._see(state, price, sold, params), state, info["reward"], jnp.bool_(False), info
 
     def expected_reward(self, state, action, params):
-        k, have = self._have(state, action)
-        rewards = self._period(have, jnp.arange(self.largest_demand + 1), params, k)
-        return jnp.sum(rewards * jnp.asarray(params.pmf)[k]) - self._paid(state, have, params)
+        k, have = replenishment_tables.chosen(self, state, action)
+        rewards = replenishment_tables.period(self, have, jnp.arange(self.largest_demand + 1), params, k)
+        return jnp.sum(rewards * jnp.asarray(params.pmf)[k]) - replenishment_tables.paid(state, have, params)
 
     def optimal_action(self, state, params):
         return jnp.asarray(params.best)[state.stock + self.largest_backlog]
-
-    def _have(self, state, action):
-        """Index of the price, and inventory after the order has arrived."""
-        return action // self.num_levels, jnp.maximum(state.stock, action % self.num_levels - self.largest_backlog)
-
-    def _period(self, have, demand, params, k=None):
-        """Reward without the order cost, at price k, or with a leading axis at all prices."""
-        sold, over = jnp.minimum(demand, have + self.largest_backlog), have - demand
-        costs = params.holding * jnp.maximum(over, 0) + params.shortage * jnp.maximum(-over, 0)
-        prices = jnp.asarray(params.prices)
-        return prices[:, None, None] * sold[None] - costs[None] if k is None else prices[k] * sold - costs
-
-    def _paid(self, state, have, params):
-        """Cost of the order."""
-        return params.cost * (have - state.stock) + params.fixed * (have > state.stock)
 
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode
