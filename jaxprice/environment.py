@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import inspect
 from typing import Any, ClassVar
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxprice import rules, solving
+from jaxprice.numerics import nearest_allowed
 from jaxprice.types import Discrete, Interval, Problem, Subset
 
 
@@ -37,8 +39,13 @@ class Environment(abc.ABC):
     infinite: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **options):
-        """Make `default_params` of every subclass return concrete numbers, even if it is called while JAX traces."""
+        """Refuse fields that hide methods, and make `default_params` return concrete numbers even while JAX traces.
+
+        Raises:
+          TypeError: a field has the name of a method, such as `price`.
+        """
         super().__init_subclass__(**options)
+        _refuse_hidden_methods(cls)
         if "default_params" in vars(cls):
             cls.default_params = _now(cls.default_params)
 
@@ -131,9 +138,19 @@ class Environment(abc.ABC):
         """Mean profit of a period with this action, float scalar. It is computed exactly, never sampled."""
 
     def allowed(self, state, params) -> Any:
-        """Which actions of the grid may be taken now (stock, legal prices), bool `[num_prices]`; None means all, always."""
+        """Which actions of the grid may be taken now (stock, legal prices), bool `[num_prices]`; None means all, always.
+
+        At least one is allowed, and `optimal_action` is among them. The engine, `step` and the views of `compat` take the
+        nearest allowed action in the place of a forbidden one (`carried_out`); `record` writes the mask into the log.
+        """
         del state, params
         return None
+
+    def carried_out(self, state, action, params) -> Any:
+        """The action that is taken if the seller chooses `action`: the action itself, or, where it is forbidden, the
+        allowed one with the nearest index (of two, the lower)."""
+        allowed = self.allowed(state, params)
+        return action if allowed is None else nearest_allowed(jnp.asarray(allowed, bool), action)
 
     @abc.abstractmethod
     def optimal_reward(self, state, params) -> Any:
@@ -208,6 +225,7 @@ class Environment(abc.ABC):
         """
         params = self._arrays(params)
         key, key_reset = jax.random.split(key)
+        action = self.carried_out(state, action, params)
         obs, new_state, reward, terminated, info = self.step_env(key, state, action, params)
         truncated = new_state.time >= params.max_steps_in_episode
         obs_reset, state_reset = self.reset_env(key_reset, params)
@@ -224,6 +242,21 @@ class Environment(abc.ABC):
     def action_space(self, params: Any = None) -> Discrete | Interval | Subset:
         """`Discrete`, `Interval` or `Subset`."""
         return self.problem(self.default_params() if params is None else params).action_space
+
+
+def _refuse_hidden_methods(cls):
+    """Raise if a field of a class, or another attribute that is no method, replaces a method of its bases."""
+    own = vars(cls)
+    for name in sorted(set(inspect.get_annotations(cls)) | {name for name, value in own.items() if value is not None}):
+        if name.startswith("__") or isinstance(own.get(name), property | functools.cached_property):
+            continue
+        method = name in own and callable(getattr(cls, name))
+        for base in cls.__mro__[1:]:
+            if inspect.isfunction(vars(base).get(name)) and not method:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is a field, but {base.__name__}.{name} is a method that markets call: rename "
+                    f"the field, for example {name}_level"
+                )
 
 
 def _now(method):

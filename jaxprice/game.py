@@ -5,12 +5,14 @@ Inputs and outputs of each call are stored, so that the call can be repeated in 
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxprice import random
+from jaxprice.numerics import nearest_allowed
 from jaxprice.rehearsal import INFO
 from jaxprice.types import Discrete, Interval, Transition
 
@@ -98,6 +100,7 @@ class Game:
             "step_env": keyed("demand", lambda key, params, state, action: env.step_env(key, state, action, params)),
             "optimal_action": lambda params, time, lane, inputs: env.optimal_action(*inputs, params),
             "expected_reward": lambda params, time, lane, inputs: env.expected_reward(*inputs, params),
+            "allowed": lambda params, time, lane, inputs: env.allowed(*inputs, params),
         }
         if policy is not None:
             functions["init"] = keyed(
@@ -120,6 +123,7 @@ class Game:
             name = "optimal_action" if self.policy is None else "act"
             action = self.call(name, time, env_state) if self.policy is None else self.call(name, time, state, obs)
             self.check_action(name, action)
+            action = self.taken(time, env_state, action)
             if expected:
                 self.expected.append(self.call("expected_reward", time, env_state, action))
             after, next_state, reward, terminated, info = self.call("step_env", time, env_state, action)
@@ -132,6 +136,19 @@ class Game:
             self.sales.append(sale)
             self.infos.append(info)
             obs, env_state = after, next_state
+
+    def taken(self, time, env_state, action) -> Any:
+        """The actions that the market takes, NumPy; those of the oracle must be allowed."""
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (env_state, self.params))
+        if jax.eval_shape(self.env.allowed, *one) is None:
+            return action
+        mask = self.call("allowed", time, env_state)
+        if not mask.any(axis=-1).all():
+            raise ValueError(f"mask: allowed forbids all actions in period {time}")
+        nearest = np.asarray(nearest_allowed(mask, action))
+        if self.policy is None and not np.array_equal(nearest, action):
+            raise ValueError(f"mask: optimal_action takes a forbidden action in period {time}")
+        return nearest
 
     def check_action(self, name, action):
         """Raise if actions `[lanes, ...]` are not in the action space."""

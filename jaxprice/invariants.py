@@ -9,6 +9,7 @@ the conditions below. The first one that fails raises a ValueError that says wha
 | "shapes" | states keep their structure, shapes and types, without random keys; actions have the type of the action space |
 | "finite" | no state, observation or reward is infinite or NaN |
 | "inside" | actions are in the action space (JAX would clamp an index out of range without an error) |
+| "mask" | where a market forbids actions (`allowed`), one at least is allowed, and the oracle's is |
 | "info" | `step_env` returns the entries that every market has, in the right shapes, counts periods, reaches the horizon |
 | "vmap" | a lane gives the same numbers alone and among many |
 | "plain" | plain code gives the same numbers as compiled code |
@@ -102,7 +103,8 @@ def check_market(env, params=None, *, lanes=256, periods=12, attained=True, seed
         game.functions[name].look_again(game.params, game.lanes)
     _check_engine(game, many)
     _check_regret(game, best, attained)
-    return ("params", "shapes", "finite", "info", *AGAIN, "engine", "regret", *(("mean",) if attained else ()))
+    mask = ("mask",) if best.functions["allowed"].calls else ()
+    return ("params", "shapes", "finite", *mask, "info", *AGAIN, "engine", "regret", *(("mean",) if attained else ()))
 
 
 def _sizes(env, lanes, periods, seed):

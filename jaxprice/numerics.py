@@ -1,4 +1,4 @@
-"""Functions that JAX lacks: full-precision products, the Wright omega function, a maximiser."""
+"""Functions that JAX lacks: full-precision products, the Wright omega function, a maximiser, the nearest entry of a mask."""
 
 import jax
 import jax.numpy as jnp
@@ -55,3 +55,18 @@ def maximise(function, low, high, *, points=512, steps=40):
     left, right = jax.lax.fori_loop(0, steps, shrink, (jnp.maximum(best - width, low), jnp.minimum(best + width, high)))
     middle = (left + right) / 2
     return jnp.where(function(middle) >= function(best), middle, best)
+
+
+def nearest_allowed(allowed, action):
+    """The allowed action whose index is nearest to that of `action`, which is `action` itself where it is allowed.
+
+    Args:
+      allowed: bool `[..., n]`, with at least one True in each row.
+      action: index, int `[...]`.
+
+    Returns:
+      int `[...]`, of the type of `action`; of two nearest ones the lower.
+    """
+    index = jnp.arange(allowed.shape[-1])
+    distance = jnp.where(allowed, jnp.abs(index - jnp.asarray(action)[..., None]), allowed.shape[-1])
+    return jnp.argmin(distance, axis=-1).astype(jnp.result_type(action))

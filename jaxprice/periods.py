@@ -87,6 +87,7 @@ class Lane:
             action = self.env.optimal_action(env_state, params)
         else:
             action = self.policy.act(random.address(streams["act"], time, number), state, obs)
+            action = self.env.carried_out(env_state, action, params)
         key = random.address(streams["demand"], time, number)
         next_obs, env_state, reward, terminated, info = self.env.step_env(key, env_state, action, params)
         metrics = {

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
 
-from jaxprice import periods
+from jaxprice import checks, periods
 from jaxprice.types import Discrete, Interval, Oracle, Subset, Transition
 
 INFO = ("price", "demand", "reward", "regret", "optimal_reward")  # entries that the `info` of every market has
@@ -36,6 +36,7 @@ def _market(env, *shapes):
     """Whether a market may terminate before the horizon; raises if the engine cannot play its periods."""
     key, params = _key(), periods.of_shapes(shapes)
     obs, state = jax.eval_shape(env.reset_env, key, params)
+    _check_mask(env, jax.eval_shape(env.allowed, state, params), jax.eval_shape(env.problem, params).action_space)
     closed, out = jax.make_jaxpr(env.step_env, return_shape=True)(key, state, _an_action(env, params), params)
     if len(out) != 5:
         wanted = "(observation, state, reward, terminated, info)"
@@ -52,6 +53,18 @@ def _market(env, *shapes):
     if jax.tree.structure(terminated) != jax.tree.structure(0) or terminated.shape:
         raise ValueError(f"{env.name}.step_env must return one bool for terminated, got {terminated}")
     return bool(np.any(ends.val if isinstance(ends, jex.Literal) else constants.get(ends, True)))
+
+
+def _check_mask(env, mask, space):
+    """Raise if `env.allowed` returns something else than None or a bool for each price of the grid."""
+    if mask is None:
+        return
+    if not isinstance(space, Discrete) or space.shape:
+        raise ValueError(f"{env.name}.allowed must return None: a mask is for one price of a grid, but actions are {space}")
+    shape, dtype = getattr(mask, "shape", None), getattr(mask, "dtype", None)
+    if shape != (space.n,) or dtype != jnp.bool_:
+        got = f"{dtype}{list(shape)}" if shape is not None else checks.shown(mask)
+        raise ValueError(f"{env.name}.allowed must return None or bool[{space.n}], got {got}")
 
 
 def _key():

@@ -15,6 +15,7 @@ from jaxprice.data import calibrated
 from jaxprice.environment import Environment
 from jaxprice.envs.market import ContextualMarket, MyopicMarket
 from jaxprice.envs.planning import LongRunMarket
+from jaxprice.envs.posted_price import PostedPrice
 from jaxprice.types import Discrete, Interval
 
 DRAWS = 40_000
@@ -524,6 +525,16 @@ def test_drawn_markets_keep_the_rules_that_make_was_given(options):
     env, params = jaxprice.make("PostedPrice", demand="linear", **options)
     drawn = env.problem(env.sample_params(jax.random.key(0)))
     jax.tree.map(np.testing.assert_allclose, drawn, env.problem(params))
+
+
+@pytest.mark.parametrize("body", [{"price": 1.0}, {"price": None}, {}], ids=["default", "none", "no default"])
+def test_a_field_with_the_name_of_a_method_is_refused_when_the_class_is_made(body):
+    with pytest.raises(TypeError, match=r"Dear.price is a field, but MyopicMarket.price is a method .* price_level"):
+        type("Dear", (PostedPrice,), body | {"__annotations__": {"price": float}})
+    with pytest.raises(TypeError, match=r"Dear.allowed is a field, but Environment.allowed is a method"):
+        type("Dear", (PostedPrice,), {"allowed": np.ones(3, bool)})
+    fine = {"price": lambda self, action, params: action, "longest": 7, "name": property(lambda self: "fine"), "fee": 1.0}
+    type("Fine", (PostedPrice,), fine | {"__annotations__": {"fee": float}})
 
 
 def test_a_class_that_lacks_a_method_is_refused_when_it_is_made():

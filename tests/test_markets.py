@@ -33,6 +33,7 @@ RICHER_MARKETS = {  # buyers with features, a state that moves, or several produ
     "inventory, interval": ("FiniteInventory", {"demand": "logit", "stock": 3, "horizon": 12, "cost": 0.4}),
     "inventory, salvage": ("FiniteInventory", {"stock": 3, "horizon": PERIODS, "salvage": 20.0, "shut_off": True}),
     "airline": ("AirlineSeason", {"days": 4, "stock": 6, "horizon": PERIODS, "arrivals": (8, 14), "cost": 5.0}),
+    "inventory, closing": ("FiniteInventory", {"stock": 3, "horizon": PERIODS, "shut_off": True, "closes": True}),
     "network": ("NetworkRevenue", {}),
     "network, bernoulli": (
         "NetworkRevenue",
@@ -96,7 +97,7 @@ ROWS = some(RICHER_MARKETS, *(name for name in RICHER_MARKETS if name not in (*V
 BANDITS = ("wheel", "labelled rows")  # whose arms have one price
 BOUNDS = ("network", "network, bernoulli")  # whose oracle is a bound that nobody attains
 FIXED = {  # leaves that are told or derived, or that this row does not use
-    **dict.fromkeys(("inventory", "inventory, interval", "inventory, salvage", "related inventory"), ("values",)),
+    **dict.fromkeys((name for name in RICHER_MARKETS if "inventory" in name), ("values",)),
     "airline": ("tails", "values"),
     **dict.fromkeys(("reference price", "reference price, interval"), ("worth", "value")),
     **dict.fromkeys(("lost sales", "backlog", "storefront"), ("worth", "regrets", "best", "value")),

@@ -87,6 +87,9 @@ class FreshMarket(Environment):
     def expected_reward(self, state, action, params):
         return self.base.expected_reward(state.market, action, state.params)
 
+    def allowed(self, state, params):
+        return self.base.allowed(state.market, state.params)
+
     def optimal_reward(self, state, params):
         return self.base.optimal_reward(state.market, state.params)
 
@@ -144,7 +147,8 @@ def start(env, key, params):
 
 def period(env, key, state, action, params):
     """One period with an agent's action, without autoreset: `(observation, state, reward, terminated, info)`."""
-    obs, state, reward, terminated, info = env.step_env(key, state, to_action(action_space(env, params), action), params)
+    action = env.carried_out(state, to_action(action_space(env, params), action), params)
+    obs, state, reward, terminated, info = env.step_env(key, state, action, params)
     return flat(obs), state, reward, terminated, info
 
 

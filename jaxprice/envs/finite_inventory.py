@@ -33,12 +33,12 @@ from jax.typing import ArrayLike
 from jaxprice import checks, rules
 from jaxprice import demand as demand_curves
 from jaxprice.environment import Environment
+from jaxprice.envs import finite_inventory_tables as season
+from jaxprice.envs.finite_inventory_tables import DEFAULT_DEMAND as DEFAULT_DEMAND
+from jaxprice.envs.finite_inventory_tables import PRICES
 from jaxprice.envs.market import observe, sale, same
 from jaxprice.envs.options import amount, grid, market, option, optional, share, switch, whole
-from jaxprice.oracles.inventory import marginal_values
 from jaxprice.types import Problem
-
-DEFAULT_DEMAND, PRICES = (0.8, 0.6, 0.3, 0.1), (29.9, 34.9, 39.9, 44.9)
 
 
 @struct.dataclass
@@ -119,6 +119,9 @@ class FiniteInventory(Environment):
     shut_off: bool = option(
         False, "whether one more action offers nothing; it is listed at a price equal to the cost", switch
     )
+    closes: bool = option(
+        False, "whether offering nothing is the only action allowed once the stock is empty; needs `shut_off`", switch
+    )
     prices: tuple[float, ...] | None = option(
         None, "the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`", optional(grid)
     )
@@ -148,6 +151,8 @@ class FiniteInventory(Environment):
             checks.price_interval(**ends)
             if self.num_prices is None and self.shut_off:
                 raise ValueError("shut_off is one more action of a price grid: give prices or num_prices")
+        if self.closes and not self.shut_off:
+            raise ValueError("closes needs shut_off=True, the action that offers nothing, got shut_off=False")
         for name, value in ends.items():
             object.__setattr__(self, name, value)
         checks.fits(num_prices=self.num_prices or 1)
@@ -168,22 +173,7 @@ class FiniteInventory(Environment):
           ValueError: purchase or arrival probabilities outside [0, 1], bad prices, a negative stock, a salvage value above
             the largest profit of a sale.
         """
-        prices, num_prices, low, high = (choices.get(name) for name in ("prices", "num_prices", "low", "high"))
-        if demand is None and prices is None and num_prices is None:
-            demand, choices["prices"] = DEFAULT_DEMAND, PRICES
-        if demand is None:
-            raise ValueError("demand is missing: prices or num_prices are given, which it has to go with")
-        if choices.get("prices") is not None and not (low is None and high is None):
-            got = f"low={low!r}, high={high!r}"
-            raise ValueError(f"prices is the grid itself: give either prices, or low and high, got {got}")
-        if isinstance(demand, str | demand_curves.Curve):
-            name, demand = demand_curves.named(demand)
-            env = cls(curve=name, form=demand.form(), **choices)
-        elif choices.get("prices") is None and num_prices is None:
-            raise ValueError("demand is a table, which needs prices or num_prices")
-        else:
-            env = cls(**choices)
-            demand = checks.array("demand", demand, (env.num_prices,), low=0, high=1)
+        env, demand = season.with_demand(cls, demand, choices)
         stock = max(env.horizon // 4, 1) if stock is None else checks.whole("stock", stock, 0, checks.LARGEST)
         env = dataclasses.replace(env, capacity=stock)
         if arrivals is not None:
@@ -207,19 +197,11 @@ class FiniteInventory(Environment):
         )
 
     def default_params(self):
-        if self.curve is not None:
-            demand = demand_curves.default_curve(self.curve, self.form)
-        elif self.num_prices == len(DEFAULT_DEMAND):
-            demand = np.array(DEFAULT_DEMAND)
-        else:
-            demand = np.linspace(0.9, 0.1, self.num_prices or 0)
-        return self.solved(self.params_of(demand))
+        return self.solved(self.params_of(season.default_demand(self)))
 
     def sample_params(self, key):
         """A random curve of the family; with a table, independent uniform purchase probabilities in decreasing order."""
-        if self.curve is None:
-            return self.solve(self.params_of(-jnp.sort(-jax.random.uniform(key, (self.num_prices or 0,), jnp.float32))))
-        return self.solve(self.params_of(demand_curves.curves()[self.curve].sample(key, *self.form)))
+        return self.solve(self.params_of(season.drawn_demand(self, key)))
 
     def rules(self, params):
         yield from super().rules(params)
@@ -241,16 +223,11 @@ class FiniteInventory(Environment):
             yield from demand_curves.falls(params.demand, ends, buyers=params.arrival)
 
     def solve(self, params):
-        def gain(value):
-            """The largest gain of a period if a unit is worth `value`."""
-            cost = params.cost + value
-            if self.num_prices:
-                return jnp.max(self._gains(cost, params))
-            price = params.demand.optimal_price(cost, params.low, params.high)
-            return params.arrival * params.demand.mean(price) * (price - cost)
+        return season.filled(self, params)
 
-        values = marginal_values(jnp.vectorize(gain), self.horizon, self.capacity, params.salvage)
-        return dataclasses.replace(params, values=values)
+    def season_value(self, params):
+        """Optimal expected profit of the season, V_T(N), float scalar."""
+        return season.season_value(self, params)
 
     def problem(self, params):
         prices = jnp.append(jnp.asarray(params.prices), params.cost) if self.shut_off else params.prices
@@ -262,19 +239,14 @@ class FiniteInventory(Environment):
         state = State(jnp.int32(0), stock, self.season_value(params) / params.max_steps_in_episode)
         return self._see(state, 0.0, 0.0, params), state
 
-    def season_value(self, params):
-        """Optimal expected profit of the season, V_T(N), float scalar."""
-        units, row = jnp.arange(self.capacity + 1), jnp.asarray(params.values)[params.max_steps_in_episode]
-        return jnp.sum(jnp.where((units > 0) & (units <= params.stock), row, 0.0))
-
     def step_env(self, key, state, action, params):
-        price, mean = self._offer(state, action, params)
+        price, mean = season.offer(self, state, action, params)
         sold = jax.random.uniform(key, dtype=jnp.float32) < mean
         demand, left = sold.astype(jnp.float32), state.stock - sold.astype(jnp.int32)
         reward = (price - params.cost) * demand + self._salvage(state, left, params)
-        worth = self._worth(state, params)
-        best = self._best(state, worth, params)
-        price_best, mean_best = self._offer(state, best, params)
+        worth = season.worth(self, state, params)
+        best = season.best(self, state, worth, params)
+        price_best, mean_best = season.offer(self, state, best, params)
         gap = mean_best * (price_best - params.cost - worth) - mean * (price - params.cost - worth)
         regret = jnp.where(same(action, best), 0.0, gap)
         info = sale(price, demand, reward, regret, state.optimal)
@@ -282,8 +254,13 @@ class FiniteInventory(Environment):
         return self._see(state, price, demand, params), state, info["reward"], jnp.bool_(False), info
 
     def expected_reward(self, state, action, params):
-        price, mean = self._offer(state, action, params)
+        price, mean = season.offer(self, state, action, params)
         return (price - params.cost) * mean + self._salvage(state, state.stock - mean, params)
+
+    def allowed(self, state, params):
+        if not self.closes:
+            return None
+        return (state.stock > 0) | (jnp.arange((self.num_prices or 0) + 1) == self.num_prices)
 
     def believed(self, observation, params, problem):
         horizon, stock = jnp.asarray(problem.horizon), jnp.asarray(problem.stock)
@@ -292,51 +269,18 @@ class FiniteInventory(Environment):
         return State(time, left, jnp.float32(0)), dataclasses.replace(params, stock=stock, max_steps_in_episode=horizon)
 
     def offer(self, state, action, params):
-        price, mean = self._offer(state, action, params)
-        return mean, mean * (price - params.cost - self._worth(state, params))
+        price, mean = season.offer(self, state, action, params)
+        return mean, mean * (price - params.cost - season.worth(self, state, params))
 
     def optimal_reward(self, state, params):
         """The value of the season, V_T(N), divided by the number of its periods."""
         return state.optimal
 
     def optimal_action(self, state, params):
-        return self._best(state, self._worth(state, params), params)
-
-    def _best(self, state, worth, params):
-        cost = params.cost + worth
-        if self.num_prices:
-            return jnp.argmax(self._gains(cost, params)).astype(jnp.int32)
-        return jnp.asarray(params.demand.optimal_price(cost, params.low, params.high), jnp.float32)
-
-    def _gains(self, cost, params):
-        """Expected gain of a period at each action of the grid if a unit costs `cost`, float `[num_actions]`."""
-        gains = self._sales(params) * (jnp.asarray(params.prices) - cost)
-        return jnp.append(gains, 0.0) if self.shut_off else gains
-
-    def _worth(self, state, params):
-        """Value of one more unit after this period; 0 if there is none."""
-        periods = jnp.clip(params.max_steps_in_episode - state.time - 1, 0, self.horizon)
-        return jnp.where(state.stock > 0, jnp.asarray(params.values)[periods, state.stock], 0.0)
+        return season.best(self, state, season.worth(self, state, params), params)
 
     def _salvage(self, state, left, params):
         return jnp.where(state.time + 1 >= params.max_steps_in_episode, params.salvage * left, 0.0)
-
-    def _offer(self, state, action, params):
-        """Price and probability of a sale."""
-        if self.num_prices:
-            prices, sales = jnp.asarray(params.prices), self._sales(params)
-            if self.shut_off:
-                prices, sales = jnp.append(prices, params.cost), jnp.append(sales, 0.0)
-            price, mean = prices[action], sales[action]
-        else:
-            price = jnp.clip(jnp.asarray(action, jnp.float32), params.low, params.high)
-            mean = params.arrival * params.demand.mean(price)
-        return price, jnp.where(state.stock > 0, mean, 0.0)
-
-    def _sales(self, params):
-        """Probability of a sale at each price of the grid."""
-        table = params.demand if self.curve is None else params.demand.mean(params.prices)
-        return params.arrival * jnp.asarray(table)
 
     def _see(self, state, price, demand, params):
         gone = state.time / params.max_steps_in_episode

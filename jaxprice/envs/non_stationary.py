@@ -248,6 +248,9 @@ class NonStationary(Environment):
     def expected_reward(self, state, action, params):
         return self.base.expected_reward(state.market, action, self.market(state.path, params))
 
+    def allowed(self, state, params):
+        return self.base.allowed(state.market, self.market(state.path, params))
+
     def optimal_reward(self, state, params):
         return self.base.optimal_reward(state.market, self.market(state.path, params))
 

@@ -198,6 +198,9 @@ class RelatedProducts(Environment):
     def expected_reward(self, state, action, params):
         return self.base.expected_reward(state, action, params)
 
+    def allowed(self, state, params):
+        return self.base.allowed(state, params)
+
     def optimal_reward(self, state, params):
         return self.base.optimal_reward(state, params)
 

@@ -9,6 +9,9 @@ target policy q on the logged states is known, and is no estimate,
 
     V(q) = mean over decisions of sum_k q(k | state, observation) truth_k.
 
+Where a market forbids actions (`Environment.allowed`), the mask is logged. The logged action is the one that was taken: the
+nearest allowed one, with the probability of all actions that lead to it.
+
 In a market whose state depends on earlier prices (stock, reference prices), V(q) is the value of one decision by q in the
 states of the logging policy, and not of a whole season of q; for that, `simulate` q.
 """
@@ -29,6 +32,7 @@ from jaxprice.environment import Environment
 from jaxprice.lanes import needed
 from jaxprice.ope.log import DecisionLog
 from jaxprice.ope.propensities import certain_action, counted, density, formula, kind, one_hot
+from jaxprice.ope.target import to_nearest_allowed
 from jaxprice.simulate import lanes_per_device, width_of
 from jaxprice.types import Discrete, Interval, Oracle, Policy
 
@@ -74,7 +78,8 @@ class _Look:
         if not self.grid:
             return seen | {"propensity": density(policy, state, sale.observation, sale.action)}
         key = jax.random.fold_in(random.address(streams["act"], time, number), APART)
-        return seen | self.law(policy, state, sale, key)
+        found = self.law(policy, state, sale, key)
+        return seen | (found if allowed is None else self.moved(found, seen["allowed"], sale.action))
 
     def law(self, policy, state, sale, key):
         """Probabilities of the actions of a grid."""
@@ -87,6 +92,14 @@ class _Look:
             return {"probabilities": one_hot(certain_action(policy, state, sale.observation), self.grid)}
         found, errors = counted(policy, state, sale.observation, key, self.draws, self.grid, sale.action)
         return {"probabilities": found, "propensity_se": errors[sale.action]}
+
+    def moved(self, found, allowed, action):
+        """`law` after the market has taken the nearest allowed action in the place of a forbidden one."""
+        p = jnp.minimum(to_nearest_allowed(found["probabilities"], allowed), 1.0)  # a sum may be rounded up
+        counted = {}
+        if "propensity_se" in found:
+            counted["propensity_se"] = jnp.sqrt(p[action] * (1 - p[action]) / (self.draws + 1))
+        return {"probabilities": p} | counted
 
 
 def record(

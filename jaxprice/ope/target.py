@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxprice import checks
+from jaxprice.numerics import nearest_allowed
 from jaxprice.ope.log import DecisionLog
 
 
-def target(log: DecisionLog, rule: Any, *, renormalise: bool = False) -> Float[Array, "..."]:
+def target(log: DecisionLog, rule: Any, *, renormalise: bool = False, nearest: bool = False) -> Float[Array, "..."]:
     """The action probabilities of a policy at each decision of a log, checked.
 
     Args:
@@ -27,21 +28,28 @@ def target(log: DecisionLog, rule: Any, *, renormalise: bool = False) -> Float[A
       rule: one of: an action (int); a table of actions, int `[..., T]`; a probability vector `[num_actions]`; probabilities
         `[..., T, num_actions]`; a function of one observation that returns an action or probabilities. If the log has prices
         from an interval: a price, prices `[..., T]`, or a function of one observation that returns a price.
-      renormalise: divide the probabilities by their sum over the allowed actions; otherwise a target that puts probability
-        on a forbidden action is refused.
+      renormalise: divide the probabilities by their sum over the allowed actions.
+      nearest: move the probability of a forbidden action to the allowed one with the nearest index, as the engine does in a
+        market with a mask (`Environment.carried_out`). Without either, a target that puts probability on a forbidden action
+        is refused.
 
     Returns:
       Probabilities `[..., T, num_actions]`, or `[num_actions]` if `rule` is an action or a vector and no mask is applied;
       for prices from an interval, prices `[..., T]`.
 
     Raises:
-      ValueError: the shape does not fit the log, a probability is negative, a sum is not 1, or an action is not allowed.
+      ValueError: the shape does not fit the log, a probability is negative, a sum is not 1, or an action is not allowed; no
+        allowed action has probability (with `renormalise`); both options are given.
     """
-    return checked_target(log, unchecked_target(log, rule, renormalise=renormalise))
+    return checked_target(log, unchecked_target(log, rule, renormalise=renormalise, nearest=nearest))
 
 
-def unchecked_target(log: DecisionLog, rule: Any, *, renormalise: bool = False) -> Float[Array, "..."]:
+def unchecked_target(
+    log: DecisionLog, rule: Any, *, renormalise: bool = False, nearest: bool = False
+) -> Float[Array, "..."]:
     """`target` without checks of its numbers, for traced code."""
+    if renormalise and nearest:
+        raise ValueError("renormalise and nearest are two ways to treat forbidden actions: give one of them, got both")
     shape, count = log.shape, log.num_actions
     if callable(rule):
         if log.observation is None:
@@ -58,8 +66,22 @@ def unchecked_target(log: DecisionLog, rule: Any, *, renormalise: bool = False) 
     found = found.astype(jnp.result_type(float))
     if renormalise and log.allowed is not None:
         inside = jnp.where(log.allowed, jnp.broadcast_to(found, log.allowed.shape), 0.0)
-        found = inside / jnp.sum(inside, axis=-1, keepdims=True)
+        total = jnp.sum(inside, axis=-1, keepdims=True)
+        if not checks.is_traced(total):
+            _refuse(total[..., 0], ~(total[..., 0] > 0), "some probability on the allowed actions (see nearest)")
+        found = inside / total
+    if nearest and log.allowed is not None:
+        found = to_nearest_allowed(found, log.allowed)
     return found
+
+
+def to_nearest_allowed(probabilities: Float[Array, "... A"], allowed: Bool[Array, "... A"]) -> Float[Array, "... A"]:
+    """Probabilities after that of each forbidden action has moved to the allowed one with the nearest index."""
+    count = allowed.shape[-1]
+    actions = jnp.arange(count, dtype=jnp.int32)
+    taken = nearest_allowed(allowed[..., None, :], actions)  # [..., A]
+    moved = taken[..., None, :] == actions[:, None]  # [..., to, from]
+    return jnp.sum(jnp.where(moved, jnp.asarray(probabilities)[..., None, :], 0.0), axis=-1)
 
 
 def one_axis(tree: Any, axes: int) -> Any:
@@ -84,7 +106,9 @@ def checked_target(log: DecisionLog, target: Any) -> Float[Array, "..."]:
         _refuse(found.sum(-1), jnp.abs(found.sum(-1) - 1) > 1e-4, "probabilities with sum 1")
         allowed = jnp.array(True) if log.allowed is None else log.allowed
         wide = jnp.broadcast_to(found, allowed.shape)
-        _refuse(wide, (wide > 0) & ~allowed, "probability 0 on actions outside the mask `allowed` (see renormalise)")
+        _refuse(
+            wide, (wide > 0) & ~allowed, "probability 0 on actions outside the mask `allowed` (see renormalise, nearest)"
+        )
     return found
 
 
