@@ -61,7 +61,7 @@ REACTIONS = {  # options -> the rival's answer to a price
         lambda a: 33 if a == 33 else two_bound(a, 10, 20, True),
     ),
     "undercut": ({"rule": "undercut"}, lambda a: max(a - 1, 1)),
-    "undercut by three, to 12": ({"rule": "undercut", "step": 3, "floor": 12}, lambda a: max(a - 3, 12)),
+    "undercut by three, to 12": ({"rule": "undercut", "gap": 3, "floor": 12}, lambda a: max(a - 3, 12)),
     "undercut, capped": ({"rule": "undercut", "ceiling": 30, "capped": True}, lambda a: min(max(a - 1, 1), 30)),
 }
 
@@ -219,7 +219,7 @@ BAD = [
     ({"floor": 40, "ceiling": 5}, "floor must be at most ceiling"),
     ({"at": 33.5, "rule": "cartel"}, "at must be a price of the grid, the nearest of which is 33"),
     ({"start": 51}, "start must be a price of the grid"),
-    ({"step": 50}, "step"),
+    ({"gap": 50}, "gap"),
     ({"low": 50, "high": 1}, "low must be below"),
     ({"prices": [0.0]}, "high"),
     ({"size": 8000}, "at most 40"),

@@ -116,7 +116,7 @@ class ReactiveRival(LongRunMarket):
     floor: float | None = option(None, "lowest price to which the rival undercuts; by default of the rule", optional(amount))
     ceiling: float | None = option(None, "price to which it then returns; by default of the rule", optional(amount))
     at: float | None = option(None, "fixed price, or cartel price; by default of the rule", optional(amount))
-    step: int = option(1, "by how many prices of the grid the rival undercuts", whole)
+    gap: int = option(1, "by how many prices of the grid the rival undercuts", whole)
     capped: bool = option(False, "whether the rival asks no more than the ceiling, but for the cartel price", switch)
     cost: float = option(0.0, "unit cost", amount)
     size: float = option(800.0, "factor of demand; with logit demand, the mass of buyers", positive)
@@ -134,7 +134,7 @@ class ReactiveRival(LongRunMarket):
             raise ValueError(f"low must be below high, got low={self.low!r} and high={self.high!r}")
         checks.fits(num_prices=self.num_prices, answers=self.num_prices)
         checks.positive("high", self.high)
-        checks.whole("step", self.step, 1, max(self.num_prices - 1, 1))
+        checks.whole("gap", self.gap, 1, max(self.num_prices - 1, 1))
         floor, ceiling, _, _ = self.places
         if floor > ceiling:
             raise ValueError(f"floor must be at most ceiling, got {self.ladder[floor]:g} and {self.ladder[ceiling]:g}")
@@ -197,7 +197,7 @@ class ReactiveRival(LongRunMarket):
             sales = duopoly.rank_sales(self.ladder, **{"size": self.size, **coefficients})
         else:
             sales = duopoly.logit_sales(self.ladder, self.size, quality, scale)
-        return sales, duopoly.answers(self.rule, self.num_prices, *places[:3], step=self.step, capped=self.capped)
+        return sales, duopoly.answers(self.rule, self.num_prices, *places[:3], step=self.gap, capped=self.capped)
 
     def params_of(self, sales, answer):
         """Params, not solved yet, with the given tables."""
