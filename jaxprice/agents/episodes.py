@@ -50,7 +50,7 @@ class Trained:
         if not isinstance(self.course.world, worlds.Market):
             raise ValueError(f"only sellers can be saved as agents, this one plays {self.course.world.name}")
         run = checks.whole("run", run, -self.runs, self.runs - 1)
-        weights = jax.tree.map(lambda x: np.asarray(x[run]), self.weights)
+        weights = jax.tree.map(lambda x: np.asarray(x)[run], self.weights)
         about = self.about | {"run": int(run % self.runs), "held_out": float(self.curve["held_out"][-1, run])}
         return self.course.learner.agent(self.course, weights, about)
 
@@ -127,7 +127,7 @@ def train(course, hyper, seeds, steps, *, folder=None, points=20, devices=None, 
     card |= {"learner": repr(course.learner), "lanes": course.lanes, "reward": course.world.reward}
     card |= {"hyper": {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}}
     card |= {"reward_scale": np.asarray(jax.vmap(lambda rewards: rewards.scale)(state.rewards)).tolist()}
-    return Trained(course, state.weights, curve, card | (about or {}))
+    return Trained(course, jax.tree.map(np.asarray, state.weights), curve, card | (about or {}))
 
 
 def _decided_by(course, hyper, told):
