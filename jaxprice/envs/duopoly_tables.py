@@ -17,6 +17,7 @@ doi:10.1057/s41272-021-00285-3, and the public code of the paper, github.com/Raa
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from scipy import optimize, special
 
 from jaxprice import checks
@@ -60,7 +61,7 @@ def answers(rule, num_prices, floor, ceiling, at, step, capped):
     return jnp.broadcast_to(answer[:, None], (num_prices, num_prices)).astype(jnp.int32)
 
 
-def rank_sales(prices, size=800.0, rank=-0.56, level=-0.03):
+def rank_sales(prices, size: ArrayLike = 800.0, rank: ArrayLike = -0.56, level: ArrayLike = -0.03):
     """Mean sales of a period under the demand of Kastius and Schlosser, by the seller's price a and the rival's price p:
 
         size sigmoid(-3.89 + rank k - .01 (a - p) + .07 + level (a + p) / 2),   k = 1 + (1{p < a} + 1{p <= a}) / 2.
@@ -82,7 +83,7 @@ def rank_sales(prices, size=800.0, rank=-0.56, level=-0.03):
     return size * jax.nn.sigmoid(-3.89 + 0.07 + rank * place - 0.01 * (a - p) + level * (a + p) / 2)
 
 
-def logit_sales(prices, size=1.0, quality=2.0, scale=0.25):
+def logit_sales(prices, size: ArrayLike = 1.0, quality: ArrayLike = 2.0, scale: ArrayLike = 0.25):
     """Mean sales of a period if buyers choose by multinomial logit between two equal products and nothing.
 
     Args:
