@@ -140,8 +140,15 @@ def _decided_by(course, hyper, told):
 
 
 def _start(course, mesh):
-    """Compiled function: the state of every run before its first update."""
-    begin = jax.vmap(functools.partial(course.learner.start, course))
+    """Compiled function: the state of every run before its first update.
+
+    Runs are made one after the other: a batch of QR decompositions, for orthogonal weights, waits for ever where several CPU
+    devices share a pool of threads (jaxlib 0.10).
+    """
+
+    def begin(seeds):
+        return jax.lax.map(functools.partial(course.learner.start, course), seeds)
+
     return jax.jit(jax.shard_map(begin, mesh=mesh, in_specs=P(AXIS), out_specs=P(AXIS), check_vma=False))
 
 

@@ -31,7 +31,7 @@ def loop(begun, advance, score, *, runs, updates, store, chunk, progress):
     curve: dict[str, Any] = {}
     state, curve = store.resume(begun, curve)
     clock = checkpoint.Clock(curve)
-    done = int(np.asarray(state.update)[0])  # indexing on devices would gather over them, and can wait for ever on CPUs
+    done = int(np.asarray(state.update)[0])
     if done < updates:
         store.check_writable(f"the run there has {done} of {updates} updates")
     with tqdm(total=updates, initial=done, unit=" updates", disable=not progress) as bar:
