@@ -86,8 +86,8 @@ PLAIN = courses.returns
 MISTAKES = {
     "constant": (courses, "returns", changed(rewards=lambda x: -x["rewards"])),
     "observed": (courses.Course, "decide", blind),
-    "later": (courses, "returns", changed(values=lambda x: 0 * x["values"])),
-    "action": (courses, "greedy", lambda learner, course, output: jnp.argmin(output.logits, axis=-1)),
+    "later": (courses, "returns", changed(discount=lambda x: 0.0)),
+    "action": (pqn.PQN, "greedy", lambda learner, course, output: jnp.argmin(output.logits, axis=-1)),
     "both": (courses, "returns", changed(rewards=lambda x: jnp.roll(x["rewards"], 1, axis=1))),
     "endless": (courses, "returns", changed(values=lambda x: jnp.where(x["done"], 0.0, x["values"]))),
 }
@@ -95,7 +95,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("probe", some(MISTAKES, "endless"))
 def test_a_mistake_fails_its_probe(monkeypatch, probe):
-    """Signs, blindness, no value of what follows, the worse action, a lane's reward for another lane, ends that are none."""
+    """Signs, blindness, nothing of what follows, the worse action, a lane's reward for another lane, ends that are none."""
     where, name, mistake = MISTAKES[probe]
     monkeypatch.setattr(where, name, mistake)
     world = Probe("all")

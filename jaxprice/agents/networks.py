@@ -125,7 +125,10 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
     if not isinstance(inputs, Inputs):
         raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(inputs)}")
     checks.number("head_scale", head_scale, low=0, scalar=True)
-    shape = {"normalised": checks.boolean("normalised", normalised), "dueling": checks.boolean("dueling", dueling)}
+    shape: dict[str, Any] = {
+        "normalised": checks.boolean("normalised", normalised),
+        "dueling": checks.boolean("dueling", dueling),
+    }
     kind: Any = StatsNet if name == "stats" else cores.CORES[name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
