@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from jaxprice import checks
-from jaxprice.agents import dqn, imitation, learning, lifetimes, networks, ppo, pqn, rl2, worlds
+from jaxprice.agents import dqn, imitation, learning, lifetimes, networks, ppo, pqn, rl2, sac, worlds
 from jaxprice.agents.inputs import Inputs
 from jaxprice.agents.learning import Hyper
 from jaxprice.agents.trained import Agent, list_agents, load, load_agent, save
@@ -51,6 +51,7 @@ __all__ = [
     "ppo",
     "pqn",
     "rl2",
+    "sac",
     "save",
     "worlds",
 ]

@@ -23,7 +23,7 @@ from flax import struct
 
 from jaxprice import checks, random
 from jaxprice.agents import lifetimes, networks, optimiser, running, trained, worlds
-from jaxprice.types import Discrete
+from jaxprice.types import Discrete, Interval
 
 
 @struct.dataclass
@@ -269,6 +269,17 @@ def discrete(world, learner):
     if not isinstance(world.space, Discrete):
         raise ValueError(f"{learner} chooses one of a number of actions, {world.name} takes {world.space}; sac takes prices")
     return world.space.n
+
+
+def continuous(world, learner):
+    """The number of entries of an action of a world, for a learner that chooses prices.
+
+    Raises:
+      ValueError: actions are indices.
+    """
+    if not isinstance(world.space, Interval):
+        raise ValueError(f"{learner} chooses a price of an interval, {world.name} takes {world.space}; dqn chooses an index")
+    return int(np.prod(world.space.shape))
 
 
 def greedy(learner, course, output):

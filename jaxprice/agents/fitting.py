@@ -94,7 +94,9 @@ def _shapes(network, actions, shown) -> dict[str, jax.ShapeDtypeStruct]:
     def array(*shape, dtype=jnp.float32) -> Any:  # a shape stands for an array
         return jax.ShapeDtypeStruct(shape, dtype)
 
-    facts = inputs.Facts(array(actions), array(actions), array(), array(), 1)
     whole = array(dtype=jnp.int32)
-    seen = inputs.Seen(whole, array(), array(), whole, array(shown), array(shown))
+    interval = isinstance(network, networks.GaussianNetwork)
+    known, ends = (2, {"low": array(), "high": array()}) if interval else (actions, {})
+    facts = inputs.Facts(array(known), array(known), array(), array(), 1, **ends)
+    seen = inputs.Seen(array() if interval else whole, array(), array(), whole, array(shown), array(shown))
     return flat(jax.eval_shape(lambda facts, seen: networks.initial(network, jax.random.key(0), facts, seen), facts, seen))

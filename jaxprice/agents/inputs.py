@@ -5,18 +5,21 @@ rewards are in units of the largest profit of a period. The published inputs of 
 and whether the episode has just begun. The others are additions: the time left, the last demand, the price grid, and the
 present and past observations of the market. Each is an option of `Inputs`.
 
+Where any price of an interval may be posted, an action is a number in [-1, 1], from the lowest price to the highest.
+
 Source: Y. Duan, J. Schulman, X. Chen, P. Bartlett, I. Sutskever, P. Abbeel (2016), "RL^2: fast reinforcement learning via
 slow reinforcement learning", arXiv:1611.02779.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.types import Discrete
+from jaxprice.types import Discrete, Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +27,12 @@ class Inputs:
     """The inputs of a network besides the mark of the first period.
 
     Attributes:
-      action: the last action, one entry an action.
+      action: the last action, one entry an action; one entry for a price of an interval.
       demand: the last demand of one buyer.
       reward: the last reward.
       time: the share of the horizon that has passed.
-      grid: price of each action and profit of a sale at it; a network needs them if they differ between markets.
+      grid: price of each action (of the ends of an interval) and profit of a sale at it; a network needs them if they
+        differ between markets.
       observation: the entries of the observation other than time, last price and last demand, such as contexts or stock.
       past: the same entries when the last action was chosen, so that a context is an input together with its result.
     """
@@ -48,10 +52,12 @@ class Inputs:
     def token(self, facts, seen):
         """The inputs of one decision, float `[D]`."""
         actions = facts.margins.shape[0]
-        first = jnp.asarray(seen.action < 0, jnp.float32)
+        first = jnp.asarray(seen.time == 0, jnp.float32)
         parts = [first[None]]
-        if self.action:
+        if self.action and facts.low is None:
             parts.append(jax.nn.one_hot(seen.action, actions, dtype=jnp.float32))
+        elif self.action:
+            parts.append(seen.action[None])
         if self.demand:
             parts.append(seen.demand[None])
         if self.reward:
@@ -73,10 +79,11 @@ class Facts:
 
     Attributes:
       prices, margins: price of each action and profit of a sale, in units of the largest, float `[actions]`; zero if an
-        action has no price of its own.
+        action has no price of its own. On an interval, those of its two ends, float `[2]`.
       horizon: number of periods, float scalar.
       unit: the reward that is scaled to one, float scalar.
       buyers: number of buyers in a period.
+      low, high: ends of the interval of prices, in money, float scalars; None on a grid.
     """
 
     prices: jax.Array
@@ -84,6 +91,8 @@ class Facts:
     horizon: jax.Array
     unit: jax.Array
     buyers: int = struct.field(pytree_node=False)
+    low: Any = None
+    high: Any = None
 
 
 @struct.dataclass
@@ -91,7 +100,7 @@ class Seen:
     """The result of the last period, and the present observation of the market.
 
     Attributes:
-      action: the last action, int scalar; -1 before the first.
+      action: the last action, int scalar; -1 before the first. On an interval, float scalar; 0 before the first.
       demand, reward: results of the last action, float scalars; zero before the first.
       time: number of periods played, int scalar.
       observation: entries of the observation without time, last price and last demand, float `[n]`.
@@ -123,23 +132,32 @@ def facts(problem):
     """The `Facts` of a problem.
 
     Raises:
-      ValueError: actions are not indices, or observations are not one array.
+      ValueError: actions are neither indices nor prices of an interval, or observations are not one array.
     """
-    space = actions_of(problem.action_space)
+    space = problem.action_space
+    interval = isinstance(space, Interval) and not space.shape
+    size = 2 if interval else actions_of(space).n
     if problem.observation is not None and jnp.ndim(problem.observation) != 1:
         raise ValueError("agents take observations that are one array, this market's are not")
     prices = jnp.asarray(problem.prices, jnp.float32)
     margins = jnp.asarray(problem.margins, jnp.float32)
-    if prices.ndim > 1:  # several products: the price of one unit of each, summed
+    ends = None, None
+    if interval:
+        ends = jnp.asarray(problem.low, jnp.float32), jnp.asarray(problem.high, jnp.float32)
+        prices = jnp.stack(ends)
+        margins = prices - problem.cost
+    elif prices.ndim > 1:  # several products: the price of one unit of each, summed
         prices, margins = prices.sum(axis=1), margins.sum(axis=1)
     unit = jnp.maximum(jnp.max(jnp.abs(margins)), 1e-6)
-    missing = (0, space.n - prices.shape[0])
+    missing = (0, size - prices.shape[0])
     return Facts(
         prices=jnp.pad(prices / jnp.maximum(jnp.max(jnp.abs(prices)), 1e-6), missing),
         margins=jnp.pad(margins / unit, missing),
         horizon=jnp.asarray(problem.horizon, jnp.float32),
         unit=unit * problem.buyers,
         buyers=problem.buyers,
+        low=ends[0],
+        high=ends[1],
     )
 
 
@@ -154,16 +172,28 @@ def actions_of(space):
     return space
 
 
+def to_price(facts, action):
+    """The price, in money, of an action in [-1, 1]."""
+    return jnp.clip(facts.low + (facts.high - facts.low) * (action + 1) / 2, facts.low, facts.high)
+
+
+def of_price(facts, price):
+    """The action in [-1, 1] of a price in money, the inverse of `to_price`."""
+    share = (jnp.asarray(price, jnp.float32) - facts.low) / (facts.high - facts.low)
+    return jnp.clip(2 * share - 1, -1.0, 1.0)
+
+
 def before(problem, observation):
     """`Seen` before the first decision."""
     zero, shown = jnp.float32(0), _rest(observation, jnp.ndim(problem.prices))
-    return Seen(jnp.int32(-1), zero, zero, jnp.int32(0), shown, jnp.zeros_like(shown))
+    action = zero if isinstance(problem.action_space, Interval) else jnp.int32(-1)
+    return Seen(action, zero, zero, jnp.int32(0), shown, jnp.zeros_like(shown))
 
 
 def after(facts, seen, transition):
     """`Seen` after a period."""
     return Seen(
-        action=jnp.asarray(transition.action, jnp.int32),
+        action=jnp.asarray(transition.action, jnp.int32) if facts.low is None else of_price(facts, transition.action),
         demand=jnp.sum(jnp.asarray(transition.demand, jnp.float32)) / facts.buyers,
         reward=jnp.asarray(transition.reward, jnp.float32) / facts.unit,
         time=seen.time + 1,

@@ -15,6 +15,7 @@ These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds l
 | "stats" | counts and sums of each action; equivariant to the order of actions | all |
 | "none" | none; for ablations | all |
 | "mlp" | none; for markets whose observation tells the state | all |
+| "gaussian" | as "mlp"; for prices of an interval, its output is a `squashed.Law` | all |
 
 `SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics.
 
@@ -28,11 +29,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxprice import checks, devices
-from jaxprice.agents import cores
+from jaxprice.agents import cores, squashed
 from jaxprice.agents.inputs import Inputs, Output
 from jaxprice.agents.stats_net import StatsNet
 
-NAMES = (*cores.CORES, "stats")
+NAMES = (*cores.CORES, "stats")  # networks that choose one of a number of actions
 DEEPEST = 256  # largest number of layers; each one is traced separately
 
 
@@ -93,6 +94,20 @@ class SequenceNetwork(nn.Module):
         return Output(logits, value)
 
 
+class GaussianNetwork(SequenceNetwork):
+    """A core with one head, whose output is a `squashed.Law` of `actions` numbers."""
+
+    def setup(self):
+        if self.normalised:
+            self.normal = Normaliser()
+        self.policy = nn.Dense(2 * self.actions, kernel_init=nn.initializers.orthogonal(self.head_scale))
+
+    def heads(self, hidden):
+        """The laws of hidden states `[..., size]`."""
+        mean, log_std = jnp.split(self.policy(hidden), 2, axis=-1)
+        return squashed.Law(mean, jnp.clip(log_std, squashed.NARROWEST, squashed.WIDEST))
+
+
 class Normaliser(nn.Module):
     """Tokens minus their mean, divided by their standard deviation, cut at +-10; without gradient in the statistics."""
 
@@ -108,8 +123,8 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
     """Build a network by name.
 
     Args:
-      name: one of `NAMES`.
-      actions: number of actions; "stats" takes any.
+      name: one of `NAMES`, or "gaussian".
+      actions: number of actions; "stats" takes any; for "gaussian", number of entries of an action.
       inputs: `Inputs`, or None for the default ones; "stats" has its own inputs.
       head_scale: scale of the initial weights of the policy head.
       normalised, dueling: see `SequenceNetwork`; not for "stats".
@@ -119,7 +134,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
       ValueError: an unknown name or option, or a value out of range.
     """
     devices.use_cpu_cores()
-    checks.choice("network", name, NAMES)
+    checks.choice("network", name, (*NAMES, "gaussian"))
     actions = checks.positive_int("actions", actions)
     inputs = Inputs() if inputs is None else inputs
     if not isinstance(inputs, Inputs):
@@ -129,7 +144,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
         "normalised": checks.boolean("normalised", normalised),
         "dueling": checks.boolean("dueling", dueling),
     }
-    kind: Any = StatsNet if name == "stats" else cores.CORES[name]
+    kind: Any = StatsNet if name == "stats" else cores.CORES["mlp" if name == "gaussian" else name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
         raise ValueError(f"network {name!r} takes the options {sorted(allowed)}, got {unknown}")
@@ -142,7 +157,10 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
         if any(shape.values()):
             raise ValueError("network 'stats' has neither normalised nor dueling")
         return kind(head_scale=float(head_scale), **options)
-    return SequenceNetwork(kind(**options), actions, inputs, float(head_scale), **shape)
+    if name == "gaussian" and dueling:
+        raise ValueError("network 'gaussian' has no dueling")
+    made = GaussianNetwork if name == "gaussian" else SequenceNetwork
+    return made(kind(**options), actions, inputs, float(head_scale), **shape)
 
 
 def _option(key, value) -> Any:

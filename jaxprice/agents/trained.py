@@ -6,6 +6,7 @@ score. `save` writes the file. `load` reads a `Policy` from a path, or by the na
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.resources
 import os
@@ -18,9 +19,9 @@ import numpy as np
 from flax import struct
 
 from jaxprice import checks
-from jaxprice.agents import agent_file, fitting, inputs, networks
+from jaxprice.agents import agent_file, fitting, inputs, networks, squashed
 from jaxprice.agents.inputs import Inputs
-from jaxprice.types import Policy
+from jaxprice.types import Interval, Policy
 
 
 @struct.dataclass
@@ -30,13 +31,13 @@ class State:
     Attributes:
       facts, seen: inputs of the network.
       memory: memory of the network.
-      logits: logits of the next action, float `[actions]`.
+      logits: logits of the next action, float `[actions]`; on an interval of prices, its `squashed.Law`.
     """
 
     facts: inputs.Facts
     seen: inputs.Seen
     memory: Any
-    logits: jax.Array
+    logits: Any
 
 
 class TrainedPolicy(Policy):
@@ -51,12 +52,12 @@ class Agent:
     """A network and its weights.
 
     Attributes:
-      name: name of the network, one of `networks.NAMES`.
-      actions: number of actions that it was trained for.
+      name: name of the network, one of `networks.NAMES`, or "gaussian", which posts prices of an interval.
+      actions: number of actions that it was trained for; 1 for "gaussian".
       weights: its parameters.
       options: options of `networks.make`.
       inputs: inputs of the network.
-      deploy: "sample" or "argmax".
+      deploy: "sample" or "argmax"; the latter is the median price for "gaussian".
       told: training and score of the agent, plain data.
 
     Raises:
@@ -81,6 +82,8 @@ class Agent:
         if not isinstance(self.inputs, Inputs):
             raise ValueError(f"inputs must be agents.Inputs, got {checks.shown(self.inputs)}")
         _ = self.network
+        if self.name == "gaussian" and self.actions != 1:
+            raise ValueError(f"actions must be 1 for network 'gaussian', an agent posts one price, got {self.actions}")
 
     @property
     def network(self) -> Any:
@@ -128,19 +131,22 @@ class Agent:
                 raise ValueError(
                     "an agent sees the market before its first action: give it problem.with_observation(observation)"
                 )
+            self.check_actions(problem.action_space)
             facts, seen = inputs.facts(problem), inputs.before(problem, problem.observation)
-            actions = facts.margins.shape[0]
-            if self.name != "stats" and actions != self.actions:
-                raise ValueError(f"this agent was trained for {self.actions} actions, the market has {actions}")
             self.check_size(facts, seen)
             return decided(facts, seen, network.apply(weights, facts, method="start"))
 
         def decided(facts, seen, memory):
             memory, says = network.apply(jax.tree.map(jnp.asarray, weights), memory, facts, seen, method="step")
-            return State(facts, seen, memory, says.logits)
+            return State(facts, seen, memory, says if self.name == "gaussian" else says.logits)
 
         def act(key, state, observation):
             del observation
+            if self.name == "gaussian":
+                action = state.logits.middle
+                if self.deploy == "sample":
+                    action, _ = squashed.draw(state.logits, jax.random.normal(key, action.shape, jnp.float32))
+                return inputs.to_price(state.facts, action[0])
             if self.deploy == "argmax":
                 return jnp.argmax(state.logits).astype(jnp.int32)
             return jax.random.categorical(key, state.logits).astype(jnp.int32)
@@ -153,11 +159,25 @@ class Agent:
 
         def probabilities(state, observation):
             del observation
+            if self.name == "gaussian":
+                return functools.partial(price_density, state.facts, state.logits)
             return jax.nn.softmax(state.logits)
 
         policy = TrainedPolicy(init, act, update, probabilities if self.deploy == "sample" else None)
         policy.card, policy.longest = self.card, self.options.get("longest", 128) if self.name == "transformer" else None
         return policy
+
+    def check_actions(self, space):
+        """Raise if the actions of a market are others than in training.
+
+        Raises:
+          ValueError: they are.
+        """
+        if self.name == "gaussian":
+            if not isinstance(space, Interval) or space.shape:
+                raise ValueError(f"this agent posts a price of an interval, this market takes {space}")
+        elif (actions := inputs.actions_of(space).n) != self.actions and self.name != "stats":
+            raise ValueError(f"this agent was trained for {self.actions} actions, the market has {actions}")
 
     def check_size(self, facts, seen):
         """Raise if the observations of a market have another length than in training."""
@@ -168,6 +188,12 @@ class Agent:
                     f"this agent was trained on other observations: the market needs weights {name!r} of shape "
                     f"{wanted[name].shape}, it has {np.shape(weight)}"
                 )
+
+
+def price_density(facts, law, price):
+    """The density of a price of an interval, per unit of money, float like `price`."""
+    action = 2 * (jnp.asarray(price, jnp.float32) - facts.low) / (facts.high - facts.low) - 1
+    return squashed.density(law, action[..., None]) * 2 / (facts.high - facts.low)
 
 
 def save(path, agent):

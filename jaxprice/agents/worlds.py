@@ -5,6 +5,7 @@ A market becomes a world by `Market`, and an environment of gymnax by `Gymnax`. 
     state, token = world.reset(key)
     state, step = world.step(key, key_reset, state, action)
 
+An action is an index, or, where prices come from an interval, a vector in [-1, 1] that the world maps to its own bounds.
 `token` is the input of the network, a float vector. A step tells how the period ended. After the last period of an episode
 the next one begins, so `step.token` is the first token of the new episode, and `step.last` the token that the action led to.
 
@@ -164,6 +165,8 @@ class Market(World):
     def step(self, key, key_reset, state, action):
         """One period, and the start of the next episode after the last period: `(state, Step)`."""
         env, params = self.env, jax.tree.map(jnp.asarray, self.params if state.params is None else state.params)
+        if isinstance(self.space, Interval):
+            action = inputs.to_price(state.facts, action[0])
         expected = jnp.asarray(env.expected_reward(state.market, action, params), jnp.float32)
         best = jnp.asarray(env.optimal_reward(state.market, params), jnp.float32)
         obs, market, reward, _, info = env.step_env(key, state.market, action, params)
@@ -202,10 +205,14 @@ class Gymnax(World):
         self.env, self.params = env, env.default_params if params is None else params
         self.horizon = int(self.params.max_steps_in_episode)
         space = env.action_space(self.params)
-        if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) == 1):
+        if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) <= 1):
             raise ValueError(f"learners choose an index or a vector between bounds, this environment takes {space}")
         self.space = Discrete(int(space.n)) if hasattr(space, "n") else Interval(tuple(space.shape))
         self.name = str(getattr(env, "name", type(env).__name__))
+        if isinstance(self.space, Interval):
+            self.low, self.high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
+            if not np.all(np.isfinite(self.high - self.low) & (self.low < self.high)):
+                raise ValueError(f"learners choose a vector between finite bounds, got {self.low} and {self.high}")
 
     def decided_by(self):
         """What decides the numbers of the world: name -> object, for a fingerprint."""
@@ -218,6 +225,8 @@ class Gymnax(World):
 
     def step(self, key, key_reset, state, action):
         """One step, and the start of the next episode after the last one: `(state, Step)`."""
+        if isinstance(self.space, Interval):
+            action = self.low + (self.high - self.low) * (action.reshape(self.space.shape) + 1) / 2
         obs, after, reward, terminated, _ = self.env.step_env(key, state, action, self.params)
         limit = after.time >= self.params.max_steps_in_episode
         if hasattr(self.env, "is_truncated"):
