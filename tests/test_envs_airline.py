@@ -103,6 +103,25 @@ def test_a_flight_sells_its_seats_and_the_next_one_has_all_of_them():
     assert seen == day + day
 
 
+def test_what_the_seller_sees_is_enough_to_plan():
+    """With the true params, the state that `believed` finds in an observation has the optimal fares, as sellers need it."""
+    env, params = small()
+    problem, (obs, state) = env.problem(params), env.reset_env(jax.random.key(0), params)
+
+    @jax.jit
+    def looked(obs, state):
+        known, same = env.believed(obs, params, problem)
+        mean, worth = jax.vmap(lambda k: env.offer(known, k, same))(jnp.arange(10))
+        return known.time, known.stock, mean, jnp.argmax(worth), env.optimal_action(state, params)
+
+    step = jax.jit(lambda key, state, action: env.step_env(key, state, action, params)[:2])
+    for time in range(13):
+        seen, left, mean, best, wanted = looked(obs, state)
+        assert (int(seen), int(left), int(best)) == (time, int(state.stock), int(wanted))
+        np.testing.assert_allclose(mean, env.mean_demand(params) if left > 0 else 0 * mean, rtol=1e-5)
+        obs, state = step(jax.random.key(time), state, jnp.int32(time % 4))
+
+
 def test_drawn_markets_are_uniform_on_their_ranges():
     env, _ = jaxprice.make("AirlineSeason", days=2, stock=2, horizon=2, frat5_range=(2, 4), arrivals=(10, 20))
     drawn = jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(0), 2000))

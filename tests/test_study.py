@@ -210,7 +210,7 @@ def test_a_name_that_is_put_together_counts_all_of_a_registry(tmp_path):
 
     def make():
         calls.append("made")
-        return {"x": shop["t" + "wo"[:calls.append("named") or 2]]()}
+        return {"x": shop["t" + "wo"[: calls.append("named") or 2]]()}
 
     for _ in range(2):
         assert saved.load_or_make(tmp_path, "cell", make)[0]["x"] == 2.0
@@ -357,7 +357,8 @@ def test_bands_of_few_values_are_students(count, reach):
 
 @pytest.mark.parametrize(
     "name", ["broder_rusmevichientong", "calvano_collusion", "contextual_benchmark", "contextual_rates", "den_boer_keskin",
-             "ferreira_inventory", "gallego_van_ryzin", "kleinberg_leighton", "misra_segments", "private_loss"],
+             "ferreira_inventory", "gallego_van_ryzin", "gatti_pinheiro", "kleinberg_leighton", "misra_segments",
+             "private_loss"],
 )  # fmt: skip
 def test_studies_draw_no_normal_interval_themselves(name):
     """Half-widths come from `study.band` or `stats.critical`, which know how many values there are."""

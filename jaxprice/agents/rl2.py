@@ -18,8 +18,9 @@ the same t are subtracted from advantages, because the problem is not discounted
 the optimal policy.
 
 G. Gatti Pinheiro, M. Defoin-Platel, J.-C. Regin (2022), doi:10.3390/a15050142, were the first to train an LSTM by PPO so
-that it earns while it learns, over a season with stock. New here is the return as regret against an exact oracle, which has
-a smaller variance (see `lifetimes`).
+that it earns while it learns, on flights with seats (`AirlineSeason`). Their LSTM runs over the flights on sale, not over
+time. The past reaches it through the seats sold and an estimate of demand from the last 22 days. New here is the return as
+regret against an exact oracle, which has a smaller variance (see `lifetimes`).
 
 Sources: Y. Duan et al. (2016), arXiv:1611.02779; J. X. Wang et al. (2016), arXiv:1611.05763; J. Schulman et al. (2017),
 "Proximal policy optimization algorithms", arXiv:1707.06347; V. Mnih et al. (2016), arXiv:1602.01783.

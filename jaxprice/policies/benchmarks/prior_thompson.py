@@ -103,7 +103,8 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
 
     Args:
       env: an environment with a grid of prices: one whose state has the `mean_demand` of each price (`MyopicMarket`),
-        one with `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`), or a wrapper of these.
+        one with `believed` and `offer` (`LinearValuation`, `GLMDemand`, `FiniteInventory`, `AirlineSeason`, where sold-out
+        days count as if all demand had been seen), or a wrapper of these.
       markets: number M of drawn markets, at most 100,000. Each takes one number in the state of a lane.
       seed: seed of that draw; the markets differ from those that `simulate` draws with the same seed.
       greedy: whether to post the price with the largest posterior mean worth instead.
