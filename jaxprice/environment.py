@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxprice import rules, solving
+from jaxprice import exact_sums, rules, solving
 from jaxprice.numerics import nearest_allowed
 from jaxprice.types import Discrete, Interval, Problem, Subset
 
@@ -51,6 +51,7 @@ class Environment(abc.ABC):
 
     def __post_init__(self):
         """Check the fields that are options (`jaxprice.envs.options`), first separately and then together."""
+        exact_sums.ensure()
         market: Any = self  # a dataclass, as every subclass is
         for field in dataclasses.fields(market):
             check = field.metadata.get("check")

@@ -29,8 +29,6 @@ its code was edited.
 
 import dataclasses
 import functools
-import importlib.metadata
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -68,17 +66,6 @@ def cases(decisions, preset="default"):
     return list({case.market: case for case in reversed(made)}.values())[::-1] if preset == "smoke" else made
 
 
-def exact_sums():
-    """Turn off a library of XLA whose sums of products are wrong for some shapes, in the versions of jaxlib that use it.
-
-    It has to be called before JAX starts its backend; later it changes nothing. See github.com/jax-ml/jax/issues/39103.
-    """
-    version = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
-    flags, name = os.environ.get("XLA_FLAGS", ""), "xla_cpu_experimental_ynn_fusion_type"
-    if (0, 10) <= version <= (0, 11) and name not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{name}=".strip()
-
-
 def main(options):
     """Measure, print and write.
 
@@ -88,7 +75,6 @@ def main(options):
     for market in options.only:
         jaxprice.checks.choice("market", market, tables.MARKETS)
     seed = jaxprice.checks.whole("seed", options.seed, 0, 2**31 - 1)
-    exact_sums()
     jaxprice.use_cpu_cores()
     if options.preset == "smoke":
         jaxprice.devices.compile_quickly()

@@ -17,7 +17,6 @@ import numpy as np
 from jaxprice.envs.market import Visit
 
 CELLS = 200  # of the midpoint rule, for each feature
-TOGETHER = 2000  # buyers at a time: jaxlib 0.10.2 returns wrong values from row 4096 on (github.com/jax-ml/jax/issues/39103)
 
 
 def midpoints(dimension: int, low: float, high: float, cells: int = CELLS) -> np.ndarray:
@@ -49,9 +48,7 @@ def rewards_of_buyer(env, params) -> Callable[[jax.Array], jax.Array]:
 
 def over_buyers(value: Callable[[jax.Array], jax.Array], contexts: np.ndarray) -> np.ndarray:
     """The mean of a function of the features of a buyer over `contexts`, `[C, d]`; float64 of the function's shape."""
-    many = jax.jit(jax.vmap(value))
-    parts = [contexts[first : first + TOGETHER] for first in range(0, len(contexts), TOGETHER)]
-    return sum(np.asarray(many(jnp.asarray(part)), np.float64).sum(axis=0) for part in parts) / len(contexts)
+    return np.asarray(jax.jit(jax.vmap(value))(jnp.asarray(contexts)), np.float64).mean(axis=0)
 
 
 def rewards_of_state(env, params) -> np.ndarray:

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxprice import exact_sums
 from jaxprice.data.arrays import finite_array
 
 
@@ -210,6 +211,7 @@ def _maximise(
         still = [name for name, s in zip(names, scale, strict=True) if s == 0.0]
         raise ValueError(f"{argument}: nothing differs between the alternatives in {still}")
 
+    exact_sums.ensure()
     with jax.enable_x64(True):
         data = jnp.asarray(differences / scale)
 

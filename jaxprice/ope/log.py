@@ -19,7 +19,7 @@ from flax import struct
 from jax import Array
 from jaxtyping import Bool, Float, Int, Num
 
-from jaxprice import checks
+from jaxprice import checks, exact_sums
 from jaxprice.ope.frame import columns_of
 
 
@@ -73,6 +73,7 @@ class DecisionLog:
             action is not on the grid or not allowed, times decrease, or a number is not finite. The message names the
             column, the number of rows and the first one.
         """
+        exact_sums.ensure()
         return _checked(
             cls,
             dict(columns, action=action, reward=reward, propensity=propensity, probabilities=probabilities, prices=prices),

@@ -25,7 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Num
 
-from jaxprice import checks
+from jaxprice import checks, exact_sums
 
 
 def finite_horizon(
@@ -136,6 +136,7 @@ def policy_gain(reward: Num[ArrayLike, " S *components"], transition: Num[ArrayL
     Raises:
       ValueError: wrong shapes, rows of `transition` that are not distributions.
     """
+    exact_sums.ensure()
     reward, transition = 1.0 * jnp.asarray(reward), 1.0 * jnp.asarray(transition)
     num_states = transition.shape[-1]
     if transition.shape != (num_states, num_states) or reward.ndim not in (1, 2) or len(reward) != num_states:
@@ -177,6 +178,7 @@ def pareto_front(
     Raises:
       ValueError: wrong shapes, rows of `transition` that are not distributions, negative weights.
     """
+    exact_sums.ensure()
     rewards, weights = 1.0 * jnp.asarray(rewards), 1.0 * jnp.asarray(weights)
     if rewards.ndim != 3 or weights.ndim != 2 or weights.shape[1] != rewards.shape[2]:
         raise ValueError(f"rewards must be [S, A, C] and weights [W, C], got {rewards.shape} and {weights.shape}")
@@ -250,6 +252,7 @@ def _tolerance(tolerance, reward):
 
 def _mdp(reward, transition):
     """Reward and transition as float arrays `[S, A]` and `[S, A, S]`, checked."""
+    exact_sums.ensure()
     reward, transition = 1.0 * jnp.asarray(reward), 1.0 * jnp.asarray(transition)
     if reward.ndim != 2 or transition.shape != (*reward.shape, reward.shape[0]):
         raise ValueError(f"reward must be [S, A] and transition [S, A, S], got {reward.shape} and {transition.shape}")

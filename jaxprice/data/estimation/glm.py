@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxprice import checks
+from jaxprice import checks, exact_sums
 from jaxprice.data.arrays import finite_array
 from jaxprice.data.discrete_choice import Fit
 from jaxprice.data.estimation import likelihoods, newton
@@ -105,6 +105,7 @@ def fit_glm(
     if values[-1] < 1e-8 * values[0] or counted.sum() < design.shape[1]:
         raise ValueError(f"design: some columns are combinations of others, among {list(names)}")
     clusters = None if clusters is None else _clusters(clusters, len(design))
+    exact_sums.ensure()
     with jax.enable_x64(True):
         point, value, information, scores = _maximum(design / scale, units, visits, censored, weights, names, family, link)
         inverse = np.linalg.inv(information)

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from jaxprice import checks
+from jaxprice import checks, exact_sums
 from jaxprice.data.estimation import likelihoods
 
 SMALLEST_SD = 1e-3  # of a population; below, products do not differ
@@ -107,6 +107,7 @@ def fit_pooled(cells: Cells, *, family: str = "poisson", link: str = "log", node
     mean = min(sold / seen, 0.9)
     start[shared] = np.log(mean) if link == "log" else np.log(mean / (1 - mean))
     start[shared + q : shared + 2 * q] = np.log(0.5)
+    exact_sums.ensure()
     with jax.enable_x64(True):
         data = Cells(*map(jnp.asarray, cells))
         modes = jnp.broadcast_to(start[shared : shared + q], (groups, q))
