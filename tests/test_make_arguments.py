@@ -99,7 +99,7 @@ def test_features_that_are_constant_are_refused():
 def test_the_docstring_of_a_market_tells_every_option(name):
     cls = envs.CalibratedMarket if name in calibrated.names() else getattr(envs, name)
     told = cls.__doc__.partition("Options of `make`:\n")[2]
-    entries = re.findall(r"^  ([a-z_, ]+): \S", told, re.MULTILINE)
+    entries = re.findall(r"^  ([a-z0-9_, ]+): \S", told, re.MULTILINE)
     named = [option for entry in entries for option in entry.split(", ")]
     assert sorted(named) == sorted({*options(name), *(["market"] if cls is envs.CalibratedMarket else [])})
 
