@@ -10,7 +10,7 @@ import functools
 import importlib.machinery
 import sys
 
-MODULES = ("jaxprice.oracles", "jaxprice.policies", "jaxprice.checks", "jaxprice.stats", "jaxprice.agents")
+MODULES = tuple(f"jaxprice.{name}" for name in ("oracles", "policies", "checks", "stats", "agents", "data", "ope"))
 _NAME = "__checked__"
 
 

@@ -437,7 +437,7 @@ def test_markets_are_refused_by_the_name_of_the_policy():
             with pytest.raises(ValueError, match=name):
                 policies.make(name).init(key, problem)
     for name in ("blind_pricing", "run_out_price", "dp_pricing"):
-        with pytest.raises(ValueError, match=f"{name} sells one product"):
+        with pytest.raises(ValueError, match=f"{name} needs one product"):
             policies.make(name).init(key, network)
     for name in ("primal_dual_bwk", "lp_ucb"):
         with pytest.raises(ValueError, match=f"{name} needs bounded demand"):

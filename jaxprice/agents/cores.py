@@ -15,11 +15,13 @@ al. (2017), arXiv:1706.03762; J. X. Wang et al. (2016), "Learning to reinforceme
 Ollivier (2018), "Can recurrent neural networks warp time?", arXiv:1804.11188.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 SMALL = 1e-6  # added to the mean square under a root
 
@@ -40,28 +42,28 @@ class GRU(nn.Module):
         self.gates = nn.Dense(2 * self.size, use_bias=False, kernel_init=_orthogonal_blocks(2))
         self.candidate = nn.Dense(self.size, use_bias=False, kernel_init=nn.initializers.orthogonal())
 
-    def gate_bias(self, key, shape, dtype=jnp.float32):
+    def gate_bias(self, key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, " gates"]:
         """Biases of the update gate, the reset gate and the candidate."""
         update = jnp.full(self.size, -1.0)
         if self.chrono:
             update = -jnp.log(jnp.linspace(1.0, self.chrono, self.size))
         return jnp.concatenate([update, jnp.zeros(2 * self.size)]).astype(dtype)
 
-    def start(self):
+    def start(self) -> Float[Array, " size"]:
         return jnp.zeros(self.size, jnp.float32)
 
-    def step(self, memory, token):
+    def step(self, memory: Any, token: Float[Array, " D"]) -> tuple[Any, Float[Array, " size"]]:
         memory = self.advance(memory, self.into(token))
         return memory, memory
 
-    def apply_sequence(self, tokens):
+    def apply_sequence(self, tokens: Float[Array, "T D"]) -> Float[Array, "T size"]:
         return nn.scan(
             lambda self, memory, into: (new := self.advance(memory, into), new),
             variable_broadcast="params",
             split_rngs={"params": False},
         )(self, self.start(), self.into(tokens))[1]
 
-    def advance(self, h, into):
+    def advance(self, h: Float[Array, " size"], into: Float[Array, " gates"]) -> Float[Array, " size"]:
         """The next state, given the projected token `[3 size]`."""
         update, reset, fresh = jnp.split(into, 3)
         of_update, of_reset = jnp.split(self.gates(h), 2)
@@ -78,25 +80,27 @@ class LSTM(nn.Module):
         self.into = nn.Dense(4 * self.size, bias_init=self.gate_bias)
         self.gates = nn.Dense(4 * self.size, use_bias=False, kernel_init=_orthogonal_blocks(4))
 
-    def gate_bias(self, key, shape, dtype=jnp.float32):
+    def gate_bias(self, key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, " gates"]:
         """Biases of the input, forget and output gates and of the candidate."""
         return jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), self.size).astype(dtype)
 
-    def start(self):
+    def start(self) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         return jnp.zeros(self.size, jnp.float32), jnp.zeros(self.size, jnp.float32)
 
-    def step(self, memory, token):
+    def step(self, memory: Any, token: Float[Array, " D"]) -> tuple[Any, Float[Array, " size"]]:
         memory = self.advance(memory, self.into(token))
         return memory, memory[0]
 
-    def apply_sequence(self, tokens):
+    def apply_sequence(self, tokens: Float[Array, "T D"]) -> Float[Array, "T size"]:
         return nn.scan(
             lambda self, memory, into: (new := self.advance(memory, into), new[0]),
             variable_broadcast="params",
             split_rngs={"params": False},
         )(self, self.start(), self.into(tokens))[1]
 
-    def advance(self, memory, into):
+    def advance(
+        self, memory: tuple[Float[Array, " size"], Float[Array, " size"]], into: Float[Array, " gates"]
+    ) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         """The next state `(h, c)`, given the projected token `[4 size]`."""
         h, c = memory
         write, keep, show, fresh = jnp.split(into + self.gates(h), 4)
@@ -123,14 +127,14 @@ class MinGRU(nn.Module):
         self.wide = [nn.Dense(2 * self.size) for _ in range(self.layers)]
         self.narrow = [nn.Dense(self.size, kernel_init=half) for _ in range(self.layers)]
 
-    def gate_bias(self, key, shape, dtype=jnp.float32):
+    def gate_bias(self, key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, " gates"]:
         """Biases of the gates, which cover a range of time scales, and of the candidates."""
         return jnp.concatenate([jnp.linspace(-4.0, 1.0, self.size), jnp.zeros(self.size)]).astype(dtype)
 
-    def start(self):
+    def start(self) -> Float[Array, "layers size"]:
         return jnp.zeros((self.layers, self.size), jnp.float32)
 
-    def step(self, memory, token):
+    def step(self, memory: Any, token: Float[Array, " D"]) -> tuple[Any, Float[Array, " size"]]:
         x, states = self.embed(token), []
         for block in range(self.layers):
             keep, write = self.recurrence(block, x)
@@ -138,19 +142,19 @@ class MinGRU(nn.Module):
             x = self.rest(block, x, states[-1])
         return jnp.stack(states), _normed(x)
 
-    def apply_sequence(self, tokens):
+    def apply_sequence(self, tokens: Float[Array, "T D"]) -> Float[Array, "T size"]:
         x = self.embed(tokens)
         for block in range(self.layers):
             x = self.rest(block, x, linear_recurrence(*self.recurrence(block, x)))
         return _normed(x)
 
-    def recurrence(self, block, x):
+    def recurrence(self, block: int, x: Float[Array, "*T size"]) -> tuple[Float[Array, "*T size"], Float[Array, "*T size"]]:
         """The share of the state that is retained, and the value that is written."""
         gate, fresh = jnp.split(self.gate[block](_normed(x)), 2, axis=-1)
         z = nn.sigmoid(gate)
         return 1 - z, z * fresh
 
-    def rest(self, block, x, h):
+    def rest(self, block: int, x: Float[Array, "*T size"], h: Float[Array, "*T size"]) -> Float[Array, "*T size"]:
         """The rest of the block, after its recurrence."""
         x = x + self.out[block](nn.gelu(h))
         return x + self.narrow[block](nn.gelu(self.wide[block](_normed(x))))
@@ -180,10 +184,10 @@ class Transformer(nn.Module):
         self.wide = [nn.Dense(4 * self.size) for _ in range(self.layers)]
         self.narrow = [nn.Dense(self.size) for _ in range(self.layers)]
 
-    def start(self):
+    def start(self) -> tuple[Int[Array, ""], Float[Array, "layers 2 longest size"]]:
         return jnp.int32(0), jnp.zeros((self.layers, 2, self.longest, self.size), jnp.float32)
 
-    def step(self, memory, token):
+    def step(self, memory: Any, token: Float[Array, " D"]) -> tuple[Any, Float[Array, " size"]]:
         time, cache = memory
         x = self.embed(token) + self.position[time]
         seen = jnp.arange(self.longest, dtype=jnp.int32) <= time
@@ -193,7 +197,7 @@ class Transformer(nn.Module):
             x = self.rest(block, x, self.mixed(query[None], *cache[block], seen[None])[0])
         return (time + 1, cache), _normed(x)
 
-    def apply_sequence(self, tokens):
+    def apply_sequence(self, tokens: Float[Array, "T D"]) -> Float[Array, "T size"]:
         length = tokens.shape[0]
         if length > self.longest:
             raise ValueError(f"the transformer was made for lifetimes of {self.longest} periods at most, got {length}")
@@ -204,14 +208,20 @@ class Transformer(nn.Module):
             x = self.rest(block, x, self.mixed(query, key, value, causal))
         return _normed(x)
 
-    def mixed(self, query, key, value, seen):
+    def mixed(
+        self,
+        query: Float[Array, "Q size"],
+        key: Float[Array, "K size"],
+        value: Float[Array, "K size"],
+        seen: Bool[Array, "Q K"],
+    ) -> Float[Array, "Q size"]:
         """Values weighted by attention, float `[queries, size]`; `seen` `[queries, keys]`."""
         query, key, value = (x.reshape(x.shape[0], self.heads, -1) for x in (query, key, value))
         scores = jnp.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
         weights = jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=-1)
         return jnp.einsum("hqk,khd->qhd", weights, value).reshape(query.shape[0], self.size)
 
-    def rest(self, block, x, mixed):
+    def rest(self, block: int, x: Float[Array, "*T size"], mixed: Float[Array, "*T size"]) -> Float[Array, "*T size"]:
         """The rest of the block, after its attention."""
         x = x + self.out[block](mixed)
         return x + self.narrow[block](nn.gelu(self.wide[block](_normed(x))))
@@ -225,13 +235,13 @@ class Memoryless(nn.Module):
     def setup(self):
         self.first, self.second = nn.Dense(self.size), nn.Dense(self.size)
 
-    def start(self):
+    def start(self) -> tuple[()]:
         return ()
 
-    def step(self, memory, token):
+    def step(self, memory: Any, token: Float[Array, " D"]) -> tuple[Any, Float[Array, " size"]]:
         return memory, self.apply_sequence(token)
 
-    def apply_sequence(self, tokens):
+    def apply_sequence(self, tokens: Float[Array, "... D"]) -> Float[Array, "... size"]:
         return nn.tanh(self.second(nn.tanh(self.first(tokens))))
 
 

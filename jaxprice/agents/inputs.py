@@ -17,9 +17,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks
-from jaxprice.types import Discrete, Interval
+from jaxprice.types import Discrete, Interval, Problem, Transition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Inputs:
         for field in dataclasses.fields(self):
             checks.boolean(field.name, getattr(self, field.name))
 
-    def token(self, facts, seen):
+    def token(self, facts: "Facts", seen: "Seen") -> Float[Array, " D"]:
         """The inputs of one decision, float `[D]`."""
         actions = facts.margins.shape[0]
         first = jnp.asarray(seen.time == 0, jnp.float32)
@@ -128,7 +131,7 @@ class Output:
     value: jax.Array
 
 
-def facts(problem):
+def facts(problem: Problem) -> Facts:
     """The `Facts` of a problem.
 
     Raises:
@@ -161,7 +164,7 @@ def facts(problem):
     )
 
 
-def actions_of(space):
+def actions_of(space: Any) -> Discrete:
     """The action space of a market, if agents can choose from it.
 
     Raises:
@@ -183,14 +186,14 @@ def of_price(facts, price):
     return jnp.clip(2 * share - 1, -1.0, 1.0)
 
 
-def before(problem, observation):
+def before(problem: Problem, observation: Num[ArrayLike, " n"]) -> Seen:
     """`Seen` before the first decision."""
     zero, shown = jnp.float32(0), _rest(observation, jnp.ndim(problem.prices))
     action = zero if isinstance(problem.action_space, Interval) else jnp.int32(-1)
     return Seen(action, zero, zero, jnp.int32(0), shown, jnp.zeros_like(shown))
 
 
-def after(facts, seen, transition):
+def after(facts: Facts, seen: Seen, transition: Transition) -> Seen:
     """`Seen` after a period."""
     return Seen(
         action=jnp.asarray(transition.action, jnp.int32) if facts.low is None else of_price(facts, transition.action),

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.typing import ArrayLike
+from jaxtyping import Num
 
 from jaxprice import checks
 
@@ -47,7 +49,7 @@ class Hyper:
     decay: Any = 0.0
     warm_up: Any = 0.0
 
-    def check(self):
+    def check(self) -> "Hyper":
         """Raise if a number is out of range.
 
         Raises:
@@ -58,7 +60,7 @@ class Hyper:
             checks.number(field.name, getattr(self, field.name), low=0, high=highs.get(field.name, math.inf))
         return self
 
-    def of_runs(self, runs):
+    def of_runs(self, runs: int) -> "Hyper":
         """Every hyperparameter as float32 `[runs]`.
 
         Raises:
@@ -84,15 +86,17 @@ class State:
     update: jax.Array
 
 
-def adam(clip_norm):
+def adam(clip_norm: float) -> optax.GradientTransformation:
     """Adam after clipping the norm of the gradient; `descend` applies the learning rate."""
     return optax.chain(optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(eps=1e-6))
 
 
-def descend(optimiser, state, gradient, hyper, share):
+def descend(
+    optimiser: optax.GradientTransformation, state: State, gradient: Any, hyper: Hyper, share: Num[ArrayLike, ""]
+) -> State:
     """The state after one step; `share` is the share of the updates done."""
     steps, kept = optimiser.update(gradient, state.optimiser, state.weights)
     rate = hyper.learning_rate * (0.05 + 0.95 * (1 + jnp.cos(jnp.pi * share)) / 2)
     rate = rate * jnp.minimum(1.0, (share + 1e-3) / jnp.maximum(hyper.warm_up, 1e-3))
     weights = jax.tree.map(lambda w, step: w - rate * (step + hyper.decay * w), state.weights, steps)
-    return state.replace(weights=weights, optimiser=kept)
+    return dataclasses.replace(state, weights=weights, optimiser=kept)

@@ -45,21 +45,21 @@ class StatsNet(nn.Module):
         if self.attention:
             self.attend = nn.Dense(3 * self.size, use_bias=False)
 
-    def start(self, facts):
+    def start(self, facts: Any) -> Float[Array, "2 actions"]:
         """Counts and sums before the first period, `[2, actions]`."""
         return jnp.zeros((2, facts.margins.shape[0]), jnp.float32)
 
-    def step(self, memory, facts, seen):
+    def step(self, memory: Float[Array, "2 actions"], facts: Any, seen: Any) -> tuple[Float[Array, "2 actions"], Output]:
         """One decision: `(memory, Output)`."""
         memory = memory + played(facts, seen)
         return memory, self.decide(facts, seen, memory)
 
-    def apply_sequence(self, facts, seen):
+    def apply_sequence(self, facts: Any, seen: Any) -> Output:
         """All decisions of a lifetime: `Output` with a leading axis `[T]`."""
         sums = jnp.cumsum(jax.vmap(played, (None, 0))(facts, seen), axis=0)
         return jax.vmap(self.decide, (None, 0, 0))(facts, seen, sums)
 
-    def decide(self, facts, seen, sums):
+    def decide(self, facts: Any, seen: Any, sums: Float[Array, "2 actions"]) -> Output:
         """The `Output` of one decision."""
         rows = nn.gelu(self.first(features(facts, seen, sums)))
         if self.attention:

@@ -63,7 +63,7 @@ class CalibratedProducts(posted_price.PostedPrice):
         """
         known = calibrated.names()
         if not isinstance(markets, str | tuple | list | None):
-            raise ValueError(f"markets must be names out of {known}, got {checks.shown(markets)}")
+            raise ValueError(f"markets must be names from {known}, got {checks.shown(markets)}")
         markets = tuple(known if markets is None else (markets,) if isinstance(markets, str) else markets)
         if not markets:
             raise ValueError(f"markets must name at least one of {known}, got none")

@@ -208,7 +208,7 @@ def offers_of(name, value):
     try:
         offers = (value,) if isinstance(value, str) else tuple(value)
     except TypeError:
-        raise ValueError(f"{name} must be names out of {', '.join(OFFERS)}, got {checks.shown(value)}") from None
+        raise ValueError(f"{name} must be names from {', '.join(OFFERS)}, got {checks.shown(value)}") from None
     for offer in offers:
         checks.choice(f"name in {name}", offer, OFFERS)
     if not offers or len(set(offers)) < len(offers):

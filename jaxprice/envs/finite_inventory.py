@@ -150,7 +150,7 @@ class FiniteInventory(Environment):
             ends = {"low": span[0] if self.low is None else self.low, "high": span[1] if self.high is None else self.high}
             checks.price_interval(**ends)
             if self.num_prices is None and self.shut_off:
-                raise ValueError("shut_off is one more action of a price grid: give prices or num_prices")
+                raise ValueError("shut_off adds an action to a price grid: give prices or num_prices, got neither")
         if self.closes and not self.shut_off:
             raise ValueError("closes needs shut_off=True, the action that offers nothing, got shut_off=False")
         for name, value in ends.items():

@@ -26,7 +26,9 @@ def with_demand(cls, demand, choices):
     if demand is None and prices is None and num_prices is None:
         demand, choices["prices"] = DEFAULT_DEMAND, PRICES
     if demand is None:
-        raise ValueError("demand is missing: prices or num_prices are given, which it has to go with")
+        raise ValueError(
+            "demand must be given where prices or num_prices are: one purchase probability a price, or a curve; got None"
+        )
     if choices.get("prices") is not None and not (low is None and high is None):
         got = f"low={low!r}, high={high!r}"
         raise ValueError(f"prices is the grid itself: give either prices, or low and high, got {got}")

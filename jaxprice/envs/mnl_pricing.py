@@ -99,7 +99,9 @@ class MNLPricing(MyopicMarket):
         if quality is None:
             if any(value is not None for value in numbers.values()):
                 named = ", ".join(name for name, value in numbers.items() if value is not None)
-                raise ValueError(f"quality is missing: without it the market is drawn, {named} included")
+                raise ValueError(
+                    f"quality must be given where {named} is: without it, the whole market is drawn at random; got None"
+                )
             return super().make(num_products=num_products, **choices)
         quality = checks.array("quality", quality, (None,))
         env = cls(quality.size, **choices)

@@ -62,5 +62,5 @@ def checked(env, params):
     env.check_params(params)
     params = env.solved(params)
     if not np.all(np.isfinite(params.value)):
-        raise ValueError("the best long-run average reward was not found: some state is never left, or hardly ever")
+        raise ValueError("the best long-run average reward was not found, since some state is never left, or hardly ever")
     return params

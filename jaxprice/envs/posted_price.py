@@ -92,7 +92,8 @@ class PostedPrice(MyopicMarket):
             checks.fits(buyers=self.buyers)
         if self.prices is not None:
             if self.low is not None or self.high is not None:
-                raise ValueError("prices is the grid itself: give either prices, or low and high")
+                got = f"low={self.low!r}, high={self.high!r}"
+                raise ValueError(f"prices is the grid itself: give either prices, or low and high, got {got}")
             object.__setattr__(self, "num_prices", len(self.prices))
         elif self.curve != ANY:
             checks.fits(num_prices=self.num_prices or 1)

@@ -71,7 +71,7 @@ class RelatedProducts(Environment):
     def check_options(self):
         if self.spread is None:
             if self.leaves:
-                raise ValueError(f"leaves are what spread moves, but spread is None and leaves are {self.leaves!r}")
+                raise ValueError(f"leaves must be empty where spread is None, since spread moves them; got {self.leaves!r}")
             return
         kind = type(self.base.default_params())
         allowed = [field.name for field in dataclasses.fields(kind) if field.name not in TOLD]

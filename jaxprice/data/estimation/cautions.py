@@ -9,15 +9,18 @@
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 SLOW = 2.0  # units a week
 MOVING = 0.3  # share of price changes among periods in which the price is seen twice in a row
 PURCHASES = 0.95  # share of visits with a purchase of a modelled product, from which on visits are purchases
 
 
-def few_sales(panel):
+def few_sales(panel: Any) -> None:
     """Warn about products that sell less than `SLOW` units a week while their price moves fast."""
     if panel.price_seen[panel.valid].all():
         return
@@ -36,7 +39,7 @@ def few_sales(panel):
         )
 
 
-def shares_only(panel):
+def shares_only(panel: Any) -> None:
     """Warn if almost every visit holds a purchase, so that demand is a share of purchases."""
     if panel.buyers_only and panel.share_buying > PURCHASES:
         tell(
@@ -46,7 +49,7 @@ def shares_only(panel):
         )
 
 
-def rising(products, slopes):
+def rising(products: Sequence[Any], slopes: Float[np.ndarray, " G"]) -> None:
     """Warn about products whose fitted demand does not fall with the price; `slopes` `[G]`."""
     up = slopes >= 0
     if up.any():
@@ -58,7 +61,7 @@ def rising(products, slopes):
         )
 
 
-def clipped(outside, total, low, high):
+def clipped(outside: int, total: int, low: float, high: float) -> None:
     """Warn if prices lie outside the range of the fit and were clipped to it; numbers of prices, and the range reached."""
     if outside:
         tell(
@@ -67,6 +70,6 @@ def clipped(outside, total, low, high):
         )
 
 
-def tell(text):
+def tell(text: str) -> None:
     """A UserWarning at the caller of the package."""
     warnings.warn(text, UserWarning, stacklevel=4)

@@ -4,8 +4,13 @@ The words and the reasons are those of `jaxprice.data.estimation.panel`.
 """
 
 import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxprice.data.frames import Frame
 
 
 class Index:
@@ -14,12 +19,12 @@ class Index:
     def __init__(self, first, days, count, number):
         self.first, self.days, self.count, self.number = first, days, count, number
 
-    def when(self, times):
+    def when(self, times: Any) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Period of each time, `[n]`, and whether it is one of the panel."""
         t = ((start_of(times, self.days) - self.first) / np.timedelta64(self.days, "D")).astype(int)
         return t, (t >= 0) & (t < self.count)
 
-    def of(self, frame):
+    def of(self, frame: Frame) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """`(product, period, inside)`, each `[n]`."""
         g = self.number.reindex(frame["product"]).to_numpy()
         t, inside = self.when(frame["time"])
@@ -27,7 +32,7 @@ class Index:
         return np.where(inside, g, 0).astype(int), np.where(inside, t, 0), inside
 
 
-def start_of(times, days):
+def start_of(times: Any, days: int) -> np.ndarray:
     """First day of the period of each time, datetime64[D] `[n]`; weeks begin on Monday."""
     day = np.asarray(times, "datetime64[us]").astype("datetime64[D]")
     if not len(day) or np.isnat(day).any():
@@ -35,7 +40,7 @@ def start_of(times, days):
     return day - ((day.astype(int) + 3) % 7).astype("timedelta64[D]") if days == 7 else day
 
 
-def needs(argument, frame, names):
+def needs(argument: str, frame: Frame, names: Iterable[str]) -> None:
     """Raise if a frame lacks columns."""
     missing = [name for name in names if name not in frame]
     if missing:
@@ -47,7 +52,7 @@ def needs(argument, frame, names):
         raise ValueError(f"{argument}: columns {missing} are missing{hint}; there are {known}")
 
 
-def products_of(frame, products, at_least):
+def products_of(frame: Frame, products: Iterable[Any] | None, at_least: int) -> list[Any]:
     counts = frame["product"].value_counts()
     enough = counts.index[counts >= at_least]
     if products is None:
@@ -65,7 +70,7 @@ def products_of(frame, products, at_least):
     return chosen
 
 
-def folds_of(frame, folds, seed):
+def folds_of(frame: Frame, folds: int, seed: int) -> Int[np.ndarray, " n"]:
     """Fold of each row's household `[n]`: by customer, else basket, else row."""
     if folds == 1:
         return np.zeros(len(frame), int)
@@ -78,7 +83,9 @@ def folds_of(frame, folds, seed):
     return (np.random.default_rng(seed).permutation(len(labels)) % folds)[household]
 
 
-def baskets_of(frame, index, fold, folds, baskets):
+def baskets_of(
+    frame: Frame, index: Index, fold: Int[np.ndarray, " n"], folds: int, baskets: Frame | None
+) -> tuple[Float[np.ndarray, "1 T {folds}"], float]:
     """Baskets in each period and fold `[T, F]`, and the share of them with a product of the panel."""
     t, inside = index.when(frame["time"])
     mine = index.of(frame)[2]
@@ -98,7 +105,7 @@ def baskets_of(frame, index, fold, folds, baskets):
     return counts[None], float(buying)
 
 
-def visitors(visits, index, folds):
+def visitors(visits: Frame, index: Index, folds: int) -> tuple[Float[np.ndarray, "G T {folds}"], float]:
     """Visits `[1 or G, T, F]` of a table, divided equally among the folds; and NaN for the share of them that buys."""
     needs("visits", visits, ("time", "visits"))
     numbers = visits["visits"].to_numpy(float)
@@ -115,7 +122,9 @@ def visitors(visits, index, folds):
     return counts[..., None] / folds * np.ones(folds), float("nan")
 
 
-def tabled(argument, table, columns, index, shape):
+def tabled(
+    argument: str, table: Frame, columns: Sequence[str], index: Index, shape: tuple[int, int, int]
+) -> Float[np.ndarray, "G T F C"]:
     """Means of columns of a table over its rows in each cell, the same for all folds, `[G, T, F, C]`; 0 without a row."""
     needs(argument, table, ("time", "product", *columns))
     values = np.stack([_numbers(argument, table, name) for name in columns], axis=-1)
@@ -143,7 +152,14 @@ def _numbers(argument, table, name):
     return values
 
 
-def cross_fitted(rows, columns, g, t, fold, shape):
+def cross_fitted(
+    rows: Frame,
+    columns: Sequence[str],
+    g: Int[np.ndarray, " n"],
+    t: Int[np.ndarray, " n"],
+    fold: Int[np.ndarray, " n"],
+    shape: tuple[int, int, int],
+) -> tuple[Float[np.ndarray, "G T F"], Float[np.ndarray, "G T F C"]]:
     """Median price `[G, T, F]` and mean of other columns `[G, T, F, C]`, over the rows of the other folds; NaN for none."""
     price, more = np.full(shape, np.nan), np.full((*shape, len(columns)), np.nan)
     cell = g * shape[1] + t
@@ -161,7 +177,7 @@ def cross_fitted(rows, columns, g, t, fold, shape):
     return price, more
 
 
-def carried(values):
+def carried(values: Float[np.ndarray, "G T *rest"]) -> Float[np.ndarray, "G T *rest"]:
     """Gaps along axis 1 filled with the last value before them, and at the start with the first value after them."""
     count = values.shape[1]
     place = np.arange(count).reshape(1, count, *[1] * (values.ndim - 2))
@@ -172,6 +188,6 @@ def carried(values):
     return np.take_along_axis(values, source, axis=1)
 
 
-def span(sold):
+def span(sold: Bool[np.ndarray, "G T"]) -> Bool[np.ndarray, "G T"]:
     """From the first to the last true entry of each row, `[G, T]`."""
     return np.logical_or.accumulate(sold, 1) & np.logical_or.accumulate(sold[:, ::-1], 1)[:, ::-1]

@@ -51,7 +51,7 @@ class GLMFit(Fit):
         return inverse_link(design @ self.coefficients[: design.shape[-1]], self.link)
 
 
-def inverse_link(eta: np.ndarray, link: str) -> np.ndarray:
+def inverse_link(eta: np.ndarray | float, link: str) -> np.ndarray:
     """Mean demand of one visit from the linear predictor, same shape."""
     return np.exp(eta) if link == "log" else 1 / (1 + np.exp(-eta))
 

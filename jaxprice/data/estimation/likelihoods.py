@@ -25,24 +25,37 @@ Sources: A. C. Cameron, P. K. Trivedi (2013), Regression Analysis of Count Data,
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from jax.scipy.special import gammaln, xlogy
+from jaxtyping import Bool, Float, Num
 
 FAMILIES = ("bernoulli", "poisson", "negative_binomial")
 LINKS = ("log", "logit")
 TAIL = 256  # terms of the upper tail that are summed; the rest is a geometric series
 
 
-def largest_bound(units, censored):
+def largest_bound(units: Num[np.ndarray, "*n"], censored: Bool[np.ndarray, "*n"]) -> int:
     """The argument `largest` for NumPy data: a power of two, so that few sizes are compiled; 0 if no period sold out."""
     return 1 << int(max(units[censored].max() - 1, 0)).bit_length() if censored.any() else 0
 
 
-def log_mean(eta, link):
+def log_mean(eta: Float[Array, "*n"], link: str) -> Float[Array, "*n"]:
     """Logarithm of the mean demand of one visit, same shape as `eta`."""
     return eta if link == "log" else jax.nn.log_sigmoid(eta)
 
 
-def log_likelihood(eta, log_dispersion, units, visits, censored, *, family, link, largest=0):
+def log_likelihood(
+    eta: Float[Array, ""],
+    log_dispersion: Num[Array, ""],
+    units: Num[Array, ""],
+    visits: Num[Array, ""],
+    censored: Bool[Array, ""],
+    *,
+    family: str,
+    link: str,
+    largest: int = 0,
+) -> Float[Array, ""]:
     """Log likelihood of one period; all arguments are scalars.
 
     Args:
@@ -68,7 +81,9 @@ def log_likelihood(eta, log_dispersion, units, visits, censored, *, family, link
     return jnp.where(censored, log_survival(units, log_m, dispersion, family, largest), exact)
 
 
-def log_probability(units, log_m, dispersion, family):
+def log_probability(
+    units: Num[Array, ""], log_m: Num[Array, ""], dispersion: Num[Array, ""] | float, family: str
+) -> Float[Array, ""]:
     """log P(Y = units) of a count with the given log mean, scalar."""
     if family == "poisson":
         return units * log_m - jnp.exp(log_m) - gammaln(units + 1)
@@ -77,7 +92,9 @@ def log_probability(units, log_m, dispersion, family):
     return ways - r * jnp.log1p(dispersion * m) + units * (jnp.log(dispersion) + log_m - jnp.log1p(dispersion * m))
 
 
-def log_survival(units, log_m, dispersion, family, largest):
+def log_survival(
+    units: Num[Array, ""], log_m: Num[Array, ""], dispersion: Num[Array, ""] | float, family: str, largest: int
+) -> Float[Array, ""]:
     """log P(Y >= units) of a count with the given log mean, scalar; `units` is at most `largest`."""
     m = jnp.exp(log_m)
     units = jnp.asarray(units, m.dtype)

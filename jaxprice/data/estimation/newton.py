@@ -9,10 +9,14 @@ absolute values. Steps that do not improve the likelihood are halved.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Num
 
 from jaxprice.data.estimation import likelihoods
 
@@ -20,7 +24,18 @@ SMALLEST = -14.0  # log dispersion below which a negative binomial is a Poisson 
 
 
 @functools.partial(jax.jit, static_argnames=("family", "link", "largest"))
-def derivatives(point, design, units, visits, censored, weights, *, family, link, largest):
+def derivatives(
+    point: Float[Array, " K"],
+    design: Float[Array, "N X"],
+    units: Num[Array, " N"],
+    visits: Num[Array, " N"],
+    censored: Bool[Array, " N"],
+    weights: Num[Array, " N"],
+    *,
+    family: str,
+    link: str,
+    largest: int,
+) -> tuple[Float[Array, ""], Float[Array, " K"], Float[Array, "K K"]]:
     """Log likelihood, its gradient `[K']` and the observed information `[K', K']`; K' = K + 1 with a dispersion.
 
     Args:
@@ -46,7 +61,18 @@ def derivatives(point, design, units, visits, censored, weights, *, family, link
 
 
 @functools.partial(jax.jit, static_argnames=("family", "link", "largest"))
-def scores(point, design, units, visits, censored, weights, *, family, link, largest):
+def scores(
+    point: Float[Array, " K"],
+    design: Float[Array, "N X"],
+    units: Num[Array, " N"],
+    visits: Num[Array, " N"],
+    censored: Bool[Array, " N"],
+    weights: Num[Array, " N"],
+    *,
+    family: str,
+    link: str,
+    largest: int,
+) -> Float[Array, "N K"]:
     """Gradient of each row's log likelihood, `[N, K']`; arguments as in `derivatives`."""
     row, at = _rows(point, design, family, link, largest)
     first = jax.vmap(jax.jacfwd(row))(at, units, visits, censored)
@@ -68,7 +94,9 @@ def _rows(point, design, family, link, largest):
     return row, jnp.stack([eta, jnp.broadcast_to(shape, eta.shape)], axis=1)
 
 
-def maximise(at, point, *, iterations=100, tolerance=1e-8):
+def maximise(
+    at: Callable, point: Float[np.ndarray, " K"], *, iterations: int = 100, tolerance: float = 1e-8
+) -> tuple[Float[np.ndarray, " K"], Any, Float[np.ndarray, "K K"], bool]:
     """The maximum of a log likelihood.
 
     Args:

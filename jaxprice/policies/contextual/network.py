@@ -31,6 +31,7 @@ Sources: D. P. Kingma, J. Ba (2015), "Adam", arXiv:1412.6980; D. Zhou, L. Li, Q.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -38,11 +39,13 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
-from jax import lax
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Key, Num
 
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, features
-from jaxprice.types import Policy
+from jaxprice.types import Policy, Transition
 
 EPSILON = 1e-4  # epsilon of Adam: a gradient as small as rounding errors must not make a full step
 
@@ -58,7 +61,7 @@ class Network(nn.Module):
         self.layers = [layer(self.width, name=f"hidden_{i}") for i in range(self.depth)]
         self.output = layer(1, name="output")
 
-    def hidden(self, x):
+    def hidden(self, x: Float[Array, "... n"]) -> Float[Array, "... width"]:
         for layer in self.layers:
             x = jnp.maximum(layer(x), 0.0)
         return x
@@ -90,13 +93,13 @@ class Learned:
     inputs: jax.Array
     signals: jax.Array
 
-    def prices(self, observation):
+    def prices(self, observation: Num[Array, " n"]) -> Float[Array, "num_prices inputs"]:
         """Inputs of all prices, float `[num_prices, n]`."""
         context, levels = self.form.context(observation), self.form.levels
         told = jnp.eye(levels.shape[0], dtype=jnp.float32) if self.form.form == "arms" else levels[:, None]
         return jnp.concatenate([jnp.broadcast_to(context, (levels.shape[0], context.shape[0])), told], axis=1)
 
-    def price(self, transition):
+    def price(self, transition: Transition) -> Float[Array, " inputs"]:
         """Input of the price that was posted, float `[n]`."""
         return self.form.of(self.form.context(transition.observation), transition.action)
 
@@ -127,15 +130,23 @@ class Trainer:
         learned = arms.learn(problem, self.source, self.name)
         return Learned(jnp.int32(1), learned, form, weights, weights, self.optimiser.init(weights), inputs, inputs[:, 0])
 
-    def value(self, weights, x):
+    def value(self, weights: Any, x: Float[Array, "... inputs"]) -> Any:
         """f, float `[...]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x)
 
-    def hidden(self, weights, x) -> Any:
+    def hidden(self, weights: Any, x: Float[Array, "... inputs"]) -> Any:
         """h_L, float `[..., width]`, for inputs `[..., n]`."""
         return self.network.apply({"params": weights}, x, method="hidden")
 
-    def loss(self, weights, origin, inputs, signals, filled, blocks):
+    def loss(
+        self,
+        weights: Any,
+        origin: Any,
+        inputs: Float[Array, "batch n"],
+        signals: Float[Array, " batch"],
+        filled: Int[ArrayLike, ""],
+        blocks: Num[ArrayLike, ""],
+    ) -> Float[Array, ""]:
         """Loss of a block; only its first `filled` rows count."""
         error = self.value(weights, inputs) - signals
         counts = jnp.arange(self.batch, dtype=jnp.int32) < filled
@@ -143,7 +154,7 @@ class Trainer:
         squares = sum(jnp.sum(leaf * leaf) for leaf in moved)
         return (jnp.sum(jnp.where(counts, error * error, 0.0)) + self.ridge / blocks * squares) / (2 * self.batch)
 
-    def learn(self, state, transition):
+    def learn(self, state: Learned, transition: Transition) -> Learned:
         """The state after one more sale."""
         place = (state.time - 1) % self.memory
         inputs = lax.dynamic_update_index_in_dim(state.inputs, state.price(transition), place, 0)
@@ -163,7 +174,7 @@ class Trainer:
         return Learned(state.time + 1, state.signal, state.form, weights, state.origin, optimiser, inputs, signals)
 
 
-def start(key, size, width, depth):
+def start(key: Key[Array, ""], size: int, width: int, depth: int) -> dict[str, dict[str, Float[Array, "..."]]]:
     """The weights before the first sale, in the layout of flax: `{layer: {"kernel", "bias"}}`."""
     half = width // 2
     fans = [size, *[half] * depth]
@@ -190,7 +201,7 @@ class Tangent:
     gram: Any
 
 
-def tangent_policy(trainer, choose):
+def tangent_policy(trainer: Trainer, choose: Callable) -> Policy:
     """Build a policy that trains a network and plays the action that `choose` returns.
 
     Args:

@@ -24,12 +24,19 @@ If the method stops early, its vertex is feasible.
 Source: K. J. Ferreira, D. Simchi-Levi, H. Wang (2018), doi:10.1287/opre.2018.1755, for the programme.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxprice import checks, random
 from jaxprice.policies.parts import arms, totals
+from jaxprice.types import Problem, Transition
 
 TOLERANCE = 2e-6  # tolerance for reduced rewards and pivots, in units of the largest
 
@@ -58,23 +65,24 @@ class Season:
     offers: jax.Array
     most: int = struct.field(pytree_node=False)
 
-    def fluid(self, demand, capacity):
+    def fluid(self, demand: Num[Array, "K n"], capacity: Num[Array, " M"]) -> Float[Array, " K"]:
         """Shares of the actions in the optimum, float `[K]`, for mean demand `[K, n]` and a capacity `[M]` a period."""
         return shares(jnp.sum(self.margins * demand, axis=1), self.take(demand), capacity)
 
-    def take(self, demand):
+    def take(self, demand: Num[Array, "... n"]) -> Num[Array, "... M"]:
         """Resources that a demand uses: `[..., n]` -> `[..., M]`."""
-        return sum(demand[..., i, None] * row for i, row in enumerate(self._rows(demand.ndim)))
+        used: Any = sum(demand[..., i, None] * row for i, row in enumerate(self._rows(demand.ndim)))
+        return used
 
     def _rows(self, ndim):
         """Rows of `units`, with leading axes of size one."""
         return [self.units[i].reshape((1,) * (ndim - 1) + (-1,)) for i in range(self.units.shape[0])]
 
-    def explore(self, time):
+    def explore(self, time: Int[ArrayLike, ""]) -> Int[Array, ""]:
         """The action of an exploration period: actions with a positive margin, in turn."""
         return self.order[time % self.offers]
 
-    def length(self, exponent):
+    def length(self, exponent: Num[ArrayLike, ""]) -> Int[Array, ""]:
         """Number of exploration periods, T^exponent and at least one round, int scalar."""
         periods = jnp.ceil(self.horizon**exponent - 1e-3).astype(jnp.int32)
         return jnp.maximum(periods, self.offers)
@@ -98,11 +106,11 @@ class Books:
     lost: jax.Array
 
     @property
-    def counts(self):
+    def counts(self) -> Float[Array | np.ndarray, "K n"]:
         """`periods` as floats."""
         return self.periods.astype(jnp.float32)
 
-    def add(self, season, transition, learning=True):
+    def add(self, season: Season, transition: Transition, learning: Bool[ArrayLike, ""] = True) -> "Books":
         """The books after a period; `learning`: whether its demand may be recorded, a bool scalar."""
         sold = jnp.asarray(transition.demand, jnp.float32).reshape(-1)
         left = jnp.maximum(self.left - season.take(sold), 0.0)
@@ -115,16 +123,16 @@ class Books:
         sums = totals.plus(self.sums, self.lost, jnp.where(taught, sold[None], 0.0), periods >= totals.LONG)
         return Books(self.time + 1, left, periods, *sums)
 
-    def means(self):
+    def means(self) -> Float[Array | np.ndarray, "K n"]:
         """Mean demand so far, float `[K, n]`; 0 without data."""
         return self.sums / jnp.maximum(self.counts, 1.0)
 
-    def rate(self, season):
+    def rate(self, season: Season) -> Float[Array, " M"]:
         """Units left for each period left, this one included, float `[M]`."""
         return self.left / jnp.maximum(season.horizon - self.time.astype(jnp.float32), 1.0)
 
 
-def season(problem, name, one_product=False):
+def season(problem: Problem, name: str, one_product: bool = False) -> Season:
     """The `Season` of a problem.
 
     Raises:
@@ -132,7 +140,7 @@ def season(problem, name, one_product=False):
     """
     arms.require_grid(problem, name)
     if problem.stock is None:
-        raise ValueError(f"{name} sells from a limited stock, but this market limits none")
+        raise ValueError(f"{name} needs a limited stock, but the stock of this market has no limit")
     prices = jnp.asarray(problem.prices, jnp.float32)
     cost = jnp.broadcast_to(jnp.asarray(problem.cost, jnp.float32), prices.shape)
     margins = (prices - cost).reshape(prices.shape[0], -1)
@@ -142,9 +150,11 @@ def season(problem, name, one_product=False):
     if problem.consumption is not None:
         units = jnp.asarray(problem.consumption, jnp.float32)
     if units.shape != (products, stock.shape[0]):
-        raise ValueError(f"{name} was told of consumption {units.shape} for {products} products and stock {stock.shape}")
+        raise ValueError(
+            f"{name} needs consumption {(products, *stock.shape)}, one row a product, but this market has {units.shape}"
+        )
     if one_product and (products, stock.shape[0]) != (1, 1):
-        raise ValueError(f"{name} sells one product from one stock, but this market has {products} products")
+        raise ValueError(f"{name} needs one product with one stock, but this market has {products} products")
     earns = jnp.any(margins > 0, axis=1)
     highest = jnp.argmax(jnp.sum(margins, axis=1))
     return Season(
@@ -159,13 +169,13 @@ def season(problem, name, one_product=False):
     )
 
 
-def books(season):
+def books(season: Season) -> Books:
     """The `Books` before the first period."""
     zeros = jnp.zeros(season.margins.shape, jnp.float32)
     return Books(jnp.int32(0), season.stock, zeros.astype(jnp.int32), zeros, zeros)
 
 
-def table(demand, season, name):
+def table(demand: Num[ArrayLike, "..."], season: Season, name: str) -> Float[Array, "K n"]:
     """Known mean demand as float `[K, n]`, from `[K]` or `[K, n]`.
 
     Raises:
@@ -178,13 +188,13 @@ def table(demand, season, name):
     return demand.reshape(size, products)
 
 
-def pick(u, mix, idle):
+def pick(u: Float[Array, ""], mix: Float[Array, " K"], idle: Int[ArrayLike, ""]) -> Int[Array, ""]:
     """The action that a uniform number selects from a mix, float `[K]`; `idle` has the remaining probability."""
     choice = random.choose(u, jnp.append(mix, jnp.float32(0)))
     return jnp.where(choice == mix.shape[0], idle, choice)
 
 
-def shares(reward, use, capacity):
+def shares(reward: Float[Array, " K"], use: Float[Array, "K M"], capacity: Float[Array, " M"]) -> Float[Array, " K"]:
     """The optimal mix of actions.
 
     Args:
@@ -254,11 +264,11 @@ def _simplex(reward, use, capacity):
     return mix / jnp.maximum(jnp.sum(mix), 1.0)
 
 
-def check_exponent(exponent):
+def check_exponent(exponent: Any) -> Any:
     """Raise if a length of exploration is not a power of the horizon."""
     return checks.number("exponent", exponent, low=0, high=1)
 
 
-def check_demand(demand):
+def check_demand(demand: Any) -> Any:
     """Raise if a table has negative or infinite demand; None is valid."""
     return demand if demand is None else checks.number("demand", demand, low=0)

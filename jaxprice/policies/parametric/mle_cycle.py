@@ -25,17 +25,20 @@ Source: J. Broder, P. Rusmevichientong (2012), "Dynamic pricing under a general 
 doi:10.1287/opre.1120.1057.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import Array
+from jaxtyping import Float, Num
 
 from jaxprice import checks, demand, samplers
 from jaxprice.policies.parts import line, scale, totals
 from jaxprice.policies.registry import policy_maker
-from jaxprice.types import Policy
+from jaxprice.types import Policy, Problem
 
 NODES, STEPS = 40, 8
 
@@ -56,7 +59,13 @@ class Likelihood:
     sold: jax.Array
     lost: Any = None
 
-    def at(self, z1, z2):
+    def at(
+        self, z1: Float[Array, ""], z2: Float[Array, ""]
+    ) -> tuple[
+        Float[Array, ""],
+        tuple[Float[Array, ""], Float[Array, ""]],
+        tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]],
+    ]:
         """`(value, gradient, curvature)`: float scalar, two of them, and the three entries of minus the Hessian."""
         total = jnp.maximum(jnp.sum(self.counts), 1.0)
         weights, p, sold = self.counts / total, self.nodes, self.sold / total
@@ -92,7 +101,7 @@ class State:
     position: jax.Array
     time: jax.Array
 
-    def best_price(self):
+    def best_price(self) -> Float[Array, ""]:
         """The best price for the last estimate."""
         curve = demand.Logit(self.z[0], self.z[1])
         return curve.optimal_price(self.market.cost, self.market.low, self.market.high)
@@ -170,7 +179,7 @@ def mle_cycle(variant="plain", first=0.0, second=0.5, gap=None):
     return scale.in_own_unit(Policy(init, act, update), size=8.0)  # its tolerances are for prices of this size
 
 
-def require_box(problem, name, sizes):
+def require_box(problem: Problem, name: str, sizes: Sequence[int]) -> None:
     """Raise if demand is not Bernoulli, if there is a context, or if there is no box of the given number of parameters.
 
     Raises:
@@ -182,21 +191,21 @@ def require_box(problem, name, sizes):
         raise ValueError(f"{name} needs Bernoulli demand without a context, but this market has {kind}")
     if problem.bounds is None or jnp.shape(problem.bounds)[1:] not in [(size,) for size in sizes]:
         told = "none" if problem.bounds is None else f"one of shape {list(jnp.shape(problem.bounds))}"
-        raise ValueError(f"{name} needs a box of {' or '.join(map(str, sizes))} parameters, but this market tells {told}")
+        raise ValueError(f"{name} needs a box of {' or '.join(map(str, sizes))} parameters, but this market has {told}")
 
 
-def spread_nodes(market):
+def spread_nodes(market: line.Market) -> Float[Array, " nodes"]:
     """Chebyshev nodes of the price interval, float `[NODES]`."""
     return (market.low + market.high) / 2 + (market.high - market.low) / 2 * np.cos(_angles()).astype(np.float32)
 
 
-def interpolation(price, market):
+def interpolation(price: Num[Array, ""], market: line.Market) -> Float[Array, " nodes"]:
     """Weights `[NODES]` that give the interpolating polynomial at a price from its values at the nodes."""
     x = (2 * price - market.low - market.high) / (market.high - market.low)
     distance = x - np.cos(_angles()).astype(np.float32)
     distance = jnp.where(jnp.abs(distance) < 1e-7, 1e-7, distance)
     signs = np.where(np.arange(NODES) % 2, -1, 1) * np.sin(_angles())
-    weights = signs.astype(np.float32) / distance
+    weights: Any = signs.astype(np.float32) / distance
     return weights / jnp.sum(weights)
 
 
@@ -204,7 +213,7 @@ def _angles():
     return (2 * np.arange(NODES) + 1) * np.pi / (2 * NODES)
 
 
-def maximise(likelihood, bounds):
+def maximise(likelihood: Likelihood, bounds: Float[Array, "2 2"]) -> Float[Array, "2"]:
     """The maximum of a likelihood in the box `bounds` `[2, 2]`: z, float `[2]`."""
     (low1, low2), (high1, high2) = bounds
 
@@ -225,7 +234,12 @@ def maximise(likelihood, bounds):
     return jnp.clip(jnp.stack([z1, z2]), bounds[0], bounds[1])
 
 
-def newton_move(gradient, curvature, low, high):
+def newton_move(
+    gradient: tuple[Float[Array, ""], Float[Array, ""]],
+    curvature: tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]],
+    low: tuple[Float[Array, ""], Float[Array, ""]],
+    high: tuple[Float[Array, ""], Float[Array, ""]],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The move d in the box [low, high] that maximises g'd - d'Ad/2 for the positive definite A: two float scalars."""
     (g1, g2), (a, b, c) = gradient, curvature
     a, c = a * (1 + 1e-6) + 1e-9, c * (1 + 1e-6) + 1e-9

@@ -33,6 +33,9 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice.policies.parts.kl_bound import upper_bound
 
@@ -58,15 +61,15 @@ class Law:
     levels: tuple
     mirrored: tuple
 
-    def half_square(self, x):
+    def half_square(self, x: Num[ArrayLike, "..."]) -> Float[Array, "..."]:
         """W^2 / 2, for x that broadcasts against the shapes."""
         return _half_square(x, self.a, self.b, self.mean)
 
-    def density(self, half_square):
+    def density(self, half_square: Float[Array, "..."]) -> Float[Array, "..."]:
         """The density times x (1 - x)."""
         return self.peak * jnp.exp(-half_square)
 
-    def tail(self, x, half_square):
+    def tail(self, x: Num[ArrayLike, "..."], half_square: Float[Array, "..."]) -> Float[Array, "..."]:
         """P(X > x)."""
         up, gap, (a, b, p, q) = _side(x, self.a, self.b, self.mean)
         w, u = jnp.sqrt(2 * half_square), gap * jnp.sqrt((a + b) / (p * q))
@@ -93,13 +96,15 @@ def _half_square(x, a, b, mean):
     return jnp.maximum(b * jnp.log1p(gap / far) - a * jnp.log1p(gap * (1 / p)), 0.0)
 
 
-def law(a, b):
+def law(a: Num[ArrayLike, "*#n"], b: Num[ArrayLike, "*#n"]) -> Law:
     """The `Law` for shapes `a`, `b`, float `[...]`, at least 1."""
     a, b = (jnp.asarray(v, jnp.float32) for v in (a, b))
     return Law(a, b, a / (a + b), jnp.exp(_log_peak(a, b)), _levels(a, b), _levels(b, a))
 
 
-def upper_quantile(a, b, log_tail):
+def upper_quantile(
+    a: Num[ArrayLike, "*#n"], b: Num[ArrayLike, "*#n"], log_tail: Num[ArrayLike, "*#n"]
+) -> Float[Array, "..."]:
     """The x above the mean with P(X > x) = exp(log_tail).
 
     Args:

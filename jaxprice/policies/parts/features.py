@@ -19,13 +19,14 @@ with x, the market has a constant among its features.
 
 import functools
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms
@@ -64,11 +65,11 @@ class Features:
             return (self.size + self.levels.shape[0],)
         return (2 * self.size if self.form == "joint" else self.size + 1,)
 
-    def context(self, observation):
+    def context(self, observation: Num[Array, " n"]) -> Num[Array, " d"]:
         """The context, float `[d]`."""
         return observation[-self.size :]
 
-    def of(self, context, action):
+    def of(self, context: Num[Array, " d"], action: Int[ArrayLike, ""]) -> Num[Array, " D"]:
         """Features of one price, float `[D]`."""
         if self.disjoint:
             return context
@@ -77,7 +78,7 @@ class Features:
         level = self.levels[action]
         return jnp.concatenate([context, level * context if self.form == "joint" else level[None]])
 
-    def apply(self, coefficients, context):
+    def apply(self, coefficients: Num[Array, "n ..."], context: Num[Array, " d"]) -> Num[Array, "K ..."]:
         """Sum over i of z_k[i] times entry i of the coefficients of price k: `[K, d, ...]` or `[D, ...]` -> `[K, ...]`."""
         if self.disjoint:
             return contract(context, coefficients, axis=1)
@@ -85,11 +86,11 @@ class Features:
         slope = total(context, rest) if self.form == "joint" else rest[0]
         return base[None] + self.levels.reshape((-1,) + (1,) * base.ndim) * slope[None]
 
-    def pick(self, tree, action):
+    def pick(self, tree: Any, action: Int[ArrayLike, ""]) -> Any:
         """The coefficients of an action, from arrays `[K, ...]` or from arrays for all prices."""
         return jax.tree.map(lambda x: x[action], tree) if self.disjoint else tree
 
-    def put(self, tree, action, new):
+    def put(self, tree: Any, action: Int[ArrayLike, ""], new: Any) -> Any:
         """The arrays with new coefficients for an action."""
         return jax.tree.map(lambda x, y: x.at[action].set(y), tree, new) if self.disjoint else new
 
@@ -142,12 +143,14 @@ def describe(problem: Problem, form: str | None, name: str, usual: str = "joint"
     """
     arms.require_grid(problem, name)
     if not problem.context_size:
-        raise ValueError(f"{name} prices by the features of the buyer, but this market shows none")
+        raise ValueError(f"{name} needs the features of the buyer (a context), but this market has none")
     prices = jnp.asarray(problem.prices, jnp.float32)
     if prices.ndim != 1:
         raise ValueError(f"{name} sets one price, but in this market an action prices several products")
     if form is None:
         form = alike if problem.one_price else usual
     elif problem.one_price and form in ("joint", "additive"):
-        raise ValueError(f"{name} with form={form!r} tells actions apart by price, but here all have one: use {alike!r}")
+        raise ValueError(
+            f"{name} with form={form!r} needs prices that differ, but all are equal in this market: use form={alike!r}"
+        )
     return Features(prices / jnp.maximum(jnp.max(prices), 1e-30), form, problem.context_size)

@@ -44,7 +44,9 @@ class Model:
     factor: Float[Array, "..."]
     lost: Any = None
 
-    def revise(self, z, target, weight=1.0):
+    def revise(
+        self, z: Num[Array, " D"], target: Num[Array, "..."], weight: Num[Array, "..."] | float = 1.0
+    ) -> tuple["Model", Float[Array, "..."]]:
         """Update one vector of coefficients by an observation with a weight: `(model, surprise)`.
 
         The surprise is the squared forecast error divided by its variance in units of the noise, (y - z'm)^2 / r.
@@ -54,31 +56,41 @@ class Model:
         mean, lost = self.move(g * (weight * error / r)[None], r)
         return Model(mean, self.shrink(f, g, r, weight), lost), error**2 / r
 
-    def move(self, step, r):
+    def move(self, step: Float[Array, "..."], r: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]:
         """The mean after a step, and its rounding error; r is as in `gain`."""
         if self.lost is None:
             return self.mean + step, None
         return totals.plus(self.mean, self.lost, step, ((r - 1) * totals.LONG < 1)[None])
 
-    def gain(self, z, weight=1.0):
+    def gain(
+        self, z: Num[Array, " D"], weight: Num[Array, "..."] | float = 1.0
+    ) -> tuple[Float[Array, "D ..."], Float[Array, "D ..."], Float[Array, "..."]]:
         """f = F'z and g = S z, float `[D]` each, and r = 1 + weight f'f."""
         f = total(z, self.factor)
         g = jnp.sum(f[:, None] * jnp.swapaxes(self.factor, 0, 1), axis=0)
         return f, g, 1 + weight * jnp.sum(f * f, axis=0)
 
-    def shrink(self, f, g, r, weight):
+    def shrink(
+        self, f: Float[Array, "D ..."], g: Float[Array, "D ..."], r: Float[Array, "..."], weight: Num[Array, "..."] | float
+    ) -> Float[Array, "D D ..."]:
         """The factor after an observation with the direction from `gain`."""
         return self.factor - g[:, None] * (f * (weight / (r + jnp.sqrt(r)))[None])[None, :]
 
-    def predict(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, " num_prices"]:
+    def predict(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, "num_prices ..."]:
         """Mean signal of each price, float `[K]`."""
         return form.apply(self.mean, context)
 
-    def std(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, " num_prices"]:
+    def std(self, form: features.Features, context: Num[Array, " d"]) -> Float[Array, "num_prices ..."]:
         """Standard deviation sqrt(z_k' S z_k) of each price, float `[K]`."""
         return jnp.sqrt(squared_norm(form.apply(self.factor, context)))
 
-    def draw(self, z, form, context, scale):
+    def draw(
+        self,
+        z: Float[Array, " n"],
+        form: features.Features,
+        context: Num[Array, " d"],
+        scale: Num[ArrayLike, "..."],
+    ) -> Float[Array, " num_prices"]:
         """Value of each price for coefficients drawn from N(m, scale^2 S), float `[K]`; the scale may be `[K]`.
 
         Only z_k'theta_k matters. For disjoint models these are independent normals, one for each price, and no vector is

@@ -70,7 +70,7 @@ def catalogue(problem: Problem, products: int, order: str, name: str) -> Catalog
     """
     if order == "features" and problem.context_size != products:
         raise ValueError(
-            f"{name} tells products={products} apart by as many features, but this market shows {problem.context_size}"
+            f"{name} needs one feature for each of products={products}, but the context has {problem.context_size}"
         )
     return Catalogue(jnp.asarray(problem.horizon, jnp.int32), products, order)
 

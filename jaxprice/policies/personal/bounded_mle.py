@@ -34,7 +34,9 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax import lax
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Num
 
 from jaxprice.linear import inverse
 from jaxprice.policies.parts import rounds, totals
@@ -70,11 +72,18 @@ class Sales:
     covariance: jax.Array
 
     @property
-    def rows(self):
+    def rows(self) -> int:
         """R, an int."""
         return self.signs.shape[0] - 1
 
-    def add(self, law, z, offset, sale, counts=True):
+    def add(
+        self,
+        law: str,
+        z: Float[Array, " D"],
+        offset: Num[ArrayLike, ""],
+        sale: Num[Array, ""],
+        counts: Bool[Array, ""] | bool = True,
+    ) -> "Sales":
         """The sales with one more observation, if it `counts` (bool scalar)."""
         c = sign(sale)
         fits = counts & (self.count < self.rows)
@@ -99,13 +108,13 @@ class Sales:
             self.covariance,
         )
 
-    def forget(self, gone):
+    def forget(self, gone: Bool[ArrayLike, ""]) -> "Sales":
         """The sales, or none if they are `gone` (bool scalar)."""
         count = jnp.where(gone, 0, self.count)
         slope, bend, lost = jax.tree.map(lambda x: jnp.where(gone, 0.0, x), (self.slope, self.bend, self.lost))
         return dataclasses.replace(self, count=count, slope=slope, bend=bend, lost=lost)
 
-    def revised(self, now, law, radius, **options):
+    def revised(self, now: Bool[ArrayLike, ""], law: str, radius: Num[ArrayLike, ""], **options) -> "Sales":
         """The sales with a new reference, `maximise(sales, law, 0, radius, **options)`, if `now`; otherwise no computation.
 
         `now` is a bool scalar that all lanes share. The fit is a branch inside a loop of at most one round, and needs both.
@@ -124,13 +133,13 @@ class Sales:
         known = lax.fori_loop(0, jnp.asarray(now, jnp.int32), fit, (self.reference, self.covariance))
         return dataclasses.replace(self, reference=known[0], covariance=known[1])
 
-    def due(self):
+    def due(self) -> Bool[Array, ""]:
         """Whether the count has reached R times a power of two, so that the reference must move; bool scalar."""
         times = self.count // self.rows
         return (times > 0) & (self.count % self.rows == 0) & ((times & (times - 1)) == 0)
 
 
-def no_sales(size, kept=None):
+def no_sales(size: int, kept: int | None = None) -> Sales:
     """The state before the first sale, with `size` features; R is `kept`, or `ROWS` for every three features."""
     kept = ROWS * -(-size // 3) if kept is None else kept
     rows, zeros = jnp.zeros(kept + 1, jnp.float32), jnp.zeros(size, jnp.float32)
@@ -139,7 +148,17 @@ def no_sales(size, kept=None):
     return Sales(jnp.int32(0), blank, rows, rows, zeros, square, (zeros, square), zeros, square)
 
 
-def maximise(sales, law, start, radius, *, norm="l2", penalty=0.0, newton=12, steps=50):
+def maximise(
+    sales: Sales,
+    law: str,
+    start: Float[Array, " D"],
+    radius: Num[ArrayLike, ""],
+    *,
+    norm: str = "l2",
+    penalty: Num[ArrayLike, ""] = 0.0,
+    newton: int = 12,
+    steps: int = 50,
+) -> Float[Array, " D"]:
     """The estimate, float `[D]`.
 
     Args:
@@ -211,7 +230,9 @@ def _times(matrix, vector):
     return jnp.sum(matrix * vector[None], axis=1)
 
 
-def onto_ball(x, radius, norm, least=0.0):
+def onto_ball(
+    x: Float[Array, " D"], radius: Num[ArrayLike, ""], norm: str, least: Num[ArrayLike, ""] = 0.0
+) -> Float[Array, " D"]:
     """The point of the ball nearest to `x` `[D]`; for the l1 norm, after entries moved by `least` towards zero.
 
     The projection on the l1 ball moves them further, by the maximum over j of (S_j - radius) / n_j, where n_j entries are at

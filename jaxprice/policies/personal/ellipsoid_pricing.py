@@ -101,7 +101,9 @@ def ellipsoid_pricing(radius=None, threshold=None, margin=0.0):
         del key
         require_context(problem, "ellipsoid_pricing")
         if problem.law not in LAWS:
-            raise ValueError(f"ellipsoid_pricing needs valuations linear in the features, this market tells {problem.law!r}")
+            raise ValueError(
+                f"ellipsoid_pricing needs valuations linear in the features, but the law of this market is {problem.law!r}"
+            )
         d = problem.context_size
         numbers = (problem.low, problem.high, problem.cost, problem.horizon)
         low, high, cost, horizon = (jnp.asarray(x, jnp.float32) for x in numbers)

@@ -18,7 +18,12 @@ Sources: E. Hazan, A. Agarwal, S. Kale (2007), "Logarithmic regret algorithms fo
 doi:10.1007/s10994-007-5016-8; J. J. More, D. C. Sorensen (1983), "Computing a trust region step", doi:10.1137/0904038.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice import checks, linear
 from jaxprice.policies.parts import rounds
@@ -32,7 +37,7 @@ ROUNDS = 12  # largest number of rounds
 CLOSE = 1e-5  # tolerance for the norm of x, relative to the radius
 
 
-def check(rate, start, radius, projection):
+def check(rate: Any, start: Any, radius: Any, projection: str) -> None:
     """Raise if an option is invalid.
 
     Raises:
@@ -45,14 +50,23 @@ def check(rate, start, radius, projection):
     checks.choice("projection", projection, PROJECTIONS)
 
 
-def before(theta, start):
+def before(theta: Num[Array, " D"], start: Num[ArrayLike, ""]) -> Model:
     """The `Model` before the first sale: theta `[D]` and A = start I."""
     factor = jnp.eye(theta.shape[0], dtype=jnp.float32) / jnp.sqrt(jnp.asarray(start, jnp.float32))
     theta = jnp.asarray(theta, jnp.float32)
     return Model(theta, factor, jnp.zeros_like(theta))
 
 
-def step(model, law, z, offset, sale, rate, radius, projection):
+def step(
+    model: Model,
+    law: str,
+    z: Float[Array, " D"],
+    offset: Num[ArrayLike, ""],
+    sale: Num[Array, ""],
+    rate: Any,
+    radius: Num[ArrayLike, ""],
+    projection: str,
+) -> Model:
     """The `Model` after one sale or refusal."""
     c = sale_likelihood.sign(sale)
     m, _ = sale_likelihood.score(law, c * (total(z, model.mean) - offset))
@@ -64,7 +78,7 @@ def step(model, law, z, offset, sale, rate, radius, projection):
     return Model(onto_ball(theta, radius, "l2"), factor, lost)
 
 
-def project(y, factor, radius):
+def project(y: Float[Array, " D"], factor: Float[Array, "D D"], radius: Num[ArrayLike, ""]) -> Float[Array, " D"]:
     """Proj^A(y), float `[D]`, for A^-1 = F F'; see the module."""
 
     def outside(carry):

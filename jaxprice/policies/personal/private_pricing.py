@@ -56,6 +56,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Key, Num
 
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, features
@@ -89,49 +92,49 @@ class State:
     sums: jax.Array
     nodes: Any
 
-    def released(self):
+    def released(self) -> Float[Array, " packed"]:
         """The sums with their noise, float `[D (D + 3) / 2]`; prices depend on nothing else."""
         if self.nodes is None:
             return self.sums
         return self.sums + self.above(self.time)
 
-    def above(self, time):
+    def above(self, time: Int[Array, ""]) -> Float[Array, " packed"]:
         """Noise of the nodes for the set bits of `time`; the lowest of these bits was the last to be set."""
         return jax.lax.dynamic_index_in_dim(self.nodes, level(time), keepdims=False)
 
-    def noise(self):
+    def noise(self) -> Float[Array, ""]:
         """Standard deviation sigma_t of the noise in `released`, float scalar."""
         count = (self.time if self.nodes is None else jax.lax.population_count(self.time)).astype(jnp.float32)
         return self.sigma * jnp.sqrt(count)
 
 
-def level(time):
+def level(time: Int[Array, ""]) -> Int[Array, ""]:
     """The lowest set bit of a number of periods, int scalar; `LEVELS` if there is none."""
     return jnp.minimum(jax.lax.population_count((time & -time) - 1), LEVELS)
 
 
-def scale(epsilon, delta, releases):
+def scale(epsilon: Num[ArrayLike, ""], delta: Num[ArrayLike, ""], releases: Num[ArrayLike, ""]) -> Float[Array, ""]:
     """Standard deviation sigma of the noise of a release, if a buyer is in the given number of releases."""
     tail = jnp.log(1 / jnp.asarray(delta, jnp.float32))
     root = epsilon / (jnp.sqrt(tail + epsilon) + jnp.sqrt(tail))  # equals the difference of the two roots
     return SENSITIVITY * jnp.sqrt(releases / 2) / root
 
 
-def outer(z, y):
+def outer(z: Float[Array, " D"], y: Num[Array, ""]) -> Float[Array, " packed"]:
     """v v' of one buyer, the upper triangle without y^2, float `[D (D + 3) / 2]`."""
     rows, columns = (index[:-1] for index in np.triu_indices(z.shape[0] + 1))
     v = jnp.concatenate([z, y[None]])
     return v[rows] * v[columns]
 
 
-def fresh(key, size, sigma):
+def fresh(key: Key[Array, ""], size: int, sigma: Float[Array, ""]) -> Float[Array, " packed"]:
     """Noise of one release, in the same layout, for z of length `size`."""
     rows, columns = (index[:-1] for index in np.triu_indices(size + 1))
     share = jnp.asarray(np.where(rows == columns, 1.0, 0.5**0.5), jnp.float32)
     return sigma * share * samplers.normal(jax.random.bits(key, share.shape, jnp.uint32))
 
 
-def matrices(packed, size):
+def matrices(packed: Float[Array, " packed"], size: int) -> tuple[Float[Array, "{size} {size}"], Float[Array, " {size}"]]:
     """A `[D, D]` and b `[D]` of an upper triangle."""
     place = np.zeros((size + 1, size + 1), int)
     place[np.triu_indices(size + 1)] = np.arange((size + 1) * (size + 2) // 2)
@@ -140,7 +143,7 @@ def matrices(packed, size):
     return full[:, :size], full[:, size]
 
 
-def products(a, right, floor):
+def products(a: Float[Array, "D D"], right: Float[Array, "D m"], floor: Num[ArrayLike, ""]) -> Float[Array, "m m"]:
     """R' (A + E)^-1 R by elimination, for symmetric A `[D, D]` and R `[D, m]`, float `[m, m]`.
 
     E makes pivots positive, as in Gill and Murray. A pivot is raised to `floor`, and to the largest square of its row in

@@ -183,7 +183,7 @@ def private_quadrisection(
         line.require_interval(problem, name)
         size = problem.context_size
         if not size:
-            raise ValueError(f"{name} prices by the features of the buyer, but this market shows none")
+            raise ValueError(f"{name} needs the features of the buyer (a context), but this market has none")
         if features is not None and features > size:
             raise ValueError(f"{name} takes the last features={features} entries of the context, but there are {size}")
         used = size if features is None else features

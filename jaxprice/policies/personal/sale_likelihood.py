@@ -21,19 +21,24 @@ after it, so the best price on an interval is the clipped one.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from jaxprice.oracles import linear_valuation
 from jaxprice.policies.parts import line
+from jaxprice.types import Problem
 
 LAWS = {"logistic": "logistic", "logit": "logistic", "gaussian": "gaussian", "linear": "linear"}  # by `problem.law`
 TAIL, LEVELS = 4.0, 14
 
 
-def score(law, v):
+def score(law: str, v: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """`(m(v), k(v))`, float `[...]` each; see the module."""
     if law == "logistic":
         m = jax.nn.sigmoid(-v)
@@ -48,12 +53,12 @@ def score(law, v):
     return m, m * jnp.where(v < -TAIL, 1 / fraction, ratio + near)
 
 
-def log_chance(law, v):
+def log_chance(law: str, v: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """log G(v), float `[...]`."""
     return jax.nn.log_sigmoid(v) if law == "logistic" else jax.scipy.special.log_ndtr(v)
 
 
-def sign(sale):
+def sign(sale: Num[Array, ""]) -> Float[Array, ""]:
     """c: 1 for a sale, -1 for a refusal, float scalar."""
     return jnp.where(sale > 0, jnp.float32(1), jnp.float32(-1))
 
@@ -76,21 +81,21 @@ class Market:
     law: str = struct.field(pytree_node=False)
     size: int = struct.field(pytree_node=False)
 
-    def context(self, observation):
+    def context(self, observation: Num[Array, " n"]) -> Float[Array, " d"]:
         """The context, float `[d]`."""
         return jnp.asarray(observation[-self.size :], jnp.float32)
 
-    def best_price(self, utility, slope):
+    def best_price(self, utility: Num[ArrayLike, ""], slope: Num[ArrayLike, ""]) -> Float[Array, ""]:
         """The price of the interval with the largest (p - cost) G(utility - slope p), for a slope above 0; float scalars."""
         markup = linear_valuation.optimal_price(utility - slope * self.cost, self.law, 1.0) / slope
         return self.clip(self.cost + markup)
 
-    def clip(self, price):
+    def clip(self, price: Num[ArrayLike, "..."]) -> Float[Array, "..."]:
         """The nearest price of the interval."""
         return jnp.clip(price, self.low, self.high)
 
 
-def require_context(problem, name):
+def require_context(problem: Problem, name: str) -> None:
     """Raise if a problem is not one price of an interval for a buyer with features.
 
     Raises:
@@ -98,10 +103,10 @@ def require_context(problem, name):
     """
     line.require_interval(problem, name)
     if not problem.context_size:
-        raise ValueError(f"{name} prices by the features of the buyer, but this market shows none")
+        raise ValueError(f"{name} needs the features of the buyer (a context), but this market has none")
 
 
-def market(problem, name, laws, *, scale=False):
+def market(problem: Problem, name: str, laws: Sequence[str], *, scale: bool = False) -> Market:
     """The `Market` of a problem.
 
     Args:
@@ -118,9 +123,11 @@ def market(problem, name, laws, *, scale=False):
     if problem.buyers != 1:
         raise ValueError(f"{name} needs one buyer a period, but this market has {problem.buyers}")
     if problem.law not in laws:
-        raise ValueError(f"{name} needs demand of a known law ({', '.join(laws)}), this market tells {problem.law!r}")
+        raise ValueError(
+            f"{name} needs demand of a known law ({', '.join(laws)}), but that of this market is {problem.law!r}"
+        )
     if scale and "scale" not in problem.details:
-        raise ValueError(f"{name} needs to know the scale of the noise, which this market does not tell")
+        raise ValueError(f"{name} needs the scale of the noise, but this market does not give it")
     numbers = (problem.low, problem.high, problem.cost, problem.details["scale"] if scale else 1.0)
     low, high, cost, size = (jnp.asarray(x, jnp.float32) for x in numbers)
     return Market(low, high, cost, size, LAWS[problem.law], problem.context_size)

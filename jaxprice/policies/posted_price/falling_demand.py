@@ -8,9 +8,11 @@ formula of isotonic regression).
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 
-def smallest_so_far(x):
+def smallest_so_far(x: Float[Array, " K"]) -> Float[Array, " K"]:
     """Running minimum: entry i is the smallest of `x[: i + 1]`, float `[K]`."""
 
     def place(least, here):
@@ -20,7 +22,7 @@ def smallest_so_far(x):
     return jax.lax.scan(place, jnp.asarray(jnp.inf, x.dtype), x)[1]
 
 
-def falling(curve):
+def falling(curve: Float[Array, " K"]) -> Float[Array, " K"]:
     """The nonincreasing curve nearest to `curve` `[K]` in squares: min over a <= i of max over b >= i of mean(a..b)."""
     index = jnp.arange(curve.shape[0])
     total = jnp.cumsum(curve)

@@ -5,13 +5,16 @@ seller whose price was changed by a wrapper still learns.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jaxtyping import Float
 
 from jaxprice.policies.parts import line
-from jaxprice.types import Discrete, Interval, Policy
+from jaxprice.types import Discrete, Interval, Policy, Problem
 
 
 @struct.dataclass
@@ -23,7 +26,7 @@ class State:
     inner: object
 
 
-def even(problem, num_prices, *, first):
+def even(problem: Problem, num_prices: int, *, first: bool) -> Float[Array, " {num_prices}"]:
     """Evenly spaced prices up to `problem.high`, float `[num_prices]`.
 
     Args:
@@ -37,7 +40,7 @@ def even(problem, num_prices, *, first):
     return low + (high - low) * shares
 
 
-def on_interval(name, policy, prices_of):
+def on_interval(name: str, policy: Policy, prices_of: Callable) -> Policy:
     """Run `policy`, which chooses from a price grid, on an interval.
 
     Args:
@@ -65,7 +68,7 @@ def on_interval(name, policy, prices_of):
     return Policy(init, act, update)
 
 
-def on_grid_or_interval(name, policy, num_prices):
+def on_grid_or_interval(name: str, policy: Policy, num_prices: int) -> Policy:
     """`policy` on the grid of the market, or on `num_prices` evenly spaced prices of its interval, including both ends."""
     own = on_interval(name, policy, lambda problem: even(problem, num_prices, first=True))
 

@@ -28,11 +28,16 @@ Maybeck (1979), "Stochastic Models, Estimation, and Control", volume 1, section 
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks
 from jaxprice.policies.parts import arms, line, totals
@@ -64,15 +69,15 @@ class State:
     root: jax.Array
 
     @property
-    def std(self):
+    def std(self) -> Float[Array, " num_prices"]:
         """Posterior standard deviations, float `[num_prices]`."""
         return jnp.sqrt(squared_norm(self.root))
 
-    def draw(self, z, scale):
+    def draw(self, z: Float[Array, " rank"], scale: Num[ArrayLike, ""]) -> Float[Array, " num_prices"]:
         """A draw from N(m, scale^2 C), float `[num_prices]`, from standard normals `[rank]`."""
         return self.mean + scale * contract(z, self.root, axis=1)
 
-    def add(self, action, signal):
+    def add(self, action: Int[ArrayLike, ""], signal: Num[ArrayLike, ""]) -> "State":
         """The posterior after one more sale."""
         row, s = self.root[action], self.noise
         variance = jnp.sum(row * row)
@@ -85,7 +90,16 @@ class State:
         return State(self.time + 1, self.signal, s, mean, lost, root)
 
 
-def check(kernel, lengthscale, prior_mean, prior_sd, noise, signal, monotone, num_prices):
+def check(
+    kernel: str,
+    lengthscale: Any,
+    prior_mean: Any,
+    prior_sd: Any,
+    noise: Any,
+    signal: str,
+    monotone: bool,
+    num_prices: int,
+) -> None:
     """Raise if an option is invalid.
 
     Raises:
@@ -103,7 +117,7 @@ def check(kernel, lengthscale, prior_mean, prior_sd, noise, signal, monotone, nu
     checks.positive_int("num_prices", num_prices)
 
 
-def covariance(kernel, distance):
+def covariance(kernel: str, distance: Num[Array, "*n"]) -> Float[Array, "*n"]:
     """k at distances in units of the lengthscale, float `[...]`."""
     return _covariance(jnp, kernel, distance)
 
@@ -115,7 +129,7 @@ def _covariance(lib, kernel, distance):
     return (1 + r + (r**2 / 3 if kernel == "matern52" else 0)) * lib.exp(-r)
 
 
-def square_root(matrix, smallest, rank):
+def square_root(matrix: Float[Array, "K K"], smallest: Num[ArrayLike, ""], rank: int) -> Float[Array, "K {rank}"]:
     """An L `[K, rank]` with L L' = `matrix` `[K, K]`: its Cholesky factor, with the largest remaining pivot first.
 
     Pivots below `smallest` are left out; their columns are zeros.
@@ -133,7 +147,7 @@ def square_root(matrix, smallest, rank):
     return jax.lax.fori_loop(0, rank, column, start)[2].T
 
 
-def rank_of(kernel, lengthscale, size):
+def rank_of(kernel: str, lengthscale: Any, size: int) -> int:
     """Number of columns that the root of the prior needs, an int: that for 128 prices plus one, at most `size`."""
     if checks.is_traced(lengthscale):
         return size
@@ -147,7 +161,17 @@ def rank_of(kernel, lengthscale, size):
     return size
 
 
-def process_policy(name, choose, *, kernel, lengthscale, prior_mean, prior_sd, noise, signal):
+def process_policy(
+    name: str,
+    choose: Callable,
+    *,
+    kernel: str,
+    lengthscale: Any,
+    prior_mean: Any,
+    prior_sd: Any,
+    noise: Any,
+    signal: str,
+) -> Policy:
     """Build a policy, for a price grid, that keeps the posterior and plays the action `choose(key, state)`.
 
     Raises:

@@ -168,7 +168,7 @@ def _num_segments(problem):
     for told in (problem.details.get("shares"), getattr(problem.observation, "shares", None)):
         if told is not None:
             return told.shape[0]
-    raise ValueError("ucb_pi learns from the segments of consumers, but this market does not tell their shares")
+    raise ValueError("ucb_pi needs the shares of the segments of consumers, but this market does not give them")
 
 
 def _heard(segments, purchases, size):

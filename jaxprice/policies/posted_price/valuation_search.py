@@ -87,7 +87,7 @@ def valuation_search(tolerance=None):
         del key
         line.require_interval(problem, "valuation_search")
         if problem.noise != "bernoulli":
-            raise ValueError(f"valuation_search asks buyers who buy or not, this market has {problem.noise} demand")
+            raise ValueError(f"valuation_search needs buyers who buy or not, but this market has {problem.noise} demand")
         low, high = jnp.asarray(problem.low, jnp.float32), jnp.asarray(problem.high, jnp.float32)
         least = 1 / jnp.maximum(jnp.asarray(problem.horizon, jnp.float32), 1.0) if tolerance is None else tolerance
         least = jnp.maximum(jnp.asarray(least, jnp.float32), FINEST)

@@ -16,15 +16,19 @@ without a gradient", arXiv:cs/0408007 (steps and shifts of these orders, includi
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Key, Num
 
 from jaxprice import checks, samplers
 from jaxprice.numerics import dot
 from jaxprice.policies.parts import totals
-from jaxprice.types import Interval
+from jaxprice.types import Interval, Problem, Transition
 
 
 @struct.dataclass
@@ -50,12 +54,12 @@ class Ball:
     lost: jax.Array
     time: jax.Array
 
-    def price(self, key, basis):
+    def price(self, key: Key[Array, ""], basis: Float[Array, "n rank"]) -> Float[Array, " n"]:
         """Prices of a period: the centre, shifted in a random direction of the span of `basis`, float `[n]`."""
         z = samplers.normal(jax.random.bits(key, basis.shape[1:], jnp.uint32))
         return self.centre + self.shift * dot(basis, z / length(z))
 
-    def after(self, transition, baseline):
+    def after(self, transition: Transition, baseline: bool) -> "Ball":
         """The ball after a period; `baseline`: whether to subtract the mean revenue."""
         y = transition.reward
         unit = jnp.maximum(self.unit, jnp.abs(y))
@@ -66,12 +70,12 @@ class Ball:
         mean, lost = totals.plus(self.mean, self.lost, step, self.time >= totals.LONG)
         return dataclasses.replace(self, centre=self.inside(moved), unit=unit, mean=mean, lost=lost, time=self.time + 1)
 
-    def inside(self, centre):
+    def inside(self, centre: Float[Array, " n"]) -> Float[Array, " n"]:
         """The nearest point in the ball of radius r - a."""
         return centre * jnp.minimum(1.0, (self.radius - self.shift) / length(centre))
 
 
-def start(problem, name, rank, step, gap):
+def start(problem: Problem, name: str, rank: int | None, step: Num[ArrayLike, ""], gap: Num[ArrayLike, ""]) -> Ball:
     """The `Ball` before the first period, with centre 0, for a subspace of the given rank (None: all prices).
 
     Raises:
@@ -93,12 +97,12 @@ def start(problem, name, rank, step, gap):
     return Ball(radius, shift, step, centre, zero, zero, zero, jnp.int32(0))
 
 
-def length(x):
+def length(x: Float[Array, " n"]) -> Float[Array, ""]:
     """Euclidean length, at least 1e-30."""
     return jnp.maximum(jnp.sqrt(jnp.sum(x * x)), 1e-30)
 
 
-def check_numbers(step, gap):
+def check_numbers(step: Any, gap: Any) -> None:
     """Raise if the step is negative or the gap is not positive."""
     checks.number("step", step, low=0)
     checks.number("gap", gap, low=1e-6)

@@ -18,9 +18,12 @@ selection", doi:10.1287/opre.2018.1832; W. Dinkelbach (1967), doi:10.1287/mnsc.1
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Num
 
 from jaxprice.policies.parts import rounds, totals
-from jaxprice.types import Subset
+from jaxprice.types import Problem, Subset
 
 ROUNDS = 12
 
@@ -32,7 +35,12 @@ class Shop:
     revenues: jax.Array
     size: int = struct.field(pytree_node=False)
 
-    def best(self, attractions, offered=None, wanted=True):
+    def best(
+        self,
+        attractions: Float[Array, " n"],
+        offered: Bool[Array, " n"] | None = None,
+        wanted: Bool[ArrayLike, ""] = True,
+    ) -> Bool[Array, " n"]:
         """The set with the largest expected revenue for these attractions, float `[n]`, nonnegative: bool `[n]`.
 
         The iteration starts from the set `offered`, by default the empty set. If no set is `wanted`, the start is the
@@ -89,11 +97,11 @@ class Epochs:
     lost: jax.Array
 
     @property
-    def counts(self):
+    def counts(self) -> Float[Array, " n"]:
         """`epochs` as floats."""
         return self.epochs.astype(jnp.float32)
 
-    def after(self, demand):
+    def after(self, demand: Num[Array, " n"]) -> tuple["Epochs", Bool[Array, ""]]:
         """The epochs after a customer, and whether the current epoch is over; the offered set does not change."""
         sold, over = self.sold + demand, jnp.sum(demand) < 0.5
         epochs = self.epochs + (over & self.offered).astype(jnp.int32)
@@ -102,7 +110,7 @@ class Epochs:
         return Epochs(number, self.offered, jnp.where(over, 0.0, sold), epochs, *sums), over
 
 
-def shop(problem, name):
+def shop(problem: Problem, name: str) -> Shop:
     """The `Shop` of a problem.
 
     Raises:
@@ -113,7 +121,7 @@ def shop(problem, name):
     return Shop(jnp.asarray(problem.high - problem.cost, jnp.float32), problem.action_space.size)
 
 
-def no_epochs(shop, offered):
+def no_epochs(shop: Shop, offered: Bool[Array, " n"]) -> Epochs:
     """The first epoch, which offers the set `offered`, bool `[n]`."""
     zeros = jnp.zeros(shop.revenues.shape, jnp.float32)
     return Epochs(jnp.int32(1), offered, zeros, zeros.astype(jnp.int32), zeros, zeros)

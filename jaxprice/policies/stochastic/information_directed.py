@@ -29,6 +29,8 @@ Source: D. Russo, B. Van Roy (2018), "Learning to optimize via information-direc
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
 
 from jaxprice import checks, lanes, samplers
 from jaxprice.policies.parts import beta_law
@@ -73,7 +75,9 @@ def information_directed(nodes=24, information="mutual", a=1.0, b=1.0, signal="d
     return posterior_policy("information_directed", a, b, signal, choose, chances)
 
 
-def regret_and_information(a, b, weights, nodes, information="mutual"):
+def regret_and_information(
+    a: Float[Array, " K"], b: Float[Array, " K"], weights: Float[Array, " K"], nodes: int, information: str = "mutual"
+) -> tuple[Float[Array, " K"], Float[Array, " K"], Float[Array, " K"]]:
     """Expected regret, information gain, and probability to be best of every arm, float `[K]` each; arguments as above."""
     mean, failures = a / (a + b), beta_law.law(b[None, :], a[None, :])  # the distributions of 1 - theta_k
     theta, mass = _nodes(a, b, nodes)
@@ -114,7 +118,7 @@ def _below(x, failures):
     return lanes.stored(failures.tail)(1 - x, half_square), failures.density(half_square)
 
 
-def draw(u, regret, gain):
+def draw(u: Float[Array, ""], regret: Float[Array, " K"], gain: Float[Array, " K"]) -> Int[Array, ""]:
     """The arm that the best mixture of two arms plays for the uniform number u.
 
     Args:
@@ -128,7 +132,9 @@ def draw(u, regret, gain):
     return jnp.where(u < share, first, second).astype(jnp.int32)
 
 
-def best_pair(regret, gain):
+def best_pair(
+    regret: Float[Array, " K"], gain: Float[Array, " K"]
+) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
     """The mixture of two arms with the smallest ratio of squared regret to information: `(first, second, share)`."""
     gain = jnp.maximum(gain, 1e-20)
     fall, rise = regret[:, None] - regret[None, :], gain[:, None] - gain[None, :]

@@ -36,12 +36,16 @@ import dataclasses
 import functools
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Num
 
 from jaxprice import checks, samplers
 from jaxprice.policies.parts import arms, totals
@@ -66,7 +70,7 @@ class States:
     high: jax.Array
     bins: tuple[int, ...] = struct.field(pytree_node=False)
 
-    def of(self, observation):
+    def of(self, observation: Num[Array, " n"]) -> Int[Array, ""]:
         """The state of an observation, int scalar."""
         state = jnp.int32(0)
         for i, size in enumerate(self.bins):
@@ -138,7 +142,7 @@ class Learner:
         checks.number("initial", self.initial)
 
     @property
-    def counted(self):
+    def counted(self) -> bool:
         """Whether visits are counted, that is, the rate decreases or may decrease."""
         return checks.is_traced(self.power) or bool(np.any(np.asarray(self.power) != 0))
 
@@ -174,7 +178,7 @@ class Learner:
         counted = (jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32)) if self.counted else (None, None)
         return State(jnp.int32(1), States(low, high, bins), table, *counted)
 
-    def explores(self, time):
+    def explores(self, time: Int[Array, ""]) -> Float[Array, ""]:
         """e_t, float scalar."""
         if self.exploration == "constant":
             return jnp.asarray(self.epsilon, jnp.float32)
@@ -188,12 +192,19 @@ class Learner:
         random = jnp.floor(which * values.shape[0]).astype(jnp.int32)
         return jnp.where(coin < self.explores(state.time), random, jnp.argmax(values).astype(jnp.int32))
 
-    def chances(self, state, observation):
+    def chances(self, state: State, observation: Num[Array, " n"]) -> Float[Array, " num_prices"]:
         """Probability of each price, float `[num_prices]`."""
         values = state.table[state.states.of(observation)]
         return arms.greedy_or_even(jnp.argmax(values), self.explores(state.time), values.shape[0])
 
-    def learn(self, state, place, action, target, weight: Any = 1.0) -> tuple[jax.Array, Any, Any]:
+    def learn(
+        self,
+        state: State,
+        place: Int[Array, ""],
+        action: Int[ArrayLike, ""],
+        target: Num[ArrayLike, ""],
+        weight: Any = 1.0,
+    ) -> tuple[Float[Array, "num_states num_prices"], Any, Any]:
         """`(table, counts, lost)` after a visit to (place, action) with a weight."""
         rate = jnp.asarray(self.rate, jnp.float32)
         row = state.table[place]  # vector code over lanes reads and writes whole rows
@@ -211,7 +222,7 @@ class Learner:
         )
         return table, counts, lost
 
-    def policy(self, update, init=None):
+    def policy(self, update: Callable, init: Callable | None = None) -> Policy:
         """The Policy of a learner, which has an `init` of its own or that of all."""
 
         def act(key, state, observation):  # no method: it carries a description

@@ -8,17 +8,21 @@ nothing.
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Bool
 
 from jaxprice.policies.registry import maker_with_arguments
-from jaxprice.types import Discrete, Interval, Oracle, Policy, Transition
+from jaxprice.types import Discrete, Interval, Oracle, Policy, Problem, Transition
 
 
-def combinator(function=None, *, kinds=()):
+def combinator(function: Callable | None = None, *, kinds: Any = ()) -> Any:
     """Make `function` a combinator. Its first parameter is `policy`, or `*policies`; `kinds` are as in `policy_maker`."""
     if function is None:
         return functools.partial(combinator, kinds=kinds)
@@ -32,7 +36,7 @@ def combinator(function=None, *, kinds=()):
     return maker_with_arguments(function, kinds=kinds, check=check)
 
 
-def check_policy(policy, name):
+def check_policy(policy: Any, name: str) -> None:
     """Raise for an object that is not a policy, and for the oracle.
 
     Raises:
@@ -44,14 +48,13 @@ def check_policy(policy, name):
         raise ValueError(f"{name} takes a Policy, got {policy!r}")
 
 
-def passed_on(policy, inner):
+def passed_on(policy: Policy, inner: Callable) -> Any:
     """`Policy.probabilities` of a policy that plays the action of `policy` in the state `inner(state)`; None if unknown."""
-    if policy.probabilities is None:
-        return None
-    return lambda state, observation: policy.probabilities(inner(state), observation)
+    law = policy.probabilities
+    return None if law is None else lambda state, observation: law(inner(state), observation)
 
 
-def select(flag, chosen, other):
+def select(flag: Bool[ArrayLike, ""], chosen: Any, other: Any) -> Any:
     """`chosen` if `flag`, a bool scalar, otherwise `other`; pytrees of one structure."""
     return jax.tree.map(lambda a, b: jnp.where(flag, a, jnp.asarray(b)), chosen, other)
 
@@ -69,11 +72,11 @@ class Buffer:
     ring: Transition
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Capacity of the buffer."""
         return self.ring.reward.shape[0]
 
-    def add(self, transition):
+    def add(self, transition: Transition) -> "Buffer":
         """The buffer with one more transition, in the place of the oldest."""
         place = self.time % self.length
 
@@ -88,7 +91,7 @@ class Buffer:
         return jax.tree.map(lambda ring: lax.dynamic_index_in_dim(ring, place, 0, keepdims=False), self.ring)
 
 
-def empty_buffer(problem, length, name):
+def empty_buffer(problem: Problem, length: int, name: str) -> Buffer:
     """The buffer before the first sale.
 
     Raises:
