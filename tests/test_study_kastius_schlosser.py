@@ -94,7 +94,7 @@ def test_the_map_of_a_seller_follows_what_it_has_seen(any_price):
 
 def test_a_table_learns():
     """Of four runs, after 20,000 periods: more than 95 % against the fixed price, where random prices earn a third less."""
-    found = learners.tables(this.Sizes(20_000, 4, 1, 2), 0)
+    found = learners.tables(20_000, 4, 2, 0)
     assert found["maps"].shape == (len(exact.RIVALS), 2, 4, 50) and list(found["periods"]) == [10_000, 20_000]
     reward, answer = exact.rewards(exact.market("fixed 20")[1])
     values, _ = exact.optimum(reward, answer)
@@ -119,7 +119,7 @@ def made_up(sizes):
 
 
 def test_rows_and_figure(tmp_path):
-    sizes = this.Sizes(2, 2, 2, 3)
+    sizes = this.Sizes(2, 2, 2, 2, 3)
     results = made_up(sizes)
     rows = this.rows(sizes, results)
     held = {row.cell: row for row in rows}
@@ -141,5 +141,5 @@ def test_rows_and_figure(tmp_path):
 
 @pytest.mark.slow
 def test_networks_are_scored():
-    found = learners.network(learners.dqn.train, "fixed 20", this.Sizes(20_000, 1, 2, 2), 0, **learners.NETWORK)
+    found = learners.network(learners.dqn.train, "fixed 20", 20_000, 2, 2, 0, **learners.NETWORK)
     assert found["maps"].shape == (2, 50) and found["share"].shape == found["periods"].shape == (2, 2)

@@ -27,9 +27,12 @@ have no printed numbers, so the column "published" is empty. Here the learners a
 
 * Q-learning with a table of 50 x 50 values, learning rate n^-.7 in the n-th visit;
 * DQN with the switches of the public code (double, dueling, prioritised replay), and two layers of 128 units. The public
-  code has one such layer and learning rate .0005; here it falls from .001.
+  code has one such layer and learning rate .0005; here it falls from .001;
+* SAC with the same layers, where the public code has three. Its prices are rounded to the grid (`any_price`).
 
-All explore with probability .3 in the end, as in the public code, and start again from the price 30 every 100 periods.
+The first two explore with probability .3 in the end, as in the public code. All start again from the price 30 every 100
+periods. In the default run Q-learning learns for 200,000 periods, DQN for 60,000 and SAC for 15,000, and networks meet the
+first three rivals.
 
 Departures. The public code never starts again. It lets DQN choose from 1, ..., 49. Its SAC posts prices in cents, which are
 rounded down for the measure; the row "prices in cents" has what they would be worth against the same rivals. Its programme
@@ -64,7 +67,8 @@ class Sizes(NamedTuple):
     """The amount of simulation.
 
     Attributes:
-      periods: in which sellers learn.
+      periods: in which Q-learning learns.
+      steps: in which DQN learns; SAC, for which a period takes several times as long, learns in a quarter of them.
       tables, networks: runs of Q-learning, and of each network.
       points: of a learning curve.
       rivals: number of rivals, the first ones, against which networks learn.
@@ -72,6 +76,7 @@ class Sizes(NamedTuple):
     """
 
     periods: int
+    steps: int
     tables: int
     networks: int
     points: int
@@ -82,12 +87,14 @@ class Sizes(NamedTuple):
 def cells(sizes, seed):
     """Tables, networks, and the values of prices in cents."""
     learned = {
-        f"{learner}, {name}": functools.partial(make, name, sizes, seed)
+        f"{learner}, {name}": functools.partial(make, name, sizes.steps, sizes.networks, sizes.points, seed)
         for learner, make in learners.LEARNERS.items()
         for name in list(RIVALS)[: sizes.rivals]
     }
     cents = {f"cents, {name}": functools.partial(in_cents, name, sizes.cents) for name in RIVALS}
-    return {"Q-learning": functools.partial(learners.tables, sizes, seed)} | learned | cents
+    return (
+        {"Q-learning": functools.partial(learners.tables, sizes.periods, sizes.tables, sizes.points, seed)} | learned | cents
+    )
 
 
 def sellers(reward):
@@ -143,7 +150,7 @@ def told_of(cell, values):
 
 
 def plot_figure(figure, sizes, results, rows):
-    """Learning curves of the long-run profit, and the prices of both sellers: optimal, and of the first run of DQN."""
+    """Learning curves of the long-run profit; prices of both sellers under the optimum and the first run of each network."""
     figure.set_size_inches(15, 6.5)
     axes = figure.subplots(2, len(RIVALS), sharey="row")
     first = FIRST
@@ -186,9 +193,9 @@ STUDY = study.Study(
     name="kastius_schlosser",
     title="Learners against a rival with a fixed rule, % of the exact optimum (Kastius and Schlosser 2022)",
     presets={
-        "smoke": Sizes(2_000, 2, 1, 2, rivals=1, cents=20),
-        "default": Sizes(200_000, 20, 5, 10),
-        "full": Sizes(500_000, 100, 20, 20),
+        "smoke": Sizes(2_000, 2_000, 2, 1, 2, rivals=1, cents=20),
+        "default": Sizes(200_000, 60_000, 20, 4, 10, rivals=3),
+        "full": Sizes(500_000, 500_000, 100, 20, 20),
     },
     cells=cells,
     rows=rows,
