@@ -49,7 +49,7 @@ class BernoulliBandit(MyopicMarket):
     Oracle: the arm with the largest mean, and its mean.
     """
 
-    num_arms: int = option(10, "number of arms; with `means`, as many", whole)
+    num_arms: int = option(10, "number of arms; that of `means` if they are given", whole)
     noise = "bernoulli"
 
     def check_options(self):

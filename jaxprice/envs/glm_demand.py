@@ -95,7 +95,7 @@ class GLMDemand(ContextualMarket):
 
     signed: ClassVar[bool] = False  # whether linear demand may be negative
 
-    dimension: int = option(3, "number of features d; with `alpha` and `beta`, as many", whole)
+    dimension: int = option(3, "number of features d; that of `alpha` and `beta` if they are given", whole)
     link: str = choice("logit", "a sale or none, or Gaussian demand", LINKS)
     context: str = choice("positive", "kind of contexts", CONTEXTS)
     sparsity: int | None = option(

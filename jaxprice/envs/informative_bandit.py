@@ -62,7 +62,7 @@ class InformativeBandit(MyopicMarket):
     Oracle: the target. A seller who does not know it can earn less (`experiments.studies.informative_bandit`).
     """
 
-    num_arms: int = option(11, "arms, the informative one among them; at least 3", whole)
+    num_arms: int = option(11, "number of arms, including the informative one; at least 3", whole)
     prize: float = option(5.0, "payout of the target, above 1", amount)
     noise = "gaussian"
 

@@ -89,7 +89,7 @@ class LinearValuation(ContextualMarket):
       components: number of components of the mixture.
     """
 
-    dimension: int = option(3, "number of features d; with `theta`, as many", whole)
+    dimension: int = option(3, "number of features d; that of `theta` if it is given", whole)
     law: str = "logistic"
     context: str = choice("gaussian", "kind of contexts", CONTEXTS)
     intercept: bool = option(True, "whether the first feature is always 1", switch)

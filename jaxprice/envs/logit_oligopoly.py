@@ -103,7 +103,7 @@ class LogitOligopoly(Environment):
     infinite: ClassVar = ("capacity",)
 
     num_sellers: int = option(2, "number of sellers n", whole)
-    num_prices: int = option(15, "prices of each seller, at least 2", whole)
+    num_prices: int = option(15, "number of prices of each seller, at least 2", whole)
     outside: float = option(0.0, "quality of buying nothing", number())
     size: float = option(1.0, "mass of buyers", positive)
     capacity: tuple[float, ...] | None = option(

@@ -66,7 +66,7 @@ class MNLAssortment(MyopicMarket):
     Oracle: the best set, bool `[n]`, and its expected revenue in a period (money).
     """
 
-    num_products: int = option(10, "number of products n; with `revenues` or `weights`, as many", whole)
+    num_products: int = option(10, "number of products n; that of `revenues` or `weights` if they are given", whole)
     size: int = option(4, "largest number of products offered, at most n", whole)
     horizon: int = periods()
 

@@ -69,8 +69,8 @@ class MNLPricing(MyopicMarket):
     Oracle: the best prices, float `[n]`, and their expected profit in a period (money).
     """
 
-    num_products: int = option(3, "number of products n; with `quality`, as many", whole)
-    buyers: int = option(1, "buyers a period", whole)
+    num_products: int = option(3, "number of products n; that of `quality` if it is given", whole)
+    buyers: int = option(1, "number of buyers in a period", whole)
     low: float = option(0.0, "lowest price of every product", amount)
     high: float = option(2.0, "highest price; the best prices have to lie below it", amount)
     horizon: int = periods()

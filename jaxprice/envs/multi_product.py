@@ -71,7 +71,7 @@ class MultiProduct(MyopicMarket):
     Oracle: the best prices in the box, float `[n]`, and their expected profit in a period (money).
     """
 
-    num_products: int = option(2, "number of products n; with `intercept`, as many", whole)
+    num_products: int = option(2, "number of products n; that of `intercept` if it is given", whole)
     family: str = choice("linear", "curve of demand, with Gaussian or Poisson noise", FAMILIES)
     low: float = option(0.5, "lowest price of every product", amount)
     high: float = option(1.5, "highest price of every product", amount)

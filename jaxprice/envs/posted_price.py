@@ -74,14 +74,14 @@ class PostedPrice(MyopicMarket):
         10, "size of an evenly spaced grid on `[low, high]`; None: any price of the interval", optional(whole)
     )
     noise: str = choice("bernoulli", "noise of demand", noises.NOISES)
-    buyers: int = option(1, "buyers a period", whole)
+    buyers: int = option(1, "number of buyers in a period", whole)
     prices: tuple[float, ...] | None = option(
         None, "the grid itself, increasing, `[num_prices]`; instead of `num_prices`, `low` and `high`", optional(grid)
     )
     low: float | None = option(None, "lowest price; by default that of the curve", optional(amount))
     high: float | None = option(None, "highest price; by default that of the curve", optional(amount))
     cost: float | None = option(
-        None, "unit cost; by default that of the curve, zero but for the iso-elastic one", optional(amount)
+        None, "unit cost; by default that of the curve, which is zero except for the iso-elastic one", optional(amount)
     )
     noise_scale: float = option(0.1, "standard deviation of demand in a period under Gaussian noise", amount)
     horizon: int = periods()

@@ -107,7 +107,7 @@ class ReferencePrice(LongRunMarket):
 
     tables: ClassVar = ("worth", "value")
     num_prices: int | None = option(None, "size of an evenly spaced grid on `[low, high]`; None: any price", optional(whole))
-    resolution: int = option(101, "references of the oracle's table, at least 3", whole)
+    resolution: int = option(101, "number of reference prices in the oracle's table, at least 3", whole)
     observe_reference: bool = option(False, "whether the seller sees the reference", switch)
     prices: tuple[float, ...] | None = option(None, "the grid itself, increasing, at least two", optional(grid))
     low: float = option(0.5, "lowest price, and lowest reference; with `prices`, the first", amount)
@@ -115,7 +115,9 @@ class ReferencePrice(LongRunMarket):
     cost: float = option(0.0, "unit cost", amount)
     memory: float = option(0.1, "weight of the old reference, at most .99", number(0, 0.99))
     noise_scale: float = option(0.1, "standard deviation of demand", amount)
-    start: float | None = option(None, "first reference; by default the middle of the prices", optional(amount))
+    start: float | None = option(
+        None, "reference price of the first period; by default the middle of the prices", optional(amount)
+    )
     horizon: int = periods()
 
     def check_options(self):

@@ -84,7 +84,7 @@ class SegmentedValuation(MyopicMarket):
     law: str = choice("beta(2,2)", "law of the midpoints", LAWS)
     num_segments: int = option(1000, "number of segments", whole)
     num_prices: int = option(100, "size of the grid 1/K, 2/K, ..., 1", whole)
-    buyers: int = option(10, "consumers who see one price", whole)
+    buyers: int = option(10, "number of consumers who see the price of a period", whole)
 
     def check_options(self):
         checks.fits(num_segments=self.num_segments, buyers=self.buyers)

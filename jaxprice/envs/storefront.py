@@ -84,19 +84,19 @@ class Storefront(LongRunMarket):
     tables: ClassVar = ("worth", "regrets", "best", "value")
     sizes: tuple[int, ...] = MEDIUM
     num_prices: int = option(4, "list prices, evenly spaced on `[low, high]`", whole)
-    offers: tuple[str, ...] = option(OFFERS, "what may be offered, different names", offers_of)
-    num_products: int = option(1, "products to show", whole)
-    num_exposures: int = option(1, "exposure levels 0, 1, ...", whole)
+    offers: tuple[str, ...] = option(OFFERS, "names of the offers that may be made, all different", offers_of)
+    num_products: int = option(1, "number of products that can be shown", whole)
+    num_exposures: int = option(1, "number of exposure levels 0, 1, ...", whole)
     units: int = 3
     low: float = option(1.0, "lowest price, above 0; tastes scale with it", amount)
     high: float = option(2.0, "highest price", amount)
     cost: float = option(0.5, "unit cost", amount)
     reaction: float = option(0.4, "probability that the competitor follows our price", share)
-    drift: float = option(0.1, "probability that it moves by itself", share)
+    drift: float = option(0.1, "probability that the competitor moves by itself", share)
     rise: float = option(0.3, "probability that loyalty rises after satisfaction", share)
-    fall: float = option(0.2, "probability that loyalty falls without it", share)
+    fall: float = option(0.2, "probability that loyalty falls without satisfaction", share)
     weights: tuple[float, ...] = option(
-        (0.6, 0.1, 0.1, 0.1, 0.1), "of profit, conversion, order value, market share and satisfaction", weighting_of
+        (0.6, 0.1, 0.1, 0.1, 0.1), "weights of profit, conversion, order value, market share and satisfaction", weighting_of
     )
     horizon: int = periods()
 
