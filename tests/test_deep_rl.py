@@ -9,7 +9,7 @@ import pytest
 
 import jaxprice
 from experiments.deep_rl import chains, heuristics, learners, markets, study, tables, tabular
-from jaxprice.agents import courses, episodes, ppo, worlds
+from jaxprice.agents import courses, episodes, ppo, sac, worlds
 from jaxprice.types import Policy
 
 LANES = 1500
@@ -76,18 +76,19 @@ def test_the_optimum_is_the_best_and_is_what_it_earns(name):
     np.testing.assert_allclose(losses, 0, atol=2e-5 * chain.optimum)  # some seller loses nothing, and none earns more
 
 
-def untrained(market, network, **options):
-    """Two runs of PPO before their first update, as `shares_of_runs` takes them."""
+def untrained(market, network, learner=ppo.PPO()):  # noqa: B008
+    """Two runs of a learner before their first update, as `shares_of_runs` takes them."""
     world = worlds.make(market.env, market.params)
-    course = courses.course_of(world, ppo.PPO(), 2, 2, (network, {"size": 8} | options), market.actions)
+    course = courses.course_of(world, learner, 2, 2, (network, {"size": 8}), market.actions or 1)
     weights = [course.begin(jnp.uint32(seed)).weights for seed in (4, 5)]
     weights = jax.tree.map(lambda *x: jnp.stack(x) + 0.3 * jnp.arange(2.0).reshape(2, *[1] * x[0].ndim), *weights)
     return episodes.Trained(course, weights, {"held_out": np.zeros((1, 2))}, {})
 
 
-def test_policies_of_agents_earn_their_exact_share():
-    market = markets.market("FiniteInventory")
-    trained = untrained(market, "mlp")
+@pytest.mark.parametrize("any_price", [False, True])
+def test_policies_of_agents_earn_their_exact_share(any_price):
+    market = markets.market("FiniteInventory", any_price)
+    trained = untrained(market, "gaussian", sac.SAC(rows=4)) if any_price else untrained(market, "mlp")
     shares, actions, _ = chains.shares_of_runs(market.chain, trained)
     assert actions.shape == (2, 100, 26) and np.unique(actions).size > 1
     settings = {"lanes": LANES, "horizon": 100, "params": market.params}
@@ -148,6 +149,7 @@ def test_recipes_are_known_and_ablations_take_parts_away():
     assert {"DQN", "PQN", "PPO", "Q-learning", "SARSA", "expected SARSA"} <= set(known)
     assert not learners.plays(learners.Recipe("sac", any_price=True), "Storefront")
     whole, *without, none = learners.ablations().values()
+    assert whole == known["DQN"]
     for part, recipe in zip(learners.PARTS, without, strict=True):
         assert recipe.options == whole.options | {part: learners.PARTS[part]}
     assert learners.PARTS.items() <= none.options.items()
@@ -173,19 +175,20 @@ def test_rows_have_interquartile_means_and_intervals(tmp_path):
         assert len(list(csv.DictReader(file))) == len(rows)
 
 
-def test_a_tiny_run_resumes(tmp_path, monkeypatch, capsys):
-    """Two runs of one learner of each kind on one market: files, and nothing is trained again."""
+@pytest.mark.parametrize("learner", ["Q-learning", pytest.param("PQN", marks=pytest.mark.slow)])
+def test_a_tiny_run_resumes(learner, tmp_path, monkeypatch, capsys):
+    """Two runs of a learner on one market: files, and nothing is trained again."""
     sizes = study.Sizes(400, 2, 64, ("ReactiveRival",), ("ReactiveRival",))
     monkeypatch.setitem(study.PRESETS, "smoke", sizes)
     monkeypatch.setattr(study.figures, "sellers", lambda learned, path: None)  # needs four markets
-    options = study.Options(preset="smoke", only=("PQN", "Q-learning"), out=tmp_path / "out")
+    options = study.Options(preset="smoke", only=(learner,), out=tmp_path / "out")
     rows = study.main(options)
     found = {(row["seller"], row["market"]) for row in rows}
-    assert {("PQN", "ReactiveRival"), ("Q-learning", "all"), ("optimum", "ReactiveRival")} <= found
-    names = ("table.csv", "table.md", "improvement.csv", "curves.png", "profiles.png", "manifest.json")
+    assert {(learner, "ReactiveRival"), (learner, "all"), ("optimum", "ReactiveRival")} <= found
+    names = ("table.csv", "table.md", "curves.png", "profiles.png", "manifest.json")
     assert all((tmp_path / "out" / name).is_file() for name in names)
     saved = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*.npz")}
-    assert study.main(options) == rows and len(saved) == 3
+    assert study.main(options) == rows and len(saved) == 2
     assert saved == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*.npz")}
     with pytest.raises(ValueError, match="unknown learner 'DQM'; did you mean 'DQN'"):
         study.main(study.Options(only=("DQM",)))

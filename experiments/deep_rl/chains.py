@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxprice.agents import inputs
 from jaxprice.agents.inputs import Seen
 from jaxprice.environment import Environment
+from jaxprice.types import Interval
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +130,8 @@ def learned(trained, weights):
         del state
         before, zero = jnp.where(time == 0, -1, 0).astype(jnp.int32), jnp.float32(0)
         token = course.world.fed.token(facts, Seen(before, zero, zero, time, observation, jnp.zeros_like(observation)))
-        return course.learner.greedy(course, course.decide(weights, (), token)[1])
+        action = course.learner.greedy(course, course.decide(weights, (), token)[1])
+        return inputs.to_price(facts, action[0]) if isinstance(course.world.space, Interval) else action
 
     return act
 

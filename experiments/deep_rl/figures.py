@@ -11,7 +11,8 @@ from jaxprice import files, robust_stats
 def curves(learned, path):
     """Share of the optimum while learning, by periods of a run and by CPU seconds of all runs together.
 
-    Lines are interquartile means over runs, bands the middle halves of the runs.
+    Lines are interquartile means over runs, bands the middle halves of the runs. In `NetworkRevenue` the score is the bound
+    minus regret, which is at most the reward: a lower bound of the share.
     """
     names = [name for name in markets.NAMES if any(name in cells for cells in learned.values())]
     figure, panels = plt.subplots(2, len(names), figsize=(3.1 * len(names), 5.4), layout="constrained", squeeze=False)
@@ -31,7 +32,7 @@ def curves(learned, path):
             axes.set(xlabel=label, ylim=(0.5, 1.02))
             axes.grid(alpha=0.3)
             if clock == "curve_steps":
-                axes.set_title(name, fontsize=10)
+                axes.set_title(name + (", lower bound" if name == "NetworkRevenue" else ""), fontsize=10)
         row[0].set_ylabel("share of the optimum")
     handles = {text: line for axes in panels.flat for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles) or 1, frameon=False)

@@ -57,9 +57,11 @@ def recipes():
 
 
 def ablations():
-    """Name -> `Recipe`: DQN with all parts, without one of them, and with none."""
-    without = {f"without {name}": dataclasses.replace(DQN, options=DQN.options | {name: off}) for name, off in PARTS.items()}
-    return {"all four": DQN} | without | {"none": dataclasses.replace(DQN, options=DQN.options | PARTS)}
+    """Name -> `Recipe`: DQN with all parts, which is that of the table, without one of them, and with none."""
+    without = {
+        f"DQN without {name}": dataclasses.replace(DQN, options=DQN.options | {name: off}) for name, off in PARTS.items()
+    }
+    return {"DQN": DQN} | without | {"DQN without all four": dataclasses.replace(DQN, options=DQN.options | PARTS)}
 
 
 def plays(recipe, name):

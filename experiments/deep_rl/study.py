@@ -115,7 +115,7 @@ def main(options):
     walk, abouts, without, learned = fingerprint.Walk(narrow=True), {}, {}, {}
     with saved.resumable(out):
         for name, seller, make in wanted:
-            title = f"{'ablation, ' if options.ablation else ''}{name}, {seller or 'no training'}"
+            title = f"{name}, {seller or 'no training'}"
             with console.status(title):
                 cell, abouts[title] = saved.load_or_make(out / "cells", title, make, walk)
             if seller:
