@@ -18,6 +18,7 @@ SMALL = {
     "transformer": {"size": 8, "heads": 2, "longest": T},
     "none": {"size": 8},
     "stats": {"size": 8, "attention": True},
+    "seller": {"size": 8},
 }
 
 

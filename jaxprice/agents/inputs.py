@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
@@ -87,6 +88,10 @@ class Facts:
       unit: the reward that is scaled to one, float scalar.
       buyers: number of buyers in a period.
       low, high: ends of the interval of prices, in money, float scalars; None on a grid.
+      stock: units at the start per buyer of a period, float scalar; None if unlimited, and for networks that do not read it.
+      noise_scale: standard deviation of Gaussian demand per buyer, float scalar; None for networks that do not read it.
+      noise: "bernoulli", "poisson" or "gaussian".
+      context_size: length of the context, the last entries of the observation.
     """
 
     prices: jax.Array
@@ -96,6 +101,10 @@ class Facts:
     buyers: int = struct.field(pytree_node=False)
     low: Any = None
     high: Any = None
+    stock: Any = None
+    noise_scale: Any = None
+    noise: str = struct.field(pytree_node=False, default="bernoulli")
+    context_size: int = struct.field(pytree_node=False, default=0)
 
 
 @struct.dataclass
@@ -131,17 +140,31 @@ class Output:
     value: jax.Array
 
 
+def reader(network):
+    """The function from a problem to the `Facts` that a network reads: its own `read`, or `facts`."""
+    return getattr(network, "read", facts)
+
+
 def facts(problem: Problem) -> Facts:
     """The `Facts` of a problem.
 
     Raises:
       ValueError: actions are neither indices nor prices of an interval, or observations are not one array.
     """
+    if problem.observation is not None and jnp.ndim(problem.observation) != 1:
+        raise ValueError("agents take observations that are one array, this market's are not")
+    return of_prices(problem)
+
+
+def of_prices(problem: Problem) -> Facts:
+    """The `Facts` of prices, horizon and buyers of a problem, whatever its observations are.
+
+    Raises:
+      ValueError: actions are neither indices nor prices of an interval.
+    """
     space = problem.action_space
     interval = isinstance(space, Interval) and not space.shape
     size = 2 if interval else actions_of(space).n
-    if problem.observation is not None and jnp.ndim(problem.observation) != 1:
-        raise ValueError("agents take observations that are one array, this market's are not")
     prices = jnp.asarray(problem.prices, jnp.float32)
     margins = jnp.asarray(problem.margins, jnp.float32)
     ends = None, None
@@ -206,5 +229,7 @@ def after(facts: Facts, seen: Seen, transition: Transition) -> Seen:
 
 
 def _rest(observation, axes):
-    """An observation without time, and with one product also without last price and last demand."""
+    """An observation without time, and with one product also without last price and last demand; nothing of a structure."""
+    if not isinstance(observation, jax.Array | np.ndarray):
+        return jnp.zeros(0, jnp.float32)
     return jnp.asarray(observation, jnp.float32)[3 if axes == 1 else 1 :]

@@ -117,7 +117,7 @@ class Play:
     def example(self):
         """`Facts` and `Seen` of one market before the first decision."""
         _, problem, obs, _ = self.open(streams(0), jnp.uint32(0))
-        return inputs.facts(problem), inputs.before(problem, obs)
+        return inputs.reader(self.network)(problem), inputs.before(problem, obs)
 
     def live(self, weights, streams, number):
         """The `Lifetime` of lane `number`.
@@ -128,7 +128,7 @@ class Play:
           number: lane number, uint32 scalar.
         """
         params, problem, obs, state = self.open(streams, number)
-        facts, seen = inputs.facts(problem), inputs.before(problem, obs)
+        facts, seen = inputs.reader(self.network)(problem), inputs.before(problem, obs)
         memory = self.network.apply(weights, facts, method="start")
         others = {"actor": self.actor, "teacher": self.teacher}
         others = {who: policy for who, policy in others.items() if policy is not None}

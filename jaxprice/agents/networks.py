@@ -13,13 +13,15 @@ These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds l
 | "min_gru" | gated linear recurrence, residual blocks | all |
 | "transformer" | keys and values of every period | all |
 | "stats" | counts and sums of each action; equivariant to the order of actions | all |
+| "seller" | filters of the demand curve and statistics of each action, at several time scales; equivariant | network only |
 | "none" | none; for ablations | all |
 | "mlp" | none; for markets whose observation tells the state | all |
 | "gaussian" | as "mlp"; for prices of an interval, its output is a `squashed.Law` | all |
 
-`SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics.
+`SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics, and `seller_net`
+the one of the seller for all markets.
 
-Sources: as in `cores` and `stats_net`.
+Sources: as in `cores`, `stats_net` and `seller_net`.
 """
 
 from typing import Any
@@ -31,9 +33,11 @@ import jax.numpy as jnp
 from jaxprice import checks, devices
 from jaxprice.agents import cores, squashed
 from jaxprice.agents.inputs import Inputs, Output
+from jaxprice.agents.seller_net import SellerNet
 from jaxprice.agents.stats_net import StatsNet
 
-NAMES = (*cores.CORES, "stats")  # networks that choose one of a number of actions
+ANY_ACTIONS = ("stats", "seller")  # these take any number of actions, and have inputs of their own
+NAMES = (*cores.CORES, *ANY_ACTIONS)  # networks that choose one of a number of actions
 DEEPEST = 256  # largest number of layers; each one is traced separately
 
 
@@ -124,11 +128,11 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
 
     Args:
       name: one of `NAMES`, or "gaussian".
-      actions: number of actions; "stats" takes any; for "gaussian", number of entries of an action.
-      inputs: `Inputs`, or None for the default ones; "stats" has its own inputs.
+      actions: number of actions; "stats" and "seller" take any; for "gaussian", number of entries of an action.
+      inputs: `Inputs`, or None for the default ones; "stats" and "seller" have their own inputs.
       head_scale: scale of the initial weights of the policy head.
-      normalised, dueling: see `SequenceNetwork`; not for "stats".
-      **options: options of the core, see `cores`; for "stats", see `stats_net`.
+      normalised, dueling: see `SequenceNetwork`; not for "stats" and "seller".
+      **options: options of the core, see `cores`; for "stats" and "seller", see `stats_net` and `seller_net`.
 
     Raises:
       ValueError: an unknown name or option, or a value out of range.
@@ -144,7 +148,7 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
         "normalised": checks.boolean("normalised", normalised),
         "dueling": checks.boolean("dueling", dueling),
     }
-    kind: Any = StatsNet if name == "stats" else cores.CORES["mlp" if name == "gaussian" else name]
+    kind: Any = {"stats": StatsNet, "seller": SellerNet}.get(name) or cores.CORES["mlp" if name == "gaussian" else name]
     allowed = {key for key in kind.__dataclass_fields__ if key not in ("parent", "name", "head_scale")}
     if unknown := sorted(set(options) - allowed):
         raise ValueError(f"network {name!r} takes the options {sorted(allowed)}, got {unknown}")
@@ -153,9 +157,9 @@ def make(name, *, actions, inputs=None, head_scale=0.01, normalised=False, dueli
         size, heads = (options.get(key, getattr(kind, key)) for key in ("size", "heads"))
         if size % heads:
             raise ValueError(f"size must be a multiple of heads, got {size} and {heads}")
-    if name == "stats":
+    if name in ANY_ACTIONS:
         if any(shape.values()):
-            raise ValueError("network 'stats' has neither normalised nor dueling")
+            raise ValueError(f"network {name!r} has neither normalised nor dueling")
         return kind(head_scale=float(head_scale), **options)
     if name == "gaussian" and dueling:
         raise ValueError("network 'gaussian' has no dueling")

@@ -132,7 +132,7 @@ class Agent:
                     "an agent sees the market before its first action: give it problem.with_observation(observation)"
                 )
             self.check_actions(problem.action_space)
-            facts, seen = inputs.facts(problem), inputs.before(problem, problem.observation)
+            facts, seen = inputs.reader(network)(problem), inputs.before(problem, problem.observation)
             self.check_size(facts, seen)
             return decided(facts, seen, network.apply(weights, facts, method="start"))
 
@@ -176,7 +176,7 @@ class Agent:
         if self.name == "gaussian":
             if not isinstance(space, Interval) or space.shape:
                 raise ValueError(f"this agent posts a price of an interval, this market takes {space}")
-        elif (actions := inputs.actions_of(space).n) != self.actions and self.name != "stats":
+        elif (actions := inputs.actions_of(space).n) != self.actions and self.name not in networks.ANY_ACTIONS:
             raise ValueError(f"this agent was trained for {self.actions} actions, the market has {actions}")
 
     def check_size(self, facts, seen):
