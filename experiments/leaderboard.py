@@ -6,7 +6,7 @@
 
 The suite is fixed: environments, horizons and the seed below are v1, and change only with the version. It has tracks, which
 differ in the actions and observations of the seller. A policy runs, with its default options, in every environment that it
-accepts. A cell is the share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes. Each
+accepts. The trained seller for all markets, `agents.load("seller")`, is one of them. A cell is the share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes. Each
 lane draws its own market, and all policies meet the same markets and buyers. A policy that accepts all environments of a
 track also gets the mean of its cells there, its interval, and a rank.
 
@@ -28,7 +28,7 @@ from rich.table import Table
 
 import jaxprice
 from experiments.frame import command
-from jaxprice import files, policies, stats
+from jaxprice import agents, files, policies, stats
 from jaxprice.experiment import Experiment
 
 VERSION = "v1"
@@ -80,6 +80,7 @@ TRACKS = {
 }
 LANES = {"smoke": 16, "default": 500, "full": 100_000}
 SMOKE = ("oracle", "random_price", "ucb1", "thompson")
+TRAINED = ("seller",)  # agents that come with the package and sell in many markets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +104,24 @@ def suite(preset):
     return {track: dict(list(rows.items())[:1]) for track, rows in made.items()} if preset == "smoke" else made
 
 
+def contenders():
+    """Names of all policies: those of `jaxprice.policies`, and trained agents."""
+    return (*policies.list(), *(name for name in TRAINED if name in agents.list_agents()))
+
+
+@functools.lru_cache(maxsize=256)
+def made(name):
+    """The policy with this name."""
+    return agents.load(name) if name in TRAINED else policies.make(name)
+
+
 def takes(policy, env):
     """Whether a policy can play in an environment."""
     if policy == "oracle":
         return True
-    made, problem = policies.make(policy), _problem(env)
+    seller, problem = made(policy), _problem(env)
     try:
-        jax.eval_shape(lambda key: made.init(key, problem), jax.random.key(0))
+        jax.eval_shape(lambda key: seller.init(key, problem), jax.random.key(0))
     except ValueError:
         return False
     return True
@@ -130,12 +142,12 @@ def play(options, console):
     tracks = {track: tracks[track] for track in options.tracks or tracks}
     lanes = LANES[options.preset]
     horizon = 100 if options.preset == "smoke" else HORIZON
-    names = options.policies or (SMOKE if options.preset == "smoke" else tuple(policies.list()))
+    names = options.policies or (SMOKE if options.preset == "smoke" else contenders())
     for name in names:
-        jaxprice.checks.choice("policy", name, policies.list())
+        jaxprice.checks.choice("policy", name, contenders())
     grids = {
         (track, label): Experiment(
-            {label: (env, None)}, {name: policies.make(name) for name in names if takes(name, env)}, lanes, horizon, SEED
+            {label: (env, None)}, {name: made(name) for name in names if takes(name, env)}, lanes, horizon, SEED
         )
         for track, labels in tracks.items()
         for label, env in labels.items()

@@ -62,8 +62,12 @@ def train(options, console):
 
 def agent_of(seed, weights, curve, options):
     """The agent of a run, with its card."""
-    told = {"name": "seller", "seed": seed, "updates": int(curve["update"][-1]), "horizon": "20 to 1500"}
-    told |= {"of": options.updates, "cpu_s": round(float(curve["cpu_s"][-1])), "wall_s": round(float(curve["wall_s"][-1]))}
+    told = {"name": "seller", "seed": seed, "updates": int(curve["update"][-1, 0]), "horizon": "20 to 1500"}
+    told |= {
+        "of": options.updates,
+        "cpu_s": round(float(curve["cpu_s"][-1, 0])),
+        "wall_s": round(float(curve["wall_s"][-1, 0])),
+    }
     told |= {"method": "ppo", "hyper": {key: float(value) for key, value in vars(training.HYPER).items()}}
     weights = jax.tree.map(np.asarray, weights)
     return agents.Agent("seller", 10, weights, training.OPTIONS, deploy="sample", told=told)

@@ -82,7 +82,7 @@ def test_a_killed_run_ends_with_the_same_weights(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         training.run(3, 4, tmp_path / "parts", told=killed)
     again, other = training.run(3, 4, tmp_path / "parts", told=lines.append)
-    assert len(lines) == 4 and curve["update"].tolist() == other["update"].tolist() == [1, 2, 3, 4]
+    assert len(lines) == 4 and curve["update"].tolist() == other["update"].tolist() == [[1], [2], [3], [4]]
     jax.tree.map(np.testing.assert_array_equal, whole, again)
     kept = training.start(3).weights["params"]
     np.testing.assert_array_equal(again["params"]["prior_root"], kept["prior_root"])
