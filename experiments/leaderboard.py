@@ -6,9 +6,10 @@
 
 The suite is fixed: environments, horizons and the seed below are v1, and change only with the version. It has tracks, which
 differ in the actions and observations of the seller. A policy runs, with its default options, in every environment that it
-accepts. The trained seller for all markets, `agents.load("seller")`, is one of them. A cell is the share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes. Each
-lane draws its own market, and all policies meet the same markets and buyers. A policy that accepts all environments of a
-track also gets the mean of its cells there, its interval, and a rank.
+accepts. The trained seller for all markets (`agents.load("seller")`) is one of them if it comes with the package. A cell is
+the share of the oracle's expected revenue that a policy earns, with its 95 % interval over lanes. Each lane draws its own
+market, and all policies meet the same markets and buyers. A policy that accepts all environments of a track also gets the
+mean of its cells there, its interval, and a rank.
 
 Files in `--out`: `leaderboard.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.png` (a heat map), and every cell with
 all its statistics. A second run resumes, and computes cells again if their code was edited.

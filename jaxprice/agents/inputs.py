@@ -16,11 +16,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float, Num
+from jaxtyping import Float
 
 from jaxprice import checks
 from jaxprice.types import Discrete, Interval, Problem, Transition
@@ -209,7 +207,7 @@ def of_price(facts, price):
     return jnp.clip(2 * share - 1, -1.0, 1.0)
 
 
-def before(problem: Problem, observation: Num[ArrayLike, " n"]) -> Seen:
+def before(problem: Problem, observation: Any) -> Seen:
     """`Seen` before the first decision."""
     zero, shown = jnp.float32(0), _rest(observation, jnp.ndim(problem.prices))
     action = zero if isinstance(problem.action_space, Interval) else jnp.int32(-1)
@@ -230,6 +228,6 @@ def after(facts: Facts, seen: Seen, transition: Transition) -> Seen:
 
 def _rest(observation, axes):
     """An observation without time, and with one product also without last price and last demand; nothing of a structure."""
-    if not isinstance(observation, jax.Array | np.ndarray):
+    if dataclasses.is_dataclass(observation):
         return jnp.zeros(0, jnp.float32)
     return jnp.asarray(observation, jnp.float32)[3 if axes == 1 else 1 :]
