@@ -41,6 +41,26 @@ class Subset:
         return (self.n,)
 
 
+def to_action(space, action):
+    """Convert an agent's action to an action of the market.
+
+    Args:
+      space: the market's action space.
+      action: an index, or one for each seller, as an array or a tuple; prices, `[1]` for a single one; or weights `[n]` for
+        sets of products: products with weights above 1/2 are offered, and if these are too many, the heaviest ones.
+
+    Returns:
+      int32, float32 or bool `[*space.shape]`.
+    """
+    if isinstance(space, Discrete):
+        action = jnp.stack(action) if isinstance(action, tuple | list) else action
+        return jnp.reshape(jnp.asarray(action, jnp.int32), space.shape)
+    action = jnp.reshape(jnp.asarray(action, jnp.float32), space.shape)
+    if isinstance(space, Subset):
+        return (jnp.argsort(jnp.argsort(-action)) < space.size) & (action > 0.5)
+    return action
+
+
 @struct.dataclass
 class Problem:
     """The facts that the seller knows before the first sale. Policies see the problem and never the params.

@@ -4,6 +4,7 @@ Tests of libraries that are not installed are skipped. Random play earns .5 a pe
 best arm .9; agents must earn more than the middle, .7.
 """
 
+import functools
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxprice
+from jaxprice import agents
 from jaxprice.compat import markets
 from jaxprice.types import Subset
 
@@ -116,6 +118,30 @@ def test_gymnax_steps_as_the_market_does(gymnax_view, values):
         )
     _, _, _, ended, _ = market.step_env(key, state, 2, params)
     assert not ended and not market.is_truncated(state, params) and not market.is_terminal(state, params)
+
+
+@pytest.mark.parametrize("values", [5, 6])
+def test_a_normalised_view_is_the_view_in_other_units(gymnax_view, values):
+    """Bounded entries go to [-1, 1], rewards are shares of the largest margin; states are the same."""
+    make = functools.partial(gymnax_view.view, "FiniteInventory", horizon=4, stock=3, values=values)
+    plain, market = make(), make(normalised=True)
+    assert plain.unit == 1 and market.unit == pytest.approx(44.9)
+    space, raw = market.observation_space(), plain.observation_space()
+    np.testing.assert_allclose([space.low, space.high], [-1, 1])
+    (obs, state), (seen, same) = (one.reset(jax.random.key(0), one.default_params) for one in (plain, market))
+    for time in range(5):
+        width = np.asarray(raw.high) - raw.low
+        np.testing.assert_allclose(seen, 2 * (obs - raw.low) / width - 1, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(seen, market.normal_observation(obs), rtol=1e-6)
+        obs, state, reward, *_, info = plain.step(jax.random.key(time), state, 1, plain.default_params)
+        seen, same, scaled, *_, told = market.step(jax.random.key(time), same, 1, market.default_params)
+        np.testing.assert_allclose(scaled, reward / 44.9, rtol=1e-5)
+        np.testing.assert_allclose(
+            told["final_observation"], market.normal_observation(info["final_observation"]), rtol=1e-5
+        )
+        assert bool(space.contains(seen)) and state.time == same.time
+    with pytest.raises(ValueError, match="normalised must be True or False, got 1"):
+        make(normalised=1)
 
 
 def test_gymnax_steps_as_the_installed_one_unless_it_is_told(gymnax_view):
@@ -232,10 +258,15 @@ def test_rejax_ppo_trains(gymnax_view, name, options, steps):
         agent_kwargs={"hidden_layer_sizes": (16,)},
         **config,
     )
-    _, (lengths, returns) = jax.jit(jax.vmap(ppo.train))(jax.random.split(jax.random.key(0), 2))
+    trained, (lengths, returns) = jax.jit(jax.vmap(ppo.train))(jax.random.split(jax.random.key(0), 2))
     assert bool((lengths == options["horizon"]).all()) and bool(jnp.isfinite(returns).all())
     if name == "BernoulliBandit":
         assert bool((returns.mean(axis=(1, 2)) / options["horizon"] > HALFWAY).all())
+        act = ppo.make_act(jax.tree.map(lambda x: x[0], trained))
+        env, params = jaxprice.make(name, **options)
+        policy = agents.from_act(act, takes=("observation", "key"))
+        played = jaxprice.simulate(env, policy, lanes=200, horizon=options["horizon"], params=params)
+        assert played["reward"].values[0, -1] / options["horizon"] > HALFWAY
 
 
 def test_gymnax_bad_input(gymnax_view):

@@ -33,6 +33,7 @@ from jaxprice import checks
 from jaxprice.agents import dqn, imitation, learning, lifetimes, networks, ppo, pqn, rl2, sac, worlds
 from jaxprice.agents.inputs import Inputs
 from jaxprice.agents.learning import Hyper
+from jaxprice.agents.outside import from_act
 from jaxprice.agents.trained import Agent, list_agents, load, load_agent, save
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Hyper",
     "Inputs",
     "dqn",
+    "from_act",
     "imitation",
     "learning",
     "lifetimes",

@@ -256,8 +256,31 @@ def course_of(world, learner, lanes, length, network, actions, clip_norm=0.5, no
     clip_norm = float(checks.number("clip_norm", clip_norm, low=0, scalar=True))
     normalise, (name, options) = checks.boolean("normalise", normalise), network
     options = options | {"normalised": normalise}
+    worlds.check(world)
     made = networks.make(name, actions=actions, inputs=world.fed, **options)
     return Course(world, made, (name, options), learner, lanes, length, clip_norm, normalise)
+
+
+def hyper_of(hyper, kinds, world, learner):
+    """Hyperparameters after a check of their type; None gives the default ones.
+
+    Then the discount of a market with a season is 1: its horizon is fixed, and what a late sale earns counts in full.
+
+    Args:
+      hyper: of one of the classes `kinds`, or None.
+      kinds: `Hyper` of the learner, and others with the same fields.
+      world: the world.
+      learner: name of the learner.
+
+    Raises:
+      ValueError: another type.
+    """
+    if hyper is None:
+        season = isinstance(world, worlds.Market) and not world.env.endless
+        return kinds[0](discount=1.0) if season else kinds[0]()
+    if type(hyper) not in kinds:
+        raise ValueError(f"hyper must be {learner}.Hyper, got {checks.shown(hyper)}")
+    return hyper
 
 
 def discrete(world, learner):

@@ -60,9 +60,9 @@ class Hyper(optimiser.Hyper):
         Raises:
           ValueError: a number is out of range.
         """
-        super().check()
         for name in ("epsilon", "explore", "tau", "alpha", "beta"):
             checks.number(name, getattr(self, name), low=0, high=1)
+        super().check()
         return self
 
 
@@ -176,7 +176,7 @@ def train(
       batch, gradient_steps: transitions of a gradient step, and number of gradient steps of an update.
       size, layers: of the network.
       normalise: whether observations and rewards are normalised.
-      hyper: `dqn.Hyper`.
+      hyper: `dqn.Hyper`; by default with the discount 1 on a market with a season.
       horizon, inputs, reward: see `worlds.Market`.
       **options: options of `episodes.train`.
 
@@ -186,8 +186,7 @@ def train(
     Raises:
       ValueError: bad input; or the replay does not fit into memory.
     """
-    reward = {} if reward is None else {"reward": reward}
-    world = worlds.make(env, params, horizon=horizon, fed=inputs, **reward)
+    world = worlds.make(env, params, horizon=horizon, fed=inputs, reward=reward)
     actions = courses.discrete(world, "dqn")
     capacity, batch, n_step = replay.check_whole(capacity, batch, n_step)
     rows = replay.rows_of(capacity, checks.positive_int("lanes", lanes), checks.positive_int("length", length), n_step)
@@ -197,9 +196,5 @@ def train(
                   gradient_steps=checks.positive_int("gradient_steps", gradient_steps))  # fmt: skip
     shape = {"size": size, "layers": layers, "dueling": checks.boolean("dueling", dueling)}
     course = courses.course_of(world, learner, lanes, length, ("mlp", shape), actions, 10.0, normalise)
-    token = jax.eval_shape(world.reset, jax.random.key(0))[1]
-    replay.check_memory(rows, lanes, len(learning.seeds_of(seeds)), token.shape[0])
-    hyper = Hyper() if hyper is None else hyper
-    if not isinstance(hyper, Hyper):
-        raise ValueError(f"hyper must be dqn.Hyper, got {checks.shown(hyper)}")
-    return episodes.train(course, hyper, seeds, steps, **options)
+    replay.check_memory(rows, lanes, len(learning.seeds_of(seeds)), worlds.check(world))
+    return episodes.train(course, courses.hyper_of(hyper, (Hyper,), world, "dqn"), seeds, steps, **options)

@@ -1,7 +1,7 @@
 """Training on `worlds`: runs over devices, scores on fresh episodes, checkpoints.
 
-Every run has its own state, see `courses`. Runs are an axis of one `vmap` and are spread over devices, so a run's numbers do
-not depend on how many devices there are.
+Every run has its own state, see `courses`. Runs are an axis of one `vmap` and are spread over devices. So a run's numbers do
+not depend on the number of devices or on the other runs, up to rounding: matrix products of several runs are one product.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ def train(course, hyper, seeds, steps, *, folder=None, points=20, devices=None, 
       FloatingPointError: the loss is not finite; the last good checkpoint stays.
     """
     steps, points, held_out = map(checks.positive_int, ("steps", "points", "held_out"), (steps, points, held_out))
-    progress, seeds = checks.boolean("progress", progress), learning.seeds_of(seeds)
+    progress, seeds, about = checks.boolean("progress", progress), learning.seeds_of(seeds), checks.options("about", about)
     hyper = hyper.of_runs(seeds.size)
     updates = -(-steps // (course.lanes * course.length))
     chunk = -(-updates // points)
@@ -127,7 +127,7 @@ def train(course, hyper, seeds, steps, *, folder=None, points=20, devices=None, 
     card |= {"learner": repr(course.learner), "lanes": course.lanes, "reward": course.world.reward}
     card |= {"hyper": {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}}
     card |= {"reward_scale": np.asarray(jax.vmap(lambda rewards: rewards.scale)(state.rewards)).tolist()}
-    return Trained(course, jax.tree.map(np.asarray, state.weights), curve, card | (about or {}))
+    return Trained(course, jax.tree.map(np.asarray, state.weights), curve, card | about)
 
 
 def _decided_by(course, hyper, told):

@@ -154,7 +154,7 @@ def train(
       epochs, minibatches: passes over them, and parts of a pass.
       size, layers: of the network; `layers` for "mlp" and "min_gru".
       normalise: whether observations and rewards are normalised.
-      hyper: `ppo.Hyper`.
+      hyper: `ppo.Hyper`; by default with the discount 1 on a market with a season.
       horizon, inputs, reward: see `worlds.Market`.
       **options: options of `episodes.train`.
 
@@ -164,15 +164,11 @@ def train(
     Raises:
       ValueError: bad input.
     """
-    reward = {} if reward is None else {"reward": reward}
-    world = worlds.make(env, params, horizon=horizon, fed=inputs, **reward)
+    world = worlds.make(env, params, horizon=horizon, fed=inputs, reward=reward)
     actions = courses.discrete(world, "ppo")
     checks.choice("network", network, NETWORKS)
     check_parts(network, lanes, length, minibatches)
     learner = PPO(checks.positive_int("epochs", epochs), int(minibatches))
     shape = {"size": size} | ({} if layers is None else {"layers": layers}) | ({"tanh": True} if network == "mlp" else {})
     course = courses.course_of(world, learner, lanes, length, (network, shape), actions, 0.5, normalise)
-    hyper = Hyper() if hyper is None else hyper
-    if not isinstance(hyper, optimiser.Hyper):
-        raise ValueError(f"hyper must be ppo.Hyper, got {checks.shown(hyper)}")
-    return episodes.train(course, hyper, seeds, steps, **options)
+    return episodes.train(course, courses.hyper_of(hyper, (Hyper, optimiser.Hyper), world, "ppo"), seeds, steps, **options)

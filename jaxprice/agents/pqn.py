@@ -47,9 +47,9 @@ class Hyper(optimiser.Hyper):
         Raises:
           ValueError: a number is out of range.
         """
-        super().check()
         for name in ("epsilon", "explore"):
             checks.number(name, getattr(self, name), low=0, high=1)
+        super().check()
         return self
 
 
@@ -126,7 +126,7 @@ def train(
       size, layers: of the network; `layers` for "mlp" and "min_gru".
       layer_norm: whether the layers of "mlp" are normalised.
       normalise: whether observations and rewards are normalised.
-      hyper: `pqn.Hyper`.
+      hyper: `pqn.Hyper`; by default with the discount 1 on a market with a season.
       horizon, inputs, reward: see `worlds.Market`.
       **options: options of `episodes.train`.
 
@@ -136,8 +136,7 @@ def train(
     Raises:
       ValueError: bad input.
     """
-    reward = {} if reward is None else {"reward": reward}
-    world = worlds.make(env, params, horizon=horizon, fed=inputs, **reward)
+    world = worlds.make(env, params, horizon=horizon, fed=inputs, reward=reward)
     actions = courses.discrete(world, "pqn")
     checks.choice("network", network, ppo.NETWORKS)
     ppo.check_parts(network, lanes, length, minibatches)
@@ -145,7 +144,4 @@ def train(
     shape = {"size": size} | ({} if layers is None else {"layers": layers})
     shape |= {"layer_norm": checks.boolean("layer_norm", layer_norm)} if network == "mlp" else {}
     course = courses.course_of(world, learner, lanes, length, (network, shape), actions, 10.0, normalise)
-    hyper = Hyper() if hyper is None else hyper
-    if not isinstance(hyper, Hyper):
-        raise ValueError(f"hyper must be pqn.Hyper, got {checks.shown(hyper)}")
-    return episodes.train(course, hyper, seeds, steps, **options)
+    return episodes.train(course, courses.hyper_of(hyper, (Hyper,), world, "pqn"), seeds, steps, **options)

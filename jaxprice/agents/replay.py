@@ -26,6 +26,7 @@ from flax import struct
 from jaxprice import checks
 
 SMALL = 1e-6  # added to priorities
+LONGEST = 256  # largest number of steps of a return; each one is traced separately
 
 
 @struct.dataclass
@@ -213,5 +214,8 @@ def check_whole(capacity, batch, n_step):
     Raises:
       ValueError: one of them is not.
     """
-    named = {"capacity": capacity, "batch": batch, "n_step": n_step}
-    return tuple(checks.positive_int(name, value) for name, value in named.items())
+    return (
+        checks.positive_int("capacity", capacity),
+        checks.positive_int("batch", batch),
+        checks.whole("n_step", n_step, 1, LONGEST),
+    )

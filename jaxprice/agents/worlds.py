@@ -201,9 +201,12 @@ class Gymnax(World):
     def __init__(self, env, params=None):
         for name in ("reset_env", "step_env", "action_space", "default_params"):
             if not hasattr(env, name):
-                raise ValueError(f"env must be a gymnax environment, got {checks.shown(env)}, which has no {name}")
+                raise ValueError(f"env must be a market or a gymnax environment, got {checks.shown(env)} without {name}")
         self.env, self.params = env, env.default_params if params is None else params
-        self.horizon = int(self.params.max_steps_in_episode)
+        if type(self.params) is not type(env.default_params):
+            kind = type(env.default_params).__name__
+            raise ValueError(f"params must be the {kind} of the environment, got {checks.shown(params)}")
+        self.horizon = checks.positive_int("params.max_steps_in_episode", self.params.max_steps_in_episode)
         space = env.action_space(self.params)
         if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) <= 1):
             raise ValueError(f"learners choose an index or a vector between bounds, this environment takes {space}")
@@ -246,20 +249,49 @@ def make(env, params=None, **options):
     """The world of a market, or of an environment of gymnax.
 
     Args:
-      env: an `Environment` of jaxprice, or an environment of gymnax.
+      env: an `Environment` of jaxprice, an environment of gymnax, or a `World`.
       params: its params; None draws markets of the task distribution (jaxprice), or means the default (gymnax).
-      **options: options of `Market`.
+      **options: options of `Market`; those that are None are left out.
 
     Raises:
       ValueError: bad input.
     """
-    if isinstance(env, World):
-        return env
+    options = {name: value for name, value in options.items() if value is not None}
     if isinstance(env, Environment):
         return Market(env, params, **options)
-    if options := {name: value for name, value in options.items() if value is not None}:
-        raise ValueError(f"an environment of gymnax takes no options, got {sorted(options)}")
+    if options:
+        names = sorted("inputs" if name == "fed" else name for name in options)
+        raise ValueError(f"only markets take the options {', '.join(names)}, env is {checks.shown(env)}")
+    if isinstance(env, World):
+        if params is not None:
+            raise ValueError(f"params must be None where env is a world, got {checks.shown(params)}")
+        return env
     return Gymnax(env, params)
+
+
+def check(world):
+    """Raise if a world changes the shape or type of what it shows or of its state; returns the length of a token.
+
+    Raises:
+      ValueError: it does.
+    """
+    state, token = jax.eval_shape(world.reset, jax.random.key(0))
+    action = jnp.zeros(world.space.shape, jnp.int32 if isinstance(world.space, Discrete) else jnp.float32)
+    keys = jax.random.split(jax.random.key(0))
+    try:
+        after, step = jax.eval_shape(world.step, *keys, state, action)
+    except (TypeError, ValueError) as error:
+        if "Incompatible shapes" not in str(error) and "incompatible shapes" not in str(error):
+            raise
+        raise ValueError(f"observations of {world.name} must keep their shape: {str(error).splitlines()[0]}") from error
+    shown = {"reset": token, "step": step.token, "the end of an episode": step.last}
+    if len({(x.shape, x.dtype) for x in shown.values()}) > 1 or token.ndim != 1:
+        told = ", ".join(f"{name} {list(x.shape)}" for name, x in shown.items())
+        raise ValueError(f"observations of {world.name} must keep their shape, got {told}")
+    kinds = [jax.tree.map(lambda x: (x.shape, jnp.result_type(x)), tree) for tree in (state, after)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"the state of {world.name} must keep its shapes and types, got {kinds[0]} and then {kinds[1]}")
+    return token.shape[0]
 
 
 def _flat(observation):

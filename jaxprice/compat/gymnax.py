@@ -11,9 +11,12 @@ an episode; with five values, `done` says so. In both conventions `info` has `te
 `final_observation`.
 
 A price that is not on a grid is a `Box` of shape `[1]`, several prices are `[n]`; the indices of several sellers are a
-`Tuple`; a set of products is a `Box` of weights (`compat.markets.to_action`). An observation with several parts becomes one
-flat vector. The params are those of the market. With `fresh=True`, which draws a new market at each reset, the params hold
-only the horizon (`compat.markets`).
+`Tuple`; a set of products is a `Box` of weights (`types.to_action`). An observation with several parts becomes one flat
+vector. The params are those of the market. With `fresh=True`, which draws a new market at each reset, the params hold only
+the horizon (`compat.markets`).
+
+With `normalised=True`, entries of an observation whose bounds are known are mapped to [-1, 1], and rewards are in units of
+the largest profit of a period at full demand; `normal_observation` and `unit` say how.
 
 Source: R. T. Lange (2022), "gymnax: a JAX-based reinforcement learning environment library".
 """
@@ -34,7 +37,7 @@ from jaxprice.types import Discrete
 INSTALLED = 6 if hasattr(environment.Environment, "is_truncated") else 5  # values that its `step` returns
 
 
-def view(env, params=None, *, values=None, fresh=False, **options):
+def view(env, params=None, *, values=None, fresh=False, normalised=False, **options):
     """A market as a gymnax environment.
 
     Args:
@@ -42,6 +45,7 @@ def view(env, params=None, *, values=None, fresh=False, **options):
       params: the market that `default_params` gives; by default the default market of the environment.
       values: number of values that `step` returns: 5 (gymnax 0.0.x) or 6 (gymnax 1.x); by default that of the installed one.
       fresh: whether `reset` draws a new market of the task distribution, with the same horizon.
+      normalised: whether observations and rewards are scaled, see the module.
       **options: options of `jaxprice.make`, if `env` is a name.
 
     Returns:
@@ -53,7 +57,8 @@ def view(env, params=None, *, values=None, fresh=False, **options):
     values = INSTALLED if values is None else values
     if values not in (5, 6):
         raise ValueError(f"values must be 5 or 6, got {values!r}")
-    return {5: FiveValues, 6: SixValues}[values](*markets.resolve(env, params, fresh, options))
+    normalised = checks.boolean("normalised", normalised)
+    return {5: FiveValues, 6: SixValues}[values](*markets.resolve(env, params, fresh, options), normalised)
 
 
 class View(environment.Environment):
@@ -61,11 +66,14 @@ class View(environment.Environment):
 
     Attributes:
       market: the jaxprice environment.
+      unit: what rewards are divided by, float; 1 unless the view is normalised.
     """
 
-    def __init__(self, market, params):
+    def __init__(self, market, params, normalised=False):
         super().__init__()
-        self.market, self._params = market, params
+        self.market, self._params, self.normalised = market, params, normalised
+        self.unit = _unit(market, params) if normalised else 1.0
+        self._bounds = tuple(map(np.asarray, bounds.observation_bounds(market, params))) if normalised else None
         self._actions = markets.action_space(market, params)
         self.action_space(params)  # raises if there is no such space
 
@@ -88,14 +96,27 @@ class View(environment.Environment):
         return self.reset_env(key, self._arrays(params))
 
     def reset_env(self, key, params):
-        return markets.start(self.market, key, params)
+        obs, state = markets.start(self.market, key, params)
+        return self.normal_observation(obs), state
+
+    def normal_observation(self, observation):
+        """An observation, float `[size]`, as the agent sees it: the same unless the view is normalised."""
+        if self._bounds is None:
+            return observation
+        low, high = self._bounds
+        known = np.isfinite(low) & np.isfinite(high) & (high > low)
+        low, width = np.where(known, low, 0), np.where(known, high - np.where(known, low, 0), 1)
+        return jnp.where(known, 2 * (observation - low) / width - 1, observation).astype(observation.dtype)
 
     def _step(self, key, state, action, params):
         out = markets.step(self.market, key, state, action, self._arrays(params))
-        return *out[:-1], out[-1] | {"terminated": out[3], "truncated": out[4]}
+        told = {"terminated": out[3], "truncated": out[4]}
+        told["final_observation"] = self.normal_observation(out[-1]["final_observation"])
+        return self.normal_observation(out[0]), out[1], out[2] / self.unit, *out[3:5], out[-1] | told
 
     def _period(self, key, state, action, params):
-        return markets.period(self.market, key, state, action, self._arrays(params))
+        obs, state, reward, *rest = markets.period(self.market, key, state, action, self._arrays(params))
+        return self.normal_observation(obs), state, reward / self.unit, *rest
 
     def _arrays(self, params):
         return jax.tree.map(jnp.asarray, self._params if params is None else params)
@@ -115,7 +136,11 @@ class View(environment.Environment):
         return _box(*bounds.action_bounds(self.market, self._params if params is None else params))
 
     def observation_space(self, params=None):
-        return _box(*bounds.observation_bounds(self.market, self._params if params is None else params))
+        low, high = bounds.observation_bounds(self.market, self._params if params is None else params)
+        if self.normalised:
+            known = np.isfinite(low) & np.isfinite(high) & (np.asarray(high) > low)
+            low, high = np.where(known, np.float32(-1), low), np.where(known, np.float32(1), high)
+        return _box(low, high)
 
 
 class FiveValues(View):
@@ -148,6 +173,14 @@ class SixValues(View):
 
     def is_terminal(self, state, params):
         return self.is_terminated(state, params)
+
+
+def _unit(market, params):
+    """Largest profit of a period at full demand, in money; 1 if it is not positive."""
+    problem = market.problem(params)
+    margins = np.asarray(problem.margins) if problem.prices.shape[0] else np.asarray(problem.high - problem.cost)
+    margins = np.abs(margins.reshape(margins.shape[0] if margins.ndim else 1, -1)).sum(axis=-1)
+    return float(margins.max() * problem.buyers) or 1.0
 
 
 def _box(low, high):
