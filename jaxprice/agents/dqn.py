@@ -16,6 +16,11 @@ over a batch of the replay, where R is the return over n steps and G the discoun
 While it learns, a random action is played with a probability that falls linearly from 1 to `Hyper.epsilon` over the first
 share `Hyper.explore` of the updates.
 
+On a season of 30 periods with 10 units (`FiniteInventory`, 50,000 periods of play, .7 seconds of one core a run after
+compilation) the share of the optimum was .973 with `tau=.01` and `discount=.99`, .983 with `tau=.05`, and .993 with also
+`discount=1`, which is the default there (one or two seeds each). Learning rates of .001 to .01, `epsilon` of .05 to .2 and
+uniform sampling moved it by less than .01.
+
 Departures from Mnih et al.: observations and rewards are normalised by running statistics; the target network moves in every
 gradient step instead of being copied after many; Adam instead of RMSProp; many lanes act at once, with one batch a few
 periods.
@@ -50,7 +55,7 @@ class Hyper(optimiser.Hyper):
     discount: Any = 0.99
     epsilon: Any = 0.05
     explore: Any = 0.3
-    tau: Any = 0.01
+    tau: Any = 0.05
     alpha: Any = 0.6
     beta: Any = 0.4
 

@@ -36,10 +36,10 @@ class Hyper(optimiser.Hyper):
     """
 
     learning_rate: Any = 1e-3
-    trace: Any = 0.65
+    trace: Any = 0.8
     discount: Any = 0.99
-    epsilon: Any = 0.05
-    explore: Any = 0.3
+    epsilon: Any = 0.1
+    explore: Any = 0.5
 
     def check(self):
         """Raise if a number is out of range.
@@ -99,8 +99,8 @@ def train(
     steps,
     seeds=0,
     network="mlp",
-    lanes=32,
-    length=32,
+    lanes=16,
+    length=16,
     epochs=2,
     minibatches=4,
     size=64,

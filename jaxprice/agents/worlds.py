@@ -6,8 +6,9 @@ A market becomes a world by `Market`, and an environment of gymnax by `Gymnax`. 
     state, step = world.step(key, key_reset, state, action)
 
 An action is an index, or, where prices come from an interval, a vector in [-1, 1] that the world maps to its own bounds.
-`token` is the input of the network, a float vector. A step tells how the period ended. After the last period of an episode
-the next one begins, so `step.token` is the first token of the new episode, and `step.last` the token that the action led to.
+Where the market forbids an action, the nearest allowed one is carried out. `token` is the input of the network, a float
+vector. A step tells how the period ended. After the last period of an episode the next one begins, so `step.token` is the
+first token of the new episode, and `step.last` the token that the action led to.
 
 An episode ends in two ways, and a learner must tell them apart (Pardo et al. 2018):
 
@@ -167,6 +168,7 @@ class Market(World):
         env, params = self.env, jax.tree.map(jnp.asarray, self.params if state.params is None else state.params)
         if isinstance(self.space, Interval):
             action = inputs.to_price(state.facts, action[0])
+        action = env.carried_out(state.market, action, params)
         expected = jnp.asarray(env.expected_reward(state.market, action, params), jnp.float32)
         best = jnp.asarray(env.optimal_reward(state.market, params), jnp.float32)
         obs, market, reward, _, info = env.step_env(key, state.market, action, params)
@@ -276,7 +278,8 @@ def check(world):
       ValueError: it does.
     """
     state, token = jax.eval_shape(world.reset, jax.random.key(0))
-    action = jnp.zeros(world.space.shape, jnp.int32 if isinstance(world.space, Discrete) else jnp.float32)
+    index = isinstance(world.space, Discrete)
+    action = jnp.zeros((), jnp.int32) if index else jnp.zeros(max(1, int(np.prod(world.space.shape))), jnp.float32)
     keys = jax.random.split(jax.random.key(0))
     try:
         after, step = jax.eval_shape(world.step, *keys, state, action)
