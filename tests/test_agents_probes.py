@@ -13,11 +13,21 @@ DISCOUNT = 0.6
 SMALL = {"size": 32, "layers": 1, "points": 1, "held_out": 64, "devices": 1}
 LEARNERS = {
     "dqn": lambda world, **changes: dqn.train(
-        world, **SMALL | {"steps": 20_000, "hyper": dqn.Hyper(discount=DISCOUNT, learning_rate=5e-3), "n_step": 1} | changes
+        world,
+        **SMALL
+        | {"steps": 20_000, "hyper": dqn.Hyper(discount=DISCOUNT, learning_rate=5e-3, tau=0.01), "n_step": 1}
+        | changes,
     ),
     "pqn": lambda world, **changes: pqn.train(
         world,
-        **SMALL | {"steps": 40_000, "hyper": pqn.Hyper(discount=DISCOUNT, learning_rate=5e-3, epsilon=0.5)} | changes,
+        **SMALL
+        | {
+            "steps": 40_000,
+            "lanes": 32,
+            "length": 32,
+            "hyper": pqn.Hyper(discount=DISCOUNT, learning_rate=5e-3, trace=0.65, epsilon=0.5, explore=0.3),
+        }
+        | changes,
     ),
     "ppo": lambda world, **changes: ppo.train(
         world, **SMALL | {"steps": 40_000, "hyper": ppo.Hyper(discount=DISCOUNT, learning_rate=5e-3)} | changes

@@ -18,8 +18,8 @@ share `Hyper.explore` of the updates.
 
 On a season of 30 periods with 10 units (`FiniteInventory`, 50,000 periods of play, .7 seconds of one core a run after
 compilation) the share of the optimum was .973 with `tau=.01` and `discount=.99`, .983 with `tau=.05`, and .993 with also
-`discount=1`, which is the default there (one or two seeds each). Learning rates of .001 to .01, `epsilon` of .05 to .2 and
-uniform sampling moved it by less than .01.
+`discount=1`, which is the default there (one or two seeds each). With the defaults it is .996 after 100,000 periods (four
+seeds from .992). Learning rates of .001 to .01, `epsilon` of .05 to .2 and uniform sampling moved it by less than .01.
 
 Departures from Mnih et al.: observations and rewards are normalised by running statistics; the target network moves in every
 gradient step instead of being copied after many; Adam instead of RMSProp; many lanes act at once, with one batch a few

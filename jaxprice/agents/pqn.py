@@ -9,6 +9,10 @@ several passes over random minibatches. Exploration is that of `dqn`.
 
 `network="mlp"` sees the observation alone; "gru", "lstm" and "min_gru" remember an episode.
 
+On a season of 30 periods with 10 units (`FiniteInventory`) the share of the optimum after 50,000 periods was .90 with 32
+lanes of 32 periods, `trace=.65` and `discount=.99`. With the defaults, which make four times as many gradient steps, it is
+.978 after 100,000 periods (four seeds from .966 to .992, .4 seconds of one core a run after compilation).
+
 Departure from Gallici et al.: observations and rewards are normalised by running statistics, Adam instead of rectified Adam,
 and layers are normalised without learned scale and shift.
 
