@@ -106,9 +106,9 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "season": Recipe("stats", (), 200, 64),
-    "seats": Recipe("gru", (("size", 64),), 300, 64),
-    "22 days": Recipe("gru", (("size", 48),), 1000, 128),
-    "20 seats": Recipe("gru", (("size", 48),), 1000, 128),
+    "seats": Recipe("stats", (), 200, 64),
+    "22 days": Recipe("stats", (), 400, 256, 3e-3, 0.05),
+    "20 seats": Recipe("stats", (), 200, 256, 3e-3, 0.05),
 }
 
 
