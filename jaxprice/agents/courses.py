@@ -320,10 +320,10 @@ def choose_epsilon(learner, course, key, output, hyper, share):
 
 
 def agent(learner, course, weights, about):
-    """The `Agent` of a network of `networks.make`, which plays its largest logit: a method of learners."""
+    """The `Agent` of a network of `networks.make`, which plays the action it holds for the best: a method of learners."""
     del learner
     name, options = course.built
-    return trained.Agent(name, course.world.space.n, weights, options, course.world.fed, "argmax", about)
+    return trained.Agent(name, course.network.actions, weights, options, course.world.fed, "argmax", about)
 
 
 def returns(rewards, values, done, discount, trace):

@@ -112,6 +112,23 @@ class GaussianNetwork(SequenceNetwork):
         return squashed.Law(mean, jnp.clip(log_std, squashed.NARROWEST, squashed.WIDEST))
 
 
+class Critic(nn.Module):
+    """The value of an action `[..., d]` between bounds, for a normalised token `[..., D]`: float `[...]`.
+
+    Attributes:
+      size, layers: of a perceptron.
+    """
+
+    size: int
+    layers: int
+
+    @nn.compact
+    def __call__(self, token, action):
+        core = cores.Perceptron(self.size, self.layers)
+        hidden = core.apply_sequence(jnp.concatenate([token, action], axis=-1))
+        return nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(hidden)[..., 0]
+
+
 class Normaliser(nn.Module):
     """Tokens minus their mean, divided by their standard deviation, cut at +-10; without gradient in the statistics."""
 

@@ -31,26 +31,12 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.agents import (
-    cores,
-    courses,
-    episodes,
-    learning,
-    lifetimes,
-    networks,
-    optimiser,
-    replay,
-    running,
-    squashed,
-    trained,
-    worlds,
-)
+from jaxprice.agents import courses, episodes, learning, lifetimes, networks, optimiser, replay, running, squashed, worlds
 
 
 @struct.dataclass
@@ -77,7 +63,7 @@ class Hyper(optimiser.Hyper):
         Raises:
           ValueError: a number is out of range.
         """
-        optimiser.Hyper.check(self.replace(target_entropy=0.0))
+        optimiser.Hyper.check(dataclasses.replace(self, target_entropy=0.0))
         for name in ("tau", "bonus"):
             checks.number(name, getattr(self, name), low=0, high=1)
         checks.number("target_entropy", self.target_entropy, high=math.log(2))
@@ -104,22 +90,6 @@ class Rest:
     temperature: optimiser.State
 
 
-class Critic(nn.Module):
-    """The value of an action `[d]` for a normalised token `[D]`.
-
-    Attributes:
-      size, layers: of the perceptron.
-    """
-
-    size: int
-    layers: int
-
-    @nn.compact
-    def __call__(self, token, action):
-        hidden = cores.Perceptron(self.size, self.layers).apply_sequence(jnp.concatenate([token, action]))
-        return nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(hidden)[0]
-
-
 @dataclasses.dataclass(frozen=True)
 class SAC:
     """One update by SAC.
@@ -140,10 +110,12 @@ class SAC:
     centred: bool = True
     looks_ahead: ClassVar[bool] = False
 
+    agent = courses.agent
+
     @property
     def critic(self):
         """The network of a critic."""
-        return Critic(self.size, self.layers)
+        return networks.Critic(self.size, self.layers)
 
     def start(self, course, seed):
         """The `State` before the first update; the temperature is set by the first update."""
@@ -169,11 +141,6 @@ class SAC:
         """The median of the policy."""
         del course
         return output.middle
-
-    def agent(self, course, weights, about):
-        """The `Agent`, which posts the median of the policy."""
-        name, options = course.built
-        return trained.Agent(name, course.network.actions, weights, options, course.world.fed, "argmax", about)
 
     def __call__(self, course, state, hyper, streams, share):
         """The signature of a learner in `courses`."""
@@ -204,17 +171,17 @@ class SAC:
         rest, weights = state.rest, state.weights
         reward = batch.reward - (rest.rewards.mean if self.centred else 0.0)
         if course.normalise:
-            reward = reward / jnp.sqrt(rest.rewards.variance + running.SMALL)
+            square = rest.rewards.variance + (1e-4 * rest.rewards.mean) ** 2  # not rounding where all are alike
+            reward = reward / jnp.sqrt(square + running.SMALL)
         temperature = jnp.exp(rest.temperature.weights)
 
         def law(params, tokens):
             return jax.vmap(lambda token: course.decide(weights | {"params": params}, (), token)[1])(tokens)
 
-        def values(critics, tokens, actions):
+        def values(critics, tokens, actions) -> Any:
             if course.normalise:
                 tokens = networks.Normaliser().apply({"stats": weights["stats"]["normal"]}, tokens)
-            one = jax.vmap(lambda params, token, action: self.critic.apply({"params": params}, token, action), (None, 0, 0))
-            return jax.vmap(one, (0, None, None))(critics, tokens, actions)
+            return jax.vmap(lambda params: self.critic.apply({"params": params}, tokens, actions))(critics)
 
         later, log_later = squashed.draw(law(weights["params"], batch.last), noise[0])
         worth = values(rest.target, batch.last, later).min(axis=0) - hyper.bonus * temperature * log_later
@@ -234,7 +201,7 @@ class SAC:
         (actor, log_prob), gradient = jax.value_and_grad(actor_loss, has_aux=True)(weights["params"])
         state = course.descend(state, gradient, hyper, share)
         gradient = -(log_prob + hyper.target_entropy * batch.action.shape[-1])
-        still = hyper.replace(decay=0.0)
+        still = dataclasses.replace(hyper, decay=0.0)
         cooled = optimiser.descend(course.adam, rest.temperature, gradient, still, share)
         follow = jax.tree.map(lambda t, w: t + hyper.tau * (w - t), rest.target, critics.weights)
         state = state.replace(rest=rest.replace(critics=critics, target=follow, temperature=cooled))
