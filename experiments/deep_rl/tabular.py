@@ -40,7 +40,7 @@ def train(market, name, steps, seeds, *, rate=1.0, power=0.7, discount=None):
     Args:
       market: `markets.Market` with a table.
       name: one of `LEARNERS`.
-      steps: periods of a run.
+      steps: periods of a run, rounded up to whole seasons.
       seeds: integers.
       rate, power, discount: options of the learner; by default the discount is .99, or almost 1 in a season.
 
@@ -48,42 +48,42 @@ def train(market, name, steps, seeds, *, rate=1.0, power=0.7, discount=None):
       `Tables`.
     """
     env, params, table = market.env, market.params, market.table
-    season = not env.endless
-    discount = (1 - 1e-6 if season else 0.99) if discount is None else discount
+    horizon = steps if env.endless else market.chain.horizon
+    seasons = -(-steps // horizon)
+    discount = (0.99 if env.endless else 1 - 1e-6) if discount is None else discount
     options = {"exploration": "exponential", "epsilon": 1.0, "decay": FALL / steps, "initial": 0.0}
     policy = getattr(policies, name)(*table, discount=discount, rate=rate, power=power, **options)
+    final = math.prod(table.bins[1:])  # the states of the last bin of time, which are the last ones
 
-    final = math.prod(table.bins[1:])  # the states of the last bin of time
+    def period(carry, key):
+        learner, obs, state = carry
+        key_act, key_demand, key_learn = jax.random.split(key, 3)
+        action = policy.act(key_act, learner, obs)
+        after, state, reward, _, info = env.step_env(key_demand, state, action, params)
+        sale = Transition(obs, action, info["price"], info["demand"], reward, after)
+        return (policy.update(key_learn, learner, sale), after, state), None
+
+    def season(learner, key):
+        key_first, key_last, key_play = jax.random.split(key, 3)
+        obs, state = env.reset_env(key_first, params)
+        (learner, obs, _), _ = jax.lax.scan(period, (learner, obs, state), jax.random.split(key_play, horizon))
+        if env.endless:
+            return learner, None
+        learner = dataclasses.replace(learner, table=learner.table.at[-final:].set(0.0))
+        if name == "sarsa":
+            shape = jnp.shape(market.env.problem(params).prices)[1:]
+            nothing = jnp.zeros(shape, jnp.float32)
+            last = Transition(obs, jnp.int32(0), nothing, nothing, jnp.float32(0), obs)
+            learner = policy.update(key_last, learner, last)
+        return learner, None
 
     def run(seed):
         key_first, key_policy, key_play = jax.random.split(jax.random.key(seed), 3)
-        obs, state = env.reset_env(key_first, params)
-        problem = env.problem(params).with_observation(obs)
-        learner = policy.init(key_policy, problem)
+        obs, _ = env.reset_env(key_first, params)
+        learner = policy.init(key_policy, env.problem(params).with_observation(obs))
+        return jax.lax.scan(season, learner, jax.random.split(key_play, seasons))[0]
 
-        def period(carry, key):
-            learner, obs, state = carry
-            keys = jax.random.split(key, 5)
-            action = policy.act(keys[0], learner, obs)
-            after, state, reward, _, info = env.step_env(keys[1], state, action, params)
-            sale = Transition(obs, action, info["price"], info["demand"], reward, after)
-            learner = policy.update(keys[2], learner, sale)
-            if not season:
-                return (learner, after, state), None
-            ends = state.time >= market.chain.horizon
-            if name == "sarsa":
-                last = Transition(after, jnp.zeros_like(action), info["price"], info["demand"], 0.0 * reward, after)
-                closed = policy.update(keys[3], learner, last)
-                learner = jax.tree.map(lambda a, b: jnp.where(ends, a, b), closed, learner)
-            learner = dataclasses.replace(learner, table=learner.table.at[-final:].set(0.0))  # the end is worth nothing
-            fresh = env.reset_env(keys[4], params)
-            after, state = jax.tree.map(lambda a, b: jnp.where(ends, a, b), fresh, (after, state))
-            return (learner, after, state), None
-
-        carry, _ = jax.lax.scan(period, (learner, obs, state), jax.random.split(key_play, steps))
-        return carry[0]
-
-    return Tables(policy, jax.jit(jax.vmap(run))(jnp.asarray(list(seeds), jnp.uint32)), steps)
+    return Tables(policy, jax.jit(jax.vmap(run))(jnp.asarray(list(seeds), jnp.uint32)), seasons * horizon)
 
 
 def shares_of_runs(market, tables):
