@@ -99,8 +99,10 @@ def rows_of(capacity, lanes, length, n_step):
     """Rows of a replay of at least `capacity` transitions.
 
     Raises:
-      ValueError: it would be too short for one update and its steps.
+      ValueError: it would be too short for one update and its steps, or no return would be complete in the first update.
     """
+    if n_step > length:
+        raise ValueError(f"n_step must be at most length, the {length} periods between two updates, got {n_step}")
     rows = -(-capacity // lanes)
     if rows < length + n_step:
         raise ValueError(
