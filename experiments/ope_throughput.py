@@ -14,8 +14,7 @@ that we could write: weights, predictions and samples of the bootstrap are compu
 computes each estimator from the arrays of the log, as Open Bandit Pipeline does. NumPy works through fewer logs
 (`numpy_logs`) on one core; ours uses all cores. Runs of all alternate, and the best of each counts. `difference` is the
 largest difference between our values and those of `shared`, in standard errors. The first line shows whether memory is
-flat: the peak of the process after an evaluation of logs that are drawn one chunk after the other, and after ten times as
-many.
+flat: the peak of the process after evaluations of a tenth, half, all and twice the logs, drawn one chunk after the other.
 """
 
 import dataclasses
@@ -170,18 +169,18 @@ def measure(task, options):
 
 
 def memory(options):
-    """Peak memory of the process after a tenth of the logs and after all of them, drawn chunk by chunk."""
+    """Peak memory of the process after evaluations of more and more logs, which are drawn chunk by chunk."""
     chunk = max(1, min(64, options.logs // 10))
     size = {"logs": chunk, "decisions": options.decisions, "actions": options.actions}
 
     def some(count):
         return (draw(jax.random.fold_in(jax.random.key(1), i), **size) for i in range(max(1, count // chunk)))
 
-    peaks = []
-    for count in (options.logs // 10, options.logs):
-        ope.evaluate(some(count), target(options.actions), NAMES, model=model)
-        peaks.append(peak())
-    return {"task": "memory", "logs": options.logs, "peak_mb_tenth": peaks[0], "peak_mb": peaks[1]}
+    peaks = {}
+    for name, share in (("tenth", 0.1), ("half", 0.5), ("all", 1.0), ("twice", 2.0)):
+        ope.evaluate(some(int(share * options.logs)), target(options.actions), NAMES, model=model)
+        peaks[f"peak_mb_{name}"] = peak()
+    return {"task": "memory", "logs": options.logs, **peaks}
 
 
 def peak():
@@ -202,7 +201,8 @@ def main(options):
         with console.status(task):
             row = memory(options) if task == "memory" else measure(task, options)
         if task == "memory":
-            console.print(f"peak memory: {row['peak_mb_tenth']} MiB after a tenth of the logs, {row['peak_mb']} after all")
+            peaks = ", ".join(f"{row[key]} after {key[8:]}" for key in row if key.startswith("peak_mb_"))
+            console.print(f"peak memory in MiB: {peaks}")
         else:
             numbers = (
                 row["ours_ms_per_log"], row["shared_ms_per_log"], row["ratio_shared"],

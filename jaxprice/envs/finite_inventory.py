@@ -8,8 +8,11 @@ V_h(n) with h periods to go and n units left satisfies
 
 so a period is the single-product problem whose cost is the marginal value x of a unit. The maximum is over the seller's
 actions. With `shut_off` these include selling nothing, so g >= 0. Without it, a seller whose cost is above every price loses
-with each sale, and so does the oracle. The regret of a period is the loss of its price, g(x) - arrival D(p) (p - cost - x)
->= 0; its sum over the season is V_T(N) minus the earnings. The reward of the last period includes salvage. So E sum
+with each sale, and so does the oracle. The regret of a period is the loss of its price, which is never negative,
+
+    g(x) - arrival D(p) (p - cost - x),
+
+and its sum over the season is V_T(N) minus the earnings. The reward of the last period includes salvage. So E sum
 optimal_reward = V_T(N) = E sum (reward + regret) for every seller.
 
 Bernoulli periods approximate the continuous-time Poisson market of Gallego and van Ryzin. With rate a(p) per unit of time

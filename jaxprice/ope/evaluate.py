@@ -78,6 +78,7 @@ def evaluate(
         (), target if callable(target) else None, model if callable(model) else None, checked_level(level), interval,
         checks.positive_int("replicates", replicates), reward_range, axes,
     )  # fmt: skip
+    given = target if plan.rule is None else None, model if plan.model is None else None
     tables, lead, groups, names = [], None, 0, []
     for piece in [log] if isinstance(log, DecisionLog) else log:
         if len(piece.shape) < axes:
@@ -85,23 +86,33 @@ def evaluate(
         if not piece.discrete:
             raise ValueError("log has prices from an interval; evaluate is for a price grid, see ope.kernel_ips")
         lead = piece.shape[:-axes] if isinstance(log, DecisionLog) else None
-        table = _columns(piece, target if plan.rule is None else None, model if plan.model is None else None)
-        whole = plan._replace(runs=chosen(table[1], horizons, estimators))
-        names = [name for name, _ in whole.runs]
-        flat, count = _flat(table, len(piece.shape) - axes), math.prod(piece.shape[:-axes])
-        size = _size(piece, axes, count, chunk)
-        for first in range(0, count, size):
-            part, rule, predicted = flat if size == count else _part(flat, first, size, count)
-            rule, predicted = chunks.prepare(part, rule, predicted, plan=whole)
-            found = chunks.work(part, rule, predicted, key, groups, plan=whole)
-            _raise_if_bad(part, rule, found, whole, allow_missing)
-            kept = min(size, count - first)
-            tables.append({name: np.asarray(x)[..., :kept] for name, x in found.items() if name != "fine"})
-            groups += -(-size // SHARED)
+        names, more, groups = _worked(piece, given, plan, estimators, key, groups, allow_missing, chunk)
+        tables += more
+        del piece  # before the next one is made
     if not tables:
         raise ValueError("log must hold at least one log, got none")
     joined = {name: np.concatenate([table[name] for table in tables], axis=-1) for name in tables[0]}
     return _dataset(joined, names, lead, {"level": level, "interval": interval})
+
+
+def _worked(log, given, plan, estimators, key, groups, allow_missing, chunk):
+    """Names of the estimators, the tables of all chunks of the logs, and the number of groups so far.
+
+    Large arrays of a chunk live in this call alone, and results are copied out of the memory in which they were computed.
+    """
+    table, tables = _columns(log, *given), []
+    plan = plan._replace(runs=chosen(table[1], plan.axes == 2, estimators))
+    flat, count = _flat(table, len(log.shape) - plan.axes), math.prod(log.shape[: -plan.axes])
+    size = _size(log, plan.axes, count, chunk)
+    for first in range(0, count, size):
+        part, rule, predicted = flat if size == count else _part(flat, first, size, count)
+        rule, predicted = chunks.prepare(part, rule, predicted, plan=plan)
+        found = chunks.work(part, rule, predicted, key, groups, plan=plan)
+        _raise_if_bad(part, rule, found, plan, allow_missing)
+        kept = min(size, count - first)
+        tables.append({name: np.array(x)[..., :kept] for name, x in found.items() if name != "fine"})
+        groups += -(-size // SHARED)
+    return [name for name, _ in plan.runs], tables, groups
 
 
 def _columns(log, target, model):

@@ -149,9 +149,7 @@ def _market(name):
     members = ", ".join(dict.fromkeys([kind.__name__, "make", "Params"]))
     card = options.card(name)
     rows = {"what": card.what, "paper": card.paper, "oracle": card.oracle, "figure of merit": card.merit}
-    text = (inspect.getdoc(kind) or "").partition("Options of `make`:\n")[2]
-    listed = [line.strip().partition(": ") for line in text.splitlines() if re.match(r"  \w+: ", line)]
-    choices = "".join(f"* `{option}`: {docstrings.prose(words)}\n" for option, _, words in listed)
+    choices = "".join(f"* `{option}`: {docstrings.prose(words)}\n" for option, words in options.words(kind))
     head = f'# {name}\n\n```python\nenv, params = jaxprice.make("{name}")\n```\n\n{_card(rows)}\n'
     return (
         head + (f"Options:\n\n{choices}\n" if choices else "") + f"::: {module}\n    options:\n      members: [{members}]\n"
