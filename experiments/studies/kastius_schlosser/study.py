@@ -32,7 +32,7 @@ have no printed numbers, so the column "published" is empty. Here the learners a
 
 The first two explore with probability .3 in the end, as in the public code. All start again from the price 30 every 100
 periods. In the default run Q-learning learns for 200,000 periods, DQN for 60,000 and SAC for 15,000, and networks meet the
-first two rivals, those against which the optimum is a cycle of prices.
+first three rivals.
 
 Departures. The public code never starts again. It lets DQN choose from 1, ..., 49. Its SAC posts prices in cents, which are
 rounded down for the measure; the row "prices in cents" has what they would be worth against the same rivals. Its programme
@@ -194,7 +194,7 @@ STUDY = study.Study(
     title="Learners against a rival with a fixed rule, % of the exact optimum (Kastius and Schlosser 2022)",
     presets={
         "smoke": Sizes(2_000, 2_000, 2, 1, 2, rivals=1, cents=20),
-        "default": Sizes(200_000, 60_000, 20, 4, 10, rivals=2),
+        "default": Sizes(200_000, 60_000, 20, 4, 10, rivals=3),
         "full": Sizes(500_000, 500_000, 100, 20, 20),
     },
     cells=cells,
