@@ -11,6 +11,7 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +141,8 @@ def run(
 def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out):
     """`run`, with all arguments prepared."""
     begun = [_start(training)(seed) for seed in seeds]
-    advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
+    advance: Any = _advance(training, learn, mesh)
+    score = _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
     told: list[bool] = []
     state, curve = host.loop(

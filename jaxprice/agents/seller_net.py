@@ -15,6 +15,8 @@ Because no gradient passes through the memory, the decisions of a lifetime are i
 Source: M. Zaheer et al. (2017), "Deep sets", arXiv:1703.06114; the filter is that of `demand_filter`.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -65,7 +67,8 @@ class SellerNet(nn.Module):
             raise ValueError(f"the seller takes contexts of at most {most} features, this market has {problem.context_size}")
         checks.choice("noise", problem.noise, ("bernoulli", "poisson", "gaussian"))
         stock = None if problem.stock is None else jnp.asarray(problem.stock, jnp.float32) / problem.buyers
-        return inputs.of_prices(problem).replace(
+        return dataclasses.replace(
+            inputs.of_prices(problem),
             stock=stock,
             noise_scale=jnp.asarray(problem.noise_scale, jnp.float32) / problem.buyers,
             noise=problem.noise,
