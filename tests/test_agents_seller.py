@@ -183,12 +183,12 @@ def test_contexts_and_the_stock_matter():
     ("market", "options"),
     [
         ("PostedPrice", {"num_prices": 3, "noise": "gaussian"}),
-        ("PostedPrice", {"num_prices": 37, "noise": "poisson", "buyers": 4}),
-        ("SegmentedValuation", {"num_segments": 5, "num_prices": 6}),
-        ("LinearValuation", {"dimension": 8, "num_prices": 5}),
+        pytest.param("PostedPrice", {"num_prices": 37, "noise": "poisson", "buyers": 4}, marks=pytest.mark.slow),
+        pytest.param("SegmentedValuation", {"num_segments": 5, "num_prices": 6}, marks=pytest.mark.slow),
+        pytest.param("LinearValuation", {"dimension": 8, "num_prices": 5}, marks=pytest.mark.slow),
         ("FiniteInventory", {"horizon": 20, "stock": 4}),
-        ("GaussianBandit", {"num_arms": 3}),
-        ("PostedPrice", {"num_prices": 1}),
+        pytest.param("GaussianBandit", {"num_arms": 3}, marks=pytest.mark.slow),
+        pytest.param("PostedPrice", {"num_prices": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_it_sells_on_any_grid(market, options):

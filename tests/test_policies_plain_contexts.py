@@ -43,7 +43,7 @@ def test_a_form_that_cannot_tell_the_arms_apart_is_refused(name, market):
     for form in ("joint", "additive"):
         if name.startswith("neural") and form == "joint":
             continue
-        with pytest.raises(ValueError, match=f"{name} with form='{form}' .* use '{fitting}'"):
+        with pytest.raises(ValueError, match=f"{name} with form='{form}' .* use form='{fitting}'"):
             jaxprice.simulate(env, policies.make(name, form=form), params=params, lanes=2, horizon=3)
     if (name, market) not in {("glm_ucb", "WheelBandit"), ("logistic_thompson", "WheelBandit")}:  # rewards are not sales
         state = policies.make(name).init(jax.random.key(0), env.problem(params))

@@ -59,7 +59,8 @@ def places(prices: Any) -> Float[Array, " actions"]:
 def basis(place: Any, context: Any) -> Float[Array, "... coefficients"]:
     """The functions phi at places `[...]` for a context `[d]`: `[..., SHAPES + 2 d]`."""
     place = jnp.asarray(place)[..., None]
-    waves = jnp.cos(jnp.pi * jnp.arange(1, WAVES + 1, dtype=jnp.float32) * place)
+    orders = jnp.arange(1, WAVES + 1, dtype=jnp.float32).reshape(*(1,) * (place.ndim - 1), WAVES)
+    waves = jnp.cos(jnp.pi * orders * place)
     features = jnp.broadcast_to(context, (*place.shape[:-1], jnp.shape(context)[0]))
     return jnp.concatenate([1 - place, place, waves, features, features * (place - 0.5)], axis=-1)
 
@@ -79,7 +80,7 @@ def prior(mean, root, spread, features, sale=True):
     if not sale:
         level = jnp.concatenate([jnp.array([0.7, 0.3], jnp.float32), jnp.zeros(WAVES, jnp.float32)])
         mean, root, both = level, 0.4 * root, 0.4 * both
-    shapes, rest = noise[:, :SHAPES] @ root, noise[:, SHAPES:] * both
+    shapes, rest = noise[:, :SHAPES] @ root, noise[:, SHAPES:] * both[None]
     return Belief(
         jnp.concatenate([jnp.asarray(mean, jnp.float32), jnp.zeros_like(both)]), jnp.concatenate([shapes, rest], axis=1)
     )
@@ -117,12 +118,13 @@ def forgotten(belief, first, memory):
     """The belief with larger deviations: information of a share 1 / memory is lost, at most that of the prior remains."""
     grown = 1 / jnp.sqrt(1 - 1 / memory)
     size, most = (jnp.sqrt(jnp.mean(b.deviations**2, axis=0)) for b in (belief, first))
-    return belief.replace(deviations=belief.deviations * jnp.clip(most / jnp.maximum(size, 1e-9), 1.0, grown))
+    larger = jnp.clip(most / jnp.maximum(size, 1e-9), 1.0, grown)
+    return belief.replace(deviations=belief.deviations * larger[None])
 
 
 def demands(belief, phi, sale=True):
     """Demand at every price under every draw, `[DRAWS, actions]`, from the functions `[actions, coefficients]`."""
-    latent = (belief.mean + belief.deviations) @ phi.T
+    latent = (belief.mean[None] + belief.deviations) @ phi.T
     return jax.scipy.special.ndtr(latent) if sale else jnp.maximum(latent, 0.0)
 
 

@@ -94,7 +94,7 @@ def observed(memory, first, facts, seen):
     losses = jax.vmap(lambda belief: _loss(belief, phi, seen.demand, law, facts.buyers))(memory.beliefs)
     after = Memory(
         beliefs=beliefs,
-        sums=kept * memory.sums + jnp.stack([hot, hot * seen.demand]),
+        sums=kept * memory.sums + jnp.stack([hot, hot * seen.demand])[None],
         ahead=memory.ahead * (1 - 1 / JUDGED) + jnp.clip(losses[0] - losses, -3.0, 3.0),
         stock=jnp.maximum(memory.stock - seen.demand, 0.0),
     )
@@ -115,7 +115,7 @@ def rows(memory: Any, facts: Any, seen: Any) -> tuple[Float[Array, "actions row"
     margins = facts.margins - worth
     counts, sold = memory.sums[:, 0], memory.sums[:, 1]
     mean, deviation = _arm(facts, counts, sold)
-    profit = curves * margins
+    profit = curves * margins[None, None]
     unit = jnp.where(plain, jnp.max(mean[0] * margins), profit[0].max(axis=-1).mean())
     unit = jnp.maximum(jnp.abs(unit), 1e-4)
     profit = profit / unit
@@ -138,7 +138,7 @@ def rows(memory: Any, facts: Any, seen: Any) -> tuple[Float[Array, "actions row"
         axis=-1,
     )
     curve = jnp.where(plain, 0.0, curve)
-    each, wide = mean * margins / unit, deviation * jnp.abs(margins) / unit
+    each, wide = mean * margins[None] / unit, deviation * jnp.abs(margins)[None] / unit
     arm = jnp.stack([jnp.clip(each - 1, -2.0, 2.0), jnp.minimum(wide, 2.0), jnp.log1p(counts) / 3], axis=-1)
     top = jnp.argmax(each[0])
     ahead = (each[0] - each[0, top]) / jnp.sqrt(wide[0] ** 2 + wide[0, top] ** 2 + 1e-6)
@@ -184,7 +184,7 @@ def worth_of_unit(rate, demand, margins):
     low, width = jnp.float32(0), high
     for _ in range(ROUNDS):
         points = low + width * jnp.linspace(0.0, 1.0, POINTS)
-        costs = points * rate + jnp.max(demand * (margins - points[:, None]), axis=-1)
+        costs = points * rate + jnp.max(demand[None] * (margins[None] - points[:, None]), axis=-1)
         middle = points[jnp.argmin(costs)]
         step = width / (POINTS - 1)
         low = jnp.maximum(middle - step, 0.0)
