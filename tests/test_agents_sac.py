@@ -13,7 +13,7 @@ from test_agents_formulas import Adam
 
 import jaxprice
 from jaxprice import agents
-from jaxprice.agents import courses, fitting, inputs, lifetimes, replay, running, sac, squashed, worlds
+from jaxprice.agents import courses, dqn, fitting, inputs, lifetimes, replay, running, sac, squashed, worlds
 from jaxprice.envs.posted_price import PostedPrice
 from jaxprice.ope.propensities import density
 
@@ -214,6 +214,47 @@ def trained():
     return env, params, sac.train(env, params, steps=20_000, seeds=[0, 1], horizon=50, held_out=8, points=2, size=32)
 
 
+def test_a_known_price_is_learned(trained):
+    """Revenue p / (1 + exp(p - 1)) is largest at p = 1 + W(1)."""
+    env, params, result = trained
+    best = 1 + scipy.special.lambertw(1).real
+    most = best / (1 + np.exp(best - 1))
+    for run in range(2):
+        played = jaxprice.simulate(env, {"sac": result.policy(run)}, lanes=16, horizon=50, params=params)
+        earned = 1 - played["lane_regret"].values.mean() / (50 * most)
+        assert 0.98 < earned <= 1.0001
+        assert result.curve["held_out"][-1, run] == pytest.approx(earned, abs=5e-3)
+
+
+@pytest.mark.slow
+def test_a_season_is_sold_near_the_dynamic_programme():
+    env, params = jaxprice.make("FiniteInventory", demand="logit", stock=2, horizon=6)
+    options = {"held_out": 512, "points": 2, "size": 32, "hyper": sac.Hyper(discount=1.0)}
+    result = sac.train(env, params, steps=25_000, seeds=[0, 1], **options)
+    assert np.all(result.curve["held_out"][-1] > 0.98), result.curve["held_out"]
+
+
+def test_an_agent_is_saved_and_read_back(trained, tmp_path):
+    env, params, result = trained
+    agent = result.agent(1)
+    agents.save(tmp_path / "one.npz", agent)
+    back, policy = agents.load_agent(tmp_path / "one.npz"), agents.load(tmp_path / "one.npz")
+    assert back.card == agent.card == policy.card and back.name == "gaussian" and back.actions == 1
+    assert agent.card["told"]["market"] == env.name and policy.probabilities is None
+    for name, weight in fitting.flat(agent.weights).items():
+        np.testing.assert_array_equal(fitting.flat(back.weights)[name], weight)
+    sellers = {"one": agent.policy(), "two": policy}
+    told = jaxprice.simulate(env, sellers, lanes=4, horizon=20, params=params)
+    played = [told["lane_regret"].sel(policy=name).values for name in sellers]
+    np.testing.assert_array_equal(*played)
+    broken = jax.tree.map(lambda w: w * np.float32(np.nan), agent.weights)
+    with pytest.raises(ValueError, match="finite"):
+        agents.save(tmp_path / "two.npz", dataclasses.replace(agent, weights=broken))
+    lacking = {"params": agent.weights["params"]}
+    with pytest.raises(ValueError, match="lack"):
+        dataclasses.replace(agent, weights=lacking).policy()
+
+
 def test_a_seller_that_draws_its_prices(trained):
     """The law of its prices is the density that it tells, and the price of `argmax` is the median."""
     env, params, result = trained
@@ -298,6 +339,62 @@ class Mover:
         assert action.shape == self.space.shape
         after = state.replace(time=state.time + 1)
         return jnp.ones(2), after, jnp.sum(action), after.time >= 3, {}
+
+
+def test_actions_of_an_environment_between_bounds():
+    low, high = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
+    world = worlds.make(Mover(Box(low, high, (2,))))
+    state, _ = world.reset(jax.random.key(0))
+    for action in ([-1.0, -1.0], [1.0, 1.0], [0.5, -0.2]):
+        step = world.step(jax.random.key(0), jax.random.key(1), state, jnp.array(action))[1]
+        assert step.reward == pytest.approx(np.sum(low + (high - low) * (np.array(action) + 1) / 2), rel=1e-6)
+    scalar = worlds.make(Mover(Box(-2.0, 2.0, ())))
+    assert courses.continuous(scalar, "sac") == 1 and courses.continuous(world, "sac") == 2
+    step = scalar.step(jax.random.key(0), jax.random.key(1), scalar.reset(jax.random.key(0))[0], jnp.full(1, 0.5))[1]
+    assert step.reward == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="finite bounds"):
+        worlds.make(Mover(Box(-np.inf, np.inf, (2,))))
+
+
+def test_refusals(trained):
+    env, params, result = trained
+    grid = jaxprice.make("PostedPrice", num_prices=5)
+    with pytest.raises(ValueError, match=r"sac chooses a price of an interval, PostedPrice-logit takes .*; dqn chooses"):
+        sac.train(*grid, steps=10)
+    with pytest.raises(ValueError, match=r"dqn chooses one of a number of actions.*sac takes prices"):
+        dqn.train(env, params, steps=10)
+    with pytest.raises(ValueError, match="learners choose one price"):
+        sac.train(jaxprice.make("MultiProduct")[0], steps=10)
+    for name, number in {
+        "target_entropy": 1.0,
+        "temperature": 0.0,
+        "bonus": 1.5,
+        "tau": -0.1,
+        "learning_rate": -1.0,
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            sac.train(env, params, steps=10, hyper=sac.Hyper(**{name: number}))
+    for name, number in {
+        "size": 0,
+        "gradient_steps": 1.5,
+        "centred": 1,
+        "batch": 0,
+        "capacity": 7,
+        "hyper": dqn.Hyper(),
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            sac.train(env, params, steps=10, **{name: number})
+    with pytest.raises(ValueError, match="memory"):
+        sac.train(env, params, steps=10, capacity=2 * 10**9)
+    with pytest.raises(ValueError, match="'gaussian' has no dueling"):
+        agents.networks.make("gaussian", actions=1, dueling=True)
+    with pytest.raises(ValueError, match="actions must be 1"):
+        agents.Agent("gaussian", 2, None)
+    with pytest.raises(ValueError, match="posts a price of an interval, this market takes"):
+        jaxprice.simulate(grid[0], result.policy(), lanes=2, horizon=3)
+    inventory, _ = jaxprice.make("FiniteInventory", demand="logit", stock=3, horizon=5)
+    with pytest.raises(ValueError, match="trained on other observations"):
+        jaxprice.simulate(inventory, result.policy(), lanes=2, horizon=5)
 
 
 @pytest.mark.slow
