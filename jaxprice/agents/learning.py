@@ -11,7 +11,6 @@ Seeds and hyperparameters are an axis of one `vmap`: every leaf of `State` and `
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -141,14 +140,18 @@ def run(
 def _run(training, learn, hyper, seeds, updates, store, chunk, mesh, progress, judge, held_out):
     """`run`, with all arguments prepared."""
     begun = [_start(training)(seed) for seed in seeds]
-    advance: Any = _advance(training, learn, mesh)
-    score = _score(training.play, judge, mesh)
+    advance, score = _advance(training, learn, mesh), _score(training.play, judge, mesh)
     numbers = jnp.arange(held_out - held_out % mesh.size or mesh.size, dtype=jnp.uint32)
     told: list[bool] = []
+
+    def judged(state):
+        earned, best = score(state.weights, seeds, numbers)
+        return host.relative(earned, best, told)
+
     state, curve = host.loop(
         jax.tree.map(lambda *x: jnp.stack(x), *begun),
         lambda state, count: advance(state, hyper, seeds, np.float32(updates), count),
-        lambda state: host.relative(*score(state.weights, seeds, numbers), told),
+        judged,
         runs=seeds.size,
         updates=updates,
         store=store,
