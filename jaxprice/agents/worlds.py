@@ -24,6 +24,7 @@ play the same market.
 Source: F. Pardo, A. Tavakoli, V. Levdik, P. Kormushev (2018), "Time limits in reinforcement learning", arXiv:1712.00378.
 """
 
+import abc
 import dataclasses
 from typing import Any
 
@@ -78,7 +79,7 @@ class Scene:
     seen: inputs.Seen
 
 
-class World:
+class World(abc.ABC):
     """Base class of worlds.
 
     Attributes:
@@ -99,13 +100,13 @@ class World:
         """What decides the numbers of the world: name -> object, for a fingerprint."""
         return {"world": self}
 
+    @abc.abstractmethod
     def reset(self, key):
         """Start an episode: `(state, token)`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def step(self, key, key_reset, state, action):
         """One period, and the start of the next episode after the last period: `(state, Step)`."""
-        raise NotImplementedError
 
 
 class Market(World):
