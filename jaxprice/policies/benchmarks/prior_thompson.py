@@ -151,6 +151,8 @@ def prior_thompson(env, markets=2000, seed=0, greedy=False):
         number = jnp.minimum(jnp.sum(summed < u * summed[-1], dtype=jnp.int32), markets - 1)
         return jnp.argmax(known.of_one(state, observation, number)).astype(jnp.int32)
 
+    act.markets = known  # read by explanations: the state has only their weights
+
     def update(key, state, transition):
         del key
         mean = known.of_all(state, transition.observation, transition.action)
