@@ -241,7 +241,7 @@ def test_every_belief_is_finite_after_forty_periods(name):
     if name == "prior_thompson":
         return  # below
     label, policy = first_fit(name), policies.make(name)
-    state, sale = play(policy, label, 40).lane(3)[-1]
+    state, sale = play(policy, label, 56 if name == "slow_moving" else 40).lane(3)[-1]
     found = explain.belief(policy, state, problem_of(label), sale.observation, chosen=False, draws=2000)
     assert all(np.all(np.isfinite(column)) for column in found.columns().values()), found.table()
     assert abs(found.best.sum() - 1) < 1e-9 and np.all(found.regret >= 0) and np.all(found.information >= 0)

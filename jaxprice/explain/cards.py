@@ -162,7 +162,7 @@ def _worst(env, home, settings):
         reset = random.stream(settings["seed"], "reset")
         _, state = env.reset_env(random.address(reset, 0, number), params)
         action = env.optimal_action(state, params)
-        return action, env.expected_reward(state, action, params), env.problem(params).prices[action]
+        return action, env.expected_reward(state, action, params), jnp.asarray(env.problem(params).prices)[action]
 
     action, reward, price = map(np.asarray, jax.jit(jax.vmap(best))(jnp.arange(lost.size, dtype=jnp.uint32)))
     said = {

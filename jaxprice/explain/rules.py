@@ -8,8 +8,10 @@ what the rule costs:
     print(rule.text)
     rule.regret, rule.original, rule.gap  # per lane, each (mean, standard error); the gap is paired
 
-The tree has no memory. It is a good rule for a policy that reads the state of a market, and a poor one for a learner. It is
-fitted on the policy's own decisions (behaviour cloning), so it may err in states that only the tree visits.
+Where prices are ordered, the tree regresses the price, and a leaf posts the price of the grid nearest to its mean; arms of
+one price are classified. The tree has no memory. It is a good rule for a policy that reads the state of a market, and a poor
+one for a learner. It is fitted on the policy's own decisions (behaviour cloning), so it may err in states that only the tree
+visits. Last price and last demand are clues to what a policy did before, not reasons: `entries` can leave them out.
 
 Sources: O. Bastani, Y. Pu, A. Solar-Lezama (2018), "Verifiable reinforcement learning via policy extraction",
 arXiv:1805.08328, for trees as policies; L. Breiman, J. Friedman, R. Olshen, C. Stone (1984), "Classification and regression
@@ -59,6 +61,7 @@ def rule(
     horizon: int = 100,
     params: Any = None,
     names: Any = None,
+    entries: Any = None,
     least: int = 20,
     seed: int = 0,
 ) -> Rule:
@@ -71,6 +74,7 @@ def rule(
       lanes, horizon, params: as in `play.decisions`; the tree is judged on as many new lanes.
       names: names of the entries of the observation; by default time, last price, last demand, then "state 1", ... and
         "feature 1", ...
+      entries: numbers of the entries of the observation that the rule may read; by default all.
       least: smallest number of decisions in a leaf.
       seed: seed of markets, buyers and policy.
 
@@ -82,34 +86,40 @@ def rule(
     told = {"lanes": lanes, "horizon": horizon, "params": params, "asked": False}
     shown, fresh = (decisions(env, policy, seed=seed + k, **told) for k in (0, 1))
     size = np.shape(shown.observation)[-1]
-    x, y = np.reshape(shown.observation, (-1, size)), np.ravel(shown.action if grid else shown.price)
     problem = env.problem(env.default_params() if params is None else params)
-    names = _names(names, size, problem)
-    kind = tree_module.DecisionTreeClassifier if grid else tree_module.DecisionTreeRegressor
+    names, prices = _names(names, size, problem), np.asarray(problem.prices, float) if grid else None
+    arms = prices is not None and (prices.ndim > 1 or len(np.unique(prices)) < len(prices))
+    read = _entries(entries, size)
+    x, y = np.reshape(shown.observation, (-1, size))[:, read], np.ravel(shown.action if arms else shown.price)
+    kind = tree_module.DecisionTreeClassifier if arms else tree_module.DecisionTreeRegressor
     fitted = kind(max_depth=depth, min_samples_leaf=least, random_state=0).fit(x, y)
-    made = as_policy(fitted, grid)
+    leaves = _leaves(fitted, arms, prices)
+    made = as_policy(fitted, leaves, read)
     own = decisions(env, made, seed=seed + 1, **told)
-    predicted = fitted.predict(np.reshape(fresh.observation, (-1, size)))
+    predicted = leaves[fitted.apply(np.reshape(fresh.observation, (-1, size))[:, read])]
     real = np.ravel(fresh.action if grid else fresh.price)
     same = predicted == real if grid else np.abs(predicted - real) < 0.01 * np.abs(real).max()
     lost, original = own.regret.sum(axis=1, dtype=float), fresh.regret.sum(axis=1, dtype=float)
-    prices = np.asarray(problem.prices, float) if grid else None
-    text = "\n".join(_lines(fitted, names, prices))
+    text = "\n".join(_lines(fitted, [names[k] for k in read], leaves, prices))
     first, own_score, gap = (_mean(v) for v in (original, lost, lost - original))
     return Rule(text, made, float(np.mean(same)), first, own_score, gap, int(fitted.get_n_leaves()))
 
 
-def as_policy(fitted, grid):
-    """The `Policy` of a fitted tree, in JAX."""
-    tree = fitted.tree_
-    left, right, entry, threshold = (
-        jnp.asarray(v) for v in (tree.children_left, tree.children_right, np.maximum(tree.feature, 0), tree.threshold)
-    )
-    if grid:
-        value = jnp.asarray(fitted.classes_[np.argmax(tree.value[:, 0], axis=1)], jnp.int32)
-    else:
-        value = jnp.asarray(tree.value[:, 0, 0], jnp.float32)
-    left, right, threshold = left.astype(jnp.int32), right.astype(jnp.int32), threshold.astype(jnp.float32)
+def _leaves(fitted, arms, prices):
+    """What each node of a tree posts: actions of a grid, int32 `[nodes]`, or prices, float32."""
+    if arms:
+        return np.asarray(fitted.classes_[np.argmax(fitted.tree_.value[:, 0], axis=1)], np.int32)
+    mean = fitted.tree_.value[:, 0, 0]
+    if prices is None:
+        return np.asarray(mean, np.float32)
+    return np.argmin(np.abs(mean[:, None] - prices[None]), axis=1).astype(np.int32)
+
+
+def as_policy(fitted, leaves, read):
+    """The `Policy` of a fitted tree, in JAX; `leaves` `[nodes]` is what a node posts, `read` the entries it reads."""
+    tree, value = fitted.tree_, jnp.asarray(leaves)
+    left, right, entry = (jnp.asarray(v, jnp.int32) for v in (tree.children_left, tree.children_right, tree.feature))
+    entry, threshold = jnp.asarray(read, jnp.int32)[jnp.maximum(entry, 0)], jnp.asarray(tree.threshold, jnp.float32)
 
     def act(key, state, observation):
         del key, state
@@ -122,21 +132,24 @@ def as_policy(fitted, grid):
     return Policy(lambda key, problem: (), act, lambda key, state, transition: ())
 
 
-def _lines(fitted, names, prices):
+def _lines(fitted, names, leaves, prices):
     """The tree as text, `if` by `if`."""
-    tree = fitted.tree_
+    tree, leaves = fitted.tree_, leaves.copy()
 
     def said(node):
-        if prices is None:
-            return f"post {tree.value[node, 0, 0]:.4g}"
-        counts = tree.value[node, 0]
-        action = int(fitted.classes_[np.argmax(counts)])
-        share = counts.max() / counts.sum()
-        price = f"{prices[action]:.4g}" if prices.ndim == 1 and action < len(prices) else f"action {action}"
-        return f"post {price} ({share:.0%} of {tree.n_node_samples[node]:,} decisions)"
+        posted = leaves[node] if prices is None else prices[leaves[node]] if np.ndim(prices) == 1 else np.nan
+        named = f"{posted:.4g}" if fitted.__class__.__name__.endswith("Regressor") else f"arm {leaves[node]}"
+        return f"post {named} ({tree.n_node_samples[node] / tree.n_node_samples[0]:.0%} of decisions)"
+
+    def ends(node):
+        """What is posted below a node."""
+        if tree.children_left[node] < 0:
+            return {leaves[node].item()}
+        return ends(tree.children_left[node]) | ends(tree.children_right[node])
 
     def walk(node, indent):
-        if tree.children_left[node] < 0:
+        if len(below := ends(node)) == 1:
+            leaves[node] = below.pop()
             yield f"{indent}{said(node)}"
             return
         name, cut = names[tree.feature[node]], tree.threshold[node]
@@ -146,6 +159,15 @@ def _lines(fitted, names, prices):
         yield from walk(tree.children_right[node], indent + "    ")
 
     return list(walk(0, ""))
+
+
+def _entries(entries, size):
+    """The entries that a rule may read, a list of ints."""
+    if entries is None:
+        return list(range(size))
+    if not isinstance(entries, list | tuple) or not entries:
+        raise ValueError(f"entries must be numbers from 0 to {size - 1}, got {checks.shown(entries)}")
+    return [checks.whole("entries", entry, 0, size - 1) for entry in entries]
 
 
 def _names(names, size, problem):

@@ -1,0 +1,89 @@
+"""Cards of agents follow from decisions, and those in the package belong to their weights; smaller weights."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxprice
+from experiments import agent_cards, smaller_agents
+from jaxprice import agents, explain
+from jaxprice.agents import agent_file
+from jaxprice.explain import cards
+
+MADE = [name for name in agents.list_agents() if "market" in agents.load_agent(name).told]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_card_of_an_agent_in_the_package_belongs_to_its_weights(name):
+    text = (agent_cards.PLACE / f"{name}.md").read_text()
+    lines = text.splitlines()
+    assert (
+        lines[0] == f"# {name}"
+        and f"version {cards.VERSION} for weights `{cards.digest(agents.load_agent(name))}`" in lines[2]
+    )
+    assert tuple(line[3:] for line in lines if line.startswith("## ")) == cards.SECTIONS
+    assert "nan" not in text.lower().replace("finance", "")
+
+
+def told(refused, sold, now, price=None):
+    """`Decisions` of one period in each market."""
+    now = np.asarray(now)[:, None]
+    prices = np.array([1.0, 2.0, 3.0])
+    posted = prices[now] if price is None else price
+    zero = np.zeros(now.shape, np.float32)
+    return explain.Decisions(
+        zero[..., None], now, posted, zero, np.asarray(refused)[:, None], np.asarray(sold)[:, None], zero
+    )
+
+
+def test_reactions_are_shares_of_decisions():
+    env, params = jaxprice.make("PostedPrice", demand="linear", prices=[0.1, 0.2, 0.3])
+    found = cards.reactions(told([0, 1, 2, 1], [2, 1, 1, 2], [1, 1, 1, 2]), env.problem(params))
+    share = {name: value for name, (value, _) in found.items()}
+    assert share == {
+        "a refusal lowers the price": 0.5,
+        "a refusal keeps the price": 0.25,
+        "a refusal raises the price": 0.25,
+        "a sale raises the price": 0.25,
+        "the price after a refusal is above that after a sale": 0.25,
+    }
+
+
+def test_rounded_weights_are_within_half_a_step_of_their_channel():
+    flat = agents.load_agent("bandit_rl2").checked()
+    rounded, size = smaller_agents.eighth(flat)
+    whole = sum(x.nbytes for x in flat.values())
+    assert 0.25 < size / whole < 0.30
+    for name, x in flat.items():
+        step = np.abs(x).max(axis=tuple(range(x.ndim - 1)), keepdims=True) / 127 if x.ndim > 1 else 0
+        assert np.all(np.abs(rounded[name] - x) <= 0.5 * step * (1 + 1e-5) + 1e-12), name
+        assert len(np.unique(rounded[name][..., 0])) <= 255 if x.ndim > 1 else np.array_equal(rounded[name], x)
+    half, size = smaller_agents.half(flat)
+    assert size == whole // 2
+    assert all(np.all(np.abs(half[name] - x) <= 2**-11 * np.abs(x) + 2**-24) for name, x in flat.items())
+
+
+def test_half_the_bits_are_read_back_as_they_are(tmp_path):
+    agent = agents.load_agent("bandit_rl2")
+    weights, _ = smaller_agents.half(agent.checked())
+    path = tmp_path / "small.npz"
+    agent_file.write(path, agent.card, {name: x.astype(np.float16) for name, x in weights.items()})
+    again = agents.load_agent(path).checked()
+    assert all(np.array_equal(again[name], weights[name]) for name in weights)
+
+
+def test_the_smallest_variant_is_one_whose_loss_is_within_noise():
+    rows = [{"variant": "a", "bytes": 9, "gap_low": 0.0}, {"variant": "b", "bytes": 4, "gap_low": -0.1}]
+    assert smaller_agents.smallest([*rows, {"variant": "c", "bytes": 1, "gap_low": 0.2}]) == "b"
+
+
+def test_the_table_of_smaller_agents_has_all_agents():
+    place = Path(smaller_agents.__file__).parent / "results" / "smaller_agents" / "table.csv"
+    with place.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["agent"] for row in rows} >= set(MADE)
+    assert {row["variant"] for row in rows} >= {"float32", "float16", "int8", "width 32"}
+    assert all(float(row["gap"]) == 0 for row in rows if row["variant"] == "float32")
+    assert all(float(row["gap_low"]) <= float(row["gap"]) <= float(row["gap_high"]) for row in rows)
