@@ -1,5 +1,7 @@
 """Beliefs against SciPy, NumPy, Monte Carlo, closed forms and the tables themselves; which policies have one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,11 @@ from every_policy import CARDS, NAMES, first_fit, first_seen
 from harness import market, play, problem_of, state_after, sums_of
 from scipy import special, stats
 
-from jaxprice import explain, policies
+import jaxprice
+from jaxprice import agents, explain, policies
 from jaxprice.explain import laws, readers
 from jaxprice.policies.parts import features, linear_model
+from jaxprice.types import Transition
 
 ACTIONS = [0, 1, 2, 3, 1, 1, 3, 2, 1, 0, 3, 1]
 DEMANDS = [0, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1]
@@ -206,6 +210,23 @@ def test_asked_thompson_sampling_answers_with_its_posterior_mean():
         laws.Betas(np.asarray(state.a, float), np.asarray(state.b, float)), np.asarray(problem.margins, float)
     )
     np.testing.assert_allclose(answers.information, exact.exploration("bernoulli").information, rtol=0.02, atol=1e-5)
+
+
+def test_a_trained_agent_is_asked():
+    """Its law is the softmax of its logits; after sales at one arm, that arm has the highest implied rate."""
+    env, params = jaxprice.make("BernoulliBandit", num_arms=5)
+    policy, problem = agents.load("bandit_rl2"), dataclasses.replace(env.problem(params), horizon=jnp.int32(10))
+    seen = jnp.zeros(3, jnp.float32)
+    state = policy.init(jax.random.key(0), problem.with_observation(seen))
+    for action, demand in ((0, 0), (1, 1), (1, 1), (2, 0)):
+        seen = seen.at[0].add(0.1).at[2].set(demand)
+        sale = Transition(seen, jnp.int32(action), jnp.float32(1), jnp.float32(demand), jnp.float32(demand), seen)
+        state = policy.update(jax.random.key(0), state, sale)
+    found = explain.belief(policy, state, problem, seen)
+    np.testing.assert_allclose(found.best, np.asarray(jax.nn.softmax(state.logits)), rtol=1e-5)
+    assert found.chosen[1] == 1 and found.best.argmax() == 1 and np.all((found.demand >= 0) & (found.demand <= 1))
+    assert all(np.all(np.isfinite(column)) for column in found.columns().values()) and "posterior" in found.assumes
+    assert explain.of_action(found, 1).startswith("arm 1: expected profit")
 
 
 def reads(name):

@@ -1,14 +1,11 @@
 """Cards of agents follow from decisions, and those in the package belong to their weights; smaller weights."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import jaxprice
 from experiments import agent_cards, smaller_agents
-from jaxprice import agents, explain
+from jaxprice import agents, explain, policies
 from jaxprice.agents import agent_file
 from jaxprice.explain import cards
 
@@ -51,6 +48,19 @@ def test_reactions_are_shares_of_decisions():
     }
 
 
+def test_the_answer_to_what_really_happened_is_the_next_decision():
+    """UCB1 draws nothing: it posts next what it answered for the outcome that came."""
+    env, params = jaxprice.make("PostedPrice", demand="linear", prices=[0.35, 0.55, 0.7, 0.9], cost=0.3)
+    found = explain.decisions(env, policies.ucb1(), lanes=6, horizon=30, params=params, seed=3)
+    answered = np.where(found.demand > 0, found.after_sale, found.after_refusal)
+    np.testing.assert_array_equal(answered[:, :-1], found.action[:, 1:])
+    assert np.any(found.after_sale != found.after_refusal) and 0 < found.demand.mean() < 1
+    run = jaxprice.simulate(env, {"ucb1": policies.ucb1()}, seed=3, lanes=6, horizon=30, params=params)
+    np.testing.assert_allclose(found.regret.sum(axis=1), run["lane_regret"].values[0], rtol=1e-4)
+    with pytest.raises(ValueError, match="env must be an Environment"):
+        explain.decisions("shop", policies.ucb1())
+
+
 def test_rounded_weights_are_within_half_a_step_of_their_channel():
     flat = agents.load_agent("bandit_rl2").checked()
     rounded, size = smaller_agents.eighth(flat)
@@ -77,13 +87,3 @@ def test_half_the_bits_are_read_back_as_they_are(tmp_path):
 def test_the_smallest_variant_is_one_whose_loss_is_within_noise():
     rows = [{"variant": "a", "bytes": 9, "gap_low": 0.0}, {"variant": "b", "bytes": 4, "gap_low": -0.1}]
     assert smaller_agents.smallest([*rows, {"variant": "c", "bytes": 1, "gap_low": 0.2}]) == "b"
-
-
-def test_the_table_of_smaller_agents_has_all_agents():
-    place = Path(smaller_agents.__file__).parent / "results" / "smaller_agents" / "table.csv"
-    with place.open() as file:
-        rows = list(csv.DictReader(file))
-    assert {row["agent"] for row in rows} >= set(MADE)
-    assert {row["variant"] for row in rows} >= {"float32", "float16", "int8", "width 32"}
-    assert all(float(row["gap"]) == 0 for row in rows if row["variant"] == "float32")
-    assert all(float(row["gap_low"]) <= float(row["gap"]) <= float(row["gap_high"]) for row in rows)

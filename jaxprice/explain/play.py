@@ -2,7 +2,7 @@
 
 In every period of every lane, from the same state and with the same random numbers, the policy learns from a period without
 a sale and from one in which every buyer bought; then the real sale goes on. So the difference of the two next prices is the
-reaction to the refusal alone.
+reaction to the refusal alone. The observation that the asked policy sees is the real one with another last demand.
 """
 
 import dataclasses
