@@ -65,8 +65,8 @@ def normed(token, mean, variance):
     return (token - mean) / (variance + 1e-8) ** 0.5
 
 
-def course(learner, lanes, length, memory=False, clip_norm=100.0, normalise=True):
-    return courses.Course(Board(), Linear(memory), ("", {}), learner, lanes, length, clip_norm, normalise)
+def course(learner, lanes, length, memory=False, clip_norm=100.0, normalise=True, centred=False):
+    return courses.Course(Board(), Linear(memory), ("", {}), learner, lanes, length, clip_norm, normalise, centred)
 
 
 def updates(course, hyper, shares, seed=5):

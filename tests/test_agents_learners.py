@@ -11,7 +11,7 @@ from test_agents_formulas import Adam, log_softmax
 
 import jaxprice
 from jaxprice import agents, random
-from jaxprice.agents import courses, dqn, lifetimes, ppo, pqn, replay, running, worlds
+from jaxprice.agents import choices, dqn, lifetimes, ppo, pqn, replay, running, worlds
 from jaxprice.agents.inputs import Output
 
 LANES, LENGTH = 6, 8
@@ -71,7 +71,7 @@ def test_returns_with_traces(trace):
     rewards, values = rng.normal(size=(2, 9, 4))
     terminated, truncated = rng.random((2, 9, 4)) < 0.2
     values, done = np.where(terminated, 0.0, values), terminated | truncated
-    found = courses.returns(jnp.float32(rewards), jnp.float32(values), jnp.asarray(done), 0.7, trace)
+    found = choices.returns(jnp.float32(rewards), jnp.float32(values), jnp.asarray(done), 0.7, trace)
     np.testing.assert_allclose(found, loop_of_returns(rewards, values, done, 0.7, trace), rtol=1e-5, atol=1e-5)
     if trace == 0:
         np.testing.assert_allclose(found, rewards + 0.7 * values, rtol=1e-5, atol=1e-6)
@@ -100,17 +100,16 @@ def check_record(record):
     return ended
 
 
-def scale_of(records, discount, normalise):
-    """The scale of the rewards of all records so far, in a plain loop."""
-    if not normalise:
-        return 1.0
-    sums, seen = np.zeros(LANES), []
-    for record in records:
+def level_and_scale(records, discount, normalise=True, centred=False):
+    """What is subtracted from rewards, and what they are divided by, from all records so far, in a plain loop."""
+    sums, seen, level = np.zeros(LANES), [], 0.0
+    for k, record in enumerate(records):
+        level = np.mean([one.step.reward for one in records[: k + 1]]) if centred else 0.0
         for t in range(LENGTH):
-            sums = discount * sums + record.step.reward[t]
+            sums = discount * sums + record.step.reward[t] - level
             seen.append(sums)
             sums = np.where(record.step.terminated[t] | record.step.truncated[t], 0.0, sums)
-    return np.mean(np.square(seen)) ** 0.5
+    return level, np.mean(np.square(seen)) ** 0.5 if normalise else 1.0
 
 
 def parts_of(state, epochs, minibatches, recurrent, seed=5):
@@ -145,7 +144,7 @@ def check_ppo(memory, normalise):
         ours = Adam(state.weights["params"], 0.5) if ours is None else ours
         ended = check_record(record)
         records.append(record)
-        rewards = record.step.reward / scale_of(records, hyper.discount, normalise)
+        rewards = record.step.reward / level_and_scale(records, hyper.discount, normalise)[1]
         ahead = np.where(record.step.terminated, 0.0, record.ahead.value)
         returns = loop_of_returns(rewards, ahead, ended, hyper.discount, hyper.trace)
         hot = np.eye(ACTIONS)[record.action]
@@ -187,13 +186,14 @@ def test_a_step_of_pqn(memory):
     hyper = pqn.Hyper(**COMMON, trace=0.6, epsilon=0.1, explore=0.5)
     ours, records = None, []
     for share, (state, record, after, metrics) in zip(
-        SHARES, updates(course(pqn.PQN(2, 3), LANES, LENGTH, memory), hyper, SHARES), strict=True
+        SHARES, updates(course(pqn.PQN(2, 3), LANES, LENGTH, memory, centred=True), hyper, SHARES), strict=True
     ):
         ours = Adam(state.weights["params"], 100.0) if ours is None else ours
         ended = check_record(record)
         records.append(record)
         ahead = np.where(record.step.terminated, 0.0, record.ahead.logits.max(axis=-1))
-        rewards = record.step.reward / scale_of(records, hyper.discount, True)
+        level, scale = level_and_scale(records, hyper.discount, centred=True)
+        rewards = (record.step.reward - level) / scale
         arrays = {"returns": loop_of_returns(rewards, ahead, ended, hyper.discount, hyper.trace)}
         arrays |= {"x": features(state, record, after, memory), "hot": np.eye(ACTIONS)[record.action]}
         losses = []
@@ -217,26 +217,27 @@ SWITCHES = {
 
 @pytest.mark.parametrize("case", ["plain", "double", "steps and priorities"])
 def test_a_step_of_dqn(case):
-    """One switch at a time; the batches are those of `replay.sample`, which has tests of its own."""
+    """One switch at a time; the batches are those of `replay.sample`, which has tests of its own.
+
+    Rewards are centred where returns have several steps: a return then loses a level for each of them."""
     hyper = dqn.Hyper(**COMMON | {"learning_rate": 0.4}, epsilon=0.1, explore=0.5, tau=0.1, alpha=0.7, beta=0.2)
     learner = dqn.DQN(rows=20, batch=16, gradient_steps=2, **SWITCHES[case])
     ours, ring, records = None, None, []
-    differs = 0
-    for share, (state, record, after, metrics) in zip(
-        SHARES, updates(course(learner, LANES, LENGTH), hyper, SHARES), strict=True
-    ):
+    differs, centred = 0, learner.n_step > 1
+    board = course(learner, LANES, LENGTH, centred=centred)
+    for share, (state, record, after, metrics) in zip(SHARES, updates(board, hyper, SHARES), strict=True):
         if ours is None:
             ours, ring = Adam(state.weights["params"], 100.0), state.rest.replay
             target = {name: np.asarray(w, float) for name, w in state.weights["params"].items()}
         check_record(record)
         records.append(record)
-        scale = scale_of(records, hyper.discount, True)
+        level, scale = level_and_scale(records, hyper.discount, centred=centred)
         ring, losses = replay.write(ring, jax.tree.map(jnp.asarray, record), learner.n_step), []
         stats = {name: np.asarray(x, float) for name, x in after.weights["stats"]["normal"].items()}
         beta = hyper.beta + (1 - hyper.beta) * share if learner.prioritised else None
         key = random.address(lifetimes.streams(jnp.uint32(5))["update"], state.update, 0)
         for one in jax.random.split(key, 2):
-            batch = SAMPLE(ring, one, size=16, n_step=learner.n_step, discount=hyper.discount, beta=beta)
+            batch = SAMPLE(ring, one, size=16, n_step=learner.n_step, discount=hyper.discount, beta=beta, level=level)
             x, y = (normed(np.asarray(token, float), **stats) for token in (batch.token, batch.last))
             by = ours.weights if learner.double else target
             best = np.argmax(y @ by["logits"], axis=-1)
@@ -255,7 +256,7 @@ def test_a_step_of_dqn(case):
         np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-3)
         for name in target:
             np.testing.assert_allclose(after.rest.target[name], target[name], rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(after.rest.replay.mass, ring.mass, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(after.rest.replay.mass, ring.mass, rtol=1e-3, atol=2e-4)
         assert np.any(np.asarray(batch.weight) != 1) == learner.prioritised
     assert (differs > 0) == learner.double  # otherwise the switch would not show
 

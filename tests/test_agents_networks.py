@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxprice.agents import Inputs, cores, networks
+from jaxprice.agents import Inputs, networks, recurrence
 from jaxprice.agents.inputs import Facts, Seen
 
 T, ACTIONS = 9, 3
@@ -85,9 +85,9 @@ def test_no_output_knows_the_future_and_only_memory_knows_the_past(name):
 
 def test_linear_recurrence_is_the_same_in_both_forms(monkeypatch):
     keep, write = jax.random.uniform(jax.random.key(0), (2, 33, 4))
-    loop = cores.linear_recurrence(keep, write)
+    loop = recurrence.linear_recurrence(keep, write)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    np.testing.assert_allclose(loop, cores.linear_recurrence(keep, write), atol=1e-6)
+    np.testing.assert_allclose(loop, recurrence.linear_recurrence(keep, write), atol=1e-6)
     h = np.zeros(4)
     for k, w, ours in zip(np.asarray(keep, float), np.asarray(write, float), loop, strict=True):
         h = k * h + w
@@ -95,7 +95,7 @@ def test_linear_recurrence_is_the_same_in_both_forms(monkeypatch):
 
 
 def test_gru_against_its_formulas():
-    core = cores.GRU(size=4, chrono=20)
+    core = recurrence.GRU(size=4, chrono=20)
     tokens = jax.random.normal(jax.random.key(0), (T, 5))
     weights = core.init(jax.random.key(1), tokens, method="apply_sequence")
     ours = core.apply(weights, tokens, method="apply_sequence")

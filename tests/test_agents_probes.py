@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rows import some
 
-from jaxprice.agents import courses, dqn, ppo, pqn
+from jaxprice.agents import choices, courses, dqn, ppo, pqn
 from jaxprice.agents.probe_worlds import NAMES, SHOWN, Probe
 
 DISCOUNT = 0.6
@@ -82,7 +82,7 @@ def blind(course, weights, memory, token):
 
 
 def changed(**fields):
-    """A replacement of `courses.returns` that changes what it is given."""
+    """A replacement of `choices.returns` that changes what it is given."""
 
     def returns(rewards, values, done, discount, trace):
         given = {"rewards": rewards, "values": values, "done": done, "discount": discount, "trace": trace}
@@ -92,14 +92,14 @@ def changed(**fields):
     return returns
 
 
-PLAIN = courses.returns
+PLAIN = choices.returns
 MISTAKES = {
-    "constant": (courses, "returns", changed(rewards=lambda x: -x["rewards"])),
+    "constant": (choices, "returns", changed(rewards=lambda x: -x["rewards"])),
     "observed": (courses.Course, "decide", blind),
-    "later": (courses, "returns", changed(discount=lambda x: 0.0)),
+    "later": (choices, "returns", changed(discount=lambda x: 0.0)),
     "action": (pqn.PQN, "greedy", lambda learner, course, output: jnp.argmin(output.logits, axis=-1)),
-    "both": (courses, "returns", changed(rewards=lambda x: jnp.roll(x["rewards"], 1, axis=1))),
-    "endless": (courses, "returns", changed(values=lambda x: jnp.where(x["done"], 0.0, x["values"]))),
+    "both": (choices, "returns", changed(rewards=lambda x: jnp.roll(x["rewards"], 1, axis=1))),
+    "endless": (choices, "returns", changed(values=lambda x: jnp.where(x["done"], 0.0, x["values"]))),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from jaxprice.agents import replay, worlds
 
 LANES, LENGTH, ROWS, SIZE = 3, 4, 11, 2  # the ring is no multiple of what is written at once
-DISCOUNT = 0.8
+DISCOUNT, LEVEL = 0.8, 0.3
 
 
 def record(rng):
@@ -40,7 +40,7 @@ class Plain:
         total, factor = 0.0, 1.0
         for k in range(n_step):
             now = {name: x[lane] for name, x in self.periods[number + k].items()}
-            total, factor = total + factor * now["reward"], factor * DISCOUNT
+            total, factor = total + factor * (now["reward"] - LEVEL), factor * DISCOUNT
             if now["terminated"] or now["truncated"]:
                 factor = 0.0 if now["terminated"] else factor
                 break
@@ -75,7 +75,7 @@ SAMPLE = jax.jit(replay.sample, static_argnames=("size", "n_step"))
 def test_returns_and_rows_that_can_be_sampled(writes, n_step, beta):
     """Before the ring is full, and after it has begun anew."""
     ring, plain = filled(writes, n_step)
-    batch = SAMPLE(ring, jax.random.key(1), size=600, n_step=n_step, discount=DISCOUNT, beta=beta)
+    batch = SAMPLE(ring, jax.random.key(1), size=600, n_step=n_step, discount=DISCOUNT, beta=beta, level=LEVEL)
     seen = set()
     for i, (row, lane) in enumerate(np.asarray(batch.place).tolist()):
         seen.add((row, lane))

@@ -13,7 +13,7 @@ from test_agents_formulas import Adam
 
 import jaxprice
 from jaxprice import agents
-from jaxprice.agents import courses, dqn, fitting, inputs, lifetimes, replay, running, sac, squashed, worlds
+from jaxprice.agents import choices, courses, dqn, fitting, inputs, lifetimes, replay, running, sac, squashed, worlds
 from jaxprice.envs.posted_price import PostedPrice
 from jaxprice.ope.propensities import density
 
@@ -349,7 +349,7 @@ def test_actions_of_an_environment_between_bounds():
         step = world.step(jax.random.key(0), jax.random.key(1), state, jnp.array(action))[1]
         assert step.reward == pytest.approx(np.sum(low + (high - low) * (np.array(action) + 1) / 2), rel=1e-6)
     scalar = worlds.make(Mover(Box(-2.0, 2.0, ())))
-    assert courses.continuous(scalar, "sac") == 1 and courses.continuous(world, "sac") == 2
+    assert choices.continuous(scalar, "sac") == 1 and choices.continuous(world, "sac") == 2
     step = scalar.step(jax.random.key(0), jax.random.key(1), scalar.reset(jax.random.key(0))[0], jnp.full(1, 0.5))[1]
     assert step.reward == pytest.approx(1.0)
     with pytest.raises(ValueError, match="finite bounds"):

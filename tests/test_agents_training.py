@@ -141,6 +141,26 @@ def test_regret_as_return_is_what_is_lost_to_the_oracle():
     assert abs(gap.mean()) < 4 * gap.std() / 4000**0.5 and abs(lost.mean()) > 20 * gap.std() / 4000**0.5
 
 
+def test_forbidden_actions_are_replaced_as_in_the_engine():
+    """A shop that closes once its unit is sold: the record keeps the choice, everything else is that of closing."""
+    env, _ = jaxprice.make("FiniteInventory", demand="logit", num_prices=3, stock=1, horizon=T, shut_off=True, closes=True)
+    net = agents.networks.make("gru", actions=4, size=8)
+    weights = agents.networks.initial(net, jax.random.key(0), *lifetimes.Play(env, net, T).example())
+    cheapest = Policy(lambda key, problem: (), lambda key, state, obs: jnp.int32(0), lambda key, state, sale: state)
+    play = lifetimes.Play(env, net, T, return_reward="mean", teacher=cheapest)
+    live = jax.jit(jax.vmap(play.live, (None, None, 0)))(weights, lifetimes.streams(0), jnp.arange(60, dtype=jnp.uint32))
+    before = np.asarray(live.seen.demand).cumsum(axis=1) >= 1  # demand of the period before, at each period
+    assert before[:, -1].sum() > 20 and np.any(np.asarray(live.action)[before] != 3)
+    assert np.all(live.label[before] == 3) and np.all(live.label[~before] == 0)
+    assert np.all(live.reward[before] == 0) and np.all(live.expected[before] == 0) and np.all(live.expected[:, 0] >= 0)
+    shut = before[:, :-1]
+    assert np.all(live.seen.action[:, 1:][shut] == 3)
+    np.testing.assert_array_equal(live.seen.action[:, 1:][~shut], live.action[:, :-1][~shut])
+    chosen = jax.nn.log_softmax(jax.jit(play.says)(weights, live).logits)
+    chosen = np.take_along_axis(np.asarray(chosen), np.asarray(live.action)[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(live.log_prob, chosen, rtol=1e-4, atol=1e-5)
+
+
 def lived(env, net, name):
     """Lifetimes of fresh weights."""
     play = lifetimes.Play(env, net, T, return_reward=name)
@@ -261,8 +281,13 @@ def test_refusals_of_agents(tmp_path):
     with pytest.raises(ValueError, match="trained for 3 actions, the market has 4"):
         jaxprice.simulate(other, agent().policy(), lanes=2, horizon=T)
     jaxprice.simulate(other, agent("stats").policy(), lanes=2, horizon=T)  # takes any number
+    short = agent("transformer", options={"size": 8, "longest": 7}).policy()
     with pytest.raises(ValueError, match="at most 7 periods, got the horizon 8"):
-        jaxprice.simulate(BANDIT, agent("transformer", options={"size": 8, "longest": 7}).policy(), lanes=2, horizon=8)
+        jaxprice.simulate(BANDIT, short, lanes=2, horizon=8)
+    env, params = jaxprice.make("BernoulliBandit", num_arms=BANDIT.num_arms, horizon=8)
+    problem = env.problem(params).with_observation(env.reset(jax.random.key(0), params)[0])
+    with pytest.raises(ValueError, match="remembers at most 7 periods, got a problem of 8"):
+        short.init(jax.random.key(0), problem)
     env, _ = jaxprice.make("FiniteInventory", stock=3, horizon=T)
     with pytest.raises(ValueError, match="trained"):
         jaxprice.simulate(env, agent().policy(), lanes=2, horizon=T)

@@ -5,6 +5,8 @@ standard error over lanes: from regret, which is less noisy than reward (in `Net
 there is against a bound). A seller that learns does so in the one season of its lane, without training before.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,8 +62,20 @@ def simulated(market, lanes, seed):
     return {str(name): (float(share.sel(policy=name)), float(error.sel(policy=name))) for name in out["policy"].values}
 
 
+@contextlib.contextmanager
+def compiled_quickly():
+    """Compile with few optimisations inside: nearly all time of these short simulations is compilation."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
 def measured(market, lanes, seed):
     """The cell of a market: names, shares and standard errors (0 if exact), arrays `[sellers]`."""
-    rows = {name: (share, 0.0) for name, share in exact(market).items()} | simulated(market, lanes, seed)
+    with compiled_quickly():
+        rows = {name: (share, 0.0) for name, share in exact(market).items()} | simulated(market, lanes, seed)
     share, error = np.array(list(rows.values())).T
     return {"name": np.array(list(rows)), "share": share, "se": error}

@@ -3,6 +3,7 @@
     python -m experiments.deep_rl                      # default: twenty runs of every learner
     python -m experiments.deep_rl --preset smoke       # two runs, three markets, a fiftieth of the steps
     python -m experiments.deep_rl --ablation           # DQN without each of its parts, on two markets
+    python -m experiments.deep_rl --preset full        # fifty runs of a million periods, for a GPU or a night
 
 Learners are DQN, PQN, PPO and SAC (`jaxprice.agents`; SAC posts any price, on the three markets that have an interval), and
 tabular Q-learning, SARSA and expected SARSA. Beside them stand the optimum, the best fixed action, the best action of a
@@ -18,22 +19,24 @@ lanes.
 Learning curves are scores of 64 fresh seasons, by periods of a run and by CPU seconds (those of all runs together, with
 compilation). Files in `--out`: `table.csv` and `table.md`, `improvement.csv` (probability that a run of one learner has a
 higher share than one of another), `curves.png`, `sellers.png`, `profiles.png`, `manifest.json`; with `--ablation`
-`ablation.csv`, `ablation.md` and `ablation.png`. Every cell is saved, so that a killed run continues, and is computed again
-if its code was edited.
+`ablation.csv`, `ablation.md` and `ablation.png`. On CPUs each core computes cells in a process of its own. Every cell is
+saved, so that a killed run continues, and is computed again if its code was edited.
 """
 
 import dataclasses
 import functools
+import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import jax
 from rich.console import Console
 from rich.markdown import Markdown
 
 import jaxprice
-from experiments.deep_rl import figures, heuristics, learners, markets, tables
+from experiments.deep_rl import figures, heuristics, learners, markets, tables, workers
 from experiments.frame import saved
-from jaxprice import checks, files, fingerprint, manifest
+from jaxprice import checks, files, manifest
 
 
 class Sizes(NamedTuple):
@@ -48,7 +51,7 @@ class Sizes(NamedTuple):
 
 PRESETS = {
     "smoke": Sizes(2_000, 2, 200, ("FiniteInventory", "ReferencePrice", "ReactiveRival"), ("ReactiveRival",)),
-    "default": Sizes(80_000, 20, 4000, markets.NAMES, ("FiniteInventory", "ReactiveRival")),
+    "default": Sizes(64_000, 20, 4000, markets.NAMES, ("FiniteInventory", "ReactiveRival")),
     "full": Sizes(1_000_000, 50, 100_000, markets.NAMES, markets.NAMES),
 }
 
@@ -67,6 +70,8 @@ class Options:
     """Seed of the first run."""
     out: Path = Path("results/deep_rl")
     """Results folder."""
+    processes: int | None = None
+    """Processes; by default one a core on CPUs, and one for the smoke preset or an accelerator."""
 
 
 def chosen(options):
@@ -98,6 +103,14 @@ def _heuristics(name, lanes, seed):
     return heuristics.measured(markets.market(name), lanes, seed)
 
 
+def _told(title, cell, about):
+    """A line about a finished cell."""
+    told = f"{title}: {about['cpu_seconds']:.0f} CPU seconds"
+    if "steps" not in cell:
+        return told
+    return f"{told}, {tables.shown(tables.of_runs('', '', 'network', cell['share'][:, None], cell))}"
+
+
 def main(options):
     """Train, score, print and write.
 
@@ -109,21 +122,27 @@ def main(options):
         jaxprice.devices.compile_quickly()
     sizes, console = PRESETS[options.preset], Console()
     checks.whole("seed", options.seed, 0, 2**31 - 1)
+    alone = options.preset == "smoke" or jax.default_backend() != "cpu"
+    processes = (1 if alone else workers.cores()) if options.processes is None else options.processes
+    checks.positive_int("processes", processes)
     wanted = list(cells(options, sizes))
     told = {"study": "deep_rl", "preset": options.preset, "seed": options.seed, "steps": sizes.steps, "runs": sizes.runs}
     out = saved.open_folder(options.out, told)
-    walk, abouts, without, learned = fingerprint.Walk(narrow=True), {}, {}, {}
-    with saved.resumable(out):
-        for name, seller, make in wanted:
-            title = f"{name}, {seller or 'no training'}"
-            with console.status(title):
-                cell, abouts[title] = saved.load_or_make(out / "cells", title, make, walk)
-            if seller:
-                learned.setdefault(seller, {})[name] = cell
-                row = tables.of_runs(seller, name, "network", cell["share"][:, None], cell)
-                console.print(f"{title}: {tables.shown(row)} in {row['cpu_seconds']} CPU seconds", style="dim")
-            else:
-                without[name] = cell
+    titles = [f"{name}, {seller or 'no training'}" for name, seller, _ in wanted]
+    jobs = {title: make for title, (_, _, make) in zip(titles, wanted, strict=True)}
+    jobs = dict(sorted(jobs.items(), key=lambda job: not job[0].endswith("SAC")))  # the longest first
+    found, start = {}, time.perf_counter()
+    with saved.resumable(out), console.status(f"{len(jobs)} cells in {processes} processes"):
+        for title, done in workers.computed(out / "cells", jobs, processes):
+            found[title] = done
+            console.print(_told(title, *done), style="dim")
+    seconds, abouts, without, learned = time.perf_counter() - start, {}, {}, {}
+    for (name, seller, _), title in zip(wanted, titles, strict=True):
+        cell, abouts[title] = found[title]
+        if seller:
+            learned.setdefault(seller, {})[name] = cell
+        else:
+            without[name] = cell
     played = tuple(dict.fromkeys(name for name, _, _ in wanted))
     rows = tables.rows_of(played, without, learned) if without else tables.learned_rows(played, learned)
     text = tables.markdown(rows, played)
@@ -142,7 +161,9 @@ def main(options):
         if compared := tables.improvements(played, learned):
             tables.write(out / "improvement.csv", compared)
     before = (files.read_json(out / "manifest.json") or {}).get("cells", {})
-    about = told | manifest.of_run() | {"cells": before | manifest.of_cells(abouts)}
+    names = "revision", "date", "seconds", "cpu_seconds"
+    about = told | manifest.of_run() | {"cells": before | manifest.of_cells(abouts, names)}
+    about |= {"processes": processes, "ablation_seconds" if options.ablation else "seconds": round(seconds, 1)}
     files.write_json(out / "manifest.json", about)
     console.print(f"{out}/{stem}.csv, {stem}.md and pictures")
     return rows

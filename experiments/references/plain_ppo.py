@@ -3,6 +3,8 @@
 One scan over time with a cell inside, once for acting and again for every gradient; keys split at every step in every lane;
 an embedding, the cell, and separate hidden layers for actor and critic; lifetimes shuffled in every epoch. The inputs are
 those of RL^2: last action, last reward, whether the episode began. The cell is flax's GRU, or a step of one of our networks.
+A transformer has no cell: it keeps all tokens of the lifetime and attends to them anew in every period, and learns from all
+periods at once.
 """
 
 import functools
@@ -34,6 +36,19 @@ class Cell(nn.Module):
         return carry, (logits, value[..., 0])
 
 
+class Attention(nn.Module):
+    """A transformer over all tokens `[T, D]` of a lifetime of one lane: `(logits [T, actions], values [T])`."""
+
+    actions: int
+    size: int
+
+    @nn.compact
+    def __call__(self, x):
+        hidden = cores.Transformer(self.size, longest=x.shape[0]).apply_sequence(nn.relu(nn.Dense(self.size)(x)))
+        logits = nn.Dense(self.actions)(nn.relu(nn.Dense(self.size)(hidden)))
+        return logits, nn.Dense(1)(nn.relu(nn.Dense(self.size)(hidden)))[..., 0]
+
+
 class PlainPPO:
     """Training on Bernoulli arms with uniform means.
 
@@ -47,17 +62,31 @@ class PlainPPO:
     def __init__(self, arms, horizon, lanes, minibatches=4, epochs=2, size=64, core="gru"):
         self.arms, self.horizon, self.lanes, self.size = arms, horizon, lanes, size
         self.minibatches, self.epochs = minibatches, epochs
-        self.cell = Cell(arms, size, core)
-        self.memory = jnp.zeros(size) if core == "gru" else cores.CORES[core](size).start()
+        self.whole = core == "transformer"
+        self.cell = Attention(arms, size) if self.whole else Cell(arms, size, core)
+        if self.whole:
+            self.memory = jnp.int32(0), jnp.zeros((horizon, arms + 2))
+        else:
+            self.memory = jnp.zeros(size) if core == "gru" else cores.CORES[core](size).start()
         self.optimiser = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
 
     def start(self, key):
         """`(weights, state of the optimiser, key)`."""
-        weights = self.cell.init(key, self.memory, jnp.zeros(self.arms + 2))
+        token = jnp.zeros(self.arms + 2)
+        weights = self.cell.init(key, self.memory[1]) if self.whole else self.cell.init(key, self.memory, token)
         return weights, self.optimiser.init(weights), key
 
     def step(self, weights, memory, x):
         """One step of every lane."""
+        if self.whole:
+
+            def attend(memory, x):
+                time, tokens = memory
+                tokens = tokens.at[time].set(x)
+                logits, value = self.cell.apply(weights, tokens)
+                return (time + 1, tokens), (logits[time], value[time])
+
+            return jax.vmap(attend)(memory, x)
         return jax.vmap(lambda memory, x: self.cell.apply(weights, memory, x))(memory, x)
 
     def fresh(self, lanes):
@@ -103,8 +132,11 @@ class PlainPPO:
 
         def loss(weights, batch):
             x, action, old, advantage, target = batch
-            step = functools.partial(self.step, weights)
-            _, (logits, value) = jax.lax.scan(step, self.fresh(x.shape[1]), x)
+            if self.whole:
+                logits, value = jax.vmap(lambda x: self.cell.apply(weights, x), 1, 1)(x)
+            else:
+                step = functools.partial(self.step, weights)
+                _, (logits, value) = jax.lax.scan(step, self.fresh(x.shape[1]), x)
             log_probs = jax.nn.log_softmax(logits)
             ratio = jnp.exp(jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0] - old)
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)

@@ -19,71 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.agents import lifetimes, networks, optimiser, running, trained, worlds
-from jaxprice.types import Discrete, Interval
-
-
-@struct.dataclass
-class Lanes:
-    """Lanes that play, every leaf `[lanes, ...]`.
-
-    Attributes:
-      world: state of the world.
-      token: the next input of the network.
-      memory: memory of the network.
-      fresh: whether the episode begins now.
-    """
-
-    world: Any
-    token: jax.Array
-    memory: Any
-    fresh: jax.Array
-
-
-@struct.dataclass
-class State:
-    """The state of a run.
-
-    Attributes:
-      weights: "params", and "stats", the statistics of observations, if they are normalised.
-      optimiser: state of the optimiser.
-      update: number of updates done, int scalar.
-      lanes: `Lanes`.
-      observations: `running.Running` of tokens.
-      rewards: `running.RewardScale`.
-      rest: whatever else the learner needs.
-    """
-
-    weights: Any
-    optimiser: Any
-    update: jax.Array
-    lanes: Lanes
-    observations: running.Running
-    rewards: running.RewardScale
-    rest: Any = ()
-
-
-@struct.dataclass
-class Record:
-    """What happened in `[T, lanes]`.
-
-    Attributes:
-      token, fresh: input of the network, and whether the episode began with it.
-      action: the action.
-      output: what the network said.
-      step: `worlds.Step`.
-      ahead: what the network says of `step.last`, if the learner asks for it (`looks_ahead`).
-    """
-
-    token: jax.Array
-    fresh: jax.Array
-    action: jax.Array
-    output: Any
-    step: worlds.Step
-    ahead: Any = None
+from jaxprice.agents import lifetimes, networks, optimiser, running, worlds
+from jaxprice.agents.records import Lanes, Record, State
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,6 +37,7 @@ class Course:
       lanes, length: lanes, and periods that each plays in an update.
       clip_norm: largest norm of the gradient.
       normalise: whether observations and rewards are normalised.
+      centred: whether the mean reward of a period is subtracted, see `running`.
     """
 
     world: Any
@@ -108,6 +48,7 @@ class Course:
     length: int
     clip_norm: float = 0.5
     normalise: bool = True
+    centred: bool = False
 
     @property
     def adam(self):
@@ -195,9 +136,16 @@ class Course:
         state = state.replace(lanes=lanes)
         if self.normalise:
             observations = running.add(state.observations, record.token.reshape(-1, record.token.shape[-1]))
-            rewards = running.add_rewards(state.rewards, record.step.reward, record.step.done, hyper.discount)
-            state = state.replace(observations=observations, rewards=rewards)
+            state = state.replace(observations=observations)
+        if self.normalise or self.centred:
+            ends = record.step.done
+            rewards = running.add_rewards(state.rewards, record.step.reward, ends, hyper.discount, self.centred)
+            state = state.replace(rewards=rewards)
         return state, record
+
+    def scale(self, state):
+        """The number that rewards are divided by, float scalar."""
+        return state.rewards.scale if self.normalise else jnp.float32(1)
 
     def epochs(self, state, key, loss, batch, memory, epochs, minibatches, hyper, share):
         """Several passes over a record, in random minibatches: `(state, metrics)`.
@@ -241,13 +189,14 @@ class Course:
         return state.replace(weights=state.weights | {"params": step.weights}, optimiser=step.optimiser)
 
 
-def course_of(world, learner, lanes, length, network, actions, clip_norm=0.5, normalise=True):
+def course_of(world, learner, lanes, length, network, actions, clip_norm=0.5, normalise=True, centred=None):
     """A `Course` with a network of `networks.make`, after checks.
 
     Args:
       world, learner, lanes, length, clip_norm, normalise: see `Course`.
       network: name and options of the network.
       actions: number of outputs.
+      centred: see `Course`; by default, where the world is a market.
 
     Raises:
       ValueError: a number is out of range, or the network does not exist.
@@ -256,89 +205,7 @@ def course_of(world, learner, lanes, length, network, actions, clip_norm=0.5, no
     clip_norm = float(checks.number("clip_norm", clip_norm, low=0, scalar=True))
     normalise, (name, options) = checks.boolean("normalise", normalise), network
     options = options | {"normalised": normalise}
+    centred = isinstance(world, worlds.Market) if centred is None else checks.boolean("centred", centred)
     worlds.check(world)
     made = networks.make(name, actions=actions, inputs=world.fed, **options)
-    return Course(world, made, (name, options), learner, lanes, length, clip_norm, normalise)
-
-
-def hyper_of(hyper, kinds, world, learner):
-    """Hyperparameters after a check of their type; None gives the default ones.
-
-    Then the discount of a market with a season is 1: its horizon is fixed, and what a late sale earns counts in full.
-
-    Args:
-      hyper: of one of the classes `kinds`, or None.
-      kinds: `Hyper` of the learner, and others with the same fields.
-      world: the world.
-      learner: name of the learner.
-
-    Raises:
-      ValueError: another type.
-    """
-    if hyper is None:
-        season = isinstance(world, worlds.Market) and not world.env.endless
-        return kinds[0](discount=1.0) if season else kinds[0]()
-    if type(hyper) not in kinds:
-        raise ValueError(f"hyper must be {learner}.Hyper, got {checks.shown(hyper)}")
-    return hyper
-
-
-def discrete(world, learner):
-    """The number of actions of a world, for a learner that chooses an index.
-
-    Raises:
-      ValueError: actions are not indices.
-    """
-    if not isinstance(world.space, Discrete):
-        raise ValueError(f"{learner} chooses one of a number of actions, {world.name} takes {world.space}; sac takes prices")
-    return world.space.n
-
-
-def continuous(world, learner):
-    """The number of entries of an action of a world, for a learner that chooses prices.
-
-    Raises:
-      ValueError: actions are indices.
-    """
-    if not isinstance(world.space, Interval):
-        raise ValueError(f"{learner} chooses a price of an interval, {world.name} takes {world.space}; dqn chooses an index")
-    return int(np.prod(world.space.shape))
-
-
-def greedy(learner, course, output):
-    """The action of the largest logit or value: a method of learners."""
-    del learner, course
-    return jnp.argmax(output.logits, axis=-1).astype(jnp.int32)
-
-
-def choose_epsilon(learner, course, key, output, hyper, share):
-    """A random action with a probability that falls from 1 to `hyper.epsilon`, otherwise the best: a method of learners."""
-    epsilon = 1 - (1 - hyper.epsilon) * jnp.minimum(share / jnp.maximum(hyper.explore, 1e-6), 1.0)
-    key_try, key_action = jax.random.split(key)
-    other = jax.random.randint(key_action, (), 0, course.world.space.n, jnp.int32)
-    return jnp.where(jax.random.uniform(key_try) < epsilon, other, greedy(learner, course, output))
-
-
-def agent(learner, course, weights, about):
-    """The `Agent` of a network of `networks.make`, which plays the action it holds for the best: a method of learners."""
-    del learner
-    name, options = course.built
-    return trained.Agent(name, course.network.actions, weights, options, course.world.fed, "argmax", about)
-
-
-def returns(rewards, values, done, discount, trace):
-    """Returns with traces, `[T, lanes]`: G_t = r_t + g ((1 - l) v_(t+1) + l G_(t+1)), with l = 0 where an episode ends.
-
-    Args:
-      rewards: `[T, lanes]`.
-      values: of what follows, `[T, lanes]`, zero after termination; v_(t+1) above, and the last G_(t+1).
-      done: whether the episode ended.
-      discount, trace: scalars.
-    """
-
-    def back(later, now):
-        reward, value, ends = now
-        later = reward + discount * jnp.where(ends, value, (1 - trace) * value + trace * later)
-        return later, later
-
-    return jax.lax.scan(back, values[-1], (rewards, values, done), reverse=True)[1]
+    return Course(world, made, (name, options), learner, lanes, length, clip_norm, normalise, centred)

@@ -134,7 +134,7 @@ def _decided_by(course, hyper, told):
     """Everything that decides the final weights; see `checkpoint.decided_by`."""
     things = course.world.decided_by() | {"network": course.network, "learner": course.learner}
     things |= {"loop": (_start, _advance, _score, Course)}
-    told |= {name: getattr(course, name) for name in ("lanes", "length", "clip_norm", "normalise")}
+    told |= {name: getattr(course, name) for name in ("lanes", "length", "clip_norm", "normalise", "centred")}
     told |= {name: np.asarray(value).tolist() for name, value in vars(hyper).items()}
     return checkpoint.digests(things, told)
 

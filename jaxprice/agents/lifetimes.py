@@ -17,6 +17,9 @@ gradient is unbiased with each of them, and only its variance differs. In a life
 mean has the smallest variance. Over 100 periods, most of the variance comes from differences in worth between markets, and
 regret removes it. If an action changes the future (stock), regret includes the change in future value under the oracle, so
 the credit for later effects is immediate. The inputs of the network are always the sampled results.
+
+Where the market forbids an action (`Environment.allowed`), the nearest allowed one is carried out: it earns the reward, and
+the agent sees it as its last action. The record holds the action that was chosen, to which the log-probability belongs.
 """
 
 import dataclasses
@@ -41,12 +44,12 @@ class Lifetime:
 
     Attributes:
       facts, seen: the inputs of the agent.
-      action: the action played, int `[T]`.
+      action: the action chosen, int `[T]`.
       log_prob: log-probability of the action under the agent's weights, `[T]`; zero if another policy acted.
       value: the agent's value, `[T]`.
       reward: the reward for training, in units, `[T]`.
       expected, optimal: expected reward of the action and of the oracle, in money, `[T]`.
-      label: the teacher's action, int `[T]`; zero without a teacher.
+      label: the teacher's action, an allowed one, int `[T]`; zero without a teacher.
     """
 
     facts: inputs.Facts | None
@@ -161,6 +164,9 @@ class Play:
             label = jnp.int32(0)
             if "teacher" in others:
                 label = asked("teacher", jax.random.fold_in(keys["act"], 2), knows, obs, state)
+                label = self.env.carried_out(state, label, params)
+            chosen = action
+            action = self.env.carried_out(state, chosen, params)
             expected = self.env.expected_reward(state, action, params)
             optimal = self.env.optimal_reward(state, params)
             next_obs, state, reward, _, info = self.env.step_env(keys["demand"], state, action, params)
@@ -168,8 +174,8 @@ class Play:
             now = Lifetime(
                 facts=None,
                 seen=seen,
-                action=action,
-                log_prob=jnp.float32(0) if "actor" in others else log_probs[action],
+                action=chosen,
+                log_prob=jnp.float32(0) if "actor" in others else log_probs[chosen],
                 value=says.value,
                 reward=self.counted(facts, reward, expected, info["regret"], counts, action),
                 expected=jnp.asarray(expected, jnp.float32),

@@ -21,7 +21,7 @@ These are for one lane, with `Facts` and `Seen` of `inputs`; an `Output` holds l
 `SequenceNetwork` puts inputs and heads around a core of `cores`; `stats_net` has the network on statistics, and `seller_net`
 the one of the seller for all markets.
 
-Sources: as in `cores`, `stats_net` and `seller_net`.
+Sources: as in `cores`, `recurrence`, `stats_net` and `seller_net`.
 """
 
 from typing import Any

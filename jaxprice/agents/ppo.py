@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.agents import courses, episodes, optimiser, worlds
+from jaxprice.agents import choices, courses, episodes, optimiser, worlds
 
 NETWORKS = ("mlp", "gru", "lstm", "min_gru", "none")
 
@@ -59,7 +59,7 @@ class PPO:
     minibatches: int = 4
     looks_ahead: ClassVar[bool] = True
 
-    greedy, agent = courses.greedy, courses.agent
+    greedy, agent = choices.greedy, choices.agent
 
     def start(self, course, seed):
         """The `State` before the first update."""
@@ -74,10 +74,10 @@ class PPO:
         """The signature of a learner in `courses`."""
         memory = state.lanes.memory
         state, record = course.play(state, hyper, streams, share)
-        scale = state.rewards.scale if course.normalise else jnp.float32(1)
         step, value = record.step, record.output.value
         ahead = jnp.where(step.terminated, 0.0, record.ahead.value)
-        returns = courses.returns(step.reward / scale, ahead, step.done, hyper.discount, hyper.trace)
+        rewards = (step.reward - state.rewards.level) / course.scale(state)
+        returns = choices.returns(rewards, ahead, step.done, hyper.discount, hyper.trace)
         batch = {
             "token": record.token,
             "fresh": record.fresh,
@@ -136,6 +136,7 @@ def train(
     size=64,
     layers=None,
     normalise=True,
+    centred=None,
     hyper=None,
     horizon=None,
     inputs=None,
@@ -154,6 +155,7 @@ def train(
       epochs, minibatches: passes over them, and parts of a pass.
       size, layers: of the network; `layers` for "mlp" and "min_gru".
       normalise: whether observations and rewards are normalised.
+      centred: whether the mean reward of a period is subtracted, see `running`; by default, where `env` is a market.
       hyper: `ppo.Hyper`; by default with the discount 1 on a market with a season.
       horizon, inputs, reward: see `worlds.Market`.
       **options: options of `episodes.train`.
@@ -165,10 +167,10 @@ def train(
       ValueError: bad input.
     """
     world = worlds.make(env, params, horizon=horizon, fed=inputs, reward=reward)
-    actions = courses.discrete(world, "ppo")
+    actions = choices.discrete(world, "ppo")
     checks.choice("network", network, NETWORKS)
     check_parts(network, lanes, length, minibatches)
     learner = PPO(checks.positive_int("epochs", epochs), int(minibatches))
     shape = {"size": size} | ({} if layers is None else {"layers": layers}) | ({"tanh": True} if network == "mlp" else {})
-    course = courses.course_of(world, learner, lanes, length, (network, shape), actions, 0.5, normalise)
-    return episodes.train(course, courses.hyper_of(hyper, (Hyper, optimiser.Hyper), world, "ppo"), seeds, steps, **options)
+    course = courses.course_of(world, learner, lanes, length, (network, shape), actions, 0.5, normalise, centred)
+    return episodes.train(course, choices.hyper_of(hyper, (Hyper, optimiser.Hyper), world, "ppo"), seeds, steps, **options)

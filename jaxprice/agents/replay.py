@@ -153,7 +153,7 @@ def write(replay, record, n_step):
     return Replay(rows, mass, replay.written + length, replay.largest)
 
 
-def sample(replay, key, size, n_step, discount, beta=None):
+def sample(replay, key, size, n_step, discount, beta=None, level=0.0):
     """A `Batch`.
 
     Args:
@@ -163,6 +163,7 @@ def sample(replay, key, size, n_step, discount, beta=None):
       n_step: steps of a return.
       discount: discount of a period.
       beta: exponent of the weights of prioritised replay; None samples uniformly.
+      level: number that is subtracted from the reward of every period.
     """
     capacity, lanes = replay.mass.shape
     key_row, key_lane = jax.random.split(key)
@@ -184,17 +185,17 @@ def sample(replay, key, size, n_step, discount, beta=None):
         count = jnp.sum(replay.mass > 0).astype(jnp.float32)
         weight = jnp.where(likely > 0, (count * jnp.maximum(likely, 1e-30)) ** -beta, 0.0)  # 0 after an error of rounding
         weight = weight / weight.max()
-    return _returns(replay.rows, row, lane, n_step, discount, weight)
+    return _returns(replay.rows, row, lane, n_step, discount, weight, level)
 
 
-def _returns(rows, row, lane, n_step, discount, weight):
+def _returns(rows, row, lane, n_step, discount, weight, level):
     """The transitions at `row`, `lane` with their returns."""
     capacity = rows.reward.shape[0]
     total, factor = jnp.zeros_like(weight), jnp.ones_like(weight)
     alive, last, terminated = jnp.ones_like(weight, bool), rows.last[row, lane], rows.terminated[row, lane]
     for k in range(n_step):
         at = (row + k) % capacity
-        total = total + jnp.where(alive, factor * rows.reward[at, lane], 0.0)
+        total = total + jnp.where(alive, factor * (rows.reward[at, lane] - level), 0.0)
         last = jnp.where(alive[:, None], rows.last[at, lane], last)
         terminated = jnp.where(alive, rows.terminated[at, lane], terminated)
         factor = jnp.where(alive, factor * discount, factor)

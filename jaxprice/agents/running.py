@@ -7,9 +7,14 @@ Batches are merged exactly: with n, m, s the count, mean and mean square deviati
 The scale of rewards is the root mean square of their discounted sum so far, kept for every lane since its episode began. It
 is of the size of the values. Engstrom et al. describe the standard deviation, which is zero where rewards are constant.
 
+Rewards are centred if the mean of all rewards so far is subtracted first (Naik et al.). Then values hold no common level of
+up to 1 / (1 - discount) rewards, beside which the differences between actions are small. Where episodes end after a fixed
+number of periods, this changes no comparison of policies; where a policy decides when its episode ends, it would.
+
 Source: T. F. Chan, G. H. Golub, R. J. LeVeque (1983), "Algorithms for computing the sample variance: analysis and
 recommendations", doi:10.1080/00031305.1983.10483115; L. Engstrom et al. (2020), "Implementation matters in deep policy
-gradients", arXiv:2005.12729 (both normalisations).
+gradients", arXiv:2005.12729 (both normalisations); A. Naik, Y. Wan, M. Tomar, R. S. Sutton (2024), "Reward centering",
+arXiv:2405.09999.
 """
 
 import jax
@@ -56,32 +61,40 @@ class RewardScale:
     """Scale of rewards.
 
     Attributes:
-      sums: discounted sum of the rewards of each lane since its episode began, float `[lanes]`.
+      sums: discounted sum of the rewards of each lane since its episode began, less their level, float `[lanes]`.
       seen: statistics of these sums.
+      each: statistics of single rewards, if they are centred.
     """
 
     sums: jax.Array
     seen: Running
+    each: Running
+
+    @property
+    def level(self):
+        """The number that is subtracted from a reward, float scalar; zero where rewards are not centred."""
+        return self.each.mean
 
     @property
     def scale(self):
         """The number that rewards are divided by, float scalar."""
-        square = self.seen.variance + self.seen.mean**2
+        square = self.seen.variance + self.seen.mean**2 + (1e-4 * self.level) ** 2  # not rounding where all are alike
         return jnp.where((self.seen.count > 0) & (square > 0), jnp.sqrt(square + SMALL), 1.0)
 
 
 def start_rewards(lanes):
     """The scale of no rewards: one."""
-    return RewardScale(jnp.zeros(lanes, jnp.float32), start())
+    return RewardScale(jnp.zeros(lanes, jnp.float32), start(), start())
 
 
-def add_rewards(scale, rewards, done, discount):
+def add_rewards(scale, rewards, done, discount, centred=False):
     """The scale with rewards `[T, lanes]` of periods that ended an episode where `done`."""
+    each = add(scale.each, rewards.reshape(-1)) if centred else scale.each
 
     def period(sums, now):
         reward, ends = now
         sums = discount * sums + reward
         return jnp.where(ends, 0.0, sums), sums
 
-    sums, all_sums = jax.lax.scan(period, scale.sums, (rewards, done))
-    return RewardScale(sums, add(scale.seen, all_sums.reshape(-1)))
+    sums, all_sums = jax.lax.scan(period, scale.sums, (rewards - each.mean, done))
+    return RewardScale(sums, add(scale.seen, all_sums.reshape(-1)), each)

@@ -36,7 +36,19 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxprice import checks, random
-from jaxprice.agents import courses, episodes, learning, lifetimes, networks, optimiser, replay, running, squashed, worlds
+from jaxprice.agents import (
+    choices,
+    courses,
+    episodes,
+    learning,
+    lifetimes,
+    networks,
+    optimiser,
+    replay,
+    running,
+    squashed,
+    worlds,
+)
 
 
 @struct.dataclass
@@ -110,7 +122,7 @@ class SAC:
     centred: bool = True
     looks_ahead: ClassVar[bool] = False
 
-    agent = courses.agent
+    agent = choices.agent
 
     @property
     def critic(self):
@@ -255,7 +267,7 @@ def train(
     """
     reward = {} if reward is None else {"reward": reward}
     world = worlds.make(env, params, horizon=horizon, fed=inputs, **reward)
-    entries = courses.continuous(world, "sac")
+    entries = choices.continuous(world, "sac")
     capacity, batch, _ = replay.check_whole(capacity, batch, 1)
     rows = replay.rows_of(capacity, checks.positive_int("lanes", lanes), checks.positive_int("length", length), 1)
     whole = {"gradient_steps": gradient_steps, "size": size, "layers": layers}
@@ -263,7 +275,7 @@ def train(
     centred = isinstance(world, worlds.Market) if centred is None else checks.boolean("centred", centred)
     learner = SAC(rows=rows, batch=batch, centred=centred, **whole)
     shape = {name: whole[name] for name in ("size", "layers")}
-    course = courses.course_of(world, learner, lanes, length, ("gaussian", shape), entries, 10.0, normalise)
+    course = courses.course_of(world, learner, lanes, length, ("gaussian", shape), entries, 10.0, normalise, False)
     token = jax.eval_shape(world.reset, jax.random.key(0))[1]
     replay.check_memory(rows, lanes, len(learning.seeds_of(seeds)), token.shape[0] + entries)
     hyper = Hyper() if hyper is None else hyper

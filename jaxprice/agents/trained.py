@@ -120,9 +120,10 @@ class Agent:
 
         Raises:
           ValueError: the weights do not belong to the network or are not finite; at `init`, the market has other actions or
-            observations than the training.
+            observations than the training, or more periods than the memory of a transformer.
         """
         network, flat = self.network, self.checked()
+        longest = self.options.get("longest", 128) if self.name == "transformer" else None
         weights = fitting.nested(flat)
 
         def init(key, problem):
@@ -132,6 +133,8 @@ class Agent:
                     "an agent sees the market before its first action: give it problem.with_observation(observation)"
                 )
             self.check_actions(problem.action_space)
+            if longest is not None and not checks.is_traced(problem.horizon) and np.any(problem.horizon > longest):
+                raise ValueError(f"this agent remembers at most {longest} periods, got a problem of {problem.horizon}")
             facts, seen = inputs.reader(network)(problem), inputs.before(problem, problem.observation)
             self.check_size(facts, seen)
             return decided(facts, seen, network.apply(weights, facts, method="start"))
@@ -164,7 +167,7 @@ class Agent:
             return jax.nn.softmax(state.logits)
 
         policy = TrainedPolicy(init, act, update, probabilities if self.deploy == "sample" else None)
-        policy.card, policy.longest = self.card, self.options.get("longest", 128) if self.name == "transformer" else None
+        policy.card, policy.longest = self.card, longest
         return policy
 
     def check_actions(self, space):

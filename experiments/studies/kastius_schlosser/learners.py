@@ -17,7 +17,7 @@ from jaxprice.types import Transition
 EPISODE = 100  # periods after which a learner starts again from the first price
 TABLE = {"discount": DISCOUNT, "rate": 1.0, "power": 0.7, "epsilon": 0.3, "initial": 800.0}
 NETWORK = {"size": 128, "layers": 2, "capacity": 100_000}
-SWITCHES = {"double": True, "dueling": True, "prioritised": True, "n_step": 1}
+SWITCHES = {"double": True, "dueling": True, "prioritised": True, "n_step": 1, "centred": False}
 LEARNERS = {  # name -> function of rival, periods, runs, points and seed; each is a cell for each rival
     "DQN": lambda *told: network(dqn.train, *told, **NETWORK, **SWITCHES, hyper=dqn.Hyper(discount=DISCOUNT, epsilon=0.3)),
     "SAC": lambda name, periods, *told: network(
