@@ -257,6 +257,30 @@ def test_the_catalogue_is_read_as_it_says(capsys):
 
 @pytest.mark.slow
 @pytest.mark.many
+def test_wrappers_are_opened():
+    problem = problem_of("features").with_observation(jnp.asarray([0, 0, 0, 1.0, -0.5, 0.3], jnp.float32))
+    inner, key = policies.thompson(), jax.random.key(0)
+    alone = explain.belief(inner, inner.init(key, problem), problem)
+    wrapped = {
+        "delayed": policies.delayed(inner, 3),
+        "batched": policies.batched(inner, 4),
+        "per_product": policies.per_product(inner, 2),
+        "guarded": policies.guarded(inner, step=0.5),
+        "per_context": policies.per_context(inner, bins=2),
+        "restart_on": policies.restart_on(inner, policies.cusum()),
+        "discounted": policies.discounted(policies.ucb1(), 0.9),
+    }
+    for name, policy in wrapped.items():
+        found = explain.belief(policy, policy.init(key, problem), problem, problem.observation, chosen=name != "discounted")
+        np.testing.assert_allclose(found.profit_std, alone.profit_std, rtol=1e-6, err_msg=name)
+        assert found.policy == ("ucb1" if name == "discounted" else "thompson"), name
+    both = policies.mixture(inner, policies.ucb1())
+    with pytest.raises(ValueError, match="no belief is known"):
+        explain.belief(both, both.init(key, problem), problem)
+
+
+@pytest.mark.slow
+@pytest.mark.many
 @pytest.mark.parametrize("name", readers.names())
 def test_every_belief_is_finite_after_forty_periods(name):
     if name == "prior_thompson":

@@ -5,10 +5,12 @@ import importlib.util
 import jax
 import numpy as np
 import pytest
+from harness import learn
 
 import jaxprice
 from jaxprice import agents, explain, policies
 from jaxprice.explain import shapley
+from jaxprice.types import Transition
 
 POINT = np.array([0.5, -1.0, 2.0, 0.3, 1.5])
 SHAP = (  # shap 0.51.0, explainers.Exact with maskers.Independent, on `curved` with the background of `background()`
@@ -93,9 +95,8 @@ def test_shares_of_an_agents_inputs_add_up_and_are_the_brute_force(season):
     assert np.abs(found.shares).max() > 1e-4
     policy, lane = agent.policy(), cut(log, 6, 0)
     state = policy.init(jax.random.key(0), problem.with_observation(log.observation[0, 0]))
-    for t in range(6):
-        one = jax.tree.map(lambda x, t=t: x[t], lane)
-        state = policy.update(jax.random.key(0), state, one)
+    names = ("observation", "action", "price", "demand", "reward", "next_observation")
+    state = learn(policy, state, Transition(**{name: getattr(lane, name) for name in names}))
     law = np.asarray(jax.nn.softmax(state.logits), float)
     assert found.value == pytest.approx(law @ np.asarray(problem.prices, float), rel=1e-5)  # step by step
     chance = explain.inputs(agent, problem, cut(log, 6, 0), cut(log, 6), outcome=2)

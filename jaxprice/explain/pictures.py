@@ -31,7 +31,7 @@ def belief(belief, ax=None):
     if belief.chosen is not None:
         right.bar(x + width / 2, belief.chosen[order], width, color="C2", alpha=0.35, label="posted next")
     right.set(ylabel="probability", ylim=(0, 1.3))
-    right.legend(fontsize=8, frameon=False, loc="upper right")
+    right.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     ax.set_zorder(right.get_zorder() + 1)
     ax.patch.set_visible(False)
     return ax

@@ -73,9 +73,9 @@ def decisions(
     if not isinstance(space, Discrete | Interval) or space.shape:
         raise ValueError(f"env must take one price a period, {env.name} takes {space}")
     fixed = preparation.one_market(env, params, horizon)
-    words = {role: random.stream(seed, role) for role in random.ROLES}
+    streams = {role: random.stream(seed, role) for role in random.ROLES}
 
-    def lane(number):
+    def lane(words, number):
         def key(role, time=0):
             return random.address(words[role], time, number)
 
@@ -103,5 +103,5 @@ def decisions(
         carry = seen, policy.init(key("init"), problem), inside
         return jax.lax.scan(period, carry, jnp.arange(horizon, dtype=jnp.int32))[1]
 
-    found = jax.jit(jax.vmap(lane))(jnp.arange(lanes, dtype=jnp.uint32))
+    found = jax.jit(jax.vmap(lane, (None, 0)))(streams, jnp.arange(lanes, dtype=jnp.uint32))
     return Decisions(*(np.asarray(x) for x in found))
