@@ -67,7 +67,7 @@ class Walk:
     def __init__(self, narrow=False):
         self.narrow = narrow
         self.named = {}  # name -> function or class defined in a module
-        self._found = {}  # name -> (digest, names that it reads)
+        self._found = {}  # name, or (registry, name) of an entry -> (digest, names that it reads)
         self._told = {}  # addresses -> (objects, their fingerprint)
 
     def of(self, *things):
@@ -110,7 +110,10 @@ class Walk:
         return Fingerprint(whole, dict(sorted(packages.items())), tuple(sorted(unknown)), entries)
 
     def again(self):
-        """Read the program's code again, because its globals may have changed. Code of this package is not read again."""
-        self._found = {name: found for name, found in self._found.items() if name.startswith("jaxprice.")}
+        """Read the program's code again, because its globals may have changed, and entries of registries.
+
+        Code of this package is not read again.
+        """
+        self._found = {name: found for name, found in self._found.items() if str(name).startswith("jaxprice.")}
         self._told.clear()
         return self

@@ -414,6 +414,20 @@ def test_a_narrow_walk_counts_the_entries_that_are_named():
     del fingerprint.Registry.every["shop"]
 
 
+def test_entries_of_registries_are_read_again():
+    shop = fingerprint.Registry("shop", {"one": lambda: 1})
+
+    def buy():
+        return shop["one"]()
+
+    walk = fingerprint.Walk()
+    first = walk.of(buy).digest
+    assert walk.again().of(buy).digest == first
+    shop["one"] = lambda: 3
+    assert walk.again().of(buy).digest != first
+    del fingerprint.Registry.every["shop"]
+
+
 def test_a_market_by_name_counts_and_others_do_not():
     def play():
         return jaxprice.make("PostedPrice"), policies.thompson()
