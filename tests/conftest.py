@@ -3,9 +3,13 @@
 Most of the time of a run is spent compiling small programs that run once. So the tests compile without optimisation. Three
 kinds of test are compiled with it: those marked `optimised`, which test the compiled code itself or run long; those marked
 `slow`, unless they are also marked `many` (short tests in great number); and all tests under `--optimised`.
+
+Tests that take two seconds or more of CPU time are listed in `long_tests.txt`. They are marked `long`: CI runs them, the
+default run does not. `--seconds FILE` measures each test; `sort -rn FILE` shows which belong there.
 """
 
 import collections
+import gc
 import os
 import sys
 from pathlib import Path
@@ -18,21 +22,25 @@ KEPT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+LONG = frozenset((Path(__file__).parent / "long_tests.txt").read_text().splitlines())  # FILE::TEST, or one row of it
 LONGEST = (  # files of tests, from the one that takes most CPU time
     *("test_policy_table", "test_agents_training", "test_experiments", "test_markets"),
     *("test_units_markets", "test_invariance", "test_fingerprint", "test_policies_scale"),
 )
 for name, value in KEPT.items():  # before jax is imported, and handed on to the processes that tests start
     os.environ.setdefault(name, value)
+gc.set_threshold(200_000, 50, 100)  # tracing makes many objects that live: to look for cycles took a tenth of the time
 
 
 def pytest_addoption(parser):
+    parser.addoption("--seconds", metavar="FILE", help="append the CPU seconds of each test to a file")
     parser.addoption("--shapes", action="store_true", help="compare what functions take and return with their annotations")
     parser.addoption("--optimised", action="store_true", help="compile all tests as users have it compiled")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "optimised: compiled as users have it compiled")
+    config.addinivalue_line("markers", "long: takes two seconds or more of CPU time, see conftest.py; run by CI")
     config.addinivalue_line("markers", "many: slow as there are so many of them, each of them short")
     if config.getoption("shapes"):
         shapes.install()
@@ -40,6 +48,23 @@ def pytest_configure(config):
         from jaxprice import devices
 
         devices.compile_quickly()  # handed on to the processes that tests start
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item):
+    name = item.nodeid.removeprefix("tests/")
+    if name in LONG or name.partition("[")[0] in LONG:
+        item.add_marker("long")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    start = os.times()
+    yield
+    if path := item.config.getoption("seconds"):
+        seconds = sum(os.times()[:4]) - sum(start[:4])  # with those of processes that the test started
+        with open(path, "a") as file:
+            file.write(f"{seconds:.2f} {item.nodeid}\n")
 
 
 @pytest.hookimpl(trylast=True)

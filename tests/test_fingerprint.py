@@ -91,7 +91,7 @@ def unused(x):
 def ordinary(values):
     return [value + 37 for value in values if value in ("a", "b", 41)]
 ''',
-    "base.py": '''
+    "base.py": """
 import abc
 import dataclasses
 from typing import NamedTuple
@@ -127,8 +127,8 @@ class Market(Base):
 
 class State(NamedTuple):
     time: int = 61
-''',
-    "__init__.py": '''
+""",
+    "__init__.py": """
 from shop import base, parts
 from shop.parts import scaled as rescaled
 
@@ -162,7 +162,7 @@ class Bystander:
 
 
 CELL = seller(1.0), base.Market(), base.State, Clerk().greet, parts.looked_up, [lambda: 89]
-''',
+""",
 }
 
 
