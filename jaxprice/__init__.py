@@ -25,10 +25,10 @@ from jaxprice.types import (
 )
 
 if TYPE_CHECKING:
-    from jaxprice import agents, compat, data, experiment, explain, ope, oracles
+    from jaxprice import agents, compat, data, experiment, explain, live, ope, oracles
     from jaxprice.ope import record
 
-_LATER = ("agents", "compat", "data", "experiment", "explain", "ope", "oracles")  # imported when they are first asked for
+_LATER = ("agents", "compat", "data", "experiment", "explain", "live", "ope", "oracles")  # imported when they are first asked for
 __getattr__, __dir__ = lazy.modules(__name__, _LATER, {"record": "ope"})
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "explain",
     "invariants",
     "list_envs",
+    "live",
     "make",
     "ope",
     "oracles",
