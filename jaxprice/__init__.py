@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxprice import agents, compat, data, experiment, explain, live, ope, oracles
     from jaxprice.ope import record
 
-_LATER = ("agents", "compat", "data", "experiment", "explain", "live", "ope", "oracles")  # imported when they are first asked for
+_LATER = ("agents", "compat", "data", "experiment", "explain", "live", "ope", "oracles")  # imported at first use
 __getattr__, __dir__ = lazy.modules(__name__, _LATER, {"record": "ope"})
 
 __all__ = [

@@ -101,6 +101,11 @@ class Controls:
         with self._lock:
             return {**self._shelf.counts, "open": self._shelf.ledger.open, "products": self.products}
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the products and of the quotes that are held, in bytes, without compiled code."""
+        return self._shelf.nbytes
+
     def digest(self) -> str:
         """A digest of every bit of the state and the open quotes (not of times); equal digests, equal sessions."""
         with self._lock:

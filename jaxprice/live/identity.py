@@ -5,10 +5,9 @@ import warnings
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
-from jaxprice import checks, fingerprint
+from jaxprice import checks, fingerprint, provenance
 from jaxprice.live.guards import Guards
 from jaxprice.ope.propensities import check_policy
 from jaxprice.types import Discrete, Interval, Policy, Problem
@@ -79,7 +78,7 @@ def about(policy: Policy, problem: Problem, seed: int, products: int, guards: Gu
         "products": products,
         "guards": guards.about,
         "options": options,
-        "versions": {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__, "x64": _x64()},
+        "versions": {"jax": jax.__version__, "jaxlib": provenance.version("jaxlib"), "numpy": np.__version__, "x64": _x64()},
     }
 
 
@@ -98,7 +97,7 @@ def compare(path: Any, there: dict, policy: Policy, problem: Problem) -> None:
     versions = there["versions"]
     if versions["x64"] != _x64():
         raise ValueError(f"jax_enable_x64 must be {versions['x64']}, as when {path} was made, got {_x64()}")
-    mine = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    mine = {"jax": jax.__version__, "jaxlib": provenance.version("jaxlib")}
     if any(versions[name] != mine[name] for name in mine):
         warnings.warn(
             f"{path} was made with jaxlib {versions['jaxlib']}, this is {mine['jaxlib']}: states that are computed anew may "

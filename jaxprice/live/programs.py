@@ -10,7 +10,7 @@ problem) are held once, and not in the rows.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,8 +100,8 @@ class Programs:
     def _own(self, number, state):
         """Which leaves of the state each product has for itself."""
         apart = depends(self._init, (-1,), number)
-        scalar = functools.partial(jax.ShapeDtypeStruct, (), jnp.float32)
-        action = jax.ShapeDtypeStruct((), jnp.int32 if self.grid else jnp.float32)
+        scalar: Any = functools.partial(jax.ShapeDtypeStruct, (), jnp.float32)
+        action: Any = jax.ShapeDtypeStruct((), jnp.int32 if self.grid else jnp.float32)
         seen = self.problem.observation
         sale = Transition(seen, action, scalar(), scalar(), scalar(), seen)
 

@@ -161,13 +161,8 @@ class Session(Controls):
         """
         first, made = self._quote(product_numbers(products, self.products), observations)
         ids = first + np.arange(len(made), dtype=np.int64)
-        return Quote(
-            ids,
-            *(made[name] for name in ("product", "price")),
-            self._action(made["action"]),
-            made["propensity"],
-            made["time"],
-        )
+        action = self._action(made["action"])
+        return Quote(ids, made["product"], made["price"], action, made["propensity"], made["time"])
 
     def _quote(self, products, observations):
         seen = None
@@ -208,8 +203,8 @@ class Session(Controls):
         quote_id = checks.whole("quote_id", quote_id)
         if next_observation is not None:
             next_observation = jax.tree.map(lambda x: np.asarray(x)[None], next_observation)
-        reward = None if reward is None else [reward]
-        return bool(self._observe(np.array([quote_id], np.int64), [demand], reward, next_observation)[0])
+        rewards = None if reward is None else [reward]
+        return bool(self._observe(np.array([quote_id], np.int64), [demand], rewards, next_observation)[0])
 
     def observe_many(self, quote_ids: Any, demand: Any, reward: Any = None, next_observation: Any = None) -> np.ndarray:
         """What became of many quotes, committed together; the policy learns in the given order.

@@ -173,6 +173,13 @@ class Shelf:
         held |= {f"ledger_{name}": getattr(ledger, name)[window] for name in ("quotes", "seen", "status", "sales")}
         return held | {"counts": np.array([*self.counts.values(), ledger.oldest], np.int64), "time": np.float64(self.time)}
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all this in bytes, without compiled code."""
+        ledger, door = self.ledger, self.door
+        held = [self.states, self.numbers, self.learned, self.seen, door.last, door.stock, door.fallback, *self.shared]
+        return sum(x.nbytes for x in (*held, ledger.quotes, ledger.seen, ledger.status, ledger.sales))
+
     def save(self) -> bytes:
         """The snapshot, as NumPy writes arrays."""
         file = io.BytesIO()
@@ -243,7 +250,7 @@ def turns(product: np.ndarray) -> np.ndarray:
     order = np.argsort(product, kind="stable")
     ordered = product[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    place = np.arange(len(product)) - np.repeat(starts, np.diff([*starts, len(product)]))
+    place = np.arange(len(product)) - np.repeat(starts, np.diff(np.append(starts, len(product))))
     out = np.empty(len(product), np.int64)
     out[order] = place
     return out
