@@ -211,7 +211,8 @@ def test_an_update_plays_writes_and_descends():
 def trained():
     """Sellers of a product whose best price is known."""
     env, params = jaxprice.make("ParametricDemand", family="logit", parameters=(1.0, -1.0))
-    return env, params, sac.train(env, params, steps=20_000, seeds=[0, 1], horizon=50, held_out=8, points=2, size=32)
+    options = {"horizon": 50, "held_out": 8, "points": 2, "size": 32, "hyper": sac.Hyper(learning_rate=3e-3, tau=0.05)}
+    return env, params, sac.train(env, params, steps=8_000, seeds=[0, 1], **options)
 
 
 def test_a_known_price_is_learned(trained):

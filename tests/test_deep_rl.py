@@ -1,6 +1,7 @@
 """Exact shares of sellers in `deep_rl` against simulation, tabular and deep learners on a chain, tables and a tiny run."""
 
 import csv
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxprice
-from experiments.deep_rl import chains, heuristics, learners, markets, study, tables, tabular
+from experiments.deep_rl import chains, heuristics, learners, markets, study, tables, tabular, workers
 from jaxprice.agents import courses, episodes, ppo, sac, worlds
 from jaxprice.types import Policy
 
@@ -194,3 +195,18 @@ def test_a_tiny_run_resumes(learner, tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="unknown learner 'DQM'; did you mean 'DQN'"):
         study.main(study.Options(only=("DQM",)))
     capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_cells_of_several_processes(tmp_path):
+    """Each is made once, whoever makes it, and is found by a run in one process."""
+    jobs = {f"cell {k}": functools.partial(dict, share=np.full(2, k)) for k in range(3)}
+    for processes in (2, 1):
+        found = dict(workers.computed(tmp_path, jobs, processes))
+        assert {title: arrays["share"].tolist() for title, (arrays, _) in found.items()} == {
+            f"cell {k}": [k, k] for k in range(3)
+        }
+        assert len(list(tmp_path.glob("*.npz"))) == 3
+    failing = {"a": functools.partial(dict, share=np.zeros(1)), "b": functools.partial(int, "none")}
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(workers.computed(tmp_path, failing, 2))

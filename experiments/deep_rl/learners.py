@@ -44,12 +44,13 @@ PARTS = {"double": False, "dueling": False, "n_step": 1, "prioritised": False}  
 def recipes():
     """Name -> `Recipe` of the learners of the table."""
     parts = {"lanes": 16, "length": 32, "epochs": 4, "minibatches": 4}
+    sac = {"learning_rate": 3e-3, "tau": 0.05}
     pqn = {"learning_rate": 2e-3, "trace": 0.65, "epsilon": 0.02, "explore": 0.6}
     deep = {
         "DQN": DQN,
         "PPO": Recipe("ppo", parts, {"learning_rate": 3e-3, "entropy": 0.02}, effort=2.0),
         "PQN": Recipe("pqn", parts, pqn, effort=2.0),
-        "SAC": Recipe("sac", {"capacity": 100_000, "gradient_steps": 2}, {"tau": 0.01}, any_price=True, effort=2.0),
+        "SAC": Recipe("sac", {"capacity": 100_000, "gradient_steps": 3}, sac, any_price=True, effort=2.0),
     }
     tables = {"Q-learning": "q_learning", "SARSA": "sarsa", "expected SARSA": "expected_sarsa"}
     return {name: recipe for name, recipe in deep.items() if hasattr(agents, recipe.trainer)} | {
