@@ -258,7 +258,7 @@ def test_prices_of_an_interval():
         (lambda shop: shop.quote_many([0, -1]), r"products must be in \[0, 15\], got -1 at 1"),
         (lambda shop: shop.quote_many([0.5]), r"products must be integers \[count\]"),
         (lambda shop: shop.observe(99, 1), "quote_id must be the number of a quote, 0 to 0, got 99"),
-        (lambda shop: shop.observe("0", 1), "quote_id must be an integer"),
+        (lambda shop: shop.observe("0", 1), "quote_id must be an integer in"),
         (lambda shop: shop.observe(0, -1), "demand must be in"),
         (lambda shop: shop.observe(0, np.nan), "demand must be in"),
         (lambda shop: shop.observe(0, 1, np.inf), "reward must be finite"),

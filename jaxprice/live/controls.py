@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxprice import checks
 from jaxprice.live import events, logs
 from jaxprice.live.sales import product_numbers
 from jaxprice.ope.log import DecisionLog
+from jaxprice.types import Problem
 
 
 class Controls:
@@ -83,6 +85,31 @@ class Controls:
 
     def _chosen(self, product):
         return None if product is None else checks.whole("product", product, 0, self.products - 1)
+
+    @property
+    def problem(self) -> Problem:
+        """What the seller knows."""
+        return self._shelf.programs.problem
+
+    def reason(self, quote_id: int) -> int:
+        """Which guard rail moved the price of a quote that is held in memory, an index of `guards.REASONS`."""
+        with self._lock:
+            ledger = self._shelf.ledger
+            return int(
+                ledger.quotes["reason"][checks.whole("quote_id", quote_id, ledger.first, ledger.last - 1) - ledger.first]
+            )
+
+    def seen(self, product: int) -> Any:
+        """What a product showed last, an observation of NumPy arrays."""
+        product = checks.whole("product", product, 0, self.products - 1)
+        with self._lock:
+            rows = self._shelf.programs.seen.trees(self._shelf.seen[product : product + 1])
+        return jax.tree.map(lambda x: x[0], rows)
+
+    def warm(self) -> None:
+        """Compile the code of single quotes and sales now, so that the first buyer does not wait; nothing changes."""
+        with self._lock:
+            self._shelf.warm()
 
     def state(self, product: int) -> Any:
         """The policy's state for a product, NumPy arrays."""

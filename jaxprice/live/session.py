@@ -200,7 +200,7 @@ class Session(Controls):
             an observation of another form.
           JournalError: it could not be written; the policy has not learned.
         """
-        quote_id = checks.whole("quote_id", quote_id)
+        quote_id = checks.whole("quote_id", quote_id, 0, 2**63 - 1)
         if next_observation is not None:
             next_observation = jax.tree.map(lambda x: np.asarray(x)[None], next_observation)
         rewards = None if reward is None else [reward]

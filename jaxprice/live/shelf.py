@@ -46,6 +46,12 @@ class Shelf:
         """Let the policy start for every product."""
         self.shared, self.states = self.programs.shared(), np.array(self.programs.start(self.products))
 
+    def warm(self) -> None:
+        """Compile the code of one quote and of one sale."""
+        programs, row = self.programs, self.states[:1]
+        programs.act(self.shared, row, np.zeros((1, 4 + programs.seen.words), np.uint32))
+        programs.learn(self.shared, row, np.zeros((1, 6 + 2 * programs.seen.words), np.uint32))
+
     def answer(self, product: np.ndarray, seen: np.ndarray | None, time: float) -> tuple[np.ndarray, np.ndarray]:
         """The quotes for some products, `QUOTE` `[count]`, and what the seller saw, uint32 `[count, words]`; no change."""
         seen = self.seen[product] if seen is None else seen
