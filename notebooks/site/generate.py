@@ -47,6 +47,7 @@ GROUPS = {  # title -> what the names of its modules begin with; the first that 
     "Parts of markets": ("jaxprice.envs.",),
     "Data": ("jaxprice.data", "jaxprice.data."),
     "Off-policy evaluation": ("jaxprice.ope", "jaxprice.ope."),
+    "Explanations": ("jaxprice.explain", "jaxprice.explain."),
     "Views": ("jaxprice.compat.",),
     "Engine": ("jaxprice.",),
 }
