@@ -1,6 +1,8 @@
 """Cards of agents follow from decisions, and those in the package belong to their weights; smaller weights."""
 
+import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +99,13 @@ def test_half_the_bits_are_read_back_as_they_are(tmp_path):
 def test_the_smallest_variant_is_one_whose_loss_is_within_noise():
     rows = [{"variant": "a", "bytes": 9, "gap_low": 0.0}, {"variant": "b", "bytes": 4, "gap_low": -0.1}]
     assert smaller_agents.smallest([*rows, {"variant": "c", "bytes": 1, "gap_low": 0.2}]) == "b"
+
+
+def test_the_table_of_smaller_agents_has_all_agents():
+    place = Path(smaller_agents.__file__).parent / "results" / "smaller_agents" / "table.csv"
+    with place.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["agent"] for row in rows} >= set(MADE)
+    assert {row["variant"] for row in rows} >= {"float32", "float16", "int8", "width 32"}
+    assert all(float(row["gap"]) == 0 for row in rows if row["variant"] == "float32")
+    assert all(float(row["gap_low"]) <= float(row["gap"]) <= float(row["gap_high"]) for row in rows)
