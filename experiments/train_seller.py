@@ -1,6 +1,6 @@
 """Train the seller for all markets, score it against every other policy, and choose the run to ship.
 
-    python -m experiments.train_seller                      # two runs, one after another; a killed run goes on
+    python -m experiments.train_seller                      # three runs, one after another; a killed run goes on
     python -m experiments.train_seller --seeds 1 --first-seed 1 --no-score   # one run alone, say beside another process
     python -m experiments.train_seller --no-train           # only the score of the trained runs, or of the shipped agent
 
@@ -26,11 +26,11 @@ from jaxprice import agents, checks, files
 class Options:
     """What to train and to score."""
 
-    seeds: int = 2
+    seeds: int = 3
     """Number of runs."""
     first_seed: int = 0
     """Seed of the first run."""
-    updates: int = 208
+    updates: int = 110
     """Updates of a run; the learning rate falls until the last one."""
     minutes: float | None = None
     """Stop the training of a run after so many minutes; the same command goes on with it. By default it is finished."""

@@ -8,21 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.optimize
 import scipy.stats
 
 import jaxprice
-from jaxprice import agents
+from jaxprice import agents, policies
 from jaxprice.agents import demand_filter, networks, seller_memory
 from jaxprice.agents.inputs import Seen
 from jaxprice.agents.seller_net import SellerNet
+from jaxprice.oracles import gittins
 from jaxprice.types import Discrete, Problem
 
-MEAN, ROOT, SPREAD = seller_memory.plain_prior()
+MEAN, ROOT, EFFECTS = seller_memory.plain_prior()
+KINDS = seller_memory.PLAIN  # hypotheses that remember every sale, without features
 
 
 def sale(buyers=1):
     """The law of demand of single sales."""
-    return lambda mean, explained: mean * (1 - mean) / buyers + (1 - 1 / buyers) * explained, True
+    return lambda mean, explained: mean * (1 - mean) / buyers + (1 - 1 / buyers) * explained, True, buyers
 
 
 def problem(prices, **told):
@@ -66,15 +69,15 @@ def logits(network, weights, problem, seen):
 
 def test_the_filter_of_gaussian_demand_is_bayesian_regression():
     rng = np.random.default_rng(0)
-    first = demand_filter.prior(MEAN, ROOT, SPREAD, 2, sale=False)
+    first = demand_filter.prior(MEAN, ROOT, EFFECTS, 2, sale=False)
     covariance = np.asarray(first.deviations.T @ first.deviations, float) / demand_filter.DRAWS
     phis = np.asarray(demand_filter.basis(rng.uniform(size=30), np.zeros(2)), float)
     phis[:, demand_filter.SHAPES :] = rng.normal(size=(30, 4))
     demand = rng.normal(size=30)
     belief = first
     for phi, y in zip(phis, demand, strict=True):
-        noise = (lambda mean, explained: 0.04 + explained), False
-        belief = demand_filter.update(
+        noise = (lambda mean, explained: 0.04 + explained), False, 1
+        belief, _ = demand_filter.update(
             belief, first, jnp.asarray(phi, jnp.float32), np.float32(y), noise, jnp.float32(np.inf)
         )
     precision = np.linalg.inv(covariance) + phis.T @ phis / 0.04
@@ -87,25 +90,26 @@ def test_the_filter_of_gaussian_demand_is_bayesian_regression():
 
 @pytest.mark.parametrize("sold", [0.0, 1.0])
 def test_the_mean_after_a_sale_is_the_exact_posterior_mean(sold):
-    first = demand_filter.prior(MEAN, ROOT, SPREAD, 0)
+    first = demand_filter.prior(MEAN, ROOT, EFFECTS, 0)
     phi = demand_filter.basis(jnp.float32(0.3), jnp.zeros(0))
     latent, sd = float(first.mean @ phi), float(jnp.sqrt(jnp.mean((first.deviations @ phi) ** 2)))
 
-    def likely(f, power):
+    def likelihood(f, power):
         p = scipy.stats.norm.cdf(f)
         return f**power * (p if sold else 1 - p) * scipy.stats.norm.pdf(f, latent, sd)
 
     ends = latent - 9 * sd, latent + 9 * sd
-    exact = scipy.integrate.quad(likely, *ends, (1,))[0] / scipy.integrate.quad(likely, *ends, (0,))[0]
-    after = demand_filter.update(first, first, phi, jnp.float32(sold), sale(), jnp.float32(np.inf))
+    exact = scipy.integrate.quad(likelihood, *ends, (1,))[0] / scipy.integrate.quad(likelihood, *ends, (0,))[0]
+    after, likely = demand_filter.update(first, first, phi, jnp.float32(sold), sale(), jnp.float32(np.inf))
     assert float(after.mean @ phi) == pytest.approx(exact, abs=2e-4)
+    assert float(likely) == pytest.approx(np.log(scipy.integrate.quad(likelihood, *ends, (0,))[0]), abs=1e-4)
     assert float(jnp.mean((after.deviations @ phi) ** 2)) < sd**2
 
 
 def test_old_sales_are_forgotten_up_to_the_prior():
-    first = demand_filter.prior(MEAN, ROOT, SPREAD, 0)
+    first = demand_filter.prior(MEAN, ROOT, EFFECTS, 0)
     phi = demand_filter.basis(jnp.float32(0.5), jnp.zeros(0))
-    learn = jax.jit(lambda b, memory: demand_filter.update(b, first, phi, jnp.float32(1), sale(), memory))
+    learn = jax.jit(lambda b, memory: demand_filter.update(b, first, phi, jnp.float32(1), sale(), memory)[0])
     kept, short = first, first
     for _ in range(200):
         kept, short = learn(kept, np.float32(np.inf)), learn(short, np.float32(20))
@@ -118,7 +122,7 @@ def test_old_sales_are_forgotten_up_to_the_prior():
 
 
 def test_the_filter_is_calibrated_in_markets_of_its_prior():
-    first = demand_filter.prior(MEAN, ROOT, SPREAD, 0)
+    first = demand_filter.prior(MEAN, ROOT, EFFECTS, 0)
     phi = demand_filter.basis(demand_filter.places(np.linspace(0.1, 1, 6, dtype=np.float32)), jnp.zeros(0))
 
     def market(key):
@@ -130,7 +134,7 @@ def test_the_filter_is_calibrated_in_markets_of_its_prior():
             one, other = jax.random.split(key)
             action = jax.random.randint(one, (), 0, 6)
             sold = (jax.random.uniform(other) < demand[action]).astype(jnp.float32)
-            return demand_filter.update(belief, first, phi[action], sold, sale(), jnp.float32(np.inf)), None
+            return demand_filter.update(belief, first, phi[action], sold, sale(), jnp.float32(np.inf))[0], None
 
         belief = jax.lax.scan(period, first, jax.random.split(sales, 60))[0]
         latent, sd = phi @ belief.mean, jnp.sqrt(jnp.mean((belief.deviations @ phi.T) ** 2, axis=0))
@@ -141,15 +145,62 @@ def test_the_filter_is_calibrated_in_markets_of_its_prior():
     assert np.abs(z.mean(axis=0)).max() < 0.3
 
 
-def test_the_worth_of_a_unit_solves_the_fluid_programme():
+def test_hypotheses_are_weighed_by_their_forecasts():
+    rng = np.random.default_rng(6)
+    mean, root, effects = seller_memory.plain_priors()
+    priors = (mean + rng.normal(size=mean.shape).astype(np.float32), root, effects)
+    facts = SellerNet.read(problem([0.5, 0.8, 1.0]))
+    first = seller_memory.start(facts, priors)
+    seen = jax.tree.map(lambda x: x[0], history(3, 1)).replace(action=jnp.int32(1), demand=jnp.float32(1))
+    after = seller_memory.observed(first, first, facts, seen)
+    phi = np.asarray(demand_filter.basis(0.5 + 0.1 * np.log(2) / np.log(4), jnp.zeros(0)), float)
+    sd = np.sqrt(np.mean(np.square(np.asarray(first.beliefs.deviations, float) @ phi), axis=1))
+    chances = np.asarray(first.chances) * scipy.stats.norm.cdf(np.asarray(first.beliefs.mean) @ phi / np.sqrt(1 + sd**2))
+    chances = chances / chances.sum()
+    moves, still = chances[KINDS:], chances[:KINDS]
+    wanted = 499 / 500 * np.array([still.sum(), *moves]) + np.array([0.9, 0.05, 0.05]) / 500
+    np.testing.assert_allclose(after.chances[KINDS:], wanted[1:], rtol=1e-4)
+    np.testing.assert_allclose(after.chances[:KINDS], wanted[0] * still / still.sum(), rtol=1e-4)
+    with_features = seller_memory.start(dataclasses.replace(facts, context_size=3), priors)
+    assert with_features.chances.shape == (5,) and first.chances.shape == (KINDS + 2,)
+
+
+def test_draws_are_those_of_the_probable_hypotheses():
+    facts = SellerNet.read(problem([0.5, 0.8, 1.0]))
+    first = seller_memory.start(facts, seller_memory.plain_priors())
+    beliefs = first.beliefs.replace(mean=first.beliefs.mean + 100 * jnp.arange(KINDS + 2, dtype=jnp.float32)[:, None])
+    chances = jnp.zeros(KINDS + 2, jnp.float32).at[jnp.array([2, 7])].set(jnp.array([0.25, 0.75], jnp.float32))
+    level = np.asarray(seller_memory.draws(first.replace(beliefs=beliefs, chances=chances)))[:, 3]
+    assert np.sum(np.round(level / 100) == 2) == 8 and np.sum(np.round(level / 100) == 7) == 24
+
+
+def test_the_index_is_close_to_gittins():
+    facts = SellerNet.read(problem([0.5, 1.0]))
+    tables = gittins.finite_table(30)
+    states = [np.argwhere(np.tril(np.ones_like(table))) for table in tables]
+    exact = np.concatenate([table[tuple(state.T)] for table, state in zip(tables, states, strict=True)])
+    left = np.repeat(np.arange(1, 31), [len(state) for state in states])
+    n, s = np.concatenate(states).T
+    mean = (s + 1) / (n + 2)
+    sd = np.sqrt(mean * (1 - mean) / (n + 3))
+    index = mean + np.asarray(seller_memory.lead_of(facts, jnp.asarray(mean), jnp.asarray(sd), jnp.asarray(left)))
+    assert np.abs(index - exact).max() < 0.08
+    assert np.sqrt(np.mean((index - exact) ** 2)) < 0.01 < np.sqrt(np.mean((mean - exact) ** 2))
+
+
+def test_worth_and_shares_solve_the_fluid_programme():
     rng = np.random.default_rng(1)
+    solve = jax.jit(seller_memory.fluid)
     for _ in range(20):
         margins, demand = np.sort(rng.uniform(0.1, 1, 5)), -np.sort(-rng.uniform(0, 1, 5))
         rate = rng.uniform(0.02, 0.6)
-        grid = np.linspace(0, margins.max(), 4001)
-        dual = grid * rate + np.max(demand * (margins - grid[:, None]), axis=1)
-        ours = float(seller_memory.worth_of_unit(rate, jnp.asarray(demand), jnp.asarray(margins)))
-        assert ours * rate + np.max(demand * (margins - ours)) == pytest.approx(dual.min(), abs=2e-3)
+        best = scipy.optimize.linprog(-demand * margins, [demand, np.ones(5)], [rate, 1.0])
+        worth, shares = (np.asarray(x, float) for x in solve(rate, jnp.asarray(demand), jnp.asarray(margins)))
+        assert worth * rate + max(0, np.max(demand * (margins - worth))) == pytest.approx(-best.fun, abs=2e-3)
+        assert shares.sum() == pytest.approx(1, abs=1e-5)
+        assert min(shares @ demand, rate) / (shares @ demand) * (shares @ (demand * margins)) == pytest.approx(
+            -best.fun, rel=0.01
+        )
 
 
 def test_it_is_equivariant_to_the_order_of_the_actions():
@@ -182,7 +233,7 @@ def test_contexts_and_the_stock_matter():
 @pytest.mark.parametrize(
     ("market", "options"),
     [
-        ("PostedPrice", {"num_prices": 3, "noise": "gaussian"}),
+        pytest.param("PostedPrice", {"num_prices": 3, "noise": "gaussian"}, marks=pytest.mark.slow),
         pytest.param("PostedPrice", {"num_prices": 37, "noise": "poisson", "buyers": 4}, marks=pytest.mark.slow),
         pytest.param("SegmentedValuation", {"num_segments": 5, "num_prices": 6}, marks=pytest.mark.slow),
         pytest.param("LinearValuation", {"dimension": 8, "num_prices": 5}, marks=pytest.mark.slow),
@@ -202,6 +253,24 @@ def test_it_sells_on_any_grid(market, options):
     assert chances.shape == (env.action_space().n,) and np.isfinite(chances).all()
     result = jaxprice.rollout(env, policy, lanes=3, horizon=20, params=params)
     assert np.isfinite(np.asarray(result["reward"])).all()
+
+
+def test_the_shipped_seller_has_no_unit_of_money_to_the_bit():
+    agent = agents.load_agent("seller")
+    prices, seen = np.array([1.0, 1.25, 2.5], np.float32), history(3, 10)
+    play = jax.jit(lambda facts: agent.network.apply(agent.weights, facts, seen, method="apply_sequence").logits)
+    one = play(SellerNet.read(problem(prices, cost=np.float32(0.5))))
+    other = play(SellerNet.read(problem(256 * prices, cost=np.float32(128))))
+    np.testing.assert_array_equal(one, other)
+    assert np.ptp(np.asarray(one)) > 0.1
+
+
+def test_the_shipped_seller_loses_less_than_half_of_thompson():
+    env, _ = jaxprice.make("PostedPrice", demand="logit", num_prices=10)
+    out = jaxprice.simulate(env, {"seller": agents.load("seller"), "thompson": policies.thompson()}, lanes=100, horizon=300)
+    lost = 1 - out["lane_share"].values.reshape(2, 100)
+    gap = lost[0] - 0.5 * lost[1]
+    assert gap.mean() < -2 * gap.std() / 10
 
 
 @pytest.mark.parametrize(

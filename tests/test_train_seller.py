@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 import jaxprice
 from experiments import train_seller
-from experiments.seller import markets, mixture, scoring, training
+from experiments.seller import markets, mixture, priors, scoring, training
 from jaxprice import invariants
+from jaxprice.agents import demand_filter, seller_memory
 
 
 def test_the_mixture_is_a_market():
@@ -48,14 +50,29 @@ def test_advantages_are_sums_of_errors_less_their_mean():
     np.testing.assert_allclose(ahead, level / level.std(), rtol=1e-4, atol=1e-5)
 
 
-def test_the_prior_of_the_filter_has_the_level_of_the_markets():
-    mean, root = training.fitted_prior(400)
-    latent = np.array([mean[0] + mean[2:].sum(), mean[1] + (mean[2:] * np.cos(np.pi * np.arange(1, 7))).sum()])
-    env = mixture.MixedDemand()
-    means = np.asarray(jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(9), 1000)).means)
-    ends = np.median(means[:, [0, -1]], axis=0)
-    np.testing.assert_allclose(jax.scipy.special.ndtr(latent), ends, atol=0.12)
-    assert np.all(np.diag(root.T @ root) > 0)
+def test_a_prior_is_that_of_planted_curves():
+    rng = np.random.default_rng(4)
+    mean, deviations = np.array([0.9, -1.1, 0.2, 0, 0, 0, 0, 0]), np.array([0.5, 0.3, 0.2, 0.05, 0, 0, 0, 0])
+    places = np.linspace(0, 1, 12, dtype=np.float32)
+    truth = mean + deviations * rng.normal(size=(3000, 8))
+    phi = np.asarray(demand_filter.basis(places, np.zeros(0)), float)
+    demand = scipy.stats.norm.cdf(truth @ phi.T)
+    found, root = priors.of_prices(np.tile(places, (3000, 1)), demand)
+    np.testing.assert_allclose(phi @ found, phi @ mean, atol=0.05)
+    wanted = np.sqrt(np.einsum("pi,i,pi->p", phi, deviations**2, phi))
+    np.testing.assert_allclose(np.sqrt(np.einsum("pi,ij,pj->p", phi, root.T @ root, phi)), wanted, rtol=0.15)
+
+
+def test_effects_of_features_are_found():
+    rng = np.random.default_rng(5)
+    places = np.linspace(0, 1, 8, dtype=np.float32)
+    contexts = rng.normal(size=(200, 30, 3)).astype(np.float32).clip(-3, 3)
+    effects = np.array([0.4, -0.5])[:, None] + np.array([0.3, 0.1])[:, None] * rng.normal(size=(200, 2, 3))
+    phi = np.asarray(jax.vmap(jax.vmap(lambda x: demand_filter.basis(places, x)))(contexts), float)
+    truth = np.concatenate([np.tile([0.5, -0.5, 0, 0, 0, 0, 0, 0], (200, 1)), effects.reshape(200, -1)], axis=1)
+    demand = scipy.stats.norm.cdf(np.einsum("nvpi,ni->nvp", phi, truth))
+    *_, found = priors.of_features(places, contexts, demand)
+    np.testing.assert_allclose(found, [[0.4, -0.5], [0.3, 0.1]], atol=0.08)
 
 
 @pytest.fixture
@@ -66,6 +83,7 @@ def small(monkeypatch):
         function.cache_clear()
     monkeypatch.setattr(markets, "groups", lambda: {"arms": group})
     monkeypatch.setattr(training, "CHUNK", 1)
+    monkeypatch.setattr(priors, "fitted", seller_memory.plain_priors)
     yield
     for function in (training.advance, training.network):
         function.cache_clear()

@@ -43,16 +43,14 @@ def groups():
     """Name -> `Group`, for training."""
     moving = {"market": MixedDemand(standard=True), "horizon": 1000}
     return {
-        "ten prices": Group(MixedDemand(), 300, 96, 2),
-        "ten prices, long": Group(MixedDemand(), 1500, 20, 2),
-        "twenty prices": Group(MixedDemand(num_prices=20, buyers=10), 300, 48),
-        "change points": Group(_made("NonStationary", **moving, kind="piecewise", num_markets=3), 1000, 32),
-        "season": Group(_made("NonStationary", kind="season", **moving), 1000, 32),
+        "ten prices": Group(MixedDemand(), 100, 256, 2),
+        "ten prices, long": Group(MixedDemand(), 1500, 16, 2),
+        "change points": Group(_made("NonStationary", **moving, kind="piecewise", num_markets=3), 1000, 24),
         "elasticity": Group(_made("GLMDemand", dimension=4, num_prices=10), 600, 40),
         "valuations": Group(_made("LinearValuation", dimension=4, num_prices=10), 600, 40),
         "stock": Group(_made("FiniteInventory", horizon=400, stock=100), 400, 64, 2),
+        "segments": Group(_made("SegmentedValuation", num_segments=100, num_prices=20), 600, 24),
         "arms": Group(_made("BernoulliBandit", num_arms=5), 100, 256),
-        "few pulls": Group(_made("BernoulliBandit", num_arms=5), 20, 1024),
     }
 
 

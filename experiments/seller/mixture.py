@@ -1,9 +1,9 @@
 """A market with a price grid whose demand curve comes from a mixture of families, grids, costs and sizes of demand.
 
-A lane draws one of these families: linear, logit, normal, uniform and beta valuations, two normal segments, and steps
-(sorted powers of uniform numbers, a demand curve of no family). In half of the lanes the grid is the one of the family. In
-the others its ends are drawn, a third of the grids is geometric, half of the products have a unit cost, and half of the
-markets have visitors of whom only a share considers a purchase.
+A lane draws one of these families: linear, logit, normal, uniform and beta valuations, two normal segments, Weibull,
+log-logistic and Lomax valuations (`curves`), and steps (sorted powers of uniform numbers, a demand curve of no family). In
+half of the lanes the grid is the one of the family. In the others its ends are drawn, a third of the grids is geometric,
+half of the products have a unit cost, and half of the markets have visitors of whom only a share considers a purchase.
 
 With `standard`, all markets have the same grid in (0, 1] and no cost, and a family keeps its shape on it. Two of these can
 be the ends of a market that moves.
@@ -17,12 +17,12 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
-from jaxprice import demand as demand_curves
+from experiments.seller import curves
 from jaxprice import noise
 from jaxprice.envs.market import MyopicMarket
 from jaxprice.types import Problem
 
-FAMILIES = ("linear", "logit", "probit", "uniform", "beta", "mixture")  # and steps
+FAMILIES = tuple(curves.families())  # and steps
 STANDARD_LOW = 0.0625  # lowest price of the standard grid
 
 
@@ -67,7 +67,7 @@ class MixedDemand(MyopicMarket):
         place = jnp.linspace(0.0, 1.0, self.num_prices, dtype=jnp.float32)
         grids, means, costs = [], [], []
         for name, one in zip(FAMILIES, keys, strict=False):
-            kind = demand_curves.curves()[name]
+            kind = curves.families()[name]
             low, high = kind.price_range
             if not self.standard:
                 own = u[0] < 0.5

@@ -1,9 +1,9 @@
 """Training of the seller: its prior from the markets, and PPO on the loss to the oracle over a mixture of markets.
 
-First comes the prior of the demand filter: mean and covariance of the coefficients that fit the demand curves of drawn
-markets. The seller then is Thompson sampling with the prior of the mixture. From there it learns by PPO, one kind of market
-in an update. The reward of a period is minus its expected loss, in units of what the oracle earns in a period of that
-market, so that all markets count alike. With V the value, in periods lost until the end, and l the trace,
+First come the priors of the demand filter (`priors`). The seller then plays a rule that needs no training
+(`jaxprice.agents.seller_net`). From there it learns by PPO, one kind of market in an update. The reward of a period is minus
+its expected loss, in units of what the oracle earns in a period of that market, so that all markets count alike. With V the
+value, in periods lost until the end, and l the trace,
 
     A_t = sum_(i >= 0) l^i (r_(t+i) + V_(t+i+1) - V_(t+i)),
 
@@ -22,16 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.seller import markets
-from experiments.seller.mixture import MixedDemand
-from jaxprice.agents import demand_filter, lifetimes, networks, seller_memory
+from experiments.seller import markets, priors
+from jaxprice.agents import lifetimes, networks
 from jaxprice.agents.checkpoint import Clock, Store
 from jaxprice.agents.optimiser import Hyper, State, adam, descend
 
-HYPER = Hyper(learning_rate=1.5e-3, entropy=0.003, trace=0.97, warm_up=0.03, value_weight=0.5)
+HYPER = Hyper(learning_rate=5e-4, entropy=0.0, trace=0.97, warm_up=0.03, value_weight=0.5)
 EPOCHS, PARTS = 2, 4
-CHUNK = 13  # updates between checkpoints
+CHUNK = 11  # updates between checkpoints
 OPTIONS = {"size": 32, "layers": 2}
+PRIORS = ("prior_mean", "prior_root", "prior_effects")  # weights that PPO leaves
 
 
 @functools.cache
@@ -40,30 +40,11 @@ def network():
     return networks.make("seller", actions=10, **OPTIONS)
 
 
-@functools.cache
-def fitted_prior(draws=2000):
-    """Mean and root of the covariance of the price coefficients in drawn markets: `[SHAPES]`, `[SHAPES, SHAPES]`, NumPy."""
-    env = MixedDemand()
-    params = jax.jit(jax.vmap(env.sample_params))(jax.random.split(jax.random.key(20261), draws))
-    demand = np.clip(np.asarray(params.means, float), 2e-3, 1 - 2e-3)
-    latent = np.asarray(jax.scipy.special.ndtri(demand), float)
-    places = jax.vmap(demand_filter.places)(params.prices)
-    phi = np.asarray(demand_filter.basis(places, jnp.zeros(0)), float)
-    mean, root, _ = seller_memory.plain_prior()
-    inverse, tight = np.linalg.inv(root.T.astype(float) @ root), 100.0
-    gram = tight * np.einsum("nki,nkj->nij", phi, phi) + inverse
-    right = tight * np.einsum("nki,nk->ni", phi, latent) + inverse @ mean
-    fits = np.linalg.solve(gram, right[..., None])[..., 0]
-    covariance = np.cov(fits.T) + 1e-3 * np.eye(len(mean))
-    return np.float32(fits.mean(axis=0)), np.float32(np.linalg.cholesky(covariance).T)
-
-
 def start(seed):
     """The state before the first update."""
     play = lifetimes.Play(markets.groups()["arms"].env, network(), 2)
     weights = networks.initial(network(), jax.random.key(seed), *play.example())
-    mean, root = fitted_prior()
-    weights["params"] |= {"prior_mean": jnp.asarray(mean), "prior_root": jnp.asarray(root)}
+    weights["params"] |= {name: jnp.asarray(part) for name, part in zip(PRIORS, priors.fitted(), strict=True)}
     return State(weights, adam(0.5).init(weights), jnp.int32(0))
 
 
@@ -101,7 +82,7 @@ def advance(name):
 
         def step(state, batch):
             gradient, metrics = jax.grad(loss, has_aux=True)(state.weights, batch)
-            for fixed in ("prior_mean", "prior_root", "prior_spread"):
+            for fixed in PRIORS:
                 gradient["params"][fixed] = jnp.zeros_like(gradient["params"][fixed])
             return descend(optimiser, state, gradient, HYPER, share), metrics
 

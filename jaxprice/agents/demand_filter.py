@@ -4,9 +4,9 @@ The latent demand at price p for a buyer with context x is linear in coefficient
 
     f(p, x) = w . phi(v, x),   phi(v, x) = (1 - v, v, cos(pi v), ..., cos(n pi v), x, x (v - 1/2)),
 
-where v in [0, 1] is the place of p between the lowest and the highest price. A buyer buys with probability Phi(f), the
-normal distribution function. If demand is Poisson or Gaussian, its mean is f itself. The prior of w is normal. After demand
-y per buyer, the best linear update is
+where v in [0, 1] is the place of p between the lowest and the highest price (`places`). A buyer buys with probability
+Phi(f), the normal distribution function. If demand is Poisson or Gaussian, its mean is f itself. The prior of w is normal.
+After demand y per buyer, the best linear update is
 
     w <- w + P phi g (y - m) / V,   P <- P - P phi phi' P g^2 / V,   m = E y,  g = Cov(y, f) / Var f,  V = Var y,
 
@@ -22,6 +22,7 @@ Bryson, S. F. Schmidt (1971), doi:10.1109/TAC.1971.1099816; T. P. Minka (2001), 
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -34,6 +35,7 @@ from jaxtyping import Float
 DRAWS = 32  # number S of draws
 WAVES = 6  # number n of cosines
 SHAPES = 2 + WAVES  # coefficients of the price alone
+FULL = 4.0  # highest price over lowest price of a grid from place 0 to place 1
 MOST_FEATURES = 8  # longest context: two coefficients a feature, and the draws must outnumber the coefficients
 
 
@@ -51,9 +53,14 @@ class Belief:
 
 
 def places(prices: Any) -> Float[Array, " actions"]:
-    """The place of each price between the lowest and the highest, `[actions]`; zero if all are equal."""
-    width = jnp.max(prices) - jnp.min(prices)
-    return (prices - jnp.min(prices)) / jnp.where(width > 0, width, 1.0)
+    """The place of each price, `[actions]`: from 0 to 1 if the highest price is `FULL` times the lowest one or more.
+
+    A narrower grid has the middle of [0, 1], so that demand changes less over it. Equal prices all have the place 1/2.
+    """
+    low, high = jnp.min(prices), jnp.max(prices)
+    share = (prices - low) / jnp.where(high > low, high - low, 1.0)
+    part = jnp.clip(jnp.log(jnp.maximum(high, 1e-9) / jnp.maximum(low, 1e-9)) / math.log(FULL), 0.0, 1.0)
+    return 0.5 + (share - 0.5) * part
 
 
 def basis(place: Any, context: Any) -> Float[Array, "... coefficients"]:
@@ -65,41 +72,40 @@ def basis(place: Any, context: Any) -> Float[Array, "... coefficients"]:
     return jnp.concatenate([1 - place, place, waves, features, features * (place - 0.5)], axis=-1)
 
 
-def prior(mean, root, spread, features, sale=True):
+def prior(mean, root, effects, features, sale=True):
     """The belief before the first sale.
 
     Args:
       mean, root: expected coefficients of the price alone, `[SHAPES]`, and a root R of their covariance R'R, `[SHAPES,
         SHAPES]`.
-      spread: standard deviations of the two coefficients of a feature, `[2]`.
+      effects: mean and standard deviation of the two coefficients of a feature, `[2, 2]`; features are independent.
       features: length of the context.
       sale: whether demand is a sale or none; otherwise the prior of demand itself is wide.
     """
-    both = jnp.repeat(jnp.asarray(spread, jnp.float32), features)
+    center, both = (jnp.repeat(jnp.asarray(x, jnp.float32), features) for x in effects)
     noise = jnp.asarray(_draws(SHAPES + 2 * features))
     if not sale:
         level = jnp.concatenate([jnp.array([0.7, 0.3], jnp.float32), jnp.zeros(WAVES, jnp.float32)])
-        mean, root, both = level, 0.4 * root, 0.4 * both
+        mean, root, center, both = level, 0.4 * root, 0.4 * center, 0.4 * both
     shapes, rest = noise[:, :SHAPES] @ root, noise[:, SHAPES:] * both[None]
-    return Belief(
-        jnp.concatenate([jnp.asarray(mean, jnp.float32), jnp.zeros_like(both)]), jnp.concatenate([shapes, rest], axis=1)
-    )
+    return Belief(jnp.concatenate([jnp.asarray(mean, jnp.float32), center]), jnp.concatenate([shapes, rest], axis=1))
 
 
 def update(belief, first, phi, demand, noise, memory):
-    """The belief after one period.
+    """The belief after one period, and the log-likelihood of its demand, up to a constant that no belief changes.
 
     Args:
       belief, first: the present belief, and the prior.
       phi: functions at the posted price, `[coefficients]`.
       demand: demand per buyer.
-      noise: function from mean demand to the variance of `demand`, and whether demand is a sale or none.
+      noise: function from mean demand, and the variance that the belief adds, to the variance of `demand`; whether demand is
+        a sale or none; and the number of buyers.
       memory: number of periods after which sales are forgotten, or infinity.
     """
     belief = forgotten(belief, first, memory)
     latent, mine = belief.mean @ phi, belief.deviations @ phi
     spread = jnp.maximum(jnp.mean(mine**2), 1e-9)
-    variance, sale = noise
+    variance, sale, buyers = noise
     if sale:
         width = jnp.sqrt(1 + spread)
         expected = jax.scipy.special.ndtr(latent / width)
@@ -111,7 +117,12 @@ def update(belief, first, phi, demand, noise, memory):
     mean = belief.mean + direction * slope * (demand - expected) / whole
     kept = jnp.clip(1 - slope**2 * spread / whole, 0.0, 1.0)  # of the variance in the direction of phi
     deviations = belief.deviations - jnp.outer(mine, direction) * (1 - jnp.sqrt(kept)) / spread
-    return Belief(mean, deviations)
+    chance = jnp.clip(expected, 1e-4, 1 - 1e-4)
+    if sale and buyers == 1:
+        likely = demand * jnp.log(chance) + (1 - demand) * jnp.log(1 - chance)
+    else:
+        likely = -0.5 * ((demand - expected) ** 2 / whole + jnp.log(whole))
+    return Belief(mean, deviations), likely
 
 
 def forgotten(belief, first, memory):
@@ -122,9 +133,10 @@ def forgotten(belief, first, memory):
     return belief.replace(deviations=belief.deviations * larger[None])
 
 
-def demands(belief, phi, sale=True):
-    """Demand at every price under every draw, `[DRAWS, actions]`, from the functions `[actions, coefficients]`."""
-    latent = (belief.mean[None] + belief.deviations) @ phi.T
+def demands(draws, phi, sale=True):
+    """Demand at every price under every draw, `[DRAWS, actions]`, for draws of the coefficients `[DRAWS, coefficients]` and
+    functions `[actions, coefficients]`."""
+    latent = draws @ phi.T
     return jax.scipy.special.ndtr(latent) if sale else jnp.maximum(latent, 0.0)
 
 
