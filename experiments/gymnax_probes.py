@@ -15,6 +15,7 @@ seeds are trained in one call. gymnax is the extra `compat`.
 
 import dataclasses
 import datetime
+import importlib.metadata
 import json
 import time
 from pathlib import Path
@@ -83,8 +84,8 @@ def measure(environment, learner, seeds):
     row = {"environment": environment, "learner": learner, "steps": told["steps"], "seeds": seeds}
     row |= {"reached": int(np.sum(returns >= REACHED[environment])), "returns": np.round(returns, 3).tolist()}
     row |= {"seconds": round(time.perf_counter() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
-    row |= {"device": jax.local_devices()[0].device_kind, "devices": jax.local_device_count()}
-    return row | {"jax": jax.__version__, "gymnax": gymnax.__version__, "date": datetime.date.today().isoformat()}
+    row |= {"device": jax.local_devices()[0].device_kind, "devices": jax.local_device_count(), "jax": jax.__version__}
+    return row | {"gymnax": importlib.metadata.version("gymnax"), "date": datetime.date.today().isoformat()}
 
 
 def main(options):

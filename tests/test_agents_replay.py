@@ -56,16 +56,18 @@ class Plain:
 def filled(writes, n_step, seed=0):
     rng, plain = np.random.default_rng(seed), Plain()
     ring = replay.start(ROWS, LANES, jnp.zeros(SIZE), jnp.int32(0))
-    write = jax.jit(
-        lambda ring, token, action, step: replay.write(ring, SimpleNamespace(token=token, action=action, step=step), n_step)
-    )
     for _ in range(writes):
         one = record(rng)
         plain.write(one)
-        ring = write(ring, one.token, one.action, one.step)
+        ring = WRITE(ring, one.token, one.action, one.step, n_step)
     return ring, plain
 
 
+def written(ring, token, action, step, n_step):
+    return replay.write(ring, SimpleNamespace(token=token, action=action, step=step), n_step)
+
+
+WRITE = jax.jit(written, static_argnames="n_step")
 SAMPLE = jax.jit(replay.sample, static_argnames=("size", "n_step"))
 
 
@@ -76,8 +78,8 @@ def test_returns_and_rows_that_can_be_sampled(writes, n_step, beta):
     """Before the ring is full, and after it has begun anew."""
     ring, plain = filled(writes, n_step)
     batch = SAMPLE(ring, jax.random.key(1), size=600, n_step=n_step, discount=DISCOUNT, beta=beta, level=LEVEL)
-    seen = set()
-    for i, (row, lane) in enumerate(np.asarray(batch.place).tolist()):
+    batch, seen = jax.tree.map(np.asarray, batch), set()
+    for i, (row, lane) in enumerate(batch.place.tolist()):
         seen.add((row, lane))
         token, action, total, last, factor = plain.transition(plain.number(row), lane, n_step)
         np.testing.assert_array_equal(batch.token[i], token)

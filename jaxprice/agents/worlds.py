@@ -24,7 +24,6 @@ play the same market.
 Source: F. Pardo, A. Tavakoli, V. Levdik, P. Kormushev (2018), "Time limits in reinforcement learning", arXiv:1712.00378.
 """
 
-import abc
 import dataclasses
 from typing import Any
 
@@ -35,37 +34,15 @@ from flax import struct
 
 from jaxprice import checks, given
 from jaxprice.agents import inputs
+from jaxprice.agents.gymnax_world import Gymnax
 from jaxprice.agents.inputs import Inputs
+from jaxprice.agents.world import Step, World
 from jaxprice.environment import Environment
 from jaxprice.types import Discrete, Interval, Transition
 
+__all__ = ["Gymnax", "Market", "Scene", "Step", "World", "check", "make"]
+
 REWARDS = ("sampled", "mean", "regret")
-
-
-@struct.dataclass
-class Step:
-    """How a period ended.
-
-    Attributes:
-      token: the next input of the network, float `[D]`.
-      last: the input that the action led to; it differs from `token` where an episode has ended, float `[D]`.
-      reward: the reward for training, in units, float scalar.
-      terminated, truncated: how the episode ended, bool scalars; both are False if it goes on.
-      earned, best: expected reward under the agent and under the oracle, in money; for gymnax the reward, and 0.
-    """
-
-    token: jax.Array
-    last: jax.Array
-    reward: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
-    earned: jax.Array
-    best: jax.Array
-
-    @property
-    def done(self):
-        """Whether the episode has ended."""
-        return self.terminated | self.truncated
 
 
 @struct.dataclass
@@ -77,36 +54,6 @@ class Scene:
     observation: Any
     facts: inputs.Facts
     seen: inputs.Seen
-
-
-class World(abc.ABC):
-    """Base class of worlds.
-
-    Attributes:
-      name: label in results.
-      space: `Discrete` or `Interval`, the actions.
-      horizon: largest number of periods of an episode.
-      fed: `Inputs` of the network.
-      reward: name of the reward for training.
-    """
-
-    name: str
-    space: Any
-    horizon: int
-    fed: Inputs = Inputs()
-    reward: str = "sampled"
-
-    def decided_by(self):
-        """What decides the numbers of the world: name -> object, for a fingerprint."""
-        return {"world": self}
-
-    @abc.abstractmethod
-    def reset(self, key):
-        """Start an episode: `(state, token)`."""
-
-    @abc.abstractmethod
-    def step(self, key, key_reset, state, action):
-        """One period, and the start of the next episode after the last period: `(state, Step)`."""
 
 
 class Market(World):
@@ -187,67 +134,6 @@ class Market(World):
         return state, Step(token, last, told, terminated, truncated, best - info["regret"], best)
 
 
-class Gymnax(World):
-    """An environment of gymnax as a world; `step_env` may follow gymnax 0.0.x or 1.x.
-
-    gymnax 0.0.x does not tell a time limit from another end. An episode counts as truncated if its last period is
-    `params.max_steps_in_episode`.
-
-    Args:
-      env: the environment, such as `gymnax.make("CartPole-v1")[0]`.
-      params: its params; by default `env.default_params`.
-
-    Raises:
-      ValueError: the object is no gymnax environment, or its actions are neither an index nor a vector between bounds.
-    """
-
-    def __init__(self, env, params=None):
-        for name in ("reset_env", "step_env", "action_space", "default_params"):
-            if not hasattr(env, name):
-                raise ValueError(f"env must be a market or a gymnax environment, got {checks.shown(env)} without {name}")
-        self.env, self.params = env, env.default_params if params is None else params
-        if type(self.params) is not type(env.default_params):
-            kind = type(env.default_params).__name__
-            raise ValueError(f"params must be the {kind} of the environment, got {checks.shown(params)}")
-        self.horizon = checks.positive_int("params.max_steps_in_episode", self.params.max_steps_in_episode)
-        space = env.action_space(self.params)
-        if not hasattr(space, "n") and not (hasattr(space, "low") and len(space.shape) <= 1):
-            raise ValueError(f"learners choose an index or a vector between bounds, this environment takes {space}")
-        self.space = Discrete(int(space.n)) if hasattr(space, "n") else Interval(tuple(space.shape))
-        self.name = str(getattr(env, "name", type(env).__name__))
-        if isinstance(self.space, Interval):
-            self.low, self.high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
-            if not np.all(np.isfinite(self.high - self.low) & (self.low < self.high)):
-                raise ValueError(f"learners choose a vector between finite bounds, got {self.low} and {self.high}")
-
-    def decided_by(self):
-        """What decides the numbers of the world: name -> object, for a fingerprint."""
-        return {"env": self.env, "params": self.params}
-
-    def reset(self, key):
-        """Start an episode: `(state, token)`."""
-        obs, state = self.env.reset_env(key, self.params)
-        return state, _flat(obs)
-
-    def step(self, key, key_reset, state, action):
-        """One step, and the start of the next episode after the last one: `(state, Step)`."""
-        if isinstance(self.space, Interval):
-            action = self.low + (self.high - self.low) * (action.reshape(self.space.shape) + 1) / 2
-        obs, after, reward, terminated, _ = self.env.step_env(key, state, action, self.params)
-        limit = after.time >= self.params.max_steps_in_episode
-        if hasattr(self.env, "is_truncated"):
-            limit = jnp.asarray(self.env.is_truncated(after, self.params))
-            terminated = jnp.asarray(terminated)
-        else:
-            terminated = jnp.asarray(terminated) & ~limit
-        last = _flat(obs)
-        ends = terminated | limit
-        new, first = self.reset(key_reset)
-        state, token = jax.tree.map(lambda a, b: jnp.where(ends, a, b), (new, first), (after, last))
-        reward = jnp.asarray(reward, jnp.float32)
-        return state, Step(token, last, reward, terminated, limit & ~terminated, reward, jnp.float32(0))
-
-
 def make(env, params=None, **options):
     """The world of a market, or of an environment of gymnax.
 
@@ -296,9 +182,3 @@ def check(world):
     if kinds[0] != kinds[1]:
         raise ValueError(f"the state of {world.name} must keep its shapes and types, got {kinds[0]} and then {kinds[1]}")
     return token.shape[0]
-
-
-def _flat(observation):
-    """An observation as one float vector."""
-    leaves = jax.tree.leaves(observation)
-    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
