@@ -152,6 +152,7 @@ def _panels(results, path, width, height):
     rows = -(-len(results) // columns)
     size = (width * columns, height * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # inches; numbers stand right of each panel
     for ax in axes.flat[len(results) :]:
         ax.set_axis_off()
     yield figure, dict(zip(results, axes.flat, strict=False))
