@@ -1,5 +1,6 @@
 """Deep learners: environments of gymnax, bad input, runs that are lost and found again, devices, runs of one vmap."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -117,6 +118,26 @@ def test_environments_of_gymnax_are_worlds(name):
     size = worlds.check(world)
     obs, _ = env.reset(jax.random.key(0), params)
     assert size == np.size(obs) and world.horizon == params.max_steps_in_episode
+
+
+def test_rows_of_the_probes_of_gymnax(tmp_path, monkeypatch, capsys):
+    """What a row says of returns that are known, without training."""
+    pytest.importorskip("gymnax")
+    from experiments import gymnax_probes
+
+    told = {}
+
+    def train(env, **options):
+        told.update(options)
+        return SimpleNamespace(curve={"held_out": np.array([[500.0, 474.0, 475.0]])})
+
+    monkeypatch.setitem(gymnax_probes.LEARNERS, "dqn", SimpleNamespace(train=train))
+    options = {"environments": ("CartPole-v1",), "learners": ("dqn",), "seeds": 3, "out": tmp_path / "rows.jsonl"}
+    gymnax_probes.main(gymnax_probes.Options(**options))
+    row = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert row["reached"] == 2 and row["returns"] == [474, 475, 500] and row["steps"] == told["steps"]
+    assert row["gymnax"] and row["seconds"] >= 0 and told["seeds"] == range(3) and told["held_out"] == 100
+    assert "2 of 3" in capsys.readouterr().out
 
 
 @pytest.mark.slow

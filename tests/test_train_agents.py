@@ -4,11 +4,16 @@ import csv
 import dataclasses
 import re
 
+import jax
 import numpy as np
 import pytest
 
+import jaxprice
 from experiments import agent_throughput, train_agents
+from experiments.references import plain_loops
 from jaxprice import agents
+from jaxprice.agents import lifetimes
+from jaxprice.envs.bernoulli_bandit import BernoulliBandit
 
 SMALL = train_agents.bandit(2, 3, "none", "ppo", 3, 8, hyper=agents.Hyper(), options={"size": 4})
 
@@ -35,6 +40,8 @@ def test_bad_options(message, options):
     [
         ("networks must name at least one network", {"networks": ()}),
         ("unknown network 'gruu'", {"networks": ("gruu",)}),
+        ("unknown learner 'dqm'; did you mean 'dqn'", {"learners": ("dqm",)}),
+        ("periods must be an integer of at least 1, got 0", {"periods": 0}),
         *((f"{name} must be an integer of at least 1, got 0", {name: 0}) for name in ("arms", "horizon", "lanes")),
         *((f"{name} must be an integer of at least 1, got 0", {name: 0}) for name in ("updates", "acting", "repeats")),
     ],
@@ -42,6 +49,31 @@ def test_bad_options(message, options):
 def test_bad_options_of_throughput(message, options):
     with pytest.raises(ValueError, match=re.escape(message)):
         agent_throughput.Options(**options)
+
+
+def test_arithmetic_of_a_token():
+    """Of a GRU of 64 units: its inputs (five actions, a demand, a reward, a time, and three of the market), gates, heads."""
+    options = agent_throughput.Options(arms=5)
+    core = agents.networks.make("gru", actions=5, size=64)
+    env = BernoulliBandit(num_arms=5)
+    weights = agents.networks.initial(core, jax.random.key(0), *lifetimes.Play(env, core, 100).example())
+    inputs = weights["params"]["core"]["into"]["kernel"].shape[0]
+    products = inputs * 3 * 64 + 64 * 2 * 64 + 64 * 64 + 64 * 5 + 64 * 64 + 64
+    assert agent_throughput.arithmetic("gru", options) == 2 * products * 7
+    longer = agent_throughput.Options(arms=5, horizon=128)
+    attention = [agent_throughput.arithmetic("transformer", one) for one in (options, longer)]
+    assert attention[1] - attention[0] == 2 * 2 * 64 * 28 * 7  # two layers, half of two products over 28 more periods
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", [plain_loops.PlainDQN, plain_loops.PlainPPO])
+def test_plain_loops_learn_a_price(plain):
+    """A season with more stock than buyers, whose best price is the second of three: they find it."""
+    env, params = jaxprice.make("FiniteInventory", demand=[0.9, 0.8, 0.1], prices=[1.0, 2.0, 3.0], horizon=4, stock=4)
+    loop = plain(env, params, lanes=8, length=8)
+    tokens = loop.start()[3]
+    weights = loop.train({plain_loops.PlainDQN: 200, plain_loops.PlainPPO: 60}[plain])
+    assert np.all(np.argmax(loop.says(weights, tokens).logits, axis=-1) == 1)
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
