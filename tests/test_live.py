@@ -2,12 +2,14 @@
 
 import dataclasses
 import itertools
+import json
 
 import jax
 import numpy as np
 import pytest
 
 import jaxprice
+from experiments import live_throughput
 from jaxprice import live, ope, policies
 from jaxprice.types import Policy
 from tests import live_shop
@@ -23,9 +25,7 @@ EVERY = {
     "gp_ucb": policies.gp_ucb,
     "kl_ucb": policies.kl_ucb,
     "discounted_ucb": policies.discounted_ucb,
-    "ucb_pi": policies.ucb_pi,
     "batched": lambda: policies.batched(policies.ucb1(), 4),
-    "lin_ucb": policies.lin_ucb,
     "agent": lambda: jaxprice.agents.load("pricing_in_context"),
 }
 QUICK = "ucb1", "exp3", "guarded"
@@ -309,3 +309,20 @@ def test_states_are_packed_bit_for_bit():
     for back in (packing.unpack(row), jax.tree.map(lambda x: x[0], packing.trees(row[None]))):
         for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(back), strict=True):
             assert np.asarray(b).dtype == a.dtype and np.asarray(b).tobytes() == a.tobytes()
+
+
+def test_throughput_is_measured(tmp_path, capsys):
+    options = live_throughput.Options(quotes=20, products=16, many=16, repeats=1, prices=5, out=tmp_path / "numbers.json")
+    live_throughput.main(options)
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert len(found["single"]) == 5 and all(row["p50"] > 0 for row in found["single"])
+    assert len(found["arrays"]) == 4 and found["start"]["bytes per product"] > 0
+    assert "16 products in arrays" in capsys.readouterr().out
+    seller = live_throughput.PlainUCB([1.0, 2.0])
+    assert [seller.quote(), seller.observe(0, 0), seller.quote(), seller.observe(1, 1), seller.quote()] == [
+        0,
+        None,
+        1,
+        None,
+        1,
+    ]

@@ -2,6 +2,11 @@
 
 import json
 import random
+import re
+import shutil
+import socket
+import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -187,8 +192,6 @@ def test_malformed_requests(client, shop, count):
 
 def test_the_demo_sells(tmp_path, capsys):
     pytest.importorskip("uvicorn")
-    import socket
-
     from jaxprice.live import demo
 
     with socket.socket() as free:
@@ -202,3 +205,33 @@ def test_the_demo_sells(tmp_path, capsys):
     assert f"http://127.0.0.1:{port}" in capsys.readouterr().out
     with pytest.raises(ValueError, match="did you mean 'ucb1'"):
         demo.Options(policy="ucb")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a headless Chromium")
+def test_the_page_in_a_browser(shop):
+    uvicorn = pytest.importorskip("uvicorn")
+    truth = np.tile(np.arange(5.0), (PRODUCTS, 1))
+    application = serve.app(shop, policies.exp3(), truth=truth)
+    client = TestClient(application)
+    for number in range(20):
+        quote = client.post("/quote", json={"product": 2}).json()
+        client.post("/observe", json={"quote_id": quote["id"], "demand": int(number % 5 == 0)})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(application, "127.0.0.1", port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
+        found = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}/#2"], capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    charts = dict(re.findall(r'<svg id="(\w+)"[^>]*>(.*?)</svg>', found, re.S))
+    assert charts["prices"].count("<circle") == 20 and charts["prices"].count('fill="#1a7f5a"') == 4
+    assert "<polyline" in charts["sales"] and "<polyline" in charts["regret"]
+    assert "<b>20</b>quotes" in found and '<span id="error" role="alert"></span>' in found

@@ -22,6 +22,7 @@ fails has changed nothing.
 
 import threading
 import time as clocks
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from jaxprice import checks
 from jaxprice.live import events, opening
 from jaxprice.live.controls import Controls
 from jaxprice.live.guards import Guards
+from jaxprice.live.journal import JournalError
 from jaxprice.live.ledger import SALE
 from jaxprice.live.sales import Reports, product_numbers
 from jaxprice.types import Policy, Problem
@@ -71,7 +73,8 @@ class Session(Controls):
       products: number of products N, addressed 0, ..., N - 1.
       seed: of all random numbers.
       guards: rails that no price may break, see `Guards`.
-      timeout: seconds after which an unanswered quote counts as no sale; None leaves quotes open for ever.
+      timeout: seconds after which an unanswered quote counts as no sale; None leaves quotes open for ever, and in
+        memory with all later ones.
       sync: how durable a commit is: "full", "normal" or "off", see `jaxprice.live.journal`.
       propensity: whether quotes have their propensity.
       draws: number of draws for the propensity of a policy that has no formula of it; 0 leaves it NaN.
@@ -245,7 +248,10 @@ class Session(Controls):
             raise
         self._since += len(sales)
         if self._since >= self.snapshot_every:
-            self.snapshot()
+            try:
+                self.snapshot()
+            except JournalError as error:  # the sale itself is in the journal
+                warnings.warn(f"no snapshot could be written: {error}", stacklevel=3)
 
     def _now(self):
         """The time of a call, after what has run out by then has been learned as no sale."""

@@ -48,6 +48,7 @@ GROUPS = {  # title -> what the names of its modules begin with; the first that 
     "Data": ("jaxprice.data", "jaxprice.data."),
     "Off-policy evaluation": ("jaxprice.ope", "jaxprice.ope."),
     "Explanations": ("jaxprice.explain", "jaxprice.explain."),
+    "A shop at work": ("jaxprice.live", "jaxprice.live."),
     "Views": ("jaxprice.compat.",),
     "Engine": ("jaxprice.",),
 }
