@@ -14,8 +14,9 @@ with A_t normalised over the minibatch, and the value fits G_t in mean square. T
 `params=None` every episode is another market. This is the setting of `rl2`, which plays whole lifetimes and can learn from
 the oracle's regret; it is the better choice there.
 
-Settings matter on markets with a season: in a `FiniteInventory` of 100 periods these defaults gave .66 of the optimum after
-40,000 periods, most runs at one price, where random prices earn .85 (`experiments/results/README.md`, `deep_rl`).
+Settings matter on markets with a season: in a `FiniteInventory` of 100 periods, where random prices earn .85 of the optimum,
+these defaults earn .883 after 40,000 periods (four seeds from .853), and .953 with a rate of .003 and `entropy=.02`.
+Before rewards were centred (`running`) the defaults earned .66, most runs at one price.
 
 Sources: J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov (2017), arXiv:1707.06347; J. Schulman et al. (2016),
 arXiv:1506.02438 (the advantages); M. Andrychowicz et al. (2021), "What matters in on-policy reinforcement learning?",
