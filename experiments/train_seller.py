@@ -20,6 +20,7 @@ from rich.console import Console
 from experiments.frame import command
 from experiments.seller import scoring, training
 from jaxprice import agents, checks, files
+from jaxprice.agents import seller_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def train(options, console):
 
 
 def agent_of(seed, weights, curve, options):
-    """The agent of a run, with its card."""
+    """The agent of a run, with its card; one weight is set by hand, see `training.TAUGHT`."""
     told = {"name": "seller", "seed": seed, "updates": int(curve["update"][-1, 0]), "horizon": "20 to 1500"}
     told |= {
         "of": options.updates,
@@ -69,7 +70,9 @@ def agent_of(seed, weights, curve, options):
         "wall_s": round(float(curve["wall_s"][-1, 0])),
     }
     told |= {"method": "ppo", "hyper": {key: float(value) for key, value in vars(training.HYPER).items()}}
-    weights = jax.tree.map(np.asarray, weights)
+    weights = jax.tree.map(np.array, weights)
+    told["after_training"] = f"direct weight of what a price teaches set to {training.TAUGHT}"
+    weights["params"]["direct"]["kernel"][seller_memory.TOLD] = training.TAUGHT
     return agents.Agent("seller", 10, weights, training.OPTIONS, deploy="sample", told=told)
 
 

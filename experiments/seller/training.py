@@ -29,6 +29,7 @@ from jaxprice.agents.optimiser import Hyper, State, adam, descend
 
 HYPER = Hyper(learning_rate=5e-4, entropy=0.0, trace=0.97, warm_up=0.03, value_weight=0.5)
 EPOCHS, PARTS = 2, 4
+TAUGHT = 0.9  # weight of what a price teaches in the agent that is saved: PPO explores too little for long seasons
 CHUNK = 11  # updates between checkpoints
 OPTIONS = {"size": 32, "layers": 2}
 PRIORS = ("prior_mean", "prior_root", "prior_effects")  # weights that PPO leaves
