@@ -16,8 +16,9 @@ those of the weights. Microseconds a decision are those of one lane in single co
 1,024 lanes together (`wide`), below which a tenth of the calls stays. Weights are expanded to float32 when an agent is
 loaded, so float16 and int8 change the size of the file and not the speed.
 
-`--ship` also writes the agents as float16 files into the package, each if its loss in float16 is within noise. The file
-format holds float16, and reading it back to float32 is exact. It does not hold int8.
+`--ship` also writes each agent into the package, in int8, float16 or float32, the smallest of these whose loss is within
+noise. Reading is exact: float16 is a float32, and int8 times its scale is one multiplication. A narrower network is another
+agent, and is not shipped.
 
 Source of the scales for each channel: R. Krishnamoorthi (2018), "Quantizing deep convolutional networks for efficient
 inference", arXiv:1806.08342.
@@ -61,7 +62,7 @@ class Options:
     updates: int = 300
     """Updates of a distillation."""
     ship: bool = False
-    """Write float16 weights into the package where that loses nothing; then measure the cards anew."""
+    """Write the smallest weights that lose nothing into the package; then measure the cards anew."""
     out: Path = Path("results/smaller_agents")
     """Results folder."""
 
@@ -82,16 +83,8 @@ def half(weights):
 
 def eighth(weights):
     """Flat weights with matrices rounded to int8 for each output channel, and their bytes."""
-    found, size = {}, 0
-    for name, x in weights.items():
-        x = np.asarray(x, np.float32)
-        if x.ndim < 2:
-            found[name], size = x, size + x.nbytes
-            continue
-        scale = np.maximum(np.abs(x).max(axis=tuple(range(x.ndim - 1)), keepdims=True), 1e-12) / np.float32(127)
-        rounded = np.clip(np.round(x / scale), -127, 127).astype(np.int8)
-        found[name], size = rounded.astype(np.float32) * scale, size + rounded.nbytes + scale.astype(np.float32).nbytes
-    return found, size
+    small = fitting.packed(weights)
+    return fitting.expanded(small), sum(x.nbytes for x in small.values())
 
 
 def narrower(agent, env, width, updates):
@@ -172,9 +165,11 @@ def rows(name, options):
         yield dict(zip(HEADER, (name, key, count, size, *times, *told, options.lanes, updates), strict=True))
 
 
-def write_half(path, agent):
-    """Write an agent with float16 weights."""
-    agent_file.write(path, agent.card, {name: x.astype(np.float16) for name, x in agent.checked().items()})
+def write(path, agent, variant):
+    """Write an agent with weights in float32, float16 or int8."""
+    flat = agent.checked()
+    stored = {"float32": flat, "float16": {name: x.astype(np.float16) for name, x in flat.items()}, "int8": None}[variant]
+    agent_file.write(path, agent.card, fitting.packed(flat) if stored is None else stored)
 
 
 def smallest(table):
@@ -202,8 +197,9 @@ def main(options):
             cells = f"{row['alone_us']:.1f}", f"{row['wide_us']:.2f}", f"{row['regret']:.4f}", gap
             shown.add_row(name, row["variant"], f"{row['bytes']:,}", *cells)
         console.print(f"{name}: the smallest within noise is {smallest(made)}")
-        if options.ship and any(row["variant"] == "float16" and row["gap_low"] <= 0 for row in made):
-            write_half(PLACE / f"{name}.npz", agents.load_agent(name))
+        if options.ship:
+            stored = smallest([row for row in made if not row["variant"].startswith("width")])
+            write(PLACE / f"{name}.npz", agents.load_agent(name), stored)
     console.print(shown)
     return found
 

@@ -10,7 +10,7 @@ import pytest
 import jaxprice
 from experiments import agent_cards, smaller_agents
 from jaxprice import agents, explain, policies
-from jaxprice.agents import fitting
+from jaxprice.agents import agent_file, fitting
 from jaxprice.explain import cards
 
 MADE = [name for name in agents.list_agents() if "market" in agents.load_agent(name).told]
@@ -86,14 +86,37 @@ def test_rounded_weights_are_within_half_a_step_of_their_channel():
     assert all(np.all(np.abs(half[name] - x) <= 2**-11 * np.abs(x) + 2**-24) for name, x in flat.items())
 
 
-def test_half_the_bits_are_read_back_as_they_are(tmp_path):
+@pytest.mark.parametrize("variant", ["float16", "int8"])
+def test_fewer_bits_are_read_back_as_they_are(tmp_path, variant):
     agent, flat = odd_weights()
-    weights, _ = smaller_agents.half(flat)
+    weights, _ = {"float16": smaller_agents.half, "int8": smaller_agents.eighth}[variant](flat)
     path = tmp_path / "small.npz"
-    smaller_agents.write_half(path, agent)
-    again = agents.load_agent(path).checked()
-    assert all(np.array_equal(again[name], weights[name]) for name in weights)
-    assert not all(np.array_equal(again[name], flat[name]) for name in weights)
+    smaller_agents.write(path, agent, variant)
+    again = agents.load_agent(path)
+    assert all(np.array_equal(again.checked()[name], weights[name]) for name in weights)
+    assert not all(np.array_equal(weights[name], flat[name]) for name in weights)
+    agents.save(tmp_path / "whole.npz", again)  # the same agent, in float32
+    assert cards.digest(agents.load_agent(tmp_path / "whole.npz")) == cards.digest(again)
+    assert path.stat().st_size < {"float16": 0.62, "int8": 0.42}[variant] * (tmp_path / "whole.npz").stat().st_size
+
+
+@pytest.mark.parametrize("fault", ["lost", "orphan", "shape", "type", "infinite", "vector"])
+def test_eight_bits_without_their_scales_are_refused(tmp_path, fault):
+    agent, flat = odd_weights()
+    stored, name = fitting.packed(flat), "params/policy/kernel"
+    scale = stored[name + fitting.SCALE]
+    if fault == "lost":
+        del stored[name + fitting.SCALE]
+    elif fault == "orphan":
+        stored["params/other" + fitting.SCALE] = scale
+    elif fault == "vector":
+        stored["params/policy/bias" + fitting.SCALE] = scale[0]
+    else:
+        wrong = {"shape": scale[:, :1], "type": scale.astype(np.float64), "infinite": np.full_like(scale, np.inf)}
+        stored[name + fitting.SCALE] = wrong[fault]
+    agent_file.write(tmp_path / "bad.npz", agent.card, stored)
+    with pytest.raises(ValueError, match=r"bad\.npz.* is not an agent"):
+        agents.load_agent(tmp_path / "bad.npz")
 
 
 def test_the_smallest_variant_is_one_whose_loss_is_within_noise():

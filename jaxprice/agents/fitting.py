@@ -3,9 +3,13 @@
 Here, weights are a flat dict `"params/core/into/kernel"` -> array. The observation of a market decides the number of inputs
 of the first layer, and a file does not name the market. So the length of the observation is inferred from the weights. If no
 length agrees with all shapes, the weights belong to another network.
+
+A file may hold matrices in eight bits: integers q from -127 to 127 and a scale for each output channel, under the name of
+the matrix with `SCALE`. The weight is q times the scale, one rounding in float32, so that it is the same on every machine.
 """
 
 import functools
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +20,8 @@ import numpy as np
 
 from jaxprice import checks
 from jaxprice.agents import inputs, networks
+
+SCALE = "@scale"  # ending of the name of the scales of a matrix in eight bits
 
 
 def flat(weights) -> dict[str, Any]:
@@ -32,6 +38,53 @@ def flat(weights) -> dict[str, Any]:
 def nested(weights):
     """A flat dict as nested weights."""
     return flax.traverse_util.unflatten_dict(weights, sep="/")
+
+
+def folded(headers) -> dict[str, Any]:
+    """Headers of arrays as `expanded` makes them: name -> an object with `shape` and `dtype`.
+
+    Raises:
+      ValueError: a scale has no matrix in eight bits, or another shape or type than one float32 a channel.
+    """
+    found = {name: header for name, header in headers.items() if not name.endswith(SCALE)}
+    for name, scale in headers.items():
+        if not name.endswith(SCALE):
+            continue
+        whole = found.get(name.removesuffix(SCALE))
+        if whole is None or np.dtype(whole.dtype) != np.int8 or len(whole.shape) < 2:
+            raise ValueError(f"the scale {name!r} belongs to no matrix in eight bits")
+        wanted = (*(1,) * (len(whole.shape) - 1), whole.shape[-1])
+        if tuple(scale.shape) != wanted or np.dtype(scale.dtype) != np.float32:
+            raise ValueError(
+                f"the scale {name!r} must be float32 {wanted}, got {np.dtype(scale.dtype)} {tuple(scale.shape)}"
+            )
+        found[name.removesuffix(SCALE)] = types.SimpleNamespace(shape=whole.shape, dtype=np.dtype(np.float32))
+    return found
+
+
+def expanded(weights) -> dict[str, Any]:
+    """Flat weights without scales: matrices in eight bits, times their scale, are float32. Check `folded` before."""
+    found = {name: np.asarray(weight) for name, weight in weights.items() if not name.endswith(SCALE)}
+    for name, scale in weights.items():
+        if name.endswith(SCALE):
+            whole = found[name.removesuffix(SCALE)]
+            with np.errstate(over="ignore", invalid="ignore"):
+                found[name.removesuffix(SCALE)] = whole.astype(np.float32) * np.asarray(scale, np.float32)
+    return found
+
+
+def packed(weights) -> dict[str, np.ndarray]:
+    """Flat weights with matrices rounded to eight bits for each output channel, and their scales; `expanded` goes back."""
+    found = {}
+    for name, weight in weights.items():
+        weight = np.asarray(weight, np.float32)
+        found[name] = weight
+        if weight.ndim >= 2:
+            largest = np.abs(weight).max(axis=tuple(range(weight.ndim - 1)), keepdims=True)
+            scale = np.maximum(largest, np.float32(1e-12)) / np.float32(127)
+            found[name] = np.clip(np.round(weight / scale), -127, 127).astype(np.int8)
+            found[name + SCALE] = scale.astype(np.float32)
+    return found
 
 
 def shapes(network, facts, seen) -> dict[str, jax.ShapeDtypeStruct]:

@@ -214,6 +214,8 @@ def save(path, agent):
 def load_agent(path):
     """The `Agent` in a file, or the agent that comes with the package under this name.
 
+    Weights may be stored in fewer bits (`fitting`); they are float32 here.
+
     Raises:
       ValueError: there is no such agent; or the file is damaged, of another version, or not an agent: the card must describe
         a network, and the weights must be finite, with the names, shapes and types of that network.
@@ -230,8 +232,8 @@ def load_agent(path):
         agent = Agent(card["network"], card["actions"], None, inputs=Inputs(**fed), **told)
         if agent.options.get("layers", 1) > len(file.headers):
             raise ValueError("its network has more layers than it has weights")
-        fitting.check_shapes(agent.network, agent.actions, file.headers)
-        weights = fitting.checked(agent.network, agent.actions, file.weights())
+        fitting.check_shapes(agent.network, agent.actions, fitting.folded(file.headers))
+        weights = fitting.checked(agent.network, agent.actions, fitting.expanded(file.weights()))
         return dataclasses.replace(agent, weights=fitting.nested(weights))
 
 
