@@ -1,5 +1,6 @@
 """The journal of a session: killed, cut, locked, full, of another kind."""
 
+import contextlib
 import os
 import random
 import signal
@@ -83,7 +84,8 @@ def killed(path, total, kills, seed):
             child.send_signal(signal.SIGKILL)
             rest = [line for line in child.stdout.read().split("\n")[:-1] if line]
             acknowledged = int(rest[-1]) if rest else acknowledged
-        events = sqlite3.connect(path).execute("select count(*), max(number) + 1 from events").fetchone()
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            events = file.execute("select count(*), max(number) + 1 from events").fetchone()
         assert events[0] == events[1] and acknowledged + 1 <= events[0] <= acknowledged + 2
     return acknowledged
 

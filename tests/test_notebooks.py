@@ -33,8 +33,8 @@ def figures(notebook):
     return [base64.b64decode(output.data["image/png"]) for output in outputs]
 
 
-def test_there_are_six():
-    assert [name[:3] for name in NAMES] == ["01_", "02_", "03_", "04_", "05_", "06_"]
+def test_there_are_seven():
+    assert [name[:3] for name in NAMES] == ["01_", "02_", "03_", "04_", "05_", "06_", "07_"]
 
 
 @pytest.fixture
