@@ -5,8 +5,7 @@
 | section | what is measured |
 |---|---|
 | Training | what the agent's file says |
-| Scores | share of the optimum and regret, with 95 % intervals over markets, at home and on other markets, beside Thompson
-  sampling and a random price on the same markets and buyers |
+| Scores | share of the optimum and regret with intervals, at home and away, beside Thompson sampling and a random price |
 | Worst markets | the 5 % of home markets with the largest regret: what they have in common |
 | Prices | quantiles of posted prices as shares of the grid |
 | After a refusal | the next price after a refusal, against the one after a sale from the same state (`play`) |
