@@ -28,7 +28,7 @@ EVERY = {
     "batched": lambda: policies.batched(policies.ucb1(), 4),
     "agent": lambda: jaxprice.agents.load("pricing_in_context"),
 }
-QUICK = "ucb1", "exp3", "guarded"
+QUICK = "ucb1", "guarded"
 
 
 def history(shop, periods, seed=0, late=0, single=False):
@@ -319,10 +319,8 @@ def test_throughput_is_measured(tmp_path, capsys):
     assert len(found["arrays"]) == 4 and found["start"]["bytes per product"] > 0
     assert "16 products in arrays" in capsys.readouterr().out
     seller = live_throughput.PlainUCB([1.0, 2.0])
-    assert [seller.quote(), seller.observe(0, 0), seller.quote(), seller.observe(1, 1), seller.quote()] == [
-        0,
-        None,
-        1,
-        None,
-        1,
-    ]
+    chosen = []
+    for demand in (0, 1, 0):
+        chosen.append(seller.quote())
+        seller.observe(chosen[-1], demand)
+    assert chosen == [0, 1, 1]
