@@ -160,9 +160,10 @@ def main(options):
         figures.profiles(played, learned, out / "profiles.png")
         if compared := tables.improvements(played, learned):
             tables.write(out / "improvement.csv", compared)
-    before = (files.read_json(out / "manifest.json") or {}).get("cells", {})
+    before = files.read_json(out / "manifest.json") or {}
+    clocks = {key: before[key] for key in ("seconds", "ablation_seconds") if key in before}
     names = "revision", "date", "seconds", "cpu_seconds"
-    about = told | manifest.of_run() | {"cells": before | manifest.of_cells(abouts, names)}
+    about = told | manifest.of_run() | clocks | {"cells": before.get("cells", {}) | manifest.of_cells(abouts, names)}
     about |= {"processes": processes, "ablation_seconds" if options.ablation else "seconds": round(seconds, 1)}
     files.write_json(out / "manifest.json", about)
     console.print(f"{out}/{stem}.csv, {stem}.md and pictures")
