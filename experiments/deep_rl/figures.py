@@ -17,7 +17,7 @@ def curves(learned, path):
     names = [name for name in markets.NAMES if any(name in cells for cells in learned.values())]
     figure, panels = plt.subplots(2, len(names), figsize=(3.1 * len(names), 5.4), layout="constrained", squeeze=False)
     for row, (clock, label) in zip(
-        panels, (("curve_steps", "periods of a run"), ("curve_cpu_s", "CPU seconds, all runs")), strict=True
+        panels, (("curve_steps", "thousand periods of a run"), ("curve_cpu_s", "CPU seconds, all runs")), strict=True
     ):
         for axes, name in zip(row, names, strict=True):
             for number, (seller, cells) in enumerate(learned.items()):
@@ -26,8 +26,9 @@ def curves(learned, path):
                 share = np.asarray(cells[name]["curve_share"], float)
                 middle = robust_stats.interquartile_mean(share[..., None])
                 low, high = np.quantile(share, [0.25, 0.75], axis=1)
-                axes.plot(cells[name][clock], middle, color=f"C{number}", lw=1.3, label=seller)
-                axes.fill_between(cells[name][clock], low, high, color=f"C{number}", alpha=0.2, lw=0)
+                at = np.asarray(cells[name][clock], float) / (1000 if clock == "curve_steps" else 1)
+                axes.plot(at, middle, color=f"C{number}", lw=1.3, label=seller)
+                axes.fill_between(at, low, high, color=f"C{number}", alpha=0.2, lw=0)
             axes.axhline(1, color="black", lw=0.8, ls=":")
             axes.set(xlabel=label, ylim=(0.5, 1.02))
             axes.grid(alpha=0.3)
