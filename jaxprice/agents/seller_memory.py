@@ -166,10 +166,10 @@ def rows(memory: Any, facts: Any, seen: Any) -> tuple[Float[Array, "actions row"
     expected = curves.mean(axis=0)
     rate = memory.stock / left
     if facts.stock is None:
-        worth, profit, shares = jnp.float32(0), curves * facts.margins, None
+        worth, profit, shares = jnp.float32(0), curves * facts.margins[None], None
     else:
         worths, shares = _once(jax.vmap(lambda demand: fluid(rate, demand, facts.margins))(curves))
-        worth, profit = worths.mean(), curves * (facts.margins - worths[:, None])
+        worth, profit = worths.mean(), curves * (facts.margins[None] - worths[:, None])
     margins = facts.margins - worth
     counts, sold = memory.sums[:, 0], memory.sums[:, 1]
     mean, deviation = _arm(facts, counts, sold)
@@ -179,7 +179,7 @@ def rows(memory: Any, facts: Any, seen: Any) -> tuple[Float[Array, "actions row"
     hit = jax.nn.one_hot(jnp.argmax(profit, axis=-1), actions, dtype=jnp.float32) if shares is None else shares
     hit = _once(hit)
     best, level, spread = hit.mean(axis=0), profit.mean(axis=0), profit.std(axis=0)
-    told = hit.T @ (profit - level) / demand_filter.DRAWS  # [best, actions]
+    told = hit.T @ (profit - level[None]) / demand_filter.DRAWS  # [best, actions]
     told = jnp.sqrt((told**2 / jnp.maximum(best[:, None], 1e-6)).sum(axis=0))  # what the best action explains
     above = jnp.maximum(profit - level.max(), 0.0).mean(axis=0)
     lost = (profit.max(axis=-1, keepdims=True) - profit).mean(axis=0)
