@@ -61,7 +61,7 @@ def settings(environment, learner):
     """Options of `train` for an environment: number of steps, and what differs from the defaults."""
     if environment == "CartPole-v1":
         return {
-            "dqn": {"steps": 80_000, "capacity": 80_000, "hyper": dqn.Hyper(learning_rate=5e-4, tau=0.01)},
+            "dqn": {"steps": 200_000, "capacity": 200_000, "hyper": dqn.Hyper(learning_rate=5e-4, tau=0.01)},
             "ppo": {"steps": 200_000},
             "pqn": {"steps": 300_000},
         }[learner]
